@@ -1,0 +1,44 @@
+"""The few errors meant for people. Everything else that is raised is a bug.
+
+Each says which field was wrong, what it held, and what to do about it; the page shows the message,
+the command line prints it and exits with code 2, and no traceback reaches a user.
+"""
+
+from __future__ import annotations
+
+
+def clip(value: object, limit: int = 120) -> str:
+    """A short, printable form of any value for use inside a message."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class LetheError(Exception):
+    """An error meant for people: `field` had `value`, which is a `problem`; `mend` says what to do."""
+
+    def __init__(self, field: str, value: object, problem: str, mend: str) -> None:
+        self.field, self.value, self.problem, self.mend = field, clip(value), problem, mend
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.value}): {self.problem}. {self.mend}"
+
+    def __reduce__(self) -> tuple[type[LetheError], tuple[str, str, str, str]]:
+        return type(self), (self.field, self.value, self.problem, self.mend)
+
+
+class InputError(LetheError):
+    """What the user gave cannot be used: a file, a parameter, a name."""
+
+
+class ResourceError(LetheError):
+    """The machine lacks something: disk space, memory, a device, a network."""
+
+
+class DivergedError(LetheError):
+    """Training left the finite numbers; the last good weights are kept."""
+
+
+class IntegrityError(LetheError):
+    """Something stored does not match its hash, or is incomplete."""

@@ -1,0 +1,177 @@
+"""The method interface: a frozen dataclass of hyperparameters plus the few hooks a method needs.
+
+A method declares itself once (`Info` and its fields); the page's form, the command line's flags and
+the methods page are generated from that. Defaults do nothing, so gradient ascent is ten lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from unlearn_core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from unlearn_core.models.forward import Answers
+
+Family = Literal["gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"]
+Need = Literal[
+    "forget", "retain", "holdout", "refusals", "alternatives", "contrast pairs", "spans",
+    "reference nll", "reference logits",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a method says of itself. `cost` is FLOPs of a step relative to fine-tuning on the forget batch."""
+
+    name: str
+    title: str
+    family: Family
+    taxonomy: Literal["global weights", "local weights", "architecture", "input/output"]
+    idea: str  # two sentences, for people
+    formula: str  # the objective, plain text
+    paper: str
+    cost: float
+    needs: frozenset[Need] = frozenset({"forget"})
+    caution: str = ""  # how it fails, where it is known to
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter as the form and the flags need it."""
+
+    name: str
+    type: type
+    default: Any
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    help: str
+
+
+def parameter(
+    default: Any, help: str, minimum: float | None = None, maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:  # fmt: skip
+    """A dataclass field that carries its range and help text."""
+    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one step. `total` is what is minimised; `forget` and `retain` are for the curves."""
+
+    total: torch.Tensor
+    forget: torch.Tensor | None = None
+    retain: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The parts of one step, already forwarded together in one padded pass."""
+
+    forget: Answers
+    retain: Answers | None = None
+    holdout: Answers | None = None
+
+
+@dataclass
+class Context:
+    """What `prepare` may read and what it leaves for `losses`: reference values, statistics, masks."""
+
+    model: PreTrainedModel
+    num_steps: int
+    seed: int
+    # Reference NLL per sequence (sum over its answer, nats), by part then dataset row.
+    reference_nll: dict[str, torch.Tensor] = field(default_factory=dict)
+    # Reference log-probabilities (N, V) of a part's rows, in the rows' order; from the adapter switched
+    # off, or from values stored before the first step.
+    reference_log_probs: Callable[[str, Answers], torch.Tensor] | None = None
+    # Mean NLL per token (nats) of never-trained sequences: how unlikely unseen text is.
+    unseen_nll: float | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of every method: the schedule they share, and hooks that do nothing."""
+
+    info: ClassVar[Info]
+
+    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    steps: int = parameter(60, "Optimiser steps", 1, 100_000)
+    batch_size: int = parameter(24, "Forget sequences per step", 1, 4096)
+    max_gradient_norm: float = parameter(1.0, "Gradient clipping; 0 switches it off", 0.0, 1e6)
+
+    def __post_init__(self) -> None:
+        for item in self.parameters():
+            check(item, getattr(self, item.name))
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """The hyperparameters, in the order they were declared."""
+        hints = {"float": float, "int": int, "str": str, "bool": bool}
+        return tuple(
+            Parameter(
+                f.name, hints[str(f.type)], f.default, f.metadata["min"], f.metadata["max"],
+                f.metadata["choices"], f.metadata["help"],
+            )
+            for f in dataclasses.fields(cls)
+            if "help" in f.metadata
+        )  # fmt: skip
+
+    def supports(self, model: PreTrainedModel) -> str | None:
+        """None, or the reason this method cannot work on `model`."""
+        return None
+
+    def prepare(self, context: Context) -> None:
+        """Called once before the first step; must leave the weights unchanged."""
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        """The losses of one step; the loop owns backward, clipping, the optimiser and logging."""
+        raise NotImplementedError
+
+    def after_step(self, context: Context, step: int, losses: Losses) -> None:
+        """Called after each optimiser step (dual variables, schedules)."""
+
+
+def check(item: Parameter, value: Any) -> None:
+    """Raise InputError unless `value` fits the parameter's type, range and choices."""
+    wanted = f"Use {_range(item)}."
+    if item.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not item.type or (item.type is float and value != value):
+        raise InputError(item.name, value, f"is not a {_KIND[item.type]}", wanted)
+    if item.choices and value not in item.choices:
+        raise InputError(item.name, value, "is not one of the choices", wanted)
+    if item.minimum is not None and value < item.minimum or item.maximum is not None and value > item.maximum:
+        raise InputError(item.name, value, "is out of range", wanted)
+
+
+def parse(item: Parameter, text: str) -> Any:
+    """The value written in `text` (a flag, a form field), or InputError."""
+    try:
+        if item.type is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        return item.type(text)
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(item.name, text, f"is not a {_KIND[item.type]}", f"Use {_range(item)}.") from None
+
+
+_KIND = {float: "number", int: "whole number", str: "word", bool: "yes or no"}
+
+
+def _range(item: Parameter) -> str:
+    if item.choices:
+        return "one of " + ", ".join(item.choices)
+    if item.type is bool:
+        return "true or false"
+    if item.minimum is None and item.maximum is None:
+        return f"a {_KIND[item.type]}"
+    return f"a {_KIND[item.type]} from {item.minimum:g} to {item.maximum:g}"

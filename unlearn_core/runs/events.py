@@ -1,0 +1,143 @@
+"""What happens during a run, as small frozen records that survive JSON.
+
+`run(spec)` yields them; the store appends them to `events.jsonl`; the page, the command line and a
+notebook read the same stream. `to_json` and `from_json` are inverse to each other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """First event: the spec as it will be carried out, and the stages to expect, in order."""
+
+    spec: dict[str, Any]
+    stages: tuple[str, ...]
+    num_steps: int
+    device: str
+    weights_hash: str = ""
+    data_fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """`done` of `total` units of one stage; `seconds_left` covers the whole run where known."""
+
+    stage: str
+    done: int
+    total: int
+    message: str = ""
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step. Losses are in the method's own units; `tokens_per_second` counts real tokens."""
+
+    step: int
+    num_steps: int
+    losses: dict[str, float]  # at least "total"; "forget" and "retain" where the method has them
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_second: float
+    seconds: float  # since the first step began
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Mean probability per answer token (geometric mean, 0..1) of one watched answer."""
+
+    id: str
+    prompt: str
+    answer: str
+    probability: float
+    split: str  # "forget" or "retain"
+
+
+@dataclass(frozen=True, slots=True)
+class FactProbe:
+    """The watched facts after `step` optimiser steps (0 = the original model)."""
+
+    step: int
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A full score of one model: "original", "unlearned" or "retain_only". See evaluation.scores."""
+
+    model: str
+    scores: dict[str, Any]
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know; the run goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last event of a run that reached its verdict; `seconds` maps stage to duration."""
+
+    verdict: dict[str, Any]
+    seconds: dict[str, float]
+    artifact: str = ""  # folder of the saved weights, relative to the run's folder
+    changed: dict[str, Any] = field(default_factory=dict)  # what the method changed, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Last event of a run that could not go on; the message is fit for the user."""
+
+    message: str
+    kind: str = "error"  # error | diverged | out_of_memory | disk_full | interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Last event of a run its owner stopped."""
+
+    step: int = 0
+
+
+Event = RunStarted | StageProgress | Step | FactProbe | Score | Warned | Finished | Failed | Cancelled
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (RunStarted, StageProgress, Step, FactProbe, Score, Warned, Finished, Failed, Cancelled)
+}
+TERMINAL = (Finished, Failed, Cancelled)
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """A JSON-ready mapping; numbers that are not finite become null, because JSON has no NaN."""
+    return {"event": type(event).__name__, **_finite(asdict(event))}
+
+
+def from_json(record: dict[str, Any]) -> Event:
+    """The event a mapping from `to_json` came from."""
+    fields = dict(record)
+    kind = _KINDS[fields.pop("event")]
+    if kind is FactProbe:
+        fields["facts"] = tuple(Fact(**fact) for fact in fields["facts"])
+    if kind is RunStarted:
+        fields["stages"] = tuple(fields["stages"])
+    event: Event = kind(**fields)
+    return event
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
