@@ -1,0 +1,96 @@
+"""From click to verdict on the bundled model: the time of each stage, peak memory, tokens per second.
+
+    python benchmarks/first_click.py [--method lethe] [--threads 2] [--warm]
+
+Runs what the page's button runs, in a fresh home (so nothing is cached), then again with the original's
+scores cached, then generation batched against one prompt at a time, all in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+PROMPTS_ONE_BY_ONE = 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="lethe")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+
+    started = time.perf_counter()
+    import torch
+
+    from unlearn_core.runs.run import run
+    from unlearn_core.runs.spec import RunSpec
+
+    torch.set_num_threads(arguments.threads)
+    print(f"import                    {time.perf_counter() - started:7.2f} s")
+    spec = RunSpec(method=arguments.method, seed=arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        for label in ("first click, nothing cached", "second click, original cached"):
+            print(f"\n{label}")
+            report(run(spec, home=Path(folder)))
+    generation()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\npeak resident memory      {peak:7.0f} MB")
+
+
+def report(events: object) -> None:
+    """Drain one run and print its stages, training rate and verdict."""
+    from unlearn_core.runs.events import Failed, Finished, Score, Step
+
+    started, rates, scores = time.perf_counter(), [], {}
+    for event in events:  # type: ignore[attr-defined]
+        if isinstance(event, Step):
+            rates.append(event.tokens_per_second)
+        elif isinstance(event, Score):
+            scores[event.model] = event.scores
+        elif isinstance(event, Failed):
+            raise SystemExit(event.message)
+        elif isinstance(event, Finished):
+            for stage, seconds in event.seconds.items():
+                print(f"  {stage:<23} {seconds:7.2f} s")
+            print(f"  verdict                 {event.verdict['label']}: {event.verdict['summary']}")
+    print(f"  click to verdict        {time.perf_counter() - started:7.2f} s")
+    print(f"  training                {statistics.median(rates):7.0f} tokens/s (median step)")
+    for model, score in scores.items():
+        parts = ("task_aggregate", "mia_auc", "mia_score", "utility", "final_score")
+        print(f"  {model:<12}" + "  ".join(f"{part} {score[part]:.3f}" for part in parts))
+
+
+def generation() -> None:
+    """Tokens per second of generation: all prompts in batches, and one prompt at a time."""
+    from unlearn_core.data.sources import load_data
+    from unlearn_core.models.generate import generate_all
+    from unlearn_core.models.targets import load_target
+
+    target, data = load_target("demo"), load_data("demo")
+    prompts = [row.input for row in (*data.forget, *data.retain)]
+
+    def rate(chosen: list[str], one_by_one: bool) -> float:
+        started = time.perf_counter()
+        groups = [[prompt] for prompt in chosen] if one_by_one else [chosen]
+        texts = [
+            text
+            for group in groups
+            for text in generate_all(target.model, target.tokenizer, group, data.max_new_tokens)
+        ]
+        tokens = sum(len(target.tokenizer(text)["input_ids"]) + 1 for text in texts)
+        return tokens / (time.perf_counter() - started)
+
+    single = rate(prompts[:: max(1, len(prompts) // PROMPTS_ONE_BY_ONE)], one_by_one=True)
+    batched = rate(prompts, one_by_one=False)
+    print(f"\ngeneration, batched       {batched:7.0f} tokens/s over {len(prompts)} prompts")
+    print(f"generation, one at a time {single:7.0f} tokens/s   ratio {batched / single:.1f}x")
+
+
+if __name__ == "__main__":
+    main()
