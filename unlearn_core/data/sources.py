@@ -1,0 +1,215 @@
+"""Where data comes from: `load_data(ref)` turns what a user names into UnlearningData.
+
+demo                the bundled synthetic world
+facts:...           facts typed in, one `prompt => answer` a line
+upload:TOKEN        a file kept by the run store
+DIRECTORY           the organisers' layout (forget*, retain*, mia/), LUME or TOFU
+FILE                jsonl, json, csv, parquet; .txt of `prompt => answer` lines
+owner/name          a data set on the Hub, optionally @revision and :forget05
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.data.directory import read_directory, tidy
+from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, read_rows, read_text
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.data.validate import check_columns, examples
+from unlearn_core.errors import InputError, ResourceError, clip
+
+FACTS = "facts:"
+UPLOAD = "upload:"
+HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,96})?(:[\w-]{1,64})?", re.ASCII)
+_UPLOAD_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
+
+
+def load_data(
+    ref: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    retain: str | None = None,
+    public: bool = False,
+    limits: Limits | None = None,
+    uploads: Path | None = None,
+) -> UnlearningData:
+    """Everything `ref` names, read and checked; InputError says which file, line and field is wrong.
+
+    `columns` maps fields to the file's column names. `retain` names a separate retain set the same way,
+    or "general" for the bundled general text. `public` refuses paths and Hub ids, for strangers.
+    `uploads` is the folder that `upload:` tokens point into.
+    """
+    if not isinstance(ref, str) or not ref.strip():
+        raise InputError("data", ref, "is empty", "Name a data set, for example `demo`.")
+    columns = dict(columns or {})
+    check_columns(columns)
+    limits = limits or (PUBLIC if public else LOCAL)
+    if ref == "demo":
+        if retain is not None:
+            raise InputError("retain", retain, "cannot be joined to the demo", "The demo brings its own.")
+        return _demo()
+    data = _load(ref, "forget", columns, public, limits, uploads)
+    if retain is not None:
+        data = replace(data, retain=_retain(retain, columns, public, limits, uploads))
+    return _with_notes(data)
+
+
+def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> tuple[Example, ...]:
+    """One example per line `prompt => answer`; blank lines and lines that start with # are skipped."""
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        prompt, arrow, answer = line.partition("=>")
+        row = Row(f"facts line {number}", {"input": prompt.strip(), "output": answer.strip()})
+        if not arrow:
+            row.fail("fact", line, "has no `=>` between prompt and answer", "Write `prompt => answer`.")
+        rows.append(row)
+        if len(rows) > limits.max_rows:
+            raise InputError("facts", len(rows), "are too many", f"Use at most {limits.max_rows}.")
+    if not rows:
+        raise InputError("facts", clip(text, 40), "hold no fact", "Write one `prompt => answer` a line.")
+    return examples(rows, prefix, {}, limits)
+
+
+def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
+    """What a page shows before a run: counts per split, task and kind, and the first rows of each split."""
+    splits: dict[str, Any] = {}
+    for split in ("forget", "retain"):
+        rows: tuple[Example, ...] = getattr(data, split)
+        counts: dict[str, int] = {}
+        for row in rows:
+            key = f"{row.task}/{row.kind}"
+            counts[key] = counts.get(key, 0) + 1
+        first = [{"id": r.id, "task": r.task, "input": r.input, "output": r.output} for r in rows[:num_rows]]
+        splits[split] = {"rows": len(rows), "counts": dict(sorted(counts.items())), "first": first}
+    names = ("members", "nonmembers", "questions", "paraphrases", "holdout", "general")
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "splits": splits,
+        "other": {name: len(getattr(data, name)) for name in names},
+        "notes": list(data.notes),
+    }
+
+
+def _load(
+    ref: str, split: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
+) -> UnlearningData:
+    if ref.startswith(FACTS):
+        return _facts(ref[len(FACTS) :], "typed facts", split, limits)
+    if ref.startswith(UPLOAD):
+        return _file(_uploaded(ref[len(UPLOAD) :], uploads), split, columns, limits)
+    if public:  # one answer for every other name, so that nothing on this machine can be found out by asking
+        raise InputError("data", ref, "is not offered here", "Use `demo`, type facts in, or upload a file.")
+    if "\0" in ref or len(ref) > 4096:
+        raise InputError("data", ref, "is not a path or a Hub id", "Check the name.")
+    path = Path(ref)
+    if os.path.isdir(path):  # unlike Path.is_dir, False for a name too long for the file system
+        return read_directory(path, columns, limits, needed=split)
+    if os.path.exists(path):
+        return _file(path, split, columns, limits)
+    if HUB_ID.fullmatch(ref) and not ref.startswith(("./", "../")):
+        return _hub(ref, split, columns, limits)
+    raise InputError("data", ref, "does not exist", "Give `demo`, a file, a directory or a Hub id.")
+
+
+def _demo() -> UnlearningData:
+    from unlearn_core.data.world import demo_data
+
+    return demo_data()
+
+
+def _facts(text: str, name: str, split: str, limits: Limits) -> UnlearningData:
+    if len(text.encode("utf-8", "surrogatepass")) > limits.max_bytes:
+        mend = f"Use at most {limits.max_bytes} bytes."
+        raise InputError("facts", clip(text, 40), "are too many to read", mend)
+    rows = parse_facts(text, limits, prefix="fact" if split == "forget" else f"{split}-fact")
+    # A typed fact is short, so a model that answers at length need not be read to the protocol's limit.
+    longest = max(len(row.output) for row in rows)
+    return UnlearningData(name=name, forget=rows, max_new_tokens=min(256, max(16, longest)))
+
+
+def _file(path: Path, split: str, columns: dict[str, str], limits: Limits) -> UnlearningData:
+    if path.suffix.lower() == ".txt":
+        return _facts(read_text(path, limits), path.stem, split, limits)
+    sets = tidy(path, read_rows(path, limits), split, columns)
+    if split == "retain" and sets["retain"]:
+        sets = {"forget": sets["retain"], "retain": []}
+    if not sets["forget"]:
+        raise InputError("data", path.name, f"holds no {split} rows", f"Mark some `{split}` in `split`.")
+    forget = examples(sets["forget"], split, columns, limits)
+    retain = examples(sets["retain"], "retain", columns, limits) if sets["retain"] else ()
+    return UnlearningData(name=path.stem, forget=forget, retain=retain)
+
+
+def _retain(
+    ref: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
+) -> tuple[Example, ...]:
+    if ref == "general":
+        return _demo().general
+    data = _load(ref, "retain", columns, public, limits, uploads)
+    return data.retain or data.forget
+
+
+def _uploaded(token: str, uploads: Path | None) -> Path:
+    folder = uploads / token if uploads is not None and _UPLOAD_ID.fullmatch(token) else None
+    files = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+    if len(files) != 1:
+        raise InputError("data", UPLOAD + token, "is not here any more", "Upload the file again.")
+    return files[0]
+
+
+def _hub(ref: str, split: str, columns: dict[str, str], limits: Limits) -> UnlearningData:
+    """Fetch the data files of a Hub data set and read them like a local directory; no code is run."""
+    name, _, part = ref.partition(":")
+    repo, _, revision = name.partition("@")
+    folder = _snapshot(ref, repo, revision or None, limits)
+    return replace(read_directory(folder, columns, limits, part=part, needed=split), name=ref)
+
+
+def _snapshot(ref: str, repo: str, revision: str | None, limits: Limits) -> Path:
+    """The folder of a Hub data set's files; the copy in the cache where the Hub cannot be reached."""
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    fetch: dict[str, Any] = {
+        "repo_id": repo,
+        "repo_type": "dataset",
+        "allow_patterns": [f"*{suffix}" for suffix in SUFFIXES],
+    }
+    try:
+        info = HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=20)
+        sizes = [file.size or 0 for file in info.siblings or () if file.rfilename.endswith(SUFFIXES)]
+        if sum(sizes) > 4 * limits.max_bytes:
+            problem = f"is too large to fetch ({sum(sizes) >> 20} MiB)"
+            raise InputError("data", ref, problem, "Download the part you need and name its path.")
+        return Path(snapshot_download(revision=info.sha, **fetch))
+    except GatedRepoError:
+        raise InputError("data", ref, "is gated", "Accept its terms on the Hub and set HF_TOKEN.") from None
+    except RepositoryNotFoundError:
+        problem = "is neither a local path nor a data set on the Hub"
+        raise InputError("data", ref, problem, "Check the name; a private one needs HF_TOKEN.") from None
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        reason = type(error).__name__
+    try:
+        return Path(snapshot_download(revision=revision, local_files_only=True, **fetch))
+    except (HfHubHTTPError, OSError, ValueError):
+        problem = f"is not a local path, and the Hub could not be reached ({reason})"
+        mend = "Check the path, or the network, and try again."
+        raise ResourceError("data", ref, problem, mend) from None
+
+
+def _with_notes(data: UnlearningData) -> UnlearningData:
+    notes = list(data.notes)
+    if not data.retain:
+        notes.append("No retain set: nothing measures what must be kept, and some methods need one.")
+    if not data.members or not data.nonmembers:
+        notes.append("No membership documents: the MIA score is left out and there is no final score.")
+    return replace(data, notes=tuple(notes))
