@@ -1,0 +1,254 @@
+"""The run store keeps every run through kills, full disks, torn lines and strangers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearn_core.errors import InputError, IntegrityError, ResourceError
+from unlearn_core.runs import events as ev
+from unlearn_core.runs import files
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+
+STARTED = ev.RunStarted({"method": "npo"}, ("load",), 3, "cpu")
+STEP = ev.Step(1, 3, {"total": 1.0}, 1e-3, 0.5, 100.0, 0.1)
+SCORE = ev.Score("original", {"terms": {"a": float("nan")}, "utility": 0.5, "generations": [{"id": "x"}]})
+FINISHED = ev.Finished({"label": "forgotten"}, {"load": 1.0}, artifact="weights")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "home")
+
+
+def test_a_run_reads_back_as_it_was_written(store: RunStore) -> None:
+    run = store.create(RunSpec(method="npo"), owner="me")
+    assert store.get(run.id).status == "queued"
+    for event in (STARTED, STEP, SCORE, FINISHED):
+        store.append(run.id, event)
+    events, offset = store.read_events(run.id)
+    assert events[0] == STARTED
+    assert events[-1] == FINISHED
+    assert events[2].scores["generations"] == [{"id": "x"}]  # type: ignore[union-attr]
+    assert store.read_events(run.id, offset) == ([], offset)
+    record = store.get(run.id)
+    assert (record.status, record.verdict, record.num_steps) == ("finished", {"label": "forgotten"}, 3)
+    assert record.scores == {"original": {"terms": {"a": None}, "utility": 0.5}}
+
+
+def test_a_reader_follows_a_run_from_its_last_offset(store: RunStore) -> None:
+    run = store.create(RunSpec())
+    store.append(run.id, STARTED)
+    _, offset = store.read_events(run.id)
+    store.append(run.id, STEP)
+    assert store.read_events(run.id, offset)[0] == [STEP]
+
+
+def test_a_torn_last_line_waits_and_then_is_skipped(store: RunStore) -> None:
+    run = store.create(RunSpec())
+    store.append(run.id, STARTED)
+    path = store.folder(run.id) / "events.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"event": "Step", "st')
+    assert store.read_events(run.id)[0] == [STARTED]
+    files.mend_torn_line(path)
+    store.append(run.id, FINISHED)
+    assert store.read_events(run.id)[0] == [STARTED, FINISHED]
+
+
+def test_runs_of_another_process_appear_and_a_lost_index_is_rebuilt(store: RunStore) -> None:
+    first = store.create(RunSpec(name="one"))
+    other = RunStore(store.home)
+    second = other.create(RunSpec(name="two"))
+    assert [r.id for r in store.list_runs()] == [second.id, first.id]
+    other.append(second.id, ev.Cancelled(3))
+    assert [r.id for r in store.list_runs(status="cancelled")] == [second.id]
+    for damage in (b"not a database" * 1_000, b""):
+        store.close()
+        (store.home / "index.sqlite").write_bytes(damage)
+        for name in ("index.sqlite-wal", "index.sqlite-shm"):
+            (store.home / name).unlink(missing_ok=True)
+        store = RunStore(store.home)
+        assert len(store.list_runs()) == 2
+
+
+def test_the_index_works_where_sqlite_cannot(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sqlite3.connect
+
+    def connect(path: str, **options: Any) -> sqlite3.Connection:
+        if path != ":memory:":
+            raise sqlite3.OperationalError("disk I/O error")
+        return real(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    run = store.create(RunSpec())
+    assert [r.id for r in RunStore(store.home).list_runs()] == [run.id]
+
+
+def test_only_the_owner_may_delete_and_a_stranger_learns_nothing(store: RunStore) -> None:
+    run = store.create(RunSpec(), owner="secret")
+    store.append(run.id, ev.Cancelled())
+    with pytest.raises(InputError) as stranger:
+        store.delete(run.id, owner="guess")
+    with pytest.raises(InputError) as unknown:
+        store.get("x" * 22)
+    assert str(stranger.value).replace(run.id, "") == str(unknown.value).replace("x" * 22, "")
+    assert "secret" not in (store.folder(run.id) / "run.json").read_text()
+    store.delete(run.id, owner="secret")
+    assert store.list_runs() == []
+    assert not list(store.runs.iterdir())
+
+
+@pytest.mark.parametrize("run_id", ["", "..", "../../etc", "a/b", "x" * 200, "\0" * 20, "id\n" * 8])
+def test_an_id_that_is_none_never_reaches_the_disk(store: RunStore, run_id: str) -> None:
+    for call in (store.get, store.folder, store.read_events, store.weights, store.delete):
+        with pytest.raises(InputError, match="not a run"):
+            call(run_id)
+
+
+def test_a_running_run_is_not_deleted(store: RunStore) -> None:
+    run = store.create(RunSpec())
+    with pytest.raises(InputError, match="still under way"):
+        store.delete(run.id)
+
+
+CHILD = """
+import sys, time
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+store = RunStore(sys.argv[1])
+run = store.create(RunSpec())
+store.append(run.id, ev.RunStarted({}, (), 10**6, "cpu"))
+print(run.id, flush=True)
+for step in range(10**6):
+    store.append(run.id, ev.Step(step, 10**6, {"total": 1.0}, 1e-3, 1.0, 1.0, 1.0))
+    print(step, flush=True)
+"""
+
+
+def test_kill_9_leaves_an_interrupted_run_with_every_acknowledged_event(store: RunStore) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(store.home)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    run_id = child.stdout.readline().strip()
+    acknowledged = [int(child.stdout.readline()) for _ in range(20)][-1]
+    assert store.recover() == []  # alive: left alone
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert store.recover() == [run_id]
+    assert store.recover() == []
+    assert store.get(run_id).status == "interrupted"
+    events, _ = store.read_events(run_id)
+    steps = [event.step for event in events if isinstance(event, ev.Step)]
+    assert steps[: acknowledged + 1] == list(range(acknowledged + 1))
+    assert isinstance(events[-1], ev.Failed)
+
+
+def test_a_number_taken_over_by_another_process_is_not_the_run(store: RunStore) -> None:
+    run = store.create(RunSpec())
+    path = store.folder(run.id) / "run.json"
+    record = json.loads(path.read_text())
+    record["process"]["start"] -= 100
+    files.write_json(path, record)
+    assert store.recover() == [run.id]
+
+
+def full(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class SafetensorError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        sqlite3.OperationalError("database or disk is full"),
+        RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_every_form_of_a_full_disk_is_one_error(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="is full"), files.disk_errors(tmp_path):
+        raise error
+
+
+def test_a_full_disk_leaves_the_old_record_and_the_next_write_works(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(RunSpec())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ResourceError, match="disk"):
+            store.append(run.id, STARTED)
+    assert store.get(run.id).status == "queued"
+    assert sorted(p.name for p in store.folder(run.id).iterdir()) == ["events.jsonl", "run.json"]
+    store.append(run.id, STARTED)
+    assert store.get(run.id).status == "running"
+
+
+def test_weights_are_believed_only_when_complete(store: RunStore) -> None:
+    run = store.create(RunSpec())
+    folder = store.folder(run.id) / "weights"
+
+    def write(target: Path) -> None:
+        (target / "model.safetensors").write_bytes(b"w" * 100)
+
+    with pytest.raises(IntegrityError):
+        store.weights(run.id)
+    with pytest.raises(ResourceError):
+        files.save_complete(folder, full, {})
+    assert not folder.exists()
+    files.save_complete(folder, write, {"weights_hash": "abc"})
+    files.save_complete(folder, write, {"weights_hash": "def"})  # written over as a whole
+    assert files.check_complete(store.weights(run.id), hashes=True)["weights_hash"] == "def"
+    assert [p.name for p in store.folder(run.id).iterdir() if p.name.startswith(".")] == []
+    (folder / "model.safetensors").write_bytes(b"v" * 100)
+    with pytest.raises(IntegrityError, match="hash"):
+        files.check_complete(folder, hashes=True)
+    (folder / "model.safetensors").write_bytes(b"w" * 50)
+    with pytest.raises(IntegrityError, match="size"):
+        store.weights(run.id)
+
+
+def test_a_home_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="LETHE_HOME"):
+        RunStore(tmp_path / "file" / "home")
+
+
+def test_an_upload_keeps_its_bytes_and_loses_its_path(store: RunStore, tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"input": "q", "output": "a"}')
+    ref = store.keep_upload(source, "../../.e v<i>l.jsonl")
+    from unlearn_core.data.sources import load_data
+
+    assert load_data(ref, public=True, uploads=store.uploads).forget[0].output == "a"
+    (kept,) = store.uploads.rglob("*.jsonl")
+    assert kept.name == "e_v_i_l.jsonl"
+
+
+def test_many_runs_list_fast(store: RunStore) -> None:
+    for _ in range(200):
+        store.create(RunSpec())
+    store.list_runs()
+    began = time.perf_counter()
+    assert len(store.list_runs()) == 200
+    assert time.perf_counter() - began < 0.5

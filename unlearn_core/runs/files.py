@@ -1,0 +1,172 @@
+"""Writing that survives a kill or a full disk: whole or not at all, and one error for "no space".
+
+A kill in the middle of a plain write leaves half a file. Here a file is written under another name,
+flushed to the disk, and renamed; a folder of weights is believed only with its completeness marker.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import IntegrityError, ResourceError
+
+MARKER = "complete.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TEXTS = ("no space left", "disk is full", "disk quota", "file write failed", "unexpected pos")
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn every form in which a full or read-only disk shows itself into one ResourceError.
+
+    OSError, sqlite3.OperationalError, safetensors' SafetensorError and torch's RuntimeError all occur.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            mend = "Free some space or delete old runs, then try again."
+            raise ResourceError("disk", str(path), "is full", mend) from error
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            problem = f"cannot be written ({error.strerror})"
+            raise ResourceError("disk", str(path), problem, "Choose another folder.") from error
+        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of any type means that the disk is full."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    known = isinstance(error, OSError | RuntimeError | sqlite3.OperationalError)
+    if known or type(error).__name__ == "SafetensorError":
+        text = str(error).lower()
+        return any(part in text for part in _FULL_TEXTS)
+    return False
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write `record` as JSON so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with disk_errors(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(record, file, allow_nan=False, separators=(",", ":"))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in one write, so that a kill tears at most the last line."""
+    data = line.encode("utf-8") + b"\n"
+    with disk_errors(path), path.open("ab", buffering=0) as file:
+        written = file.write(data)
+        if written != len(data):  # a disk that fills up in mid-line takes a part of it without an error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read_lines(path: Path, since: int = 0) -> tuple[list[bytes], int]:
+    """The whole lines after byte `since`, and the offset to go on from; a torn last line waits."""
+    try:
+        with path.open("rb") as file:
+            file.seek(since)
+            data = file.read()
+    except FileNotFoundError:
+        return [], since
+    end = data.rfind(b"\n") + 1
+    return data[:end].split(b"\n")[:-1], since + end
+
+
+def mend_torn_line(path: Path) -> None:
+    """End a line that a killed process left half-written, so that the next one stands on its own."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+    except OSError:
+        return  # missing or empty
+    if torn:
+        append_line(path, "")
+
+
+def save_complete(folder: Path, write: Callable[[Path], None], facts: dict[str, Any]) -> None:
+    """Let `write` fill a folder, mark it complete with `facts` and each file's hash, move it into place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    with disk_errors(folder):
+        try:
+            partial.mkdir()
+            write(partial)
+            files = {}
+            for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                files[path.relative_to(partial).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+            write_json(partial / MARKER, {"files": files, **facts})
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_complete(folder: Path, *, hashes: bool = False) -> dict[str, Any]:
+    """The marker of a complete folder; IntegrityError if a file is missing, short or (`hashes`) changed."""
+    try:
+        marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        for name, facts in marker["files"].items():
+            path = folder / name
+            if path.stat().st_size != facts["bytes"]:
+                raise IntegrityError("weights", name, "has the wrong size", "Run again.")
+            if hashes:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if digest != facts["sha256"]:
+                    raise IntegrityError("weights", name, "does not match its hash", "Run again.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError("weights", str(folder), "are missing or incomplete", "Run again.") from None
+    return marker
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from another that gets its number later."""
+    return {
+        "host": os.uname().nodename if hasattr(os, "uname") else "",
+        "pid": os.getpid(),
+        "start": _start(os.getpid()),
+    }
+
+
+def is_alive(process: dict[str, Any], last_sign: float) -> bool:
+    """Whether a recorded process still runs; on another machine, whether it gave a sign in 120 s."""
+    here = this_process()
+    if process.get("host") != here["host"]:
+        return time.time() - last_sign < 120
+    pid = process.get("pid")
+    start = _start(pid) if isinstance(pid, int) else None
+    return start is not None and start == process.get("start")
+
+
+def _start(pid: int) -> float | None:
+    """When the process began; None where there is no such process (or only its remains)."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None

@@ -1,0 +1,239 @@
+"""The run store: one folder per run, which page, command line and notebooks all read.
+
+    run.json       the RunRecord: spec, status, scores; replaced whole
+    events.jsonl   every event, appended; a torn last line is ignored
+    weights/       the unlearned weights, renamed into place with a completeness marker
+
+One writer per run, any number of readers in any process. A reload, a second viewer and a restart
+lose nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import shutil
+import threading
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import InputError, clip
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.files import (
+    append_line,
+    check_complete,
+    disk_errors,
+    is_alive,
+    mend_torn_line,
+    read_lines,
+    this_process,
+    write_json,
+)  # fmt: skip
+from unlearn_core.runs.home import home_dir
+from unlearn_core.runs.index import Index
+from unlearn_core.runs.spec import RunSpec
+
+STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted")
+OPEN = ("queued", "running")
+WEIGHTS = "weights"
+_RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
+_INTERRUPTED = "Lethe stopped while this run was under way. Start it again to get its result."
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json holds. Times are seconds since 1970; `owner` is a hash, "" for nobody in particular."""
+
+    id: str
+    spec: dict[str, Any]
+    status: str
+    created: float
+    owner: str = ""
+    started: float | None = None
+    ended: float | None = None
+    process: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    num_steps: int = 0
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, without generations
+    verdict: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    artifact: str = ""
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        return str(self.spec.get("name") or self.spec.get("method", ""))
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> RunRecord:
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in record.items() if key in known})
+
+
+class RunStore:
+    """Runs on disk under a home directory (default: see `home_dir`)."""
+
+    def __init__(self, home: str | Path | None = None) -> None:
+        self.home = home_dir(home)
+        self.runs = self.home / "runs"
+        self.uploads = self.home / "uploads"
+        with disk_errors(self.home):
+            self.runs.mkdir(parents=True, exist_ok=True)
+            self.uploads.mkdir(parents=True, exist_ok=True)
+        self._index = Index(self.home / "index.sqlite", self.runs)
+        self._lock = threading.Lock()
+
+    def create(self, spec: RunSpec, owner: str | None = None) -> RunRecord:
+        """A new queued run. Whoever knows the `owner` token may stop and delete it."""
+        record = RunRecord(
+            id=secrets.token_urlsafe(16),
+            spec=spec.to_json(),
+            status="queued",
+            created=time.time(),
+            owner=owner_hash(owner),
+            process=this_process(),
+        )
+        with disk_errors(self.home):
+            (self.runs / record.id).mkdir(parents=True)
+        self._write(record)
+        return record
+
+    def append(self, run_id: str, event: ev.Event) -> None:
+        """Record one event; the events that change what a run is change run.json too."""
+        line = ev.to_json(event)
+        append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
+        changes = _changes(event)
+        if not changes:
+            return
+        with self._lock:
+            record = self.get(run_id)
+            if isinstance(event, ev.Score):
+                scores = {key: value for key, value in line["scores"].items() if key != "generations"}
+                changes = {"scores": {**record.scores, event.model: scores}}
+            self._write(replace(record, **changes))
+
+    def get(self, run_id: str) -> RunRecord:
+        """The record of a run; one InputError for every id that names none."""
+        try:
+            text = (self.folder(run_id) / "run.json").read_text(encoding="utf-8")
+            return RunRecord.from_json(json.loads(text))
+        except (OSError, ValueError, TypeError):
+            raise _unknown(run_id) from None
+
+    def read_events(self, run_id: str, since: int = 0) -> tuple[list[ev.Event], int]:
+        """The events after byte offset `since`, and the offset to ask with next time."""
+        lines, offset = read_lines(self.folder(run_id) / "events.jsonl", since)
+        events = []
+        for line in lines:
+            try:
+                events.append(ev.from_json(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # a line torn by a kill, or an event of a later version
+        return events, offset
+
+    def list_runs(
+        self, *, owner: str | None = None, status: str | None = None, limit: int = 200
+    ) -> list[RunRecord]:
+        """Records newest first; only those of one `owner` token where it is given."""
+        owned = None if owner is None else owner_hash(owner)
+        rows = self._index.select(owner=owned, status=status, limit=limit)
+        return [RunRecord.from_json(row) for row in rows]
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run; InputError for what is not a run id, before the disk is touched."""
+        if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+            raise _unknown(run_id)
+        return self.runs / run_id
+
+    def weights(self, run_id: str) -> Path:
+        """The folder of a run's complete weights, or IntegrityError."""
+        folder = self.folder(run_id) / WEIGHTS
+        check_complete(folder)
+        return folder
+
+    def owned(self, run_id: str, owner: str | None) -> RunRecord:
+        """The record, if `owner` may stop and delete the run; otherwise the answer for an unknown id."""
+        record = self.get(run_id)
+        if record.owner and not hmac.compare_digest(record.owner, owner_hash(owner)):
+            raise _unknown(run_id)
+        return record
+
+    def delete(self, run_id: str, owner: str | None = None) -> None:
+        """Remove a run and everything of it."""
+        record = self.owned(run_id, owner)
+        if record.status in OPEN and self._alive(record):
+            raise InputError("run", run_id, "is still under way", "Stop it first.")
+        folder = self.folder(run_id)
+        # Gone from every listing in one step, even if removing the files is cut short.
+        doomed = folder.with_name(f".deleted-{run_id}")
+        with disk_errors(folder):
+            folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def keep_upload(self, source: Path, filename: str = "") -> str:
+        """Copy a visitor's file into the store; the name that a spec's `data` takes, `upload:TOKEN`."""
+        token = secrets.token_urlsafe(16)
+        stem = re.sub(r"[^\w.-]+", "_", Path(filename or source.name).name, flags=re.ASCII).lstrip(".")[-80:]
+        folder = self.uploads / token
+        with disk_errors(folder):
+            folder.mkdir(parents=True)
+            shutil.copyfile(source, folder / (stem or "data.jsonl"))
+        return f"upload:{token}"
+
+    def recover(self) -> list[str]:
+        """Mark runs whose process died as interrupted; the ids. Called when a server starts."""
+        found = []
+        for folder in self.runs.glob(".deleted-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for status in OPEN:
+            for record in self.list_runs(status=status, limit=1_000_000):
+                if not self._alive(record):
+                    mend_torn_line(self.folder(record.id) / "events.jsonl")
+                    self.append(record.id, ev.Failed(_INTERRUPTED, kind="interrupted"))
+                    found.append(record.id)
+        return found
+
+    def close(self) -> None:
+        self._index.close()
+
+    def _alive(self, record: RunRecord) -> bool:
+        try:
+            last_sign = (self.folder(record.id) / "events.jsonl").stat().st_mtime
+        except OSError:
+            last_sign = record.created
+        return is_alive(record.process, last_sign)
+
+    def _write(self, record: RunRecord) -> None:
+        write_json(self.folder(record.id) / "run.json", asdict(record))
+
+
+def owner_hash(token: str | None) -> str:
+    """What the store keeps of an owner's token: enough to check it, not to use it."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest() if token else ""
+
+
+def _changes(event: ev.Event) -> dict[str, Any]:
+    now = time.time()
+    if isinstance(event, ev.RunStarted):
+        started = {"status": "running", "started": now, "process": this_process()}
+        return {**started, "num_steps": event.num_steps, "spec": event.spec}
+    if isinstance(event, ev.Score):
+        return {"scores": {}}
+    if isinstance(event, ev.Finished):
+        done = {"status": "finished", "ended": now, "seconds": event.seconds}
+        return {**done, "verdict": event.verdict, "artifact": event.artifact}
+    if isinstance(event, ev.Failed):
+        status = "interrupted" if event.kind == "interrupted" else "failed"
+        return {"status": status, "ended": now, "message": event.message}
+    if isinstance(event, ev.Cancelled):
+        return {"status": "cancelled", "ended": now}
+    return {}
+
+
+def _unknown(run_id: object) -> InputError:
+    return InputError("run", clip(run_id, 64), "is not a run that is here for you", "Check the link.")
