@@ -1,0 +1,65 @@
+"""Every unlearning method, by the name a user picks it with."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from unlearn_core.errors import InputError
+from unlearn_core.methods.base import Method, parse
+from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
+from unlearn_core.methods.lethe import Lethe
+from unlearn_core.methods.preference import NPO, SimNPO
+
+REGISTRY: dict[str, type[Method]] = {
+    "lethe": Lethe,
+    "grad_ascent": GradAscent,
+    "grad_diff": GradDiff,
+    "kl": KLMinimisation,
+    "npo": NPO,
+    "simnpo": SimNPO,
+}
+
+
+def get(name: str) -> type[Method]:
+    """The method class called `name`; InputError names what comes close."""
+    if name not in REGISTRY:
+        raise InputError("method", name, "is not a method", _suggest(str(name), list(REGISTRY)))
+    return REGISTRY[name]
+
+
+def build(name: str, settings: Mapping[str, Any] | None = None, steps: int | None = None) -> Method:
+    """The method with its settings, given as text or as numbers; `steps` overrules its own default.
+
+    Raises InputError for an unknown method or setting, and for a value of the wrong type or out of range.
+    """
+    cls = get(name)
+    known = {item.name: item for item in cls.parameters()}
+    values: dict[str, Any] = {}
+    for key, value in (settings or {}).items():
+        if key not in known:
+            raise InputError("settings", key, f"is not a parameter of {name}", _suggest(key, list(known)))
+        values[key] = parse(known[key], value) if isinstance(value, str) else value
+    if steps is not None:
+        values["steps"] = steps
+    return cls(**values)
+
+
+def describe(cls: type[Method]) -> dict[str, Any]:
+    """A method's declaration, JSON-ready: what the form, `lethe methods --json` and the docs show."""
+    info = dataclasses.asdict(cls.info)
+    info["needs"] = sorted(cls.info.needs)
+    info["parameters"] = [
+        {**dataclasses.asdict(item), "type": item.type.__name__, "choices": list(item.choices)}
+        for item in cls.parameters()
+    ]
+    return info
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}? All: {', '.join(known)}."
+    return f"Use one of {', '.join(known)}."

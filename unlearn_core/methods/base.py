@@ -7,9 +7,8 @@ the methods page are generated from that. Defaults do nothing, so gradient ascen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from unlearn_core.errors import InputError
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from unlearn_core.data.encode import Encoded
     from unlearn_core.models.forward import Answers
 
 Family = Literal["gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"]
@@ -74,27 +74,70 @@ class Losses:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The parts of one step, already forwarded together in one padded pass."""
+    """The parts of one step, already forwarded together in one padded pass.
+
+    `index_B` of each part numbers rows of `Context.parts[name]`.
+    """
 
     forget: Answers
     retain: Answers | None = None
     holdout: Answers | None = None
 
 
+@dataclass(frozen=True)
+class Mix:
+    """How many sequences of each part go into one step, and in which forms.
+
+    `general` of the retain sequences (a share, 0..1) are general facts where the data has any.
+    With documents on, the whole text of each completion row (prompt and answer, every token a target)
+    is a sequence of its own beside the answers.
+    """
+
+    forget: int
+    retain: int = 0
+    holdout: int = 0
+    general: float = 0.25
+    forget_documents: bool = False
+    retain_documents: bool = False
+
+
+class Form(NamedTuple):
+    """What sort of sequence a row is; rows of one form are compared with each other."""
+
+    task: str
+    kind: Literal["question", "completion", "document"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Every sequence a run may draw on from the forget set, the retain set or the holdout."""
+
+    rows: tuple[Encoded, ...]
+    forms: tuple[Form, ...]
+
+
+class Reference(Protocol):
+    """The model as it was before the first step, without a second copy of it in memory."""
+
+    def nll(self, part: str) -> torch.Tensor:
+        """NLL (R,) of each row of a part, summed over its targets, in nats."""
+
+    def kl(self, part: str, answers: Answers) -> torch.Tensor:
+        """KL(reference || current) (N,) at each labelled position of `answers`, in nats."""
+
+    def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
+        """Reference log-probabilities (N, V) at the labelled positions of `answers`."""
+
+
 @dataclass
 class Context:
-    """What `prepare` may read and what it leaves for `losses`: reference values, statistics, masks."""
+    """What `prepare` may read, and where it leaves what `losses` needs (`state`)."""
 
     model: PreTrainedModel
     num_steps: int
     seed: int
-    # Reference NLL per sequence (sum over its answer, nats), by part then dataset row.
-    reference_nll: dict[str, torch.Tensor] = field(default_factory=dict)
-    # Reference log-probabilities (N, V) of a part's rows, in the rows' order; from the adapter switched
-    # off, or from values stored before the first step.
-    reference_log_probs: Callable[[str, Answers], torch.Tensor] | None = None
-    # Mean NLL per token (nats) of never-trained sequences: how unlikely unseen text is.
-    unseen_nll: float | None = None
+    parts: dict[str, Part]
+    reference: Reference
     state: dict[str, Any] = field(default_factory=dict)
 
 
@@ -103,11 +146,15 @@ class Method:
     """Base of every method: the schedule they share, and hooks that do nothing."""
 
     info: ClassVar[Info]
+    # True for methods that combine the gradients of the forget and the retain loss themselves
+    # (`combine`); the loop then neither adds the losses nor clips.
+    separate_gradients: ClassVar[bool] = False
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(60, "Optimiser steps", 1, 100_000)
     batch_size: int = parameter(24, "Forget sequences per step", 1, 4096)
     max_gradient_norm: float = parameter(1.0, "Gradient clipping; 0 switches it off", 0.0, 1e6)
+    warmup: float = parameter(0.1, "Share of the steps over which the learning rate rises", 0.0, 1.0)
 
     def __post_init__(self) -> None:
         for item in self.parameters():
@@ -126,6 +173,10 @@ class Method:
             if "help" in f.metadata
         )  # fmt: skip
 
+    def mix(self) -> Mix:
+        """The make-up of a step: as many retain as forget sequences where the method needs them."""
+        return Mix(self.batch_size, self.batch_size if "retain" in self.info.needs else 0)
+
     def supports(self, model: PreTrainedModel) -> str | None:
         """None, or the reason this method cannot work on `model`."""
         return None
@@ -135,6 +186,10 @@ class Method:
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         """The losses of one step; the loop owns backward, clipping, the optimiser and logging."""
+        raise NotImplementedError
+
+    def combine(self, forget: list[torch.Tensor], retain: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The gradient to step along, from those of the forget and the retain loss, per parameter."""
         raise NotImplementedError
 
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
