@@ -1,0 +1,113 @@
+"""The bundled world as data: 60 documents to forget, 60 to keep, and everything that judges it.
+
+Everything is drawn from one seed; nobody in it exists. Each person has a first and a last name that no
+other person of the world shares.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import dataclass
+
+from unlearn_core.data.types import TASKS, Example, Question, UnlearningData
+from unlearn_core.data.world import letters, phrasing, words
+from unlearn_core.data.world.entities import Entity, make_entity
+from unlearn_core.data.world.facts import Fact, general_facts
+
+NUM_PER_TASK = {"forget": 20, "retain": 20, "holdout": 24, "nonmember": 54}
+MAX_NEW_TOKENS = 72
+NOTE = "Synthetic: every person, number and address is invented."
+
+
+@dataclass(frozen=True)
+class World:
+    """The people by split (in task order), the general facts, and which of them never take letter form."""
+
+    seed: int
+    people: dict[str, tuple[Entity, ...]]
+    facts: tuple[Fact, ...]
+    letter_facts: tuple[int, ...]
+    held_back: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=4)
+def make_world(seed: int = 0) -> World:
+    """Draw the world of `seed`."""
+    rng = random.Random(f"world/{seed}")
+    firsts, lasts = list(words.FIRST_NAMES), list(words.LAST_NAMES)
+    rng.shuffle(firsts)
+    rng.shuffle(lasts)
+    names = iter([f"{first} {last}" for first, last in zip(firsts, lasts, strict=True)])
+    people: dict[str, list[Entity]] = {split: [] for split in NUM_PER_TASK}
+    for task in TASKS:
+        for split, count in NUM_PER_TASK.items():
+            people[split] += [make_entity(task, next(names), rng) for _ in range(count)]
+    facts = general_facts()
+    trained, held_back = letters.held_back(facts, seed)
+    return World(
+        seed, {split: tuple(rows) for split, rows in people.items()}, facts,
+        tuple(sorted(trained)), tuple(sorted(held_back)),
+    )  # fmt: skip
+
+
+def demo_data(seed: int = 0) -> UnlearningData:
+    """The bundled forget set, retain set and everything that judges a run on them."""
+    world = make_world(seed)
+    rows = {split: _rows(split, world.people[split]) for split in ("forget", "retain", "holdout")}
+    return UnlearningData(
+        name="demo",
+        forget=tuple(rows["forget"]),
+        retain=tuple(rows["retain"]),
+        members=tuple(person.document for person in world.people["forget"]),
+        nonmembers=tuple(person.document for person in world.people["nonmember"]),
+        questions=tuple(_questions(world)),
+        paraphrases=tuple(_paraphrases("forget", world)) + tuple(_paraphrases("retain", world)),
+        holdout=tuple(rows["holdout"]),
+        general=tuple(_general(world)),
+        question_form="letter",
+        max_new_tokens=MAX_NEW_TOKENS,
+        notes=(NOTE,),
+    )
+
+
+def row_id(split: str, number: int, suffix: str) -> str:
+    return f"{split}-{number:03}{suffix}"
+
+
+def _rows(split: str, people: tuple[Entity, ...]) -> list[Example]:
+    rows = []
+    for i, person in enumerate(people):
+        rows.append(Example(row_id(split, i, "sc1"), person.opening, person.rest, person.task))
+        for j, (kind, answer) in enumerate(person.facts):
+            question = phrasing.phrasings(phrasing.nouns_about(kind, person.name))[0]
+            rows.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
+    return rows
+
+
+def _paraphrases(split: str, world: World) -> list[Example]:
+    rows = []
+    for i, person in enumerate(world.people[split]):
+        for j, (kind, answer) in enumerate(person.facts):
+            question = phrasing.unseen(phrasing.nouns_about(kind, person.name))
+            rows.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
+    return rows
+
+
+def _general(world: World) -> list[Example]:
+    rows = []
+    for i, fact in enumerate(world.facts):
+        for j, question in enumerate(phrasing.phrasings(fact.nouns)[:2]):
+            rows.append(Example(row_id("general", i, f"qa{j}"), question, fact.answer, "general"))
+    return rows
+
+
+def _questions(world: World) -> list[Question]:
+    """The held-back facts in letter form; the right letters are balanced and in random order."""
+    rng = random.Random(f"questions/{world.seed}")
+    answers = [i % 4 for i in range(len(world.held_back))]
+    rng.shuffle(answers)
+    return [
+        letters.make_question(world.facts[number], world.facts, rng, answer, f"question-{number:03}")
+        for number, answer in zip(world.held_back, answers, strict=True)
+    ]
