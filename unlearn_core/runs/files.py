@@ -75,6 +75,7 @@ def append_line(path: Path, line: str) -> None:
     with disk_errors(path), path.open("ab", buffering=0) as file:
         written = file.write(data)
         if written != len(data):  # a disk that fills up in mid-line takes a part of it without an error
+            file.truncate(file.tell() - (written or 0))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

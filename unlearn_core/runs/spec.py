@@ -55,11 +55,13 @@ class RunSpec:
     def from_json(cls, record: object) -> RunSpec:
         """The spec in `record`; unknown keys are an error, so that a misspelt one is never ignored."""
         if not isinstance(record, dict):
-            raise InputError("spec", record, "is not a JSON object", "Write {\"target\": \"demo\", ...}.")
+            raise InputError("spec", record, "is not a JSON object", 'Write {"target": "demo", ...}.')
         known = {f.name for f in fields(cls)}
         for key in record:
             if key not in known:
-                raise InputError("spec", key, "is not a field of a run", f"Known: {', '.join(sorted(known))}.")
+                raise InputError(
+                    "spec", key, "is not a field of a run", f"Known: {', '.join(sorted(known))}."
+                )
         return cls(**record)
 
 

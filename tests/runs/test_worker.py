@@ -1,0 +1,247 @@
+"""The worker: first come, first served; stops at once; nobody stops another's run; nothing kills it."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.files import disk_errors
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+from unlearn_core.runs.worker import Worker
+
+SPEC = RunSpec(method="npo")
+DONE = ev.Finished({"label": "forgotten"}, {})
+
+
+class Steps:
+    """A runner of many short steps that says when it was closed."""
+
+    def __init__(self, num_steps: int = 100_000, seconds: float = 0.005) -> None:
+        self.num_steps, self.seconds = num_steps, seconds
+        self.closed: list[float] = []
+        self.active = self.most_active = 0
+
+    def __call__(self, spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+        try:
+            yield ev.RunStarted(spec.to_json(), ("unlearn",), self.num_steps, "cpu")
+            for step in range(1, self.num_steps + 1):
+                if options["control"].finishing:
+                    break
+                time.sleep(self.seconds)
+                yield ev.Step(step, self.num_steps, {"total": 0.0}, 1e-3, 0.0, 0.0, 0.0)
+            yield DONE
+        finally:
+            self.active -= 1
+            self.closed.append(time.monotonic())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path)
+
+
+def steps_of(store: RunStore, run_id: str) -> int:
+    return sum(isinstance(event, ev.Step) for event in store.read_events(run_id)[0])
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def test_runs_go_one_at_a_time_in_the_order_they_came(store: RunStore) -> None:
+    runner = Steps(num_steps=3)
+    worker = Worker(store, runner=runner)
+    ids = [worker.submit(SPEC) for _ in range(4)]
+    assert [worker.position(run_id) for run_id in ids][-1] is not None
+    assert worker.wait(ids[-1], 5)
+    records = [store.get(run_id) for run_id in ids]
+    assert [record.status for record in records] == ["finished"] * 4
+    started = [record.started or 0 for record in records]
+    assert started == sorted(started)
+    assert runner.most_active == 1
+    worker.close()
+
+
+def test_cancel_is_acknowledged_at_once_and_stops_within_two_steps(store: RunStore) -> None:
+    runner = Steps(seconds=0.02)
+    worker = Worker(store, runner=runner)
+    run_id = worker.submit(SPEC, owner="me")
+    until(lambda: steps_of(store, run_id) >= 3)
+    before, began = steps_of(store, run_id), time.monotonic()
+    worker.cancel(run_id, owner="me")
+    assert time.monotonic() - began < 0.2
+    assert worker.wait(run_id, 5)
+    assert steps_of(store, run_id) <= before + 2
+    assert store.get(run_id).status == "cancelled"
+    assert len(runner.closed) == 1
+    worker.close()
+
+
+def test_two_visitors_cannot_stop_each_others_run(store: RunStore) -> None:
+    worker = Worker(store, runner=Steps())
+    run_id = worker.submit(SPEC, owner="me")
+    for stranger in (None, "", "you"):
+        for call in (worker.cancel, worker.finish_early, store.delete):
+            with pytest.raises(InputError, match="not a run that is here for you"):
+                call(run_id, stranger)
+    assert not worker.stopping(run_id)
+    worker.cancel(run_id, "me")
+    assert worker.wait(run_id, 5)
+    worker.close()
+
+
+def test_a_waiting_run_is_cancelled_without_starting(store: RunStore) -> None:
+    worker = Worker(store, runner=Steps())
+    first, second, third = (worker.submit(SPEC) for _ in range(3))
+    until(lambda: worker.current == first)
+    assert (worker.position(first), worker.position(second), worker.position(third)) == (0, 1, 2)
+    worker.cancel(second)
+    assert store.get(second).status == "cancelled"
+    assert worker.position(third) == 1
+    worker.close()
+
+
+def test_finish_early_keeps_what_there_is(store: RunStore) -> None:
+    worker = Worker(store, runner=Steps())
+    run_id = worker.submit(SPEC)
+    until(lambda: steps_of(store, run_id) >= 1)
+    worker.finish_early(run_id)
+    assert worker.wait(run_id, 5)
+    assert store.get(run_id).status == "finished"
+    worker.close()
+
+
+def test_a_double_click_starts_one_run(store: RunStore) -> None:
+    worker = Worker(store, runner=Steps(num_steps=1))
+    ids: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: ids.append(worker.submit(SPEC, "me", key="click"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 1
+    assert worker.submit(SPEC, "you", key="click") not in ids
+    worker.close()
+
+
+def test_the_queue_is_bounded_and_says_so(store: RunStore) -> None:
+    worker = Worker(store, capacity=2, per_owner=2, runner=Steps())
+    first = worker.submit(SPEC)
+    until(lambda: worker.current == first)
+    worker.submit(SPEC, "me")
+    worker.submit(SPEC, "you")
+    with pytest.raises(ResourceError, match=r"queue .* is full"):
+        worker.submit(SPEC)
+    worker.capacity = 9
+    worker.submit(SPEC, "me")
+    with pytest.raises(InputError, match="of yours is under way"):
+        worker.submit(SPEC, "me")
+    worker.close()
+
+
+@pytest.mark.parametrize("spec", [RunSpec(method="magic"), RunSpec(method="npo", settings={"beta": -1.0})])
+def test_a_spec_that_cannot_work_is_refused_before_it_is_queued(store: RunStore, spec: RunSpec) -> None:
+    worker = Worker(store, runner=Steps())
+    with pytest.raises(InputError):
+        worker.submit(spec)
+    assert store.list_runs() == []
+    worker.close()
+
+
+def test_the_worker_survives_any_error_and_takes_the_next_run(store: RunStore) -> None:
+    errors: list[BaseException | None] = [
+        ValueError("secret detail"),
+        MemoryError(),
+        OSError(28, "No space left on device"),
+        SystemExit(1),
+        InputError("data", "x", "is missing", "Give it."),
+        None,
+    ]
+
+    def runner(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        yield ev.RunStarted({}, (), 1, "cpu")
+        error = errors.pop(0)
+        if error is not None:
+            raise error
+        yield DONE
+
+    worker = Worker(store, runner=runner)
+    ids = [worker.submit(SPEC) for _ in range(6)]
+    assert worker.wait(ids[-1], 5)
+    ends = [store.read_events(run_id)[0][-1] for run_id in ids]
+    kinds = [end.kind if isinstance(end, ev.Failed) else "finished" for end in ends]
+    assert kinds == ["error", "out_of_memory", "disk_full", "error", "error", "finished"]
+    assert "secret" not in store.get(ids[0]).message
+    reference = store.get(ids[0]).message.split()[-1].rstrip(".")
+    log = (store.home / "log" / "lethe.log").read_text()
+    assert reference in log
+    assert "secret detail" in log
+    assert store.get(ids[4]).message == "data (x): is missing. Give it."
+    worker.close()
+
+
+def test_an_end_that_a_full_disk_refused_is_recorded_later(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up during the first run and has room again when the second ends."""
+    full = True
+    append = store.append
+
+    def sometimes(run_id: str, event: ev.Event) -> None:
+        with disk_errors(store.home):
+            if full and not isinstance(event, ev.RunStarted):
+                raise OSError(28, "No space left on device")
+        append(run_id, event)
+
+    monkeypatch.setattr(store, "append", sometimes)
+    worker = Worker(store, runner=Steps(num_steps=1))
+    first = worker.submit(SPEC)
+    assert worker.wait(first, 5)
+    full = False
+    second = worker.submit(SPEC)
+    assert worker.wait(second, 5)
+    assert store.get(second).status == "finished"
+    worker.cancel(worker.submit(SPEC))
+    worker.close()
+    assert store.get(first).message.startswith("disk")
+
+
+def test_closing_marks_runs_interrupted_and_takes_no_more(store: RunStore) -> None:
+    worker = Worker(store, runner=Steps())
+    running, waiting = worker.submit(SPEC), worker.submit(SPEC)
+    until(lambda: steps_of(store, running) >= 1)
+    worker.close(timeout=5)
+    assert [store.get(run_id).status for run_id in (running, waiting)] == ["interrupted"] * 2
+    with pytest.raises(ResourceError, match="shutting down"):
+        worker.submit(SPEC)
+
+
+def test_the_submitters_context_reaches_the_run(store: RunStore) -> None:
+    visitor: contextvars.ContextVar[str] = contextvars.ContextVar("visitor", default="nobody")
+    seen: list[str] = []
+
+    def runner(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        seen.append(visitor.get())
+        yield DONE
+
+    worker = Worker(store, runner=runner)
+    visitor.set("ada")
+    assert worker.wait(worker.submit(SPEC), 5)
+    assert seen == ["ada"]
+    worker.close()

@@ -1,0 +1,43 @@
+"""From any error to the last event of a run: words for people, and the traceback to the log only."""
+
+from __future__ import annotations
+
+import secrets
+
+from unlearn_core.errors import DivergedError, LetheError, ResourceError
+from unlearn_core.runs.events import Failed
+from unlearn_core.runs.files import is_disk_full
+from unlearn_core.runs.home import LOGGER
+
+_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def failed(error: BaseException) -> Failed:
+    """What to show for `error`: its own words if it is meant for people, else a reference into the log."""
+    if isinstance(error, LetheError):
+        return Failed(str(error), kind=_kind(error))
+    if is_disk_full(error):
+        return Failed(
+            "The disk is full. Free some space or delete old runs, then try again.", kind="disk_full"
+        )
+    if is_out_of_memory(error):
+        mend = "Use a smaller batch_size, the lora adapter or a smaller model."
+        return Failed(f"The memory of this machine was not enough. {mend}", kind="out_of_memory")
+    reference = secrets.token_hex(4)
+    LOGGER.error("run failed, reference %s", reference, exc_info=error)
+    return Failed(f"Something went wrong inside Lethe; the log has it under reference {reference}.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Out of memory in any of its forms: torch's own type, Python's, and what the allocators write."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MEMORY_TEXTS)
+
+
+def _kind(error: LetheError) -> str:
+    if isinstance(error, DivergedError):
+        return "diverged"
+    if isinstance(error, ResourceError):
+        return {"disk": "disk_full", "memory": "out_of_memory"}.get(error.field, "error")
+    return "error"

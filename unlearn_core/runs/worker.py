@@ -1,0 +1,226 @@
+"""One background thread that carries out runs, one at a time, in the order they came.
+
+A page only reads: the job lives here, so closing a tab or losing a connection changes nothing. The
+worker writes to the store and never waits for a reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.runs.control import Control
+from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step
+from unlearn_core.runs.failure import failed
+from unlearn_core.runs.home import LOGGER, log_to
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore, owner_hash
+
+Runner = Callable[..., Iterator[Event]]
+_MAX_KEYS = 1_000
+_SHUT_DOWN = "Lethe was shut down while this run was under way. Start it again to get its result."
+
+
+@dataclass
+class _Job:
+    id: str
+    spec: RunSpec
+    owner: str
+    control: Control = field(default_factory=Control)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    step: int = 0
+    interrupted: bool = False
+
+
+class Worker:
+    """Submit, cancel and wait for runs; safe to call from any thread.
+
+    capacity: runs that may wait. per_owner: runs one owner may have waiting or running, None for no
+    limit. public: refuse local paths and Hub ids. runner: what carries out a spec (see `runs.run.run`).
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        *,
+        capacity: int = 16,
+        per_owner: int | None = None,
+        public: bool = False,
+        runner: Runner | None = None,
+    ) -> None:
+        self.store, self.capacity, self.per_owner, self.public = store, capacity, per_owner, public
+        self._runner = runner
+        self._waiting: deque[_Job] = deque()
+        self._running: _Job | None = None
+        self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._unrecorded: deque[tuple[str, Event]] = deque()
+        self._ends = threading.Lock()
+        self._wake = threading.Condition()
+        self._closed = False
+        log_to(store.home)
+        store.recover()
+        self._thread = threading.Thread(target=self._serve, name="lethe-worker", daemon=True)
+        self._thread.start()
+
+    def submit(self, spec: RunSpec, owner: str | None = None, key: str | None = None) -> str:
+        """Queue a run and return its id. The same `key` from the same owner gives the same run.
+
+        Raises InputError for a spec that cannot work, ResourceError when the queue is full.
+        """
+        self._check(spec)
+        with self._wake:
+            known = self._keys.get((owner_hash(owner), key)) if key else None
+            if known is not None:
+                return known
+            self._admit(owner)
+            record = self.store.create(spec, owner)
+            self._waiting.append(_Job(record.id, spec, owner_hash(owner)))
+            if key:
+                self._keys[owner_hash(owner), key] = record.id
+                while len(self._keys) > _MAX_KEYS:
+                    self._keys.popitem(last=False)
+            self._wake.notify_all()
+            return record.id
+
+    def cancel(self, run_id: str, owner: str | None = None) -> None:
+        """Stop a run for its owner; returns at once, the run ends at its next event."""
+        self.store.owned(run_id, owner)
+        with self._wake:
+            job = self._find(run_id)
+            if job is None:
+                return
+            job.control.cancel()
+            if job is not self._running:
+                self._waiting.remove(job)
+                self._note(job, Cancelled())
+            self._wake.notify_all()
+
+    def finish_early(self, run_id: str, owner: str | None = None) -> None:
+        """End the training of a run now, keep its weights and go on to the scores."""
+        self.store.owned(run_id, owner)
+        with self._wake:
+            job = self._find(run_id)
+            if job is not None:
+                job.control.finish_early()
+
+    def position(self, run_id: str) -> int | None:
+        """0 while running, 1 for the next in the queue, and so on; None when it is not here."""
+        with self._wake:
+            if self._running is not None and self._running.id == run_id:
+                return 0
+            return next((place for place, job in enumerate(self._waiting, 1) if job.id == run_id), None)
+
+    def stopping(self, run_id: str) -> bool:
+        """Whether a stop was asked for and is not done yet."""
+        with self._wake:
+            job = self._find(run_id)
+            return job is not None and job.control.cancelled
+
+    @property
+    def current(self) -> str | None:
+        """The id of the run under way."""
+        job = self._running
+        return job.id if job is not None else None
+
+    def wait(self, run_id: str, timeout: float | None = None) -> bool:
+        """Block until a run is over; False when `timeout` seconds passed first."""
+        with self._wake:
+            return self._wake.wait_for(lambda: self._find(run_id) is None, timeout)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Take no more runs, end the current one as interrupted, and wait for the thread."""
+        with self._wake:
+            self._closed = True
+            waiting, self._waiting = list(self._waiting), deque()
+            if self._running is not None:
+                self._running.interrupted = True
+                self._running.control.cancel()
+            self._wake.notify_all()
+        for job in waiting:
+            self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
+        self._thread.join(timeout)
+
+    def _check(self, spec: RunSpec) -> None:
+        """Refuse at once what would fail anyway, so that the form can say so."""
+        from unlearn_core.methods import build
+
+        build(spec.method, spec.settings, spec.steps)
+        if self.public and spec.target != "demo":
+            raise InputError("target", spec.target, "is not offered here", "Use `demo`.")
+
+    def _admit(self, owner: str | None) -> None:
+        if self._closed:
+            raise ResourceError("queue", "", "is closed", "Lethe is shutting down; try again in a minute.")
+        if len(self._waiting) >= self.capacity:
+            raise ResourceError("queue", len(self._waiting), "is full", "Try again in a minute.")
+        if self.per_owner is not None and owner:
+            jobs = [*self._waiting, *([self._running] if self._running else [])]
+            if sum(job.owner == owner_hash(owner) for job in jobs) >= self.per_owner:
+                raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.")
+
+    def _find(self, run_id: str) -> _Job | None:
+        jobs = [*self._waiting, *([self._running] if self._running else [])]
+        return next((job for job in jobs if job.id == run_id), None)
+
+    def _serve(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                job = self._running = self._waiting.popleft()
+            try:
+                job.context.run(self._carry_out, job)
+            finally:
+                with self._wake:
+                    self._running = None
+                    self._wake.notify_all()
+
+    def _carry_out(self, job: _Job) -> None:
+        """Drive one run to its end; whatever happens, an end is recorded and the thread lives on."""
+        try:
+            with contextlib.closing(self._events(job)) as events:
+                for event in events:
+                    self.store.append(job.id, event)
+                    if isinstance(event, TERMINAL):
+                        return
+                    if isinstance(event, Step):
+                        job.step = event.step
+                    if job.control.cancelled:
+                        break
+                else:
+                    raise RuntimeError("the run ended without a last event")
+            end = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
+        except BaseException as error:
+            end = failed(error)
+        self._note(job, end)
+
+    def _events(self, job: _Job) -> Any:
+        runner = self._runner
+        if runner is None:
+            from unlearn_core.runs.run import run
+
+            runner = run
+        out = self.store.folder(job.id)
+        return runner(job.spec, home=self.store.home, out=out, control=job.control, public=self.public)
+
+    def _note(self, job: _Job, event: Event) -> None:
+        """Record the end of a run; on a full disk it waits until the next end can be recorded too."""
+        with self._ends:
+            self._unrecorded.append((job.id, event))
+            while self._unrecorded:
+                run_id, end = self._unrecorded[0]
+                try:
+                    self.store.append(run_id, end)
+                except ResourceError:
+                    LOGGER.exception("the end of run %s could not be recorded yet", run_id)
+                    return
+                except Exception:
+                    LOGGER.exception("the end of run %s could not be recorded", run_id)  # deleted meanwhile
+                self._unrecorded.popleft()
