@@ -120,7 +120,10 @@ class Reference(Protocol):
     """The model as it was before the first step, without a second copy of it in memory."""
 
     def nll(self, part: str) -> torch.Tensor:
-        """NLL (R,) of each row of a part, summed over its targets, in nats."""
+        """NLL (R,) of each row of a part, summed over its targets, in nats; first asked for in `prepare`."""
+
+    def keep(self, part: str) -> None:
+        """Announce, in `prepare`, that `kl` or `log_probs` of a part will be asked for."""
 
     def kl(self, part: str, answers: Answers) -> torch.Tensor:
         """KL(reference || current) (N,) at each labelled position of `answers`, in nats."""

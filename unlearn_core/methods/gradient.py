@@ -81,6 +81,9 @@ class KLMinimisation(Method):
     learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     retain_weight: float = parameter(1.0, "Weight of the KL on the retain set", 0.0, 100.0)
 
+    def prepare(self, context: Context) -> None:
+        context.reference.keep("retain")
+
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None
         forget = mean_nll(batch.forget)

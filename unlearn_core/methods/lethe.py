@@ -63,6 +63,8 @@ class Lethe(Method):
         else:
             unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
             targets = matched_targets(forget.forms, unseen, estimate, context.seed)
+        if self.anchor_weight:
+            context.reference.keep("holdout")
         context.state["target_R"] = torch.tensor(targets, device=context.model.device)
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:

@@ -51,3 +51,18 @@ def matching_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Ten
     as never-trained text and not beyond.
     """
     return (mean_nll_B - target_B).square().mean()
+
+
+def bucket_kl_divergence(
+    reference_log_probs_NK: torch.Tensor, tokens_NK: torch.Tensor, logits_NV: torch.Tensor
+) -> torch.Tensor:
+    """KL(reference || current) (N,) in nats where only the reference's K likeliest tokens are known.
+
+    All other tokens count as one outcome. By the data-processing inequality this is at most the full KL.
+    """
+    log_probs_NK = logits_NV.float().log_softmax(-1).gather(1, tokens_NK)
+    reference_NK = reference_log_probs_NK.exp()
+    kept_N = (reference_NK * (reference_log_probs_NK - log_probs_NK)).sum(-1)
+    rest_N = (1 - reference_NK.sum(-1)).clamp(min=1e-9)
+    current_rest_N = (1 - log_probs_NK.exp().sum(-1)).clamp(min=1e-9)
+    return kept_N + rest_N * (rest_N.log() - current_rest_N.log())

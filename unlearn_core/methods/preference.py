@@ -30,6 +30,9 @@ class NPO(Method):
     beta: float = parameter(0.1, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 
+    def prepare(self, context: Context) -> None:
+        context.reference.nll("forget")
+
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         nll_N = token_nll(batch.forget)
         reference_B = context.reference.nll("forget")[batch.forget.index_B]

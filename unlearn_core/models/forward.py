@@ -58,15 +58,24 @@ def answers(model: PreTrainedModel, batch: Batch) -> Answers:
 
 
 def _wanted_logits(model: PreTrainedModel, batch: Batch, wanted_BT: torch.Tensor) -> torch.Tensor:
+    inputs = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT, "use_cache": False}
+    split = body_and_head(model)
+    if split is None:
+        return unwrap(model)(**inputs).logits[:, :-1][wanted_BT]
+    body, head = split
+    hidden_BTD = body(**inputs).last_hidden_state
+    return head(hidden_BTD[:, :-1][wanted_BT])
+
+
+def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+    """The layers below the output head and the head; None where logits are changed after the head."""
     inner = unwrap(model)
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()
     body = getattr(inner, inner.base_model_prefix, None)
-    inputs = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT, "use_cache": False}
     if body is None or head is None or any(getattr(config, name, None) for name in _LOGIT_SETTINGS):
-        return inner(**inputs).logits[:, :-1][wanted_BT]
-    hidden_BTD = body(**inputs).last_hidden_state
-    return head(hidden_BTD[:, :-1][wanted_BT])
+        return None
+    return body, head
 
 
 def unwrap(model: Any) -> PreTrainedModel:

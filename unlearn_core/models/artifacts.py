@@ -1,0 +1,179 @@
+"""What a run leaves behind: a reversible change to one model, so that side by side costs one model.
+
+    Adapter      low-rank factors beside the weights; strength scales them, 0 switches them off
+    DenseDelta   the old values of every weight that trained (and the new ones, once both are needed)
+    SparseDelta  the old and new values of single entries, for edits of few weights
+
+Strength 0 is the original model bit for bit and 1 the unlearned one, because values are put back rather
+than differences subtracted. One model at a time: the artifact changes the model it was made on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unlearn_core.errors import InputError
+from unlearn_core.models.adapters import NAME, lora_layers, plain_state, remove_lora
+from unlearn_core.models.checkpoint import read_weights, write_checkpoint
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Artifact(ABC):
+    """A reversible change to `model`; it is applied (strength 1) when a run hands it over."""
+
+    kind: str
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.strength = 1.0
+
+    def apply(self) -> None:
+        """Make the model the unlearned one."""
+        self.set_strength(1.0)
+
+    def revert(self) -> None:
+        """Make the model the original one, bit for bit."""
+        self.set_strength(0.0)
+
+    def set_strength(self, strength: float) -> None:
+        """Anything from the original model (0) to the unlearned one (1)."""
+        if not 0.0 <= strength <= 1.0:
+            raise InputError("strength", strength, "is out of range", "Use a number from 0 to 1.")
+        if strength != self.strength:
+            with torch.no_grad():
+                self._set(float(strength))
+            self.strength = float(strength)
+
+    @abstractmethod
+    def _set(self, strength: float) -> None: ...
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
+        """Write the model at its present strength as a full checkpoint; ResourceError when the disk is full."""
+        return write_checkpoint(self.model, plain_state(self.model), folder, tokenizer)
+
+    def release(self) -> PreTrainedModel:
+        """Give the original model back and forget the change."""
+        self.revert()
+        return self.model
+
+    @abstractmethod
+    def changed(self) -> dict[str, Any]:
+        """What changed, for people: kind, number of trained values, and the relative size of the change."""
+
+
+class Adapter(Artifact):
+    """A LoRA adapter on `wrapped`; the base weights stay as they are."""
+
+    kind = "adapter"
+
+    def __init__(self, wrapped: PeftModel) -> None:
+        super().__init__(wrapped.get_base_model())
+        self._wrapped = wrapped
+        self._scales = {name: layer.scaling[NAME] for name, layer in lora_layers(wrapped)}
+
+    def _set(self, strength: float) -> None:
+        for name, layer in lora_layers(self._wrapped):
+            layer.scaling[NAME] = self._scales[name] * strength
+            layer.enable_adapters(strength != 0.0)
+
+    def release(self) -> PreTrainedModel:
+        self.revert()
+        return remove_lora(self._wrapped)
+
+    def changed(self) -> dict[str, Any]:
+        squares = [0.0, 0.0]
+        count = 0
+        for _, layer in lora_layers(self._wrapped):
+            squares[0] += layer.get_delta_weight(NAME).float().square().sum().item()
+            squares[1] += layer.get_base_layer().weight.float().square().sum().item()
+            count += sum(p.numel() for key, p in layer.named_parameters() if "lora_" in key)
+        return {"kind": self.kind, "trained": count, "relative_change": _ratio(*squares)}
+
+
+class DenseDelta(Artifact):
+    """Full weights: `old` maps parameter names to their values before the run."""
+
+    kind = "full weights"
+
+    def __init__(self, model: PreTrainedModel, old: dict[str, torch.Tensor]) -> None:
+        super().__init__(model)
+        self._old = old
+        self._new: dict[str, torch.Tensor] = {}  # copied when strength first leaves 1
+
+    @classmethod
+    def load(cls, model: PreTrainedModel, folder: Path) -> DenseDelta:
+        """The change from `model` to the checkpoint in `folder`, which is applied."""
+        new = read_weights(folder)
+        parameters = dict(model.named_parameters())
+        old = {}
+        for name, parameter in parameters.items():
+            if name not in new or new[name].shape != parameter.shape:
+                raise InputError("weights", str(folder), f"do not fit this model at {name}", "Use its own run.")
+            old[name] = parameter.detach().clone()
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(new[name])
+        return cls(model, old)
+
+    def _set(self, strength: float) -> None:
+        parameters = dict(self.model.named_parameters())
+        if self.strength == 1.0:
+            self._new = {name: parameters[name].detach().clone() for name in self._old}
+        for name, old in self._old.items():
+            new = self._new[name]
+            parameters[name].copy_(old if strength == 0.0 else new if strength == 1.0 else old.lerp(new, strength))
+
+    def changed(self) -> dict[str, Any]:
+        parameters = self._new if self.strength != 1.0 else dict(self.model.named_parameters())
+        difference = sum((parameters[n] - old).float().square().sum().item() for n, old in self._old.items())
+        size = sum(old.float().square().sum().item() for old in self._old.values())
+        count = sum(old.numel() for old in self._old.values())
+        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+
+
+class SparseDelta(Artifact):
+    """Single entries: parameter name -> (flat indices, old values, new values)."""
+
+    kind = "single weights"
+
+    def __init__(
+        self, model: PreTrainedModel, entries: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+    ) -> None:
+        super().__init__(model)
+        self._entries = entries
+
+    @classmethod
+    def between(cls, model: PreTrainedModel, old: dict[str, torch.Tensor]) -> SparseDelta:
+        """The entries in which `model` now differs from `old`."""
+        entries = {}
+        for name, parameter in model.named_parameters():
+            if name in old:
+                new_flat, old_flat = parameter.detach().reshape(-1), old[name].reshape(-1)
+                at = (new_flat != old_flat).nonzero()[:, 0]
+                entries[name] = (at, old_flat[at].clone(), new_flat[at].clone())
+        return cls(model, entries)
+
+    def _set(self, strength: float) -> None:
+        parameters = dict(self.model.named_parameters())
+        for name, (at, old, new) in self._entries.items():
+            value = old if strength == 0.0 else new if strength == 1.0 else old.lerp(new, strength)
+            parameters[name].view(-1)[at] = value
+
+    def changed(self) -> dict[str, Any]:
+        triples = self._entries.values()
+        difference = sum((new - old).float().square().sum().item() for _, old, new in triples)
+        size = sum(old.float().square().sum().item() for _, old, _ in triples)
+        count = sum(at.numel() for at, _, _ in triples)
+        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+
+
+def _ratio(difference: float, size: float) -> float:
+    """Norm of the change over norm of the weights, from their squares."""
+    return (difference / size) ** 0.5 if size else 0.0

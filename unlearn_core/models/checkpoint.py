@@ -1,0 +1,95 @@
+"""A model on disk: written under a temporary name, flushed, renamed; a full disk is told before and after."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from unlearn_core.errors import IntegrityError, ResourceError
+from unlearn_core.models.forward import unwrap
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SPARE_BYTES = 8 * 2**20  # configuration, tokenizer, and room for the file system's own needs
+
+
+def write_checkpoint(
+    model: PreTrainedModel,
+    state: dict[str, torch.Tensor],
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Path:
+    """Write `state` as a checkpoint of `model`'s class into `folder` (replaced if it exists).
+
+    The folder holds config.json, safetensors and the tokenizer, and is complete or absent. ResourceError
+    when the disk is full or the folder cannot be written.
+    """
+    folder = Path(folder).absolute()
+    needed = sum(value.numel() * value.element_size() for value in state.values()) + _SPARE_BYTES
+    partial = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder.parent).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{free // 2**20} MB free, {needed // 2**20} MB needed")
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        unwrap(model).save_pretrained(partial, state_dict=state)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(partial)
+        for path in [*partial.iterdir(), partial]:
+            _flush(path)
+        partial.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+        _flush(folder.parent)
+    except Exception as error:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        if not _is_disk_error(error):
+            raise
+        mend = "Free some space or name another folder; the model in memory is unharmed."
+        raise ResourceError("folder", str(folder), f"cannot be written: {_reason(error)}", mend) from error
+    return folder
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors checkpoint, by name; IntegrityError when there are none to read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = {}
+    try:
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            found.update(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise IntegrityError("weights", str(folder), f"cannot be read: {error}", "Run again.") from error
+    if not found:
+        raise IntegrityError("weights", str(folder), "hold no safetensors file", "Run again.")
+    return found
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_disk_error(error: Exception) -> bool:
+    # safetensors reports a failed write as an error of its own that carries only the text
+    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

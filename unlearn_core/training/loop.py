@@ -1,0 +1,204 @@
+"""The training loop: batches -> method -> optimiser -> records.
+
+`unlearn` is a generator: it yields steps, probes and notes, and returns the artifact. Closing it (a
+cancel) or an error puts the model back exactly as it was. Which sequences a step sees depends only on the
+seed and the step's number; the model stays in evaluation mode, so dropout plays no part.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Generator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unlearn_core.data.encode import pad_id_of
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.methods.base import Context, Losses, Method, Mix, Part
+from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
+from unlearn_core.training.joined import gradients, lay_out
+from unlearn_core.training.probe import Watch
+from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
+from unlearn_core.training.reference import FrozenReference
+from unlearn_core.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from unlearn_core.models.artifacts import Artifact
+
+BETAS = (0.9, 0.999)  # of AdamW; weight decay is 0, because decay would change weights no loss asked to
+
+
+def unlearn(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: UnlearningData,
+    method: Method,
+    *,
+    seed: int = 0,
+    adapter: str | None = None,
+    rank: int = 16,
+    probe_ids: tuple[str, ...] | None = None,
+    max_tokens: int = MAX_TOKENS,
+    micro_batch: int | None = None,
+) -> Generator[Record, None, Artifact]:
+    """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
+
+    adapter: "full", "lora" or None to choose by size. probe_ids: rows to watch, None for a selection.
+    micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
+    On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
+    (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
+    """
+    mix = method.mix()
+    parts = build_parts(tokenizer, data, mix, max_tokens)
+    _check(model, data, method, parts)
+    feed = Feed(parts, mix, seed, _num_general(data, mix))
+    pad_id = pad_id_of(tokenizer)
+    watch = Watch(tokenizer, data, probe_ids, max_tokens)
+    trainable = Trainable(model, adapter, rank, seed)
+    finished = False
+    try:
+        reference = FrozenReference(
+            model, parts, pad_id, lambda name: feed.visited(name, method.steps), trainable.adapter_off
+        )
+        context = Context(model, method.steps, seed, parts, reference)
+        method.prepare(context)
+        reference.frozen = True
+        yield from _notes(method, mix, parts, trainable)
+        yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch)
+        artifact = trainable.artifact()
+        finished = True
+        return artifact
+    finally:
+        trainable.close(restore=not finished)
+
+
+def _steps(
+    method: Method, context: Context, feed: Feed, trainable: Trainable, watch: Watch, pad_id: int,
+    micro_batch: int | None,
+) -> Generator[Record]:  # fmt: skip
+    parameters = trainable.parameters
+    model = context.model
+    optimiser = torch.optim.AdamW(
+        parameters, lr=method.learning_rate, betas=BETAS, weight_decay=0.0,
+        fused=model.device.type in ("cpu", "cuda"),
+    )  # fmt: skip
+    limit = method.max_gradient_norm if not method.separate_gradients else 0.0
+    interval = watch.interval(len(sum(feed.step(0).values(), [])))
+    yield watch.probe(model, 0)
+    began = time.perf_counter()
+    for step in range(method.steps):
+        rows = feed.step(step)
+        losses, num_tokens, micro_batch, notes = _backward(method, context, rows, pad_id, parameters, micro_batch)
+        yield from notes
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf)
+        values, gradient_norm = _read(losses, norm)
+        bad = [name for name, value in (*values.items(), ("gradient", gradient_norm)) if not math.isfinite(value)]
+        if bad:
+            raise StepDiverged(step + 1, ", ".join(bad), trainable.artifact())
+        rate = scheduled_rate(method, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        method.after_step(context, step, losses)
+        seconds = time.perf_counter() - began
+        yield LoopStep(step + 1, method.steps, values, rate, gradient_norm, num_tokens, seconds)
+        if (step + 1) % interval == 0 or step + 1 == method.steps:
+            yield watch.probe(model, step + 1)
+
+
+def scheduled_rate(method: Method, step: int) -> float:
+    """Learning rate of step `step` (from 0): a linear rise over the warm-up, then a linear fall towards 0."""
+    rise = max(1, round(method.warmup * method.steps))
+    if step < rise:
+        return method.learning_rate * (step + 1) / rise
+    return method.learning_rate * (method.steps - step) / max(1, method.steps - rise + 1)
+
+
+def _backward(
+    method: Method, context: Context, rows: dict[str, list[Any]], pad_id: int,
+    parameters: list[torch.nn.Parameter], micro_batch: int | None,
+) -> tuple[Losses, int, int | None, list[LoopNote]]:  # fmt: skip
+    """Gradients of one step; out of memory halves the sequences in the model at a time, not the step."""
+    notes: list[LoopNote] = []
+    while True:
+        try:
+            layout = lay_out(rows, pad_id, context.model.device, micro_batch)
+            with _precision(context.model):
+                losses = gradients(context.model, method, context, layout, in_pieces=micro_batch is not None)
+            return losses, layout.num_tokens, micro_batch, notes
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            present = micro_batch or sum(len(part) for part in rows.values())
+            if present == 1:
+                mend = "Use the adapter `lora`, shorter texts or a larger machine."
+                raise ResourceError("memory", "one sequence", "does not fit into memory", mend) from error
+            micro_batch = present // 2
+        # Outside the handler, where the traceback no longer holds the failed pass's tensors.
+        for parameter in parameters:
+            parameter.grad = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        text = f"Memory ran out: {micro_batch} sequences at a time from here on; the step stays the same size."
+        notes.append(LoopNote(text))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for every way in which torch and the system say that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "cublas_status_alloc_failed")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+def _precision(model: PreTrainedModel) -> Any:
+    """bfloat16 arithmetic on a GPU for float32 weights; on a CPU float32 as it is."""
+    if model.device.type == "cuda" and model.dtype == torch.float32:
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:
+    """The step's numbers in one transfer from the device."""
+    named = {"total": losses.total, "forget": losses.forget, "retain": losses.retain}
+    present = {name: value for name, value in named.items() if value is not None}
+    *values, gradient_norm = torch.stack([*(v.detach().float() for v in present.values()), norm.float()]).tolist()
+    return dict(zip(present, values, strict=True)), gradient_norm
+
+
+def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: dict[str, Part]) -> None:
+    if "forget" not in parts:
+        raise InputError("forget set", data.name, "has no rows", "Give at least one row to forget.")
+    if "retain" in method.info.needs and "retain" not in parts:
+        mend = f"Give a retain set; {method.info.name} holds the rest of the model with it."
+        raise InputError("retain set", data.name, "has no rows", mend)
+    reason = method.supports(model)
+    if reason:
+        raise InputError("method", method.info.name, reason, "Choose another method or model.")
+
+
+def _num_general(data: UnlearningData, mix: Mix) -> int:
+    return len(data.general) if mix.general or not data.retain else 0
+
+
+def _notes(method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable) -> Generator[Record]:
+    if mix.holdout and "holdout" not in parts:
+        yield LoopNote("There is no never-trained text of this kind: how unlikely it would be is an estimate.")
+    if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
+        yield LoopNote(
+            f"A learning rate of {method.learning_rate:g} suits small models; at this size full weights "
+            "usually break above 1e-5."
+        )
+
+
+__all__ = ["LoopNote", "LoopProbe", "LoopStep", "Record", "StepDiverged", "unlearn"]

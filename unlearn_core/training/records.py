@@ -1,0 +1,63 @@
+"""What the training loop yields: its own small records, which a run turns into events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unlearn_core.errors import DivergedError
+from unlearn_core.models.artifacts import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStep:
+    """One optimiser step (numbered from 1). `tokens` counts real tokens; `seconds` since the first step."""
+
+    step: int
+    num_steps: int
+    losses: dict[str, float]  # "total"; "forget" and "retain" where the method has them
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFact:
+    """Mean probability per answer token (geometric mean, 0..1) of one watched answer."""
+
+    id: str
+    prompt: str
+    answer: str
+    probability: float
+    split: str  # "forget" or "retain"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopProbe:
+    """The watched facts after `step` optimiser steps (0 = the original model)."""
+
+    step: int
+    facts: tuple[WatchedFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopNote:
+    """Something the user should know; training goes on."""
+
+    message: str
+
+
+Record = LoopStep | LoopProbe | LoopNote
+
+
+class StepDiverged(DivergedError):
+    """A loss or gradient left the finite numbers; `artifact` holds the weights before that step."""
+
+    def __init__(self, step: int, what: str, artifact: Artifact) -> None:
+        super().__init__(
+            "loss", what, f"is not a finite number at step {step}", "Use a smaller learning_rate or fewer steps."
+        )
+        self.step, self.artifact = step, artifact
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, str, str, str]]:  # type: ignore[override]
+        return DivergedError, (self.field, self.value, self.problem, self.mend)

@@ -1,0 +1,141 @@
+"""The model before the first step, remembered in numbers or by switching the adapter off.
+
+A second resident model is never needed: a scalar per sequence serves NPO; for KL the log-probabilities
+of the rows that the steps will visit are stored once (full weights), or recomputed with the adapter
+switched off (LoRA). Legend: R rows of a part, N labelled positions, V vocabulary, K kept tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+
+from unlearn_core.data.encode import Encoded
+from unlearn_core.methods.base import Part
+from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence
+from unlearn_core.models.forward import Answers, sum_per_row, token_nll
+from unlearn_core.training.joined import forward, lay_out, split_parts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CHUNK = 64  # sequences in one forward pass
+DENSE_BYTES = 512 * 2**20  # stored in full up to this size, beyond it as the likeliest tokens
+KEPT = 128  # tokens kept per position beyond it; their share of the probability is nearly all of it
+
+
+class FrozenReference:
+    """Reference values of a run (see methods.base.Reference).
+
+    `visited(part)` lists the rows that the steps will draw on. `adapter_off` switches the adapter off for
+    the length of a `with`; None where the weights themselves are trained. In that case `nll` and `keep`
+    must be called before the first step.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        parts: dict[str, Part],
+        pad_id: int,
+        visited: Callable[[str], list[int]],
+        adapter_off: Callable[[], AbstractContextManager[None]] | None = None,
+        dense_bytes: int = DENSE_BYTES,
+    ) -> None:
+        self._model, self._parts, self._pad_id = model, parts, pad_id
+        self._visited, self._adapter_off, self._dense_bytes = visited, adapter_off, dense_bytes
+        self._nll: dict[str, torch.Tensor] = {}
+        self._stored: dict[str, _Stored] = {}
+        self.frozen = False  # set by the loop before the first step
+
+    def nll(self, part: str) -> torch.Tensor:
+        """NLL (R,) of each row of a part, summed over its targets, in nats; computed once."""
+        if part not in self._nll:
+            assert not self.frozen, f"ask for the reference NLL of {part} in prepare"
+            rows = self._parts[part].rows
+            nll_R = torch.zeros(len(rows), device=self._model.device)
+            for answers in self._passes(rows):
+                nll_R[answers.index_B] = sum_per_row(token_nll(answers), answers)
+            self._nll[part] = nll_R
+        return self._nll[part]
+
+    def keep(self, part: str) -> None:
+        """Announce that `kl` or `log_probs` of a part will be asked for."""
+        if part in self._parts and self._adapter_off is None:
+            assert not self.frozen, f"keep {part} in prepare"
+            rows = [self._parts[part].rows[row] for row in self._visited(part)]
+            num_bytes = 4 * sum(row.num_targets for row in rows) * self._model.config.get_text_config().vocab_size
+            top = None if num_bytes <= self._dense_bytes else KEPT
+            self._stored[part] = _Stored(self._passes(rows), top)
+
+    def kl(self, part: str, answers: Answers) -> torch.Tensor:
+        """KL(reference || current) (N,) at each labelled position, in nats.
+
+        Where only the likeliest tokens were kept, the rest counts as one outcome: a lower bound of the KL
+        that is 0 exactly where the KL on the kept tokens and on the rest is.
+        """
+        if self._adapter_off is None:
+            return self._stored[part].kl(answers)
+        return kl_divergence(self._switched_off(part, answers), answers.logits_NV)
+
+    def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
+        """Reference log-probabilities (N, V); what was not kept is spread evenly over the other tokens."""
+        if self._adapter_off is None:
+            return self._stored[part].log_probs(answers)
+        return self._switched_off(part, answers)
+
+    def _switched_off(self, part: str, answers: Answers) -> torch.Tensor:
+        assert self._adapter_off is not None
+        rows = [self._parts[part].rows[row] for row in answers.index_B.tolist()]
+        with torch.no_grad(), self._adapter_off():
+            logits_NV = forward(self._model, lay_out({"": rows}, self._pad_id, self._model.device))
+        return logits_NV.float().log_softmax(-1)
+
+    def _passes(self, rows: Sequence[Encoded]) -> list[Answers]:
+        """Answers of the rows, CHUNK at a time in order of length; a generator would outlive no_grad."""
+        found = []
+        in_order = sorted(rows, key=lambda row: len(row.ids))
+        with torch.no_grad():
+            for at in range(0, len(rows), CHUNK):
+                layout = lay_out({"": in_order[at : at + CHUNK]}, self._pad_id, self._model.device)
+                found.append(split_parts(layout, forward(self._model, layout))[""])
+        return found
+
+
+class _Stored:
+    """Log-probabilities at the labelled positions of some rows: all of them, or the `top` likeliest."""
+
+    def __init__(self, passes: list[Answers], top: int | None) -> None:
+        self._values: dict[int, torch.Tensor] = {}  # row -> (n, V), or (n, K)
+        self._tokens: dict[int, torch.Tensor] = {}  # row -> (n, K)
+        self._top = top
+        for answers in passes:
+            log_probs_NV = answers.logits_NV.float().log_softmax(-1)
+            sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
+            rows = answers.index_B.tolist()
+            if top is None:
+                self._values.update(zip(rows, log_probs_NV.split(sizes), strict=True))
+                continue
+            values_NK, tokens_NK = log_probs_NV.topk(min(top, log_probs_NV.shape[1]))
+            self._values.update(zip(rows, values_NK.split(sizes), strict=True))
+            self._tokens.update(zip(rows, tokens_NK.split(sizes), strict=True))
+
+    def kl(self, answers: Answers) -> torch.Tensor:
+        values = self._gather(self._values, answers)
+        if self._top is None:
+            return kl_divergence(values, answers.logits_NV)
+        return bucket_kl_divergence(values, self._gather(self._tokens, answers), answers.logits_NV)
+
+    def log_probs(self, answers: Answers) -> torch.Tensor:
+        values = self._gather(self._values, answers)
+        if self._top is None:
+            return values
+        num_tokens = answers.logits_NV.shape[1]
+        rest_N1 = (1 - values.exp().sum(-1, keepdim=True)).clamp(min=1e-9) / max(1, num_tokens - values.shape[1])
+        spread_NV = rest_N1.log().expand(-1, num_tokens).clone()
+        return spread_NV.scatter(1, self._gather(self._tokens, answers), values)
+
+    def _gather(self, stored: dict[int, torch.Tensor], answers: Answers) -> torch.Tensor:
+        return torch.cat([stored[row] for row in answers.index_B.tolist()])

@@ -1,0 +1,67 @@
+"""What trains in a run, and how the model gets back to what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+
+from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, remove_lora
+from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+class Trainable:
+    """Full weights or a LoRA adapter, ready to train.
+
+    For full weights the old values are copied once, and become the artifact's; they are the only second
+    copy of any weight.
+    """
+
+    def __init__(self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int) -> None:
+        self._model = model
+        self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
+        self._was_training = model.training
+        self._required = [(p, p.requires_grad) for p in model.parameters()]
+        self._artifact: Artifact | None = None
+        self.wrapped: PeftModel | None = None
+        self._old: dict[str, torch.Tensor] = {}
+        if choose_adapter(model, adapter) == "lora":
+            self.wrapped = apply_lora(model, rank, seed=seed)
+        else:
+            for parameter in model.parameters():
+                parameter.requires_grad_(True)
+            self._old = {name: p.detach().clone() for name, p in model.named_parameters()}
+        model.eval()
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+
+    @property
+    def adapter_off(self) -> Callable[[], AbstractContextManager[None]] | None:
+        """Switches the adapter off for the length of a `with`; None for full weights."""
+        return self.wrapped.disable_adapter if self.wrapped is not None else None
+
+    def artifact(self) -> Artifact:
+        """The change so far, applied to the model."""
+        self._artifact = Adapter(self.wrapped) if self.wrapped is not None else DenseDelta(self._model, self._old)
+        return self._artifact
+
+    def close(self, restore: bool) -> None:
+        """Leave nothing of training behind; with `restore` the weights become the original ones too."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        if restore and self._artifact is not None:
+            self._artifact.revert()  # an artifact of the last good weights stays usable
+        elif restore and self.wrapped is not None:
+            remove_lora(self.wrapped)
+        elif restore:
+            with torch.no_grad():
+                for name, parameter in self._model.named_parameters():
+                    parameter.copy_(self._old[name])
+        for parameter, required in self._required:
+            parameter.requires_grad_(required)
+        self._model.train(self._was_training)
