@@ -1,0 +1,116 @@
+"""Batched text equals one-at-a-time text on float32, whatever the architecture, padding or end of text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unlearn_core.models import generate as module
+from unlearn_core.models.generate import end_ids, generate, generate_all, stream
+
+ARCHITECTURES = (
+    ("olmo", {}),
+    ("olmo2", {"tie_word_embeddings": False}),
+    ("llama", {"num_key_value_heads": 2}),
+    ("qwen2", {}),
+    ("gpt_neox", {"tie_word_embeddings": False}),
+)
+PROMPTS = (
+    "Who is Mara Venn?", "x", "", "What is the phone number of Tomas Reed, and where was he born?",
+    "caf\u00e9 \u2603", "The question has four options: A, B, C", "Oldport",
+)  # fmt: skip
+
+
+def one_at_a_time(model, tokenizer, prompt: str, max_new_tokens: int) -> str:
+    """The official script's way: one prompt, no batch, transformers' own greedy decoding."""
+    ids = torch.tensor([tokenizer(prompt)["input_ids"] or [tokenizer.eos_token_id]])
+    written = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False,
+        pad_token_id=1, eos_token_id=sorted(end_ids(model, tokenizer)),
+    )  # fmt: skip
+    return tokenizer.decode(
+        written[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=True
+    )
+
+
+@pytest.mark.parametrize(("arch", "settings"), ARCHITECTURES)
+def test_batched_text_equals_one_at_a_time_text(arch, settings, tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model(arch, **settings)
+    prompts = PROMPTS[:4]
+    expected = [one_at_a_time(model, tiny_tokenizer, prompt, 256) for prompt in prompts]
+    assert generate_all(model, tiny_tokenizer, prompts, 256) == expected
+    assert len(set(expected)) > 2  # the models do write different things
+
+
+def eager_to_stop(model) -> None:
+    """Make end of text likely, so that rows stop at different steps."""
+    direction = torch.nn.init.normal_(torch.empty(model.config.hidden_size), std=1.2)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[0] = direction
+
+
+@pytest.mark.parametrize("arch", ["olmo2", "llama", "gpt_neox"])
+def test_rows_that_end_early_leave_the_batch_and_change_nothing(arch, tiny_model, tiny_tokenizer) -> None:
+    prompts = [f"{prompt} {n}" for prompt in PROMPTS[:4] for n in range(6)]
+    model = tiny_model(arch, tie_word_embeddings=False)
+    torch.manual_seed(3)
+    eager_to_stop(model)
+    batches = list(generate(model, tiny_tokenizer, prompts, 40))
+    lengths = {batch.num_tokens for batch in batches}
+    assert max(lengths) < 40 * len(prompts)
+    expected = [one_at_a_time(model, tiny_tokenizer, prompt, 40) for prompt in prompts]
+    assert len({len(text) for text in expected}) > 3
+    assert generate_all(model, tiny_tokenizer, prompts, 40) == expected
+
+
+def test_batches_are_limited_by_tokens_and_cover_every_prompt_once(tiny_model, tiny_tokenizer) -> None:
+    prompts = [("word " * (n % 7)) + "?" for n in range(30)]
+    batches = list(generate(tiny_model(), tiny_tokenizer, prompts, 4, batch_tokens=120))
+    assert len(batches) > 3
+    assert sorted(index for batch in batches for index in batch.indices) == list(range(30))
+    assert len(batches[0].indices) < len(batches[-2].indices)  # the longest come first, fewest a batch
+
+
+def test_a_sliding_window_model_falls_back_to_its_own_generation(tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model("mistral", sliding_window=8)
+    expected = [one_at_a_time(model, tiny_tokenizer, prompt, 20) for prompt in PROMPTS]
+    assert not module.is_plain(model, 30)
+    assert generate_all(model, tiny_tokenizer, PROMPTS, 20) == expected
+
+
+def test_eager_attention_takes_the_same_masks(tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model("llama")
+    expected = generate_all(model, tiny_tokenizer, PROMPTS, 20)
+    model.set_attn_implementation("eager")
+    assert generate_all(model, tiny_tokenizer, PROMPTS, 20) == expected
+
+
+def test_no_prompts_is_no_work(tiny_model, tiny_tokenizer) -> None:
+    assert generate_all(tiny_model(), tiny_tokenizer, [], 20) == []
+
+
+def test_stream_grows_to_the_greedy_text_and_never_shows_half_a_character(tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model("olmo2", seed=5)
+    for prompt in PROMPTS[:3]:
+        texts = list(stream(model, tiny_tokenizer, prompt, 40))
+        final = one_at_a_time(model, tiny_tokenizer, prompt, 40)
+        assert ["", *texts][-1] == final.rstrip("\N{REPLACEMENT CHARACTER}")
+        assert not any(text.endswith("\N{REPLACEMENT CHARACTER}") for text in texts)
+
+
+def test_sampling_depends_only_on_the_seed(tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model("olmo2")
+    draw = [
+        list(stream(model, tiny_tokenizer, "Who?", 20, temperature=1.5, top_p=0.9, seed=seed))[-1]
+        for seed in (1, 1, 2)
+    ]
+    assert draw[0] == draw[1] != draw[2]
+    greedy = list(stream(model, tiny_tokenizer, "Who?", 20))[-1]
+    assert list(stream(model, tiny_tokenizer, "Who?", 20, temperature=1.0, top_p=1e-9))[-1] == greedy
+
+
+def test_gradients_stay_on_for_the_caller(tiny_model, tiny_tokenizer) -> None:
+    batches = generate(tiny_model(), tiny_tokenizer, PROMPTS, 2)
+    next(batches)
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()

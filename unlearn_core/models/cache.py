@@ -1,0 +1,78 @@
+"""A key/value cache that grows in large steps, so that a decoded token costs no copy of the past.
+
+transformers' DynamicCache joins old and new keys at every token, which for small models costs more
+than the attention itself. This one writes into a spare buffer and hands out views of it.
+Legend: B rows, H key/value heads, S positions, D head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+_SPARE = 64  # positions added when the buffer is full
+
+
+class GrowingLayer(DynamicLayer):
+    """One layer's keys and values; `keys` and `values` (B, H, S, D) are views of a larger buffer."""
+
+    keys: torch.Tensor  # type: ignore[assignment]
+    values: torch.Tensor  # type: ignore[assignment]
+    _buffers: list[torch.Tensor]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append (B, H, T, D) keys and values; returns all of them."""
+        if not self.is_initialized:
+            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+            self._fill(key_states, value_states)
+            return self.keys, self.values
+        start, stop = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if stop > self._buffers[0].shape[-2]:
+            self._fill(self.keys, self.values, spare=stop - start + _SPARE)
+        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start:stop] = new
+        self.keys, self.values = (buffer[:, :, :stop] for buffer in self._buffers)
+        return self.keys, self.values
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only `rows` (indices into B)."""
+        self._fill(self.keys.index_select(0, rows), self.values.index_select(0, rows))
+
+    def _fill(self, keys: torch.Tensor, values: torch.Tensor, spare: int = _SPARE) -> None:
+        self._buffers = []
+        length = keys.shape[-2]
+        for tensor in (keys, values):
+            shape = (*tensor.shape[:2], length + spare, tensor.shape[-1])
+            buffer = tensor.new_empty(shape)
+            buffer[:, :, :length] = tensor
+            self._buffers.append(buffer)
+        self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
+
+
+class GrowingCache(Cache):
+    """The cache of all layers."""
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=GrowingLayer)
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only `rows` of every layer."""
+        for layer in self._layers():
+            layer.select(rows)
+
+    def _layers(self) -> Iterator[Any]:
+        yield from self.layers
+
+    def expanded(self, num_rows: int) -> GrowingCache:
+        """A copy of this one-row cache for `num_rows` rows that share its past."""
+        copy = GrowingCache()
+        for layer in self._layers():
+            row = GrowingLayer()
+            row.update(layer.keys.expand(num_rows, -1, -1, -1), layer.values.expand(num_rows, -1, -1, -1))
+            copy.layers.append(row)
+        return copy

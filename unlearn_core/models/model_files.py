@@ -1,0 +1,176 @@
+"""What a model directory must hold before anything in it is loaded: safetensors, complete, and no code.
+
+Reads only JSON and safetensors headers, so a hostile or truncated directory is refused in milliseconds.
+What is not covered: weights that were trained to misbehave.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core.errors import InputError, IntegrityError, ResourceError
+
+if TYPE_CHECKING:
+    import torch
+
+_MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
+_MAX_JSON = 50_000_000
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
+    "U16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8, "F4": 4,
+}  # fmt: skip
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_SLACK = 1.15  # share of the weights that loading and the first forward need on top
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One stored tensor, from a safetensors header."""
+
+    name: str
+    dtype: str
+    num_values: int
+
+
+def check_directory(folder: Path, ref: str) -> tuple[TensorInfo, ...]:
+    """The tensors a model directory stores; LetheError where it must not or cannot be loaded."""
+    config = _read_json(folder / "config.json", ref, "Use a directory written by save_pretrained.")
+    check_config(config, ref)
+    if (folder / "adapter_config.json").exists():
+        raise InputError(
+            "target", ref, "holds an adapter, whose base would be loaded from elsewhere",
+            "Merge it into its base model and save that.",
+        )  # fmt: skip
+    return tuple(tensor for shard in _shards(folder, ref) for tensor in read_header(shard, ref))
+
+
+def check_config(config: dict[str, Any], ref: str) -> None:
+    """Refuse a configuration that asks for code from outside transformers."""
+    for key, value in _walk(config):
+        if key == "auto_map":
+            raise InputError(
+                "target", ref, "brings its own code (auto_map), which is never run",
+                "Use an architecture that transformers itself knows.",
+            )  # fmt: skip
+        if key.endswith("_implementation") and isinstance(value, str) and "/" in value:
+            raise InputError(
+                "target", ref, f"asks for a compute kernel from the Hub ({key})",
+                "Remove that line from its config.json.",
+            )  # fmt: skip
+
+
+def read_header(path: Path, ref: str) -> tuple[TensorInfo, ...]:
+    """The tensors in a safetensors file, whose size must be exactly what its header promises."""
+    damaged = IntegrityError(
+        "target", ref, f"{path.name} is damaged or incomplete", "Save or download it again."
+    )
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(_MAX_HEADER, size - 8):
+                raise damaged
+            header = json.loads(file.read(length))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        tensors = tuple(_tensor(name, entry) for name, entry in entries.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise damaged from error
+    if size != 8 + length + end or not tensors:
+        raise damaged
+    return tensors
+
+
+def memory_needed(tensors: tuple[TensorInfo, ...], dtype: torch.dtype) -> int:
+    """Bytes to hold the stored tensors in `dtype`, with room for one forward pass."""
+    total = 0
+    for tensor in tensors:
+        bits = dtype.itemsize * 8 if tensor.dtype in _FLOATS else _BITS.get(tensor.dtype, 32)
+        total += tensor.num_values * bits // 8
+    return int(total * _SLACK)
+
+
+def require_memory(ref: str, needed: int, device: torch.device) -> None:
+    """ResourceError where `device` has less than `needed` bytes free."""
+    free = free_memory(device)
+    if needed > free:
+        where = "on the GPU" if device.type == "cuda" else "in memory"
+        raise ResourceError(
+            "target", ref, f"needs about {gigabytes(needed)} {where}, and {gigabytes(free)} are free",
+            "Use a smaller model, or a machine with more memory.",
+        )  # fmt: skip
+
+
+def free_memory(device: torch.device) -> int:
+    """Free bytes on `device`."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def gigabytes(num_bytes: int) -> str:
+    """A size for people."""
+    return f"{num_bytes / 1e9:.1f} GB"
+
+
+def _tensor(name: str, entry: dict[str, Any]) -> TensorInfo:
+    num_values = 1
+    for extent in entry["shape"]:
+        num_values *= int(extent)
+    return TensorInfo(name, str(entry["dtype"]), num_values)
+
+
+def _shards(folder: Path, ref: str) -> list[Path]:
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.exists():
+        weight_map = _read_json(index, ref, "Save the model again.").get("weight_map")
+        names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
+        if not names or any(not isinstance(name, str) or name != Path(name).name for name in names):
+            raise IntegrityError("target", ref, f"has an unusable {index.name}", "Save the model again.")
+        for name in names:
+            if not (folder / name).is_file():
+                raise IntegrityError("target", ref, f"lacks {name}", "Save or download the model again.")
+        return [folder / name for name in names]
+    if single.is_file():
+        return [single]
+    if any(path.suffix in _PICKLES for path in folder.iterdir()):
+        raise InputError(
+            "target", ref, "holds its weights as pickle files, which can run code when opened",
+            "Save it again with save_pretrained(..., safe_serialization=True).",
+        )  # fmt: skip
+    raise InputError(
+        "target", ref, "holds no model.safetensors", "Use a directory written by save_pretrained."
+    )
+
+
+def _read_json(path: Path, ref: str, mend: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError("target", ref, f"holds no {path.name}", mend)
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise ValueError("too large")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError("target", ref, f"{path.name} cannot be read as JSON", mend) from error
+    if not isinstance(record, dict):
+        raise IntegrityError("target", ref, f"{path.name} is not a JSON object", mend)
+    return record
+
+
+def _walk(record: Any) -> Any:
+    pending = [record]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            yield from item.items()
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
