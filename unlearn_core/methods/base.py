@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from unlearn_core.data.encode import Encoded
     from unlearn_core.models.forward import Answers
 
-Family = Literal["gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"]
+Family = Literal[
+    "gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"
+]  # fmt: skip
 Need = Literal[
     "forget", "retain", "holdout", "refusals", "alternatives", "contrast pairs", "spans",
     "reference nll", "reference logits",
@@ -202,13 +204,14 @@ class Method:
 def check(item: Parameter, value: Any) -> None:
     """Raise InputError unless `value` fits the parameter's type, range and choices."""
     wanted = f"Use {_range(item)}."
-    if item.type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not item.type or (item.type is float and value != value):
+    types = (float, int) if item.type is float else (item.type,)  # exact: True is no number here
+    fits = type(value) in types and value == value  # NaN differs from itself
+    if not fits:
         raise InputError(item.name, value, f"is not a {_KIND[item.type]}", wanted)
     if item.choices and value not in item.choices:
         raise InputError(item.name, value, "is not one of the choices", wanted)
-    if item.minimum is not None and value < item.minimum or item.maximum is not None and value > item.maximum:
+    below = item.minimum is not None and value < item.minimum
+    if below or (item.maximum is not None and value > item.maximum):
         raise InputError(item.name, value, "is out of range", wanted)
 
 
@@ -216,12 +219,13 @@ def parse(item: Parameter, text: str) -> Any:
     """The value written in `text` (a flag, a form field), or InputError."""
     try:
         if item.type is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+            return _BOOLS[text.strip().lower()]
         return item.type(text)
     except (ValueError, KeyError, OverflowError):
         raise InputError(item.name, text, f"is not a {_KIND[item.type]}", f"Use {_range(item)}.") from None
 
 
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _KIND = {float: "number", int: "whole number", str: "word", bool: "yes or no"}
 
 

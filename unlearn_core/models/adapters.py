@@ -66,7 +66,7 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
 
 def plain_state(model: Any) -> dict[str, torch.Tensor]:
     """The state dict `model` would have if its adapter were merged, under the base model's own names."""
-    merged = {name: layer for name, layer in lora_layers(model)}
+    merged = dict(lora_layers(model))
     state = {}
     for key, value in unwrap(model).state_dict().items():
         name, _, leaf = key.rpartition(".")

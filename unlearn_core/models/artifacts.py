@@ -19,6 +19,7 @@ import torch
 from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import NAME, lora_layers, plain_state, remove_lora
 from unlearn_core.models.checkpoint import read_weights, write_checkpoint
+from unlearn_core.models.forward import unwrap
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -55,7 +56,7 @@ class Artifact(ABC):
     def _set(self, strength: float) -> None: ...
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
-        """Write the model at its present strength as a full checkpoint; ResourceError when the disk is full."""
+        """Write the model at its present strength as a full checkpoint; ResourceError on a full disk."""
         return write_checkpoint(self.model, plain_state(self.model), folder, tokenizer)
 
     def release(self) -> PreTrainedModel:
@@ -74,7 +75,7 @@ class Adapter(Artifact):
     kind = "adapter"
 
     def __init__(self, wrapped: PeftModel) -> None:
-        super().__init__(wrapped.get_base_model())
+        super().__init__(unwrap(wrapped))
         self._wrapped = wrapped
         self._scales = {name: layer.scaling[NAME] for name, layer in lora_layers(wrapped)}
 
@@ -115,7 +116,8 @@ class DenseDelta(Artifact):
         old = {}
         for name, parameter in parameters.items():
             if name not in new or new[name].shape != parameter.shape:
-                raise InputError("weights", str(folder), f"do not fit this model at {name}", "Use its own run.")
+                problem = f"do not fit this model at {name}"
+                raise InputError("weights", str(folder), problem, "Load them on the run's own target.")
             old[name] = parameter.detach().clone()
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -127,8 +129,7 @@ class DenseDelta(Artifact):
         if self.strength == 1.0:
             self._new = {name: parameters[name].detach().clone() for name in self._old}
         for name, old in self._old.items():
-            new = self._new[name]
-            parameters[name].copy_(old if strength == 0.0 else new if strength == 1.0 else old.lerp(new, strength))
+            parameters[name].copy_(_between(old, self._new[name], strength))
 
     def changed(self) -> dict[str, Any]:
         parameters = self._new if self.strength != 1.0 else dict(self.model.named_parameters())
@@ -163,8 +164,7 @@ class SparseDelta(Artifact):
     def _set(self, strength: float) -> None:
         parameters = dict(self.model.named_parameters())
         for name, (at, old, new) in self._entries.items():
-            value = old if strength == 0.0 else new if strength == 1.0 else old.lerp(new, strength)
-            parameters[name].view(-1)[at] = value
+            parameters[name].view(-1)[at] = _between(old, new, strength)
 
     def changed(self) -> dict[str, Any]:
         triples = self._entries.values()
@@ -172,6 +172,13 @@ class SparseDelta(Artifact):
         size = sum(old.float().square().sum().item() for _, old, _ in triples)
         count = sum(at.numel() for at, _, _ in triples)
         return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+
+
+def _between(old: torch.Tensor, new: torch.Tensor, strength: float) -> torch.Tensor:
+    """Old at 0 and new at 1, bit for bit; a mixture in between."""
+    if strength in (0.0, 1.0):
+        return new if strength else old
+    return old.lerp(new, strength)
 
 
 def _ratio(difference: float, size: float) -> float:

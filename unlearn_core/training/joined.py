@@ -37,9 +37,7 @@ def length_groups(lengths: Sequence[int], group_cost: int, limit: int | None = N
     best: list[tuple[int, int]] = [(0, 0)]  # cheapest cost up to a cut, and where its last group starts
     for end in range(1, len(cuts)):
         width = lengths[order[cuts[end] - 1]]
-        best.append(
-            min((best[at][0] + width * (cuts[end] - cuts[at]) + group_cost, at) for at in range(end))
-        )
+        best.append(min((best[at][0] + width * (cuts[end] - cuts[at]) + group_cost, at) for at in range(end)))
     groups, end = [], len(cuts) - 1
     while end:
         start = best[end][1]

@@ -90,16 +90,21 @@ def _steps(
         fused=model.device.type in ("cpu", "cuda"),
     )  # fmt: skip
     limit = method.max_gradient_norm if not method.separate_gradients else 0.0
-    interval = watch.interval(len(sum(feed.step(0).values(), [])))
+    interval = watch.interval(sum(map(len, feed.step(0).values())))
     yield watch.probe(model, 0)
     began = time.perf_counter()
     for step in range(method.steps):
         rows = feed.step(step)
-        losses, num_tokens, micro_batch, notes = _backward(method, context, rows, pad_id, parameters, micro_batch)
-        yield from notes
+        losses, num_tokens, fitting = _backward(method, context, rows, pad_id, parameters, micro_batch)
+        if fitting != micro_batch:
+            micro_batch = fitting
+            yield LoopNote(
+                f"Memory ran out: from here on {fitting} sequences at a time; the step is unchanged."
+            )
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf)
         values, gradient_norm = _read(losses, norm)
-        bad = [name for name, value in (*values.items(), ("gradient", gradient_norm)) if not math.isfinite(value)]
+        numbers = {**values, "gradient": gradient_norm}
+        bad = [name for name, value in numbers.items() if not math.isfinite(value)]
         if bad:
             raise StepDiverged(step + 1, ", ".join(bad), trainable.artifact())
         rate = scheduled_rate(method, step)
@@ -125,15 +130,14 @@ def scheduled_rate(method: Method, step: int) -> float:
 def _backward(
     method: Method, context: Context, rows: dict[str, list[Any]], pad_id: int,
     parameters: list[torch.nn.Parameter], micro_batch: int | None,
-) -> tuple[Losses, int, int | None, list[LoopNote]]:  # fmt: skip
+) -> tuple[Losses, int, int | None]:  # fmt: skip
     """Gradients of one step; out of memory halves the sequences in the model at a time, not the step."""
-    notes: list[LoopNote] = []
     while True:
         try:
             layout = lay_out(rows, pad_id, context.model.device, micro_batch)
             with _precision(context.model):
                 losses = gradients(context.model, method, context, layout, in_pieces=micro_batch is not None)
-            return losses, layout.num_tokens, micro_batch, notes
+            return losses, layout.num_tokens, micro_batch
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -148,8 +152,6 @@ def _backward(
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        text = f"Memory ran out: {micro_batch} sequences at a time from here on; the step stays the same size."
-        notes.append(LoopNote(text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -172,7 +174,8 @@ def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:
     """The step's numbers in one transfer from the device."""
     named = {"total": losses.total, "forget": losses.forget, "retain": losses.retain}
     present = {name: value for name, value in named.items() if value is not None}
-    *values, gradient_norm = torch.stack([*(v.detach().float() for v in present.values()), norm.float()]).tolist()
+    scalars = [value.detach().float() for value in (*present.values(), norm)]
+    *values, gradient_norm = torch.stack(scalars).tolist()
     return dict(zip(present, values, strict=True)), gradient_norm
 
 
@@ -193,7 +196,9 @@ def _num_general(data: UnlearningData, mix: Mix) -> int:
 
 def _notes(method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable) -> Generator[Record]:
     if mix.holdout and "holdout" not in parts:
-        yield LoopNote("There is no never-trained text of this kind: how unlikely it would be is an estimate.")
+        yield LoopNote(
+            "No never-trained text of this kind is given: how unlikely it would be is an estimate."
+        )
     if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
         yield LoopNote(
             f"A learning rate of {method.learning_rate:g} suits small models; at this size full weights "

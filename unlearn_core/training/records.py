@@ -54,9 +54,8 @@ class StepDiverged(DivergedError):
     """A loss or gradient left the finite numbers; `artifact` holds the weights before that step."""
 
     def __init__(self, step: int, what: str, artifact: Artifact) -> None:
-        super().__init__(
-            "loss", what, f"is not a finite number at step {step}", "Use a smaller learning_rate or fewer steps."
-        )
+        problem = f"is not a finite number at step {step}"
+        super().__init__("loss", what, problem, "Use a smaller learning_rate or fewer steps.")
         self.step, self.artifact = step, artifact
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[str, str, str, str]]:  # type: ignore[override]

@@ -7,7 +7,7 @@ switched off (LoRA). Legend: R rows of a part, N labelled positions, V vocabular
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,8 @@ class FrozenReference:
         if part in self._parts and self._adapter_off is None:
             assert not self.frozen, f"keep {part} in prepare"
             rows = [self._parts[part].rows[row] for row in self._visited(part)]
-            num_bytes = 4 * sum(row.num_targets for row in rows) * self._model.config.get_text_config().vocab_size
+            row_bytes = 4 * self._model.config.get_text_config().vocab_size
+            num_bytes = row_bytes * sum(row.num_targets for row in rows)
             top = None if num_bytes <= self._dense_bytes else KEPT
             self._stored[part] = _Stored(self._passes(rows), top)
 
@@ -93,21 +94,20 @@ class FrozenReference:
             logits_NV = forward(self._model, lay_out({"": rows}, self._pad_id, self._model.device))
         return logits_NV.float().log_softmax(-1)
 
-    def _passes(self, rows: Sequence[Encoded]) -> list[Answers]:
-        """Answers of the rows, CHUNK at a time in order of length; a generator would outlive no_grad."""
-        found = []
+    def _passes(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
+        """Answers of the rows, CHUNK at a time in order of length."""
         in_order = sorted(rows, key=lambda row: len(row.ids))
-        with torch.no_grad():
-            for at in range(0, len(rows), CHUNK):
-                layout = lay_out({"": in_order[at : at + CHUNK]}, self._pad_id, self._model.device)
-                found.append(split_parts(layout, forward(self._model, layout))[""])
-        return found
+        for at in range(0, len(rows), CHUNK):
+            layout = lay_out({"": in_order[at : at + CHUNK]}, self._pad_id, self._model.device)
+            with torch.no_grad():
+                logits_NV = forward(self._model, layout)
+            yield split_parts(layout, logits_NV)[""]
 
 
 class _Stored:
     """Log-probabilities at the labelled positions of some rows: all of them, or the `top` likeliest."""
 
-    def __init__(self, passes: list[Answers], top: int | None) -> None:
+    def __init__(self, passes: Iterable[Answers], top: int | None) -> None:
         self._values: dict[int, torch.Tensor] = {}  # row -> (n, V), or (n, K)
         self._tokens: dict[int, torch.Tensor] = {}  # row -> (n, K)
         self._top = top
@@ -133,8 +133,8 @@ class _Stored:
         if self._top is None:
             return values
         num_tokens = answers.logits_NV.shape[1]
-        rest_N1 = (1 - values.exp().sum(-1, keepdim=True)).clamp(min=1e-9) / max(1, num_tokens - values.shape[1])
-        spread_NV = rest_N1.log().expand(-1, num_tokens).clone()
+        rest_N1 = (1 - values.exp().sum(-1, keepdim=True)).clamp(min=1e-9)
+        spread_NV = (rest_N1 / max(1, num_tokens - values.shape[1])).log().expand(-1, num_tokens)
         return spread_NV.scatter(1, self._gather(self._tokens, answers), values)
 
     def _gather(self, stored: dict[int, torch.Tensor], answers: Answers) -> torch.Tensor:

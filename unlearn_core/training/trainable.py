@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, remove_lora
+from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, lora_layers, remove_lora
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Trainable:
     """
 
     def __init__(self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int) -> None:
+        assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = model
         self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
         self._was_training = model.training
@@ -47,7 +48,10 @@ class Trainable:
 
     def artifact(self) -> Artifact:
         """The change so far, applied to the model."""
-        self._artifact = Adapter(self.wrapped) if self.wrapped is not None else DenseDelta(self._model, self._old)
+        if self.wrapped is not None:
+            self._artifact = Adapter(self.wrapped)
+        else:
+            self._artifact = DenseDelta(self._model, self._old)
         return self._artifact
 
     def close(self, restore: bool) -> None:
