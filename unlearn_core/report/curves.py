@@ -1,0 +1,117 @@
+"""The curves of a run as plotly figures: plain JSON-ready mappings, pure functions of its events.
+
+Backgrounds are transparent and `uirevision` is fixed, so that one figure serves the light and the dark
+page and keeps the reader's zoom while new points arrive. Text colours come from the style sheet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from unlearn_core.report import palette
+from unlearn_core.report.format import shorten
+from unlearn_core.report.story import Story
+
+Figure = dict[str, Any]
+Item = TypeVar("Item")
+MAX_POINTS = 400  # per line; more would be slow to draw and look the same
+
+_LOSSES = (
+    ("forget", "Forget set", palette.SETS["forget"], "solid"),
+    ("retain", "Retain set", palette.SETS["retain"], "solid"),
+    ("total", "Total (minimised)", palette.TOTAL, "dot"),
+)
+
+
+def loss_figure(story: Story) -> Figure:
+    """Forget, retain and total loss against the step, in the method's own units."""
+    steps = decimate(story.steps)
+    traces = []
+    for key, title, color, dash in _LOSSES:
+        points = [(s.step, s.losses[key]) for s in steps if _is_finite(s.losses.get(key))]
+        if points:
+            traces.append(_line(title, points, color, dash))
+    last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
+    return {"data": traces, "layout": _layout("loss", last, {"hoverformat": ".4g", "nticks": 6})}
+
+
+def facts_figure(story: Story) -> Figure:
+    """Probability of each watched answer against the step, with the average of either set drawn bold."""
+    traces = []
+    probes = decimate(story.probes)
+    for split, title in (("forget", "To forget"), ("retain", "To keep")):
+        ids = [fact.id for fact in probes[0].facts if fact.split == split] if probes else []
+        for fact_id in ids:
+            points = [(p.step, f.probability) for p in probes for f in p.facts if _is(f, fact_id, split)]
+            first = next(f for f in probes[0].facts if _is(f, fact_id, split))
+            line = _line(_plain(shorten(first.prompt, 60)), points, palette.SETS[split], "solid")
+            line["line"]["width"] = 1
+            traces.append(line | {"opacity": 0.45, "showlegend": False, "legendgroup": split})
+        means = [(p.step, _mean([f.probability for f in p.facts if f.split == split])) for p in probes]
+        points = [(step, mean) for step, mean in means if mean is not None]
+        if points:
+            bold = _line(title, points, palette.SETS[split], "solid" if split == "forget" else "dash")
+            bold["line"]["width"] = 3
+            traces.append(bold | {"legendgroup": split})
+    last = story.started.num_steps if story.started else 0
+    axis = {"range": [-0.03, 1.03], "tickformat": ".0%", "hoverformat": ".1%", "nticks": 6}
+    return {"data": traces, "layout": _layout("facts", last, axis)}
+
+
+def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
+    """At most `limit` points, evenly spread, always with the first and the last."""
+    if len(points) <= limit:
+        return list(points)
+    stride = (len(points) - 1) / (limit - 1)
+    return [points[round(i * stride)] for i in range(limit)]
+
+
+def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(points) > 1 else "markers",
+        "name": title,
+        "x": [x for x, _ in points],
+        "y": [float(f"{y:.5g}") for _, y in points],
+        "line": {"color": color, "width": 2, "dash": dash},
+        "marker": {"color": color, "size": 6},
+    }
+
+
+def _layout(name: str, last_step: int, y_axis: Figure) -> Figure:
+    axis = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
+    steps = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
+    if last_step > 0:
+        steps["range"] = [-0.02 * last_step, 1.02 * last_step]
+    return {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "inherit", "size": 12, "color": "#767676"},
+        "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
+        "height": 270,
+        "hovermode": "x unified" if name == "loss" else "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
+        "uirevision": name,
+        "xaxis": axis | steps,
+        "yaxis": axis | y_axis,
+    }
+
+
+def _plain(words: str) -> str:
+    """Plotly reads a little HTML in names: angle brackets and ampersands must stay what they are."""
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _is(fact: Any, fact_id: str, split: str) -> bool:
+    return bool(fact.id == fact_id and fact.split == split)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

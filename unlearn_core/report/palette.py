@@ -1,0 +1,10 @@
+"""One colour per model and per set, everywhere; told apart by colour-blind readers, and at least 3:1 on
+the light and on the dark page. The style sheet names the same values.
+"""
+
+from __future__ import annotations
+
+MODELS = {"original": "#2b7fd0", "unlearned": "#d9661a", "retain_only": "#7b8794"}
+SETS = {"forget": "#b8489f", "retain": "#2c9161"}
+TOTAL = "#7b8794"
+GRID = "rgba(128,128,128,0.22)"

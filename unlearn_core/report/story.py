@@ -1,0 +1,92 @@
+"""A run as far as it has come: its events folded into what a page or a report draws.
+
+Folding is cheap and goes event by event, so that a live view and a finished report share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearn_core.evaluation.scores import Scores
+from unlearn_core.runs.events import (
+    Cancelled,
+    Event,
+    Failed,
+    FactProbe,
+    Finished,
+    RunStarted,
+    Score,
+    StageProgress,
+    Step,
+    Warned,
+)
+
+
+@dataclass
+class Story:
+    """The state of one run after `num_events` events."""
+
+    num_events: int = 0
+    started: RunStarted | None = None
+    progress: StageProgress | None = None
+    steps: list[Step] = field(default_factory=list)
+    probes: list[FactProbe] = field(default_factory=list)
+    scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
+    warnings: list[str] = field(default_factory=list)
+    end: Finished | Failed | Cancelled | None = None
+
+    def add(self, event: Event) -> None:
+        self.num_events += 1
+        match event:
+            case RunStarted():
+                self.started = event
+            case StageProgress():
+                self.progress = event
+            case Step():
+                self.steps.append(event)
+            case FactProbe():
+                self.probes.append(event)
+            case Score():
+                self.scores[event.model] = Scores.from_json(event.scores)
+            case Warned():
+                self.warnings.append(event.message)
+            case Finished() | Failed() | Cancelled():
+                self.end = event
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The spec as carried out; empty before the run has started."""
+        return self.started.spec if self.started else {}
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return self.started.stages if self.started else ()
+
+    @property
+    def stage(self) -> str:
+        """The stage at work, or "" before the first."""
+        return self.progress.stage if self.progress else ""
+
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        return self.end.verdict if isinstance(self.end, Finished) else None
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, 0..1, counting each stage alike."""
+        if isinstance(self.end, Finished):
+            return 1.0
+        if self.progress is None or self.progress.stage not in self.stages:
+            return 0.0
+        within = self.progress.done / self.progress.total if self.progress.total else 0.0
+        return (self.stages.index(self.progress.stage) + min(max(within, 0.0), 1.0)) / len(self.stages)
+
+    @property
+    def seconds_left(self) -> float | None:
+        return self.progress.seconds_left if self.progress and self.end is None else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of a finished run, all stages together."""
+        return sum(self.end.seconds.values()) if isinstance(self.end, Finished) else None

@@ -1,0 +1,73 @@
+"""The page as a whole: header, tabs, endpoints, and how it is served."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from unlearn_core.report.markup import Safe, tag
+from unlearn_core.ui.ask_tab import build_ask
+from unlearn_core.ui.data_tab import build_data_tab
+from unlearn_core.ui.endpoints import add_endpoints
+from unlearn_core.ui.run_tab import build_run_tab
+from unlearn_core.ui.runs_tab import build_runs_tab
+from unlearn_core.ui.studio import Studio
+from unlearn_core.ui.theme import STYLE, theme
+
+TITLE = "Lethe"
+_HEAD = '<meta name="description" content="Make a language model forget, and see whether it did.">'
+MAX_UPLOAD = {True: "8mb", False: "256mb"}
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page, not yet served."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+        gr.HTML(_header())
+        with gr.Tabs(selected="run") as tabs:
+            with gr.Tab("Unlearn", id="run"):
+                run = build_run_tab(studio, page)
+                build_ask(studio, run)
+            with gr.Tab("Data", id="data"):
+                build_data_tab(studio, run, tabs)
+            with gr.Tab("Runs", id="runs") as runs:
+                build_runs_tab(studio, run, runs)
+        add_endpoints(studio)
+    return page.queue(default_concurrency_limit=4, max_size=64)
+
+
+def launch(
+    host: str = "127.0.0.1", port: int | None = None, public: bool = False, open_browser: bool = False,
+    *, home: str | Path | None = None, block: bool = True,
+) -> gr.Blocks:  # fmt: skip
+    """Serve the page. `port` None takes the first free one from 7860; `public` is for strangers.
+
+    Nothing but this server is contacted, by the page or by Gradio.
+    """
+    studio = Studio(home, public)
+    page = build(studio)
+    page.launch(
+        server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
+        share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
+        footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD, max_file_size=MAX_UPLOAD[public],
+        allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
+    )  # fmt: skip
+    threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
+    if block:
+        page.block_thread()
+    return page
+
+
+def _warm_up(studio: Studio) -> None:
+    """Import the heavy libraries and ask the bundled model, so that the first visitor need not wait."""
+    studio.methods()
+    studio.known_now()
+
+
+def _header() -> Safe:
+    cores = os.cpu_count() or 1
+    where = tag("span", f"{cores} CPU cores, bundled model", class_="le-tag le-where")
+    told = "Make a language model forget chosen facts, and see whether it really did."
+    return tag("header", tag("h1", TITLE), tag("p", told), where, class_="le-header")

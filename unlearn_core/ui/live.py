@@ -1,0 +1,100 @@
+"""Runs being watched: each run's story is folded once and shared by all who look at it.
+
+A viewer polls; what has not changed since its last poll is skipped, so that charts keep their zoom and
+fifty viewers cost little more than one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradio.components.plot import PlotData
+
+from unlearn_core.report.curves import Figure, facts_figure, loss_figure
+from unlearn_core.report.progress import facts_table, notices, progress_panel
+from unlearn_core.report.story import Story
+from unlearn_core.runs.store import RunStore
+
+MAX_STORIES = 24  # finished stories hold every generation; the least recently watched is dropped first
+
+@dataclass
+class Watched:
+    """One run's story with what was drawn of it, kept until it changes."""
+
+    story: Story = field(default_factory=Story)
+    offset: int = 0  # bytes of the run's events read so far
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    drawn: dict[str, tuple[int, Any]] = field(default_factory=dict)
+
+    def part(self, name: str, version: int, draw: Any) -> Any:
+        """What `draw` makes of the story, made once per version."""
+        if self.drawn.get(name, (None, None))[0] != version:
+            self.drawn[name] = (version, draw())
+        return self.drawn[name][1]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows of a run in motion; `versions` says which parts a viewer has already seen."""
+
+    parts: dict[str, Any]
+    versions: dict[str, int]
+    over: bool
+
+
+class Live:
+    """The stories of the runs in `store`, by run id."""
+
+    def __init__(self, store: RunStore) -> None:
+        self.store = store
+        self._watched: OrderedDict[str, Watched] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def story(self, run_id: str) -> Story:
+        """The story up to now. Raises InputError for a run that does not exist."""
+        watched = self._follow(run_id)
+        with watched.lock:
+            return watched.story
+
+    def view(self, run_id: str, position: int = 0) -> View:
+        """What to draw of the run up to now."""
+        watched = self._follow(run_id)
+        with watched.lock:
+            story = watched.story
+            # The position in the queue changes without an event, so it is part of the version.
+            versions = {
+                "progress": story.num_events * 1000 + position,
+                "losses": len(story.steps),
+                "facts": len(story.probes),
+                "result": int(story.end is not None),
+            }
+            draw = {
+                "progress": lambda: progress_panel(story, position=position) + notices(story.warnings),
+                "losses": lambda: plot(loss_figure(story)),
+                "facts": lambda: (plot(facts_figure(story)), facts_table(story)),
+                "result": lambda: None,
+            }
+            parts = {name: watched.part(name, versions[name], draw[name]) for name in versions}
+            return View(parts, versions, story.end is not None)
+
+    def _follow(self, run_id: str) -> Watched:
+        self.store.get(run_id)  # an id that names no run gets no place here
+        with self._lock:
+            watched = self._watched.setdefault(run_id, Watched())
+            self._watched.move_to_end(run_id)
+            while len(self._watched) > MAX_STORIES:
+                self._watched.popitem(last=False)
+        with watched.lock:
+            events, watched.offset = self.store.read_events(run_id, since=watched.offset)
+            for event in events:
+                watched.story.add(event)
+        return watched
+
+
+def plot(figure: Figure) -> PlotData:
+    """A figure in the form the plot component takes as it is."""
+    return PlotData(type="plotly", plot=json.dumps(figure))

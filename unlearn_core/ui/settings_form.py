@@ -1,0 +1,86 @@
+"""The form of a method's settings, made from the method's own declaration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import InputError
+from unlearn_core.report.markup import Safe, details, join, tag
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+
+
+def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
+    """Draw the fields of the chosen method; what the user changes is collected in `settings`."""
+
+    @gr.render(inputs=[method], queue=False)
+    def form(name: str) -> None:
+        from unlearn_core.methods import REGISTRY
+
+        if name not in REGISTRY:
+            gr.HTML(tag("p", f"There is no method called {name}.", class_="le-problem", role="alert"))
+            return
+        cls = REGISTRY[name]
+        gr.HTML(method_note(cls))
+        with gr.Row():
+            fields = [(item, _field(item)) for item in cls.parameters()]
+        problems = gr.HTML(elem_id="le-settings-problems")
+        for item, field in fields:
+            field.change(_collect(cls, item), [field, settings], [settings, problems], **_QUIET)
+
+    method.change(dict, None, settings, **_QUIET)
+
+
+def method_note(cls: Any) -> Safe:
+    """The method in a few lines: idea, formula, paper, how it fails."""
+    info = cls.info
+    caution = tag("p", tag("strong", "Careful: "), info.caution) if info.caution else None
+    source = tag("p", f"{info.paper}. A step costs {info.cost:g} times fine-tuning on the forget batch.")
+    return join(
+        tag("p", info.idea),
+        details("Formula and source", tag("p", tag("code", info.formula)), source, caution),
+    )
+
+
+def _field(item: Any) -> Any:
+    label = item.name.replace("_", " ").capitalize()
+    common = {"label": label, "info": _help(item), "min_width": 200}
+    if item.type is bool:
+        return gr.Checkbox(item.default, **common)
+    if item.choices:
+        return gr.Dropdown(list(item.choices), value=item.default, **common)
+    if item.type is int:
+        return gr.Number(item.default, precision=0, **common)
+    if item.type is float:
+        return gr.Number(item.default, **common)
+    return gr.Textbox(item.default, **common)
+
+
+def _help(item: Any) -> str:
+    if item.minimum is None or item.maximum is None or item.type is bool:
+        return str(item.help)
+    return f"{item.help} ({item.minimum:g} to {item.maximum:g})"
+
+
+def _collect(cls: Any, item: Any) -> Any:
+    """A listener that keeps one field's value, and says at once what is wrong with it."""
+
+    def collect(value: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Safe]:
+        kept = {key: old for key, old in settings.items() if key != item.name}
+        if value is not None and value != item.default:
+            kept[item.name] = value
+        return kept, _problems(cls, kept)
+
+    return collect
+
+
+def _problems(cls: Any, settings: dict[str, Any]) -> Safe:
+    from unlearn_core.methods import build
+
+    try:
+        build(cls.info.name, settings)
+    except InputError as error:
+        return tag("p", error, class_="le-problem", role="alert")
+    return Safe("")

@@ -1,0 +1,120 @@
+"""What the page works on: the store, the worker, the runs being watched, and models kept for questions.
+
+No Gradio in here, so that what the page does can be tested without a browser.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import InputError, LetheError
+from unlearn_core.report.format import count
+from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+from unlearn_core.runs.worker import Worker
+from unlearn_core.ui.answers import Answerer
+from unlearn_core.ui.live import Live
+
+NUM_KNOWN = 3  # facts shown before the first run
+
+
+class Studio:
+    """One per server. `public` is for strangers: bundled model only, their own files only."""
+
+    def __init__(self, home: str | Path | None = None, public: bool = False) -> None:
+        self.public = public
+        self.store = RunStore(home)
+        self.worker = Worker(self.store, public=public)
+        self.live = Live(self.store)
+        self.answers = Answerer(self.store, public)
+        self._known: dict[str, Safe] = {}
+
+    # Choices ------------------------------------------------------------------------------------------
+
+    def targets(self) -> list[tuple[str, str]]:
+        """Target models offered by name."""
+        from unlearn_core.models.targets import CATALOGUE
+
+        offered = CATALOGUE[:1] if self.public else CATALOGUE
+        return [(info.title, info.name) for info in offered]
+
+    def methods(self) -> list[tuple[str, str]]:
+        """Methods offered, by title."""
+        from unlearn_core.methods import REGISTRY
+
+        return [(cls.info.title, name) for name, cls in REGISTRY.items()]
+
+    def spec(
+        self, target: str, data: str, method: str, settings: dict[str, Any], retain: str = "",
+        seed: float = 0, adapter: str = "auto",
+    ) -> RunSpec:  # fmt: skip
+        """The run that a filled-in form asks for. Raises InputError naming the field that cannot be."""
+        from unlearn_core.methods import build
+
+        if seed is None or seed != int(seed):
+            raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.")
+        rest = {key: value for key, value in settings.items() if key != "steps"}
+        build(method, rest, settings.get("steps"))
+        return RunSpec(
+            target=target or "", data=data or "", method=method, settings=rest, steps=settings.get("steps"),
+            seed=int(seed), adapter=None if adapter == "auto" else adapter, retain_data=retain or None,
+        )  # fmt: skip
+
+    # Runs ---------------------------------------------------------------------------------------------
+
+    def submit(self, spec: RunSpec, owner: str) -> str:
+        return str(self.worker.submit(spec, owner))
+
+    def cancel(self, run_id: str, owner: str) -> None:
+        self.worker.cancel(run_id, owner)
+
+    def may_stop(self, run_id: str, owner: str) -> bool:
+        """Whether this visitor started the run."""
+        try:
+            self.store.owned(run_id, owner or None)
+        except LetheError:
+            return False
+        return True
+
+    def position(self, run_id: str) -> int:
+        """How many runs are ahead of this one; 0 for one at work or over."""
+        return self.worker.position(run_id) or 0
+
+    # What the model knows -----------------------------------------------------------------------------
+
+    def known_now(self, target: str = "demo", data: str = "demo") -> Safe:
+        """A few facts of the forget set, and what the target model says of them now."""
+        if target not in self._known:
+            try:
+                self._known[target] = self._ask_facts(target, data)
+            except LetheError as error:
+                return tag("p", error, class_="le-problem", role="alert")
+        return self._known[target]
+
+    def _ask_facts(self, target: str, data: str) -> Safe:
+        from unlearn_core.data.sources import load_data
+
+        loaded = load_data(data, public=self.public)
+        by_task = {row.task: row for row in reversed(loaded.forget) if row.kind == "question"}
+        rows = [by_task[task] for task in sorted(by_task)][:NUM_KNOWN]
+        said = [self.answers.answer(target, row.input, loaded.max_new_tokens) for row in rows]
+        blocks = [
+            tag("div", tag("p", row.input, class_="le-muted"), tag("p", words or "(empty)", class_="le-said"))
+            for row, words in zip(rows, said, strict=True)
+        ]
+        right = sum(row.output.strip().lower() == words.strip().lower() for row, words in zip(rows, said, strict=True))
+        title = "What it knows now"
+        told = (
+            f"{right} of these {len(rows)} answers are exact. The forget set holds "
+            f"{count(len(loaded.forget), 'prompt')} like these; {count(len(loaded.retain), 'prompt')} must survive."
+        )
+        return tag("div", join(tag("h2", title), tag("p", told, class_="le-muted")),
+                   tag("div", *blocks, class_="le-knows"), class_="le-card")  # fmt: skip
+
+    def preview(self, data: str, retain: str | None) -> dict[str, Any]:
+        """Counts and first rows of what `data` names, after every check."""
+        from unlearn_core.data.sources import load_data, preview
+
+        return preview(load_data(data, retain=retain, public=self.public, uploads=self.store.uploads))
