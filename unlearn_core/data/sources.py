@@ -19,7 +19,7 @@ from typing import Any
 
 from unlearn_core.data.directory import read_directory, tidy
 from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, read_rows, read_text
-from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.data.validate import check_columns, examples
 from unlearn_core.errors import InputError, ResourceError, clip
 
@@ -152,7 +152,7 @@ def _retain(
     ref: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
 ) -> tuple[Example, ...]:
     if ref == "general":
-        return _demo().general
+        return tuple(replace(row, task=TASKS[0]) for row in _demo().general)
     data = _load(ref, "retain", columns, public, limits, uploads)
     return data.retain or data.forget
 

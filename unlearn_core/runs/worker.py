@@ -6,6 +6,7 @@ worker writes to the store and never waits for a reader.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import threading
@@ -67,6 +68,7 @@ class Worker:
         store.recover()
         self._thread = threading.Thread(target=self._serve, name="lethe-worker", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # a server that is told to end leaves no run behind as running
 
     def submit(self, spec: RunSpec, owner: str | None = None, key: str | None = None) -> str:
         """Queue a run and return its id. The same `key` from the same owner gives the same run.
@@ -145,6 +147,7 @@ class Worker:
         for job in waiting:
             self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
         self._thread.join(timeout)
+        atexit.unregister(self.close)
 
     def _check(self, spec: RunSpec) -> None:
         """Refuse at once what would fail anyway, so that the form can say so."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,13 @@ def unlearn(
     probe_ids: tuple[str, ...] | None = None,
     max_tokens: int = MAX_TOKENS,
     micro_batch: int | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Generator[Record, None, Artifact]:
     """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
 
     adapter: "full", "lora" or None to choose by size. probe_ids: rows to watch, None for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
+    stop: asked after every step; True ends the training there and keeps what it came to.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
     (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
     """
@@ -71,7 +73,7 @@ def unlearn(
         method.prepare(context)
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
-        yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch)
+        yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch, stop)
         artifact = trainable.artifact()
         finished = True
         return artifact
@@ -81,7 +83,7 @@ def unlearn(
 
 def _steps(
     method: Method, context: Context, feed: Feed, trainable: Trainable, watch: Watch, pad_id: int,
-    micro_batch: int | None,
+    micro_batch: int | None, stop: Callable[[], bool] | None,
 ) -> Generator[Record]:  # fmt: skip
     parameters = trainable.parameters
     model = context.model
@@ -115,8 +117,11 @@ def _steps(
         method.after_step(context, step, losses)
         seconds = time.perf_counter() - began
         yield LoopStep(step + 1, method.steps, values, rate, gradient_norm, num_tokens, seconds)
-        if (step + 1) % interval == 0 or step + 1 == method.steps:
+        stopped = stop is not None and stop()
+        if (step + 1) % interval == 0 or step + 1 == method.steps or stopped:
             yield watch.probe(model, step + 1)
+        if stopped:
+            return
 
 
 def scheduled_rate(method: Method, step: int) -> float:
@@ -134,7 +139,7 @@ def _backward(
     """Gradients of one step; out of memory halves the sequences in the model at a time, not the step."""
     while True:
         try:
-            layout = lay_out(rows, pad_id, context.model.device, micro_batch)
+            layout = lay_out(context.model, rows, pad_id, micro_batch)
             with _precision(context.model):
                 losses = gradients(context.model, method, context, layout, in_pieces=micro_batch is not None)
             return losses, layout.num_tokens, micro_batch

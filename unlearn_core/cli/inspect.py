@@ -1,0 +1,132 @@
+"""`lethe methods`, `lethe runs`, `lethe probe`: look at what there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+import time
+from dataclasses import asdict
+from typing import Any
+
+from unlearn_core.cli.table import table
+from unlearn_core.errors import InputError
+
+
+def add_to(commands: Any) -> None:
+    methods = commands.add_parser("methods", help="list the unlearning methods and their parameters")
+    methods.add_argument("name", nargs="?", help="only this one, in full")
+    methods.add_argument("--json", action="store_true", help="as JSON")
+    methods.set_defaults(action=methods_command)
+    runs = commands.add_parser("runs", help="list, show or delete past runs")
+    runs.add_argument("run", nargs="?", metavar="RUN", help="show this run")
+    runs.add_argument("--delete", action="store_true", help="delete it")
+    runs.add_argument("--json", action="store_true", help="as JSON")
+    runs.add_argument("--limit", type=int, default=20, help="how many to list (default: 20)")
+    runs.set_defaults(action=runs_command)
+    probe = commands.add_parser("probe", help="ask a model something and read its answer")
+    probe.add_argument("prompt", help="what to ask, as it is")
+    probe.add_argument("--target", default="demo", metavar="REF", help="which model (default: demo)")
+    probe.add_argument("--run", metavar="RUN", help="the unlearned model of this run, beside its original")
+    probe.add_argument("--max-new-tokens", type=int, default=64, metavar="N")
+    probe.set_defaults(action=probe_command)
+
+
+def methods_command(options: argparse.Namespace) -> int:
+    from unlearn_core.methods import REGISTRY, describe, get
+
+    chosen = [get(options.name)] if options.name else list(REGISTRY.values())
+    described = [describe(cls) for cls in chosen]
+    if options.json:
+        print(json.dumps(described, indent=2))
+        return 0
+    for method in described:
+        print(f"{method['name']}  ({method['family']})  {method['title']}")
+        print(textwrap.fill(method["idea"], 100, initial_indent="    ", subsequent_indent="    "))
+        print(
+            textwrap.fill(f"paper: {method['paper']}", 100, initial_indent="    ", subsequent_indent="      ")
+        )
+        if options.name:
+            print(f"    formula: {method['formula']}")
+            rows = [
+                [f"    {p['name']}", f"{p['default']}", _range(p), p["help"]] for p in method["parameters"]
+            ]
+            print("\n".join(f"{a:<24} {b:<8} {c:<20} {d}" for a, b, c, d in rows))
+        else:
+            names = ", ".join(f"{p['name']}={p['default']}" for p in method["parameters"])
+            print(textwrap.fill(names, 100, initial_indent="    ", subsequent_indent="    "))
+        print()
+    return 0
+
+
+def _range(parameter: dict[str, Any]) -> str:
+    if parameter["choices"]:
+        return "|".join(parameter["choices"])
+    if parameter["minimum"] is None or parameter["maximum"] is None:
+        return str(parameter["type"])
+    return f"{parameter['minimum']:g} to {parameter['maximum']:g}"
+
+
+def runs_command(options: argparse.Namespace) -> int:
+    from unlearn_core.runs.store import RunStore
+
+    store = RunStore()
+    if options.run and options.delete:
+        store.delete(options.run)
+        return 0
+    if options.delete:
+        raise InputError("run", "", "is not named", "Write `lethe runs RUN --delete`.")
+    records = [store.get(options.run)] if options.run else store.list_runs(limit=max(1, options.limit))
+    if options.json:
+        rows = [{k: v for k, v in asdict(r).items() if k not in ("owner", "process")} for r in records]
+        print(json.dumps(rows, indent=2))
+        return 0
+    if options.run:
+        from unlearn_core.cli.table import scorecard
+
+        (record,) = records
+        print(f"{record.id}  {record.status}  {json.dumps(record.spec)}")
+        print(record.message or scorecard(record.scores, record.verdict))
+        return 0
+    if not records:
+        print(f"No runs yet in {store.home}. Start one with `lethe run`.")
+        return 0
+    rows = [["run", "when", "status", "method", "target", "data", "final"]]
+    for record in records:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        final = record.scores.get("unlearned", {}).get("final_score")
+        shown = "-" if final is None else f"{final:.3f}"
+        spec = record.spec
+        rows.append([record.id, when, record.status, spec["method"], spec["target"], spec["data"], shown])
+    print(table([[cell.replace("\n", " ")[:40] for cell in row] for row in rows]))
+    return 0
+
+
+def probe_command(options: argparse.Namespace) -> int:
+    from unlearn_core.models.targets import load_target
+    from unlearn_core.runs.store import RunStore
+
+    if not 1 <= options.max_new_tokens <= 4096:
+        raise InputError("--max-new-tokens", options.max_new_tokens, "is out of range", "Use 1 to 4096.")
+    refs = [("", options.target)]
+    if options.run:
+        store = RunStore()
+        original = str(store.get(options.run).spec["target"])
+        refs = [("original: ", original), ("unlearned: ", str(store.weights(options.run)))]
+    for label, ref in refs:
+        print(label, end="", flush=True)
+        _say(load_target(ref), options.prompt, options.max_new_tokens)
+    return 0
+
+
+def _say(target: Any, prompt: str, max_new_tokens: int) -> None:
+    from unlearn_core.models.generate import stream
+
+    shown = ""
+    for text in stream(target.model, target.tokenizer, prompt, max_new_tokens):
+        if text.startswith(shown):
+            sys.stdout.write(text[len(shown) :])
+            sys.stdout.flush()
+            shown = text
+    print()

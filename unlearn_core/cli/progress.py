@@ -1,0 +1,75 @@
+"""One line on stderr that says where a run is; a line per stage where stderr is not a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+from unlearn_core.errors import clip
+from unlearn_core.runs.events import Event, StageProgress, Step, Warned
+
+_WIDTH = 24
+_EVERY = 0.1  # seconds between drawings
+
+
+class ProgressLine:
+    """Feed it events (or `show`); call `close` before printing anything else."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._stage = ""
+        self._drawn = 0.0
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, StageProgress):
+            self.show(event.stage, event.done, event.total, event.message, event.seconds_left)
+        elif isinstance(event, Step):
+            losses = "  ".join(
+                f"{name} {value:.3g}" for name, value in event.losses.items() if value is not None
+            )
+            self.show("unlearn", event.step, event.num_steps, losses, event.seconds_left)
+        elif isinstance(event, Warned):
+            self.close()
+            print(f"note: {event.message}", file=self._stream)
+
+    def show(
+        self, stage: str, done: float, total: float, message: str = "", seconds_left: float | None = None
+    ) -> None:
+        """Draw `done` of `total` of a stage."""
+        fraction = min(1.0, done / total) if total else 0.0
+        if not self._live:
+            if stage != self._stage:
+                self._stage = stage
+                print(f"{stage} ...", file=self._stream, flush=True)
+            return
+        now = time.monotonic()
+        if stage == self._stage and fraction < 1.0 and now - self._drawn < _EVERY:
+            return
+        if stage != self._stage:
+            self.close()
+            self._stage = stage
+        self._drawn = now
+        filled = round(_WIDTH * fraction)
+        bar = "#" * filled + "." * (_WIDTH - filled)
+        left = f"  {_duration(seconds_left)} left" if seconds_left is not None else ""
+        line = f"{stage:<17} [{bar}] {fraction:4.0%}{left}  {clip(message, 60)}"
+        self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._live and self._stage:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._stage = ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

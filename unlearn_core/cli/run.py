@@ -1,0 +1,161 @@
+"""`lethe run`: one run, its progress on stderr, its scorecard on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.table import scorecard
+from unlearn_core.errors import InputError
+from unlearn_core.runs.events import Failed, Finished, RunStarted, Score, Warned, to_json
+from unlearn_core.runs.spec import ADAPTERS, RunSpec
+
+# Flag name -> field of the spec, where they differ.
+_FIELDS = ("target", "data", "method", "steps", "seed", "adapter", "mmlu", "name")
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run", help="forget a data set and judge the result", description=__doc__,
+        epilog="Example: lethe run --target demo --data demo --method npo --set beta=0.1 --json result.json",
+    )  # fmt: skip
+    parser.add_argument(
+        "spec", nargs="?", metavar="SPEC.json", help="a spec to start from; flags overrule it"
+    )
+    parser.add_argument("--target", metavar="REF", help="demo, a local directory or a Hub id (default: demo)")
+    parser.add_argument("--data", metavar="REF", help="demo, a file, a directory or a Hub id (default: demo)")
+    parser.add_argument("--retain", metavar="REF", help="a separate retain set, or `general`")
+    parser.add_argument("--method", metavar="NAME", help="see `lethe methods` (default: lethe)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a method's parameter"
+    )
+    parser.add_argument("--column", action="append", default=[], metavar="FIELD=COLUMN", help="name a column")
+    parser.add_argument("--mmlu", metavar="REF", help="MMLU questions for the utility score")
+    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps (default: the method's)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed (default: 0)")
+    parser.add_argument("--adapter", choices=ADAPTERS, help="what to train (default: by model size)")
+    parser.add_argument("--name", metavar="TEXT", help="what to call the run")
+    parser.add_argument(
+        "--out", metavar="DIR", help="keep the weights in DIR/weights (default: the run store)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for stdout)")
+    parser.set_defaults(action=run_command)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    spec = _spec(options)
+    json_path = _writable(options.json)
+    out = _output_folder(options.out)
+
+    from unlearn_core.methods import build
+    from unlearn_core.runs.home import log_to
+    from unlearn_core.runs.record import record
+    from unlearn_core.runs.store import RunStore
+    from unlearn_core.runs.threads import use_cores
+
+    build(spec.method, spec.settings, spec.steps)  # a misspelt setting is said before anything is stored
+    use_cores(serving=False)
+    store = RunStore()
+    log_to(store.home)
+    run_id = store.create(spec).id
+    result, failure = _follow(record(spec, store, run_id=run_id, out=out))
+    if failure is not None:
+        print(f"lethe: {failure.message}", file=sys.stderr)
+        return 2
+    where = (out or store.folder(run_id)) / "weights"
+    result["run"] = run_id
+    result["weights"] = str(where) if spec.save else None
+    if options.json == "-":
+        print(json.dumps(result, indent=2))
+        return 0
+    print(scorecard(result, result["verdict"]))
+    print(f"\nTook {sum(result['seconds'].values()):.1f} s. " + (f"Weights: {where}" if spec.save else ""))
+    if json_path is not None:
+        from unlearn_core.runs.files import write_json
+
+        write_json(json_path, result)
+    return 0
+
+
+def _follow(events: Any) -> tuple[dict[str, Any], Failed | None]:
+    """Drain the run: its result as one JSON-ready mapping, and what made it fail, if anything."""
+    result: dict[str, Any] = {"spec": {}, "notes": []}
+    line = ProgressLine()
+    try:
+        for event in events:
+            line.event(event)
+            facts = to_json(event)
+            if isinstance(event, RunStarted):
+                result["spec"] = facts["spec"]
+            elif isinstance(event, Warned):
+                result["notes"].append(event.message)
+            elif isinstance(event, Score):
+                result[event.model] = {k: v for k, v in facts["scores"].items() if k != "generations"}
+            elif isinstance(event, Finished):
+                result |= {key: facts[key] for key in ("verdict", "seconds", "changed")}
+            elif isinstance(event, Failed):
+                return result, event
+    finally:
+        line.close()
+        events.close()
+    return result, None
+
+
+def _spec(options: argparse.Namespace) -> RunSpec:
+    record = _spec_file(options.spec) if options.spec else {}
+    for name in _FIELDS:
+        if getattr(options, name) is not None:
+            record[name] = getattr(options, name)
+    if options.retain is not None:
+        record["retain_data"] = options.retain
+    for flag, field in (("set", "settings"), ("column", "columns")):
+        pairs = dict(_pair(flag, text) for text in getattr(options, flag))
+        if pairs:
+            record[field] = {**record.get(field, {}), **pairs}
+    return RunSpec.from_json(record)
+
+
+def _spec_file(name: str) -> dict[str, Any]:
+    from unlearn_core.data.reader import LOCAL, read_text
+
+    try:
+        record = json.loads(read_text(Path(name), LOCAL))
+    except (ValueError, RecursionError):
+        raise InputError("spec", name, "is not JSON", 'Write {"method": "npo", ...}.') from None
+    if not isinstance(record, dict):
+        raise InputError("spec", name, "is not a JSON object", 'Write {"method": "npo", ...}.')
+    return record
+
+
+def _pair(flag: str, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--{flag}", text, "is not KEY=VALUE", "Write, for example, --set beta=0.1.")
+    return key.strip(), value.strip()
+
+
+def _writable(name: str | None) -> Path | None:
+    """Refuse a place for the result that cannot take it, before the work and not after."""
+    if name is None or name == "-":
+        return None
+    path = Path(name)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError("--json", name, "cannot be written", "Name a file in a folder that exists.")
+    return path
+
+
+def _output_folder(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    folder = Path(name)
+    weights = folder / "weights"
+    if folder.exists() and not folder.is_dir():
+        raise InputError("--out", name, "is a file", "Name a folder.")
+    if weights.exists() and not (weights / "complete.json").exists():
+        problem = "already holds a `weights` that no run wrote"
+        raise InputError("--out", name, problem, "Name another folder.")
+    return folder

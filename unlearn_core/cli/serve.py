@@ -1,0 +1,38 @@
+"""`lethe serve`: the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from unlearn_core.errors import InputError
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="open the page in a browser")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    parser.add_argument("--public", action="store_true", help="for strangers: bundled model, own data only")
+    parser.add_argument("--open", action="store_true", help="open a browser window")
+    parser.set_defaults(action=serve_command)
+
+
+def serve_command(options: argparse.Namespace) -> int:
+    port = options.port if options.port is not None else _port_of(os.environ.get("GRADIO_SERVER_PORT"))
+    if port is not None and not 1 <= port <= 65535:
+        raise InputError("--port", port, "is not a port", "Use 1 to 65535.")
+    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.ui.app import launch
+
+    use_cores(serving=True)
+    launch(options.host, port, public=options.public, open_browser=options.open)
+    return 0
+
+
+def _port_of(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit():
+        raise InputError("GRADIO_SERVER_PORT", text, "is not a port", "Use 1 to 65535.")
+    return int(text)

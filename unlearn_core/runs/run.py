@@ -1,0 +1,269 @@
+"""A run is an iterator of events: load, score, unlearn, score again, judge.
+
+    for event in run(RunSpec(method="npo")): ...
+
+Page, command line, notebook and store all consume it. Closing it is cancelling: it stops within two
+steps or two evaluation batches, and frees the model.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core.data.sources import load_data
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.errors import IntegrityError
+from unlearn_core.evaluation.scores import Scores
+from unlearn_core.runs.cache import ScoreCache
+from unlearn_core.runs.control import Control
+from unlearn_core.runs.events import (
+    Event,
+    Fact,
+    FactProbe,
+    Failed,
+    Finished,
+    RunStarted,
+    Score,
+    StageProgress,
+    Step,
+    Warned,
+)  # fmt: skip
+from unlearn_core.runs.failure import failed
+from unlearn_core.runs.files import save_complete
+from unlearn_core.runs.home import home_dir
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.timing import Clock
+
+if TYPE_CHECKING:
+    from unlearn_core.methods.base import Method
+    from unlearn_core.models.artifacts import Artifact
+    from unlearn_core.models.targets import Target
+
+WEIGHTS = "weights"
+RETAIN_ONLY = "demo:retain_only"
+_EVERY = 0.25  # seconds between progress events while training
+
+
+def run(
+    spec: RunSpec,
+    *,
+    home: str | Path | None = None,
+    out: str | Path | None = None,
+    control: Control | None = None,
+    public: bool = False,
+) -> Iterator[Event]:
+    """Carry out `spec` and yield what happens; the last event is Finished or Failed.
+
+    home: where scores are cached and uploads lie (see `home_dir`). out: the folder that gets `weights/`,
+    None to keep none. control: buttons for another thread. public: refuse local paths and Hub ids.
+    """
+    end: Failed | None = None
+    try:
+        yield from _Run(spec, home_dir(home), out, control or Control(), public).events()
+    except Exception as error:
+        end = failed(error)
+        traceback.clear_frames(error.__traceback__)  # they hold the model
+    finally:
+        free_memory()
+    if end is not None:
+        yield end
+
+
+class _Run:
+    def __init__(
+        self, spec: RunSpec, home: Path, out: str | Path | None, control: Control, public: bool
+    ) -> None:
+        self.home, self.out, self.control, self.public = home, out, control, public
+        from unlearn_core.methods import build
+
+        self.method: Method = build(spec.method, spec.settings, spec.steps)
+        settings = {key: getattr(self.method, key) for key in spec.settings if key != "steps"}
+        self.spec = replace(spec, settings=settings, steps=self.method.steps)
+        self.gold = spec.target == spec.data == "demo"
+        self.cache = ScoreCache(home)
+        self.clock = Clock(self._stages())
+
+    def _stages(self) -> tuple[str, ...]:
+        """What will be done, in order. Weights are kept before they are scored, so that nothing is lost."""
+        gold = ("score retain-only",) if self.gold else ()
+        save = ("save",) if self.spec.save and self.out is not None else ()
+        return ("load", "score original", *gold, "unlearn", *save, "score unlearned")
+
+    def events(self) -> Iterator[Event]:
+        from unlearn_core.evaluation.judge import verdict
+        from unlearn_core.models.targets import best_device
+
+        stages, steps = self.clock.stages, self.method.steps
+        yield RunStarted(self.spec.to_json(), stages, steps, str(best_device()))
+        data, target = yield from self._load()
+        for note in data.notes:
+            yield Warned(note)
+        original = yield from self._score("original", target, data, cache=True)
+        for stage in stages[-1:] + (("score retain-only",) if self.gold else ()):
+            self.clock.expect(stage, sum(original.seconds.values()))
+        gold = (yield from self._score_gold(data)) if self.gold else None
+        artifact = yield from self._unlearn(target, data)
+        yield from self._save(artifact, target)
+        unlearned = yield from self._score("unlearned", target, data, cache=False)
+        judged = verdict(original, unlearned, gold)
+        where = "" if "save" not in stages else WEIGHTS
+        yield Finished(judged.to_json(), self.clock.seconds, where, artifact.changed())
+
+    def _load(self) -> Generator[Event, None, tuple[UnlearningData, Target]]:
+        from unlearn_core.models.targets import load_target
+
+        yield StageProgress("load", 0, 2, "data")
+        with self.clock.stage("load"):
+            data = load_data(
+                self.spec.data, columns=self.spec.columns, retain=self.spec.retain_data, public=self.public,
+                uploads=self.home / "uploads",
+            )  # fmt: skip
+            data = _with_questions(data, self.spec, self.public)
+            yield StageProgress("load", 1, 2, "model")
+            target = load_target(self.spec.target, public=self.public)
+        yield StageProgress("load", 2, 2)
+        return data, target
+
+    def _score(
+        self, name: str, target: Target, data: UnlearningData, *, cache: bool
+    ) -> Generator[Event, None, Scores]:
+        """Score the target as it is now, or read its scores from the cache."""
+        from unlearn_core.evaluation.evaluate import evaluate
+
+        stage = f"score {name.replace('_', '-')}"
+        with self.clock.stage(stage):
+            scores = self.cache.read(target.weights_hash, data) if cache else None
+            cached = scores is not None
+            if scores is None:
+                yield StageProgress(stage, 0, 1, seconds_left=self.clock.left(0.0))
+                batches = evaluate(
+                    target.model, target.tokenizer, data, weights_hash=target.weights_hash if cache else None
+                )
+                scores = yield from self._forward(stage, batches)
+                if cache:
+                    self.cache.write(scores, data)
+        yield StageProgress(stage, 1, 1, "from the cache" if cached else "")
+        yield Score(name, scores.to_json(generations=True), cached)
+        return scores
+
+    def _forward(self, stage: str, batches: Any) -> Generator[Event, None, Scores]:
+        """Evaluation progress as stage progress; returns the scores."""
+        while True:
+            try:
+                part = next(batches)
+            except StopIteration as stop:
+                scores: Scores = stop.value
+                return scores
+            left = self.clock.left(part.done / part.total if part.total else 0.0)
+            yield StageProgress(stage, part.done, part.total, part.stage, left)
+
+    def _score_gold(self, data: UnlearningData) -> Generator[Event, None, Scores | None]:
+        """The model trained without the forget set; runs do without where it is not installed."""
+        from unlearn_core.models.targets import load_target
+
+        try:
+            gold = load_target(RETAIN_ONLY)
+        except IntegrityError as error:
+            self.clock.seconds["score retain-only"] = 0.0
+            yield Warned(f"The retain-only model cannot be shown. {error}")
+            return None
+        scores = yield from self._score("retain_only", gold, data, cache=True)
+        return scores
+
+    def _unlearn(self, target: Target, data: UnlearningData) -> Generator[Event, None, Artifact]:
+        from unlearn_core.training.loop import unlearn
+
+        yield StageProgress("unlearn", 0, self.method.steps, "preparing")
+        with self.clock.stage("unlearn"):
+            records = unlearn(
+                target.model, target.tokenizer, data, self.method, seed=self.spec.seed,
+                adapter=self.spec.adapter, stop=lambda: self.control.finishing,
+            )  # fmt: skip
+            try:
+                artifact = yield from self._trained(records)
+            finally:
+                records.close()
+        return artifact
+
+    def _trained(self, records: Any) -> Generator[Event, None, Artifact]:
+        from unlearn_core.training.records import LoopNote, LoopProbe
+
+        shown, before = 0.0, 0.0
+        while True:
+            try:
+                record = next(records)
+            except StopIteration as stop:
+                artifact: Artifact = stop.value
+                return artifact
+            if isinstance(record, LoopNote):
+                yield Warned(record.message)
+            elif isinstance(record, LoopProbe):
+                facts = (Fact(f.id, f.prompt, f.answer, f.probability, f.split) for f in record.facts)
+                yield FactProbe(record.step, tuple(facts))
+            else:
+                left = self.clock.left(record.step / record.num_steps)
+                rate = record.tokens / max(record.seconds - before, 1e-9)
+                before = record.seconds
+                yield Step(
+                    record.step, record.num_steps, record.losses, record.learning_rate, record.gradient_norm,
+                    rate, record.seconds, left,
+                )  # fmt: skip
+                if time.perf_counter() - shown > _EVERY or record.step == record.num_steps:
+                    shown = time.perf_counter()
+                    yield StageProgress("unlearn", record.step, record.num_steps, seconds_left=left)
+
+    def _save(self, artifact: Artifact, target: Target) -> Iterator[Event]:
+        if "save" not in self.clock.stages:
+            return
+        from unlearn_core.models.hashing import weights_hash
+
+        assert self.out is not None
+        yield StageProgress("save", 0, 1, seconds_left=self.clock.left(0.0))
+        with self.clock.stage("save"):
+            facts = {
+                "weights_hash": weights_hash(artifact.model),
+                "original_weights_hash": target.weights_hash,
+                "spec": self.spec.to_json(),
+            }
+            folder = Path(self.out).absolute() / WEIGHTS
+            save_complete(folder, lambda partial: _checkpoint(artifact, partial, target), facts)
+        yield StageProgress("save", 1, 1)
+
+
+def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
+    artifact.save(folder, target.tokenizer)
+
+
+def _with_questions(data: UnlearningData, spec: RunSpec, public: bool) -> UnlearningData:
+    """The data with utility questions: those the spec names, else, for the bundled model, its own."""
+    if spec.mmlu is not None and not public:
+        from unlearn_core.evaluation.mmlu import load_mmlu
+
+        few_shot, questions = load_mmlu(spec.mmlu)
+        return replace(data, questions=questions, few_shot=few_shot, question_form="letter")
+    if spec.target == "demo" and not data.questions:
+        demo = load_data("demo")
+        form = demo.question_form
+        return replace(data, questions=demo.questions, few_shot=demo.few_shot, question_form=form)
+    return data
+
+
+def free_memory() -> None:
+    """Give memory back: collect, empty the device's cache, and return the heap to the system."""
+    import ctypes
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return  # not glibc
