@@ -79,8 +79,8 @@ def runs_command(options: argparse.Namespace) -> int:
         raise InputError("run", "", "is not named", "Write `lethe runs RUN --delete`.")
     records = [store.get(options.run)] if options.run else store.list_runs(limit=max(1, options.limit))
     if options.json:
-        rows = [{k: v for k, v in asdict(r).items() if k not in ("owner", "process")} for r in records]
-        print(json.dumps(rows, indent=2))
+        plain = [{k: v for k, v in asdict(r).items() if k not in ("owner", "process")} for r in records]
+        print(json.dumps(plain, indent=2))
         return 0
     if options.run:
         from unlearn_core.cli.table import scorecard

@@ -96,7 +96,6 @@ class _Run:
         return ("load", "score original", *gold, "unlearn", *save, "score unlearned")
 
     def events(self) -> Iterator[Event]:
-        from unlearn_core.evaluation.judge import verdict
         from unlearn_core.models.targets import best_device
 
         stages, steps = self.clock.stages, self.method.steps
@@ -111,6 +110,8 @@ class _Run:
         artifact = yield from self._unlearn(target, data)
         yield from self._save(artifact, target)
         unlearned = yield from self._score("unlearned", target, data, cache=False)
+        from unlearn_core.evaluation.judge import verdict
+
         judged = verdict(original, unlearned, gold)
         where = "" if "save" not in stages else WEIGHTS
         yield Finished(judged.to_json(), self.clock.seconds, where, artifact.changed())

@@ -39,8 +39,16 @@ class RunSpec:
             value = getattr(self, key)
             if not isinstance(value, str) or not value.strip():
                 raise InputError(key, value, "is empty", f"Name a {key}, for example `demo`.")
-        if not isinstance(self.settings, dict):
-            raise InputError("settings", self.settings, "is not a mapping", "Give name=value pairs.")
+        for key in ("retain_data", "mmlu", "name"):
+            value = getattr(self, key)
+            if not isinstance(value, str) and not (value is None and key != "name"):
+                raise InputError(key, value, "is not text", "Write it in quotes.")
+        for key in ("settings", "columns"):
+            value = getattr(self, key)
+            if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+                raise InputError(key, value, "is not a mapping", "Give name=value pairs.")
+        if not isinstance(self.save, bool):
+            raise InputError("save", self.save, "is not true or false", "Use true or false.")
         if self.steps is not None and not (_is_int(self.steps) and 1 <= self.steps <= MAX_STEPS):
             raise InputError("steps", self.steps, "is not a number of steps", f"Use 1 to {MAX_STEPS}.")
         if not _is_int(self.seed) or not 0 <= self.seed < 2**31:

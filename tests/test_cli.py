@@ -1,0 +1,137 @@
+"""The command line: clear words and exit code 2 for what is wrong, the scorecard for what is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unlearn_core.cli import main
+from unlearn_core.cli.table import scorecard, table
+
+ROW = '{"input": "q", "output": "a"}\n'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def files(folder: Path) -> None:
+    (folder / "empty.jsonl").write_text("")
+    (folder / "words.jsonl").write_text("hello\n")
+    (folder / "lacking.jsonl").write_text(ROW + '{"input": "q"}\n')
+    (folder / "typed.jsonl").write_text('{"input": "q", "output": 5}\n')
+    (folder / "double.jsonl").write_text('{"id": 1, "input": "q", "output": "a"}\n' * 2)
+    (folder / "spec.json").write_text('{"methd": "npo"}')
+    (folder / "list.json").write_text("[]")
+
+
+BAD = {
+    "unknown model": (["--target", "no-such-model"], "target (no-such-model)"),
+    "model by path": (["--target", "../../etc"], "target (../../etc)"),
+    "unknown method": (["--method", "magic"], "method (magic): is not a method"),
+    "close method": (["--method", "np0"], "npo"),
+    "unknown parameter": (["--method", "npo", "--set", "betta=1"], "beta"),
+    "value out of range": (["--method", "npo", "--set", "learning_rate=7"], "learning_rate (7"),
+    "value of the wrong type": (["--method", "npo", "--set", "batch_size=few"], "batch_size (few)"),
+    "value not a number": (["--method", "npo", "--set", "learning_rate=nan"], "learning_rate (nan)"),
+    "no value": (["--set", "beta"], "--set (beta)"),
+    "steps": (["--steps", "0"], "steps (0)"),
+    "seed": (["--seed", "-1"], "seed (-1)"),
+    "missing file": (["--data", "missing.jsonl"], "data (missing.jsonl): does not exist"),
+    "empty file": (["--data", "empty.jsonl"], "data (empty.jsonl): is empty"),
+    "not JSON": (["--data", "words.jsonl"], "words.jsonl line 1"),
+    "missing field": (["--data", "lacking.jsonl"], "lacking.jsonl line 2, output"),
+    "wrong type": (["--data", "typed.jsonl"], "typed.jsonl line 1, output (5)"),
+    "duplicate ids": (["--data", "double.jsonl"], "double.jsonl line 2, id (1)"),
+    "unknown column": (["--data", "typed.jsonl", "--column", "output=nope"], "output (nope)"),
+    "missing retain": (["--data", "facts:a => b", "--retain", "gone.jsonl"], "data (gone.jsonl)"),
+    "misspelt spec": (["spec.json"], "spec (methd)"),
+    "spec not an object": (["list.json"], "spec (list.json)"),
+    "spec missing": (["gone.json"], "data (gone.json)"),
+    "result nowhere": (["--json", "no/such/folder/x.json"], "--json"),
+    "out is a file": (["--out", "empty.jsonl"], "--out"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_request_is_one_clear_message_and_exit_code_2(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files(tmp_path)
+    arguments, expected = BAD[name]
+    assert main(["run", *arguments]) == 2
+    said = capsys.readouterr()
+    messages = [line for line in said.err.splitlines() if line.startswith("lethe: ")]
+    assert len(messages) == 1, said.err
+    assert expected in messages[0]
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_a_real_process_shows_no_traceback_either(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "unlearn_core", "run", "--method", "magic"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": _root()},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("lethe: method (magic)")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bug_is_a_reference_into_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    def broken(options: object) -> int:
+        raise ZeroDivisionError("inner detail")
+
+    monkeypatch.setattr("unlearn_core.cli.inspect.runs_command", broken)
+    assert main(["runs"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "inner detail" not in said
+    reference = said.split("reference ")[1].split()[0]
+    log = (home / "log" / "lethe.log").read_text()
+    assert reference in log
+    assert "inner detail" in log
+
+
+def test_methods_as_json_name_family_paper_and_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    methods = {method["name"]: method for method in json.loads(capsys.readouterr().out)}
+    assert len(methods) >= 5
+    for method in methods.values():
+        assert method["family"]
+        assert method["paper"]
+        for parameter in method["parameters"]:
+            assert {"name", "type", "default", "minimum", "maximum", "choices", "help"} <= set(parameter)
+    assert main(["methods", "npo"]) == 0
+    assert "formula" in capsys.readouterr().out
+
+
+def test_runs_are_listed_and_a_wrong_one_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert "No runs yet" in capsys.readouterr().out
+    assert main(["runs", "nothing"]) == 2
+    assert "lethe: run (nothing)" in capsys.readouterr().err
+
+
+def test_the_scorecard_shows_missing_terms_as_dashes() -> None:
+    scores = {"original": {"terms": {"forget/Task1/knowledge": 1.0}, "task_aggregate": None, "mia_auc": 0.5}}
+    shown = scorecard(scores, {"label": "unchanged", "summary": "Nothing happened.", "reasons": ["a"]})
+    assert "forget/Task1/knowledge" in shown
+    assert "1.000" in shown
+    assert "Verdict: unchanged. Nothing happened." in shown
+    assert table([["a", "b"], [], ["long", "1"]]) == "a     b\n-------\nlong  1"
+
+
+def _root() -> str:
+    return str(Path(__file__).parents[1])
