@@ -47,7 +47,7 @@ class Watch:
         if not self._rows:
             return LoopProbe(step, ())
         with torch.inference_mode():
-            layout = lay_out({"": self._rows}, self._pad_id, model.device)
+            layout = lay_out(model, {"": self._rows}, self._pad_id)
             answers = split_parts(layout, forward(model, layout))[""]
             probabilities = mean_per_row(token_nll(answers), answers).neg().exp().tolist()
         return LoopProbe(

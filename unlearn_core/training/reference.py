@@ -91,14 +91,14 @@ class FrozenReference:
         assert self._adapter_off is not None
         rows = [self._parts[part].rows[row] for row in answers.index_B.tolist()]
         with torch.no_grad(), self._adapter_off():
-            logits_NV = forward(self._model, lay_out({"": rows}, self._pad_id, self._model.device))
+            logits_NV = forward(self._model, lay_out(self._model, {"": rows}, self._pad_id))
         return logits_NV.float().log_softmax(-1)
 
     def _passes(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
         """Answers of the rows, CHUNK at a time in order of length."""
         in_order = sorted(rows, key=lambda row: len(row.ids))
         for at in range(0, len(rows), CHUNK):
-            layout = lay_out({"": in_order[at : at + CHUNK]}, self._pad_id, self._model.device)
+            layout = lay_out(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
             with torch.no_grad():
                 logits_NV = forward(self._model, layout)
             yield split_parts(layout, logits_NV)[""]
