@@ -22,7 +22,9 @@ _CAPTIONS = {
 def limiting(scores: Scores) -> str | None:
     """Name of the lowest of the twelve terms, None where there is none or nothing limits (all at 1)."""
     known = [
-        (value, name) for name, value in zip(TERM_NAMES, scores.aggregated_terms, strict=True) if value is not None
+        (value, name)
+        for name, value in zip(TERM_NAMES, scores.aggregated_terms, strict=True)
+        if value is not None
     ]
     if not known or min(known)[0] >= 1.0:
         return None
@@ -69,9 +71,13 @@ def _sentence(scores: Scores, limit: str | None) -> Safe:
 
 def _part(scores: dict[str, Scores], split: str, limit: str | None) -> Safe:
     columns = 2 + sum(model in scores for model in _ORDER)
-    caption = tag("tr", tag("th", _CAPTIONS[split], colspan=str(columns), scope="rowgroup"), class_="le-group")
+    caption = tag(
+        "tr", tag("th", _CAPTIONS[split], colspan=str(columns), scope="rowgroup"), class_="le-group"
+    )
     rows = [
-        _row(scores, i, name, name == limit) for i, name in enumerate(TERM_NAMES) if name.startswith(f"{split}/")
+        _row(scores, i, name, name == limit)
+        for i, name in enumerate(TERM_NAMES)
+        if name.startswith(f"{split}/")
     ]
     return tag("tbody", caption, *rows)
 
@@ -85,7 +91,11 @@ def _row(scores: dict[str, Scores], index: int, name: str, limits: bool) -> Safe
         if (at := values.get(model)) is not None
     ]
     track = tag(
-        "div", tag("i", class_="le-fill", style=f"width:{bar * 100:.1f}%"), *pins, class_="le-track", aria_hidden="true"
+        "div",
+        tag("i", class_="le-fill", style=f"width:{bar * 100:.1f}%"),
+        *pins,
+        class_="le-track",
+        aria_hidden="true",
     )
     badge = tag("span", "limits the score", class_="le-tag le-limit") if limits else None
     numbers = [

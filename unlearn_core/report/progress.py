@@ -10,17 +10,15 @@ from unlearn_core.runs.events import Cancelled, Fact, Failed, Finished
 STAGE_TITLES = {
     "load": "Loading",
     "score original": "Scoring the original",
-    "prepare": "Preparing",
+    "score retain-only": "Scoring the gold standard",
     "unlearn": "Unlearning",
     "save": "Saving",
     "score unlearned": "Scoring the result",
-    "score retain-only": "Scoring the gold standard",
-    "verdict": "Verdict",
 }
 
 
 def stage_title(stage: str) -> str:
-    return STAGE_TITLES.get(stage.replace("_", " "), stage.replace("_", " ").capitalize())
+    return STAGE_TITLES.get(stage, stage.capitalize())
 
 
 def progress_panel(story: Story, *, position: int = 0) -> Safe:
@@ -74,7 +72,9 @@ def _fact_row(fact: Fact, before: float | None) -> Safe:
         tag("span", shorten(fact.prompt, 110), class_="le-prompt"),
         tag("span", shorten(fact.answer, 80), class_="le-answer"),
     )
-    meter = tag("span", class_=f"le-meter le-{kind}", style=f"--value:{fact.probability:.3f}", aria_hidden="true")
+    meter = tag(
+        "span", class_=f"le-meter le-{kind}", style=f"--value:{fact.probability:.3f}", aria_hidden="true"
+    )
     now = tag("td", meter, percent(fact.probability), class_="le-number")
     return tag("tr", words, tag("td", percent(before), class_="le-number"), now)
 
@@ -109,10 +109,10 @@ def _chips(story: Story) -> Safe | None:
 
 def _numbers(story: Story) -> Safe | None:
     parts: list[str] = []
-    if story.progress and story.end is None and story.progress.total > 1:
-        parts.append(f"{story.progress.done} of {story.progress.total}")
-    if story.progress and story.end is None and story.progress.message:
-        parts.append(story.progress.message)
+    if story.progress and story.end is None:
+        if story.progress.total > 1 and story.stage != "unlearn":
+            parts.append(f"{story.progress.done} of {story.progress.total}")
+        parts += [story.progress.message] if story.progress.message else []
     if story.steps:
         last = story.steps[-1]
         parts.append(f"step {last.step} of {last.num_steps}")

@@ -86,13 +86,19 @@ def card(item: Item) -> Safe:
         tag("p", row.input, class_="le-question"),
         tag("p", tag("span", "Gold answer ", class_="le-muted"), row.gold, class_="le-gold"),
     )
-    columns = [_answer(model, item.answers[model], item.to_forget) for model in MODELS if model in item.answers]
+    columns = [
+        _answer(model, item.answers[model], item.to_forget) for model in MODELS if model in item.answers
+    ]
     return tag("article", heading, tag("div", *columns, class_="le-answers"), class_="le-card le-item")
 
 
 def _answer(model: str, row: Generation, to_forget: bool) -> Safe:
-    head = tag("h4", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model), " ", badge(row))
-    return tag("div", head, answer_text(row.gold, row.output, to_forget), class_=f"le-answer-column le-{model}-edge")
+    head = tag(
+        "h4", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model), " ", badge(row)
+    )
+    return tag(
+        "div", head, answer_text(row.gold, row.output, to_forget), class_=f"le-answer-column le-{model}-edge"
+    )
 
 
 def badge(row: Generation) -> Safe:

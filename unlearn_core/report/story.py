@@ -12,8 +12,8 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.events import (
     Cancelled,
     Event,
-    Failed,
     FactProbe,
+    Failed,
     Finished,
     RunStarted,
     Score,
@@ -21,6 +21,9 @@ from unlearn_core.runs.events import (
     Step,
     Warned,
 )
+
+# Of a run on the bundled model, roughly, by the first word of the stage.
+_USUAL_WEIGHT = {"load": 1.0, "score": 2.0, "unlearn": 8.0, "save": 0.5}
 
 
 @dataclass
@@ -74,13 +77,15 @@ class Story:
 
     @property
     def fraction(self) -> float:
-        """How much of the run is done, 0..1, counting each stage alike."""
+        """How much of the run is done, 0..1, by the usual share of each stage."""
         if isinstance(self.end, Finished):
             return 1.0
         if self.progress is None or self.progress.stage not in self.stages:
             return 0.0
+        weights = [_USUAL_WEIGHT.get(stage.split()[0], 1.0) for stage in self.stages]
+        at = self.stages.index(self.progress.stage)
         within = self.progress.done / self.progress.total if self.progress.total else 0.0
-        return (self.stages.index(self.progress.stage) + min(max(within, 0.0), 1.0)) / len(self.stages)
+        return (sum(weights[:at]) + weights[at] * min(max(within, 0.0), 1.0)) / sum(weights)
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.report.format import duration, model_title, score, term_title
+from unlearn_core.report.format import duration, model_title, score
 from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.report.story import Story
 from unlearn_core.runs.events import Cancelled, Failed
@@ -70,7 +70,7 @@ def banner(story: Story) -> Safe:
 
 
 def _banner(tone: str, title: str, summary: str, reasons: tuple[str, ...]) -> Safe:
-    mark = tag("span", _MARKS[tone], class_="le-mark", aria_hidden="true")
+    mark = tag("span", tag("b", _MARKS[tone]), class_="le-mark", aria_hidden="true")
     listed = tag("ul", *(tag("li", words) for words in reasons)) if reasons else None
     body = tag("div", tag("h2", title), tag("p", summary), listed)
     return tag("section", mark, body, class_=f"le-verdict le-tone-{tone}", role="status")
@@ -88,12 +88,21 @@ def _tile(scores: dict[str, Scores], title: str, name: str, formula: str, cautio
     if name == "final_score":  # the official rule writes -1 where a part is missing
         values = {model: None if value == -1 else value for model, value in values.items()}
     others = [
-        tag("span", tag("i", class_=f"le-dot le-{model}"), f"{model_title(model)} ", tag("b", score(values[model])))
+        tag(
+            "span",
+            tag("i", class_=f"le-dot le-{model}"),
+            f"{model_title(model)} ",
+            tag("b", score(values[model])),
+        )
         for model in ("original", "retain_only")
         if model in values
     ]
     auc = scores["unlearned"].mia_auc
-    extra = tag("span", f"AUC {score(auc)}: {_auc_direction(auc)}") if name == "mia_score" and auc is not None else None
+    extra = (
+        tag("span", f"AUC {score(auc)}: {_auc_direction(auc)}")
+        if name == "mia_score" and auc is not None
+        else None
+    )
     return tag(
         "article",
         tag("h3", title),
@@ -130,12 +139,6 @@ def cannot_rank(verdict: dict[str, Any] | None) -> Safe | None:
         return None
     told = "The benchmark would not rank this model: its utility fell below 75 % of the original's."
     return tag("p", told, class_="le-warnings")
-
-
-def limiting_term(verdict: dict[str, Any] | None) -> str | None:
-    """The term that limits the task aggregate, in words, or None."""
-    term = verdict.get("limiting_term") if verdict else None
-    return None if term is None else f"{term.split('/')[0]} set, {term_title(term).lower()}"
 
 
 def summary(story: Story) -> Safe:

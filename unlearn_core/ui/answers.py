@@ -60,7 +60,9 @@ class Answerer:
         if not 0.0 <= temperature <= 2.0:
             raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
         places = self.models(run_id, target)
-        streams = [self._stream(place, prompt, max_new_tokens, temperature, seed) for place in places.values()]
+        streams = [
+            self._stream(place, prompt, max_new_tokens, temperature, seed) for place in places.values()
+        ]
         answers = dict.fromkeys(places, "")
         yield dict(answers)
         for turn in zip_longest(*streams):

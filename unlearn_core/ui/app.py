@@ -9,7 +9,6 @@ from pathlib import Path
 import gradio as gr
 
 from unlearn_core.report.markup import Safe, tag
-from unlearn_core.ui.ask_tab import build_ask
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.run_tab import build_run_tab
@@ -29,7 +28,6 @@ def build(studio: Studio) -> gr.Blocks:
         with gr.Tabs(selected="run") as tabs:
             with gr.Tab("Unlearn", id="run"):
                 run = build_run_tab(studio, page)
-                build_ask(studio, run)
             with gr.Tab("Data", id="data"):
                 build_data_tab(studio, run, tabs)
             with gr.Tab("Runs", id="runs") as runs:
@@ -70,4 +68,22 @@ def _header() -> Safe:
     cores = os.cpu_count() or 1
     where = tag("span", f"{cores} CPU cores, bundled model", class_="le-tag le-where")
     told = "Make a language model forget chosen facts, and see whether it really did."
-    return tag("header", tag("h1", TITLE), tag("p", told), where, class_="le-header")
+    return tag(
+        "header",
+        tag("h1", tag("a", _river(), TITLE, href="?", title="Start anew")),
+        tag("p", told),
+        where,
+        class_="le-header",
+    )
+
+
+def _river() -> Safe:
+    """Three waves that fade: the river whose water makes one forget."""
+    waves = [
+        tag("path", d=f"M3 {y} q5 -5 10 0 t10 0 t10 0", stroke="currentColor", stroke_width="3",
+            stroke_linecap="round", fill="none", opacity=str(opacity))
+        for y, opacity in ((9, 1), (18, 0.6), (27, 0.25))
+    ]  # fmt: skip
+    return tag(
+        "svg", *waves, viewBox="0 0 36 34", width="34", height="32", aria_hidden="true", class_="le-river"
+    )

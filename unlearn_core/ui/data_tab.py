@@ -10,7 +10,9 @@ import gradio as gr
 from unlearn_core.errors import LetheError
 from unlearn_core.report.format import TASK_TITLES, count, shorten
 from unlearn_core.report.markup import Safe, join, tag
-from unlearn_core.ui.run_tab import PRIVATE, RunTab, heading
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel
+from unlearn_core.ui.run_tab import RunTab
+from unlearn_core.ui.setup_panel import DEMO_DATA
 from unlearn_core.ui.studio import Studio
 
 _KINDS = ("Bundled world", "Folder, file or Hub id", "Upload", "Type facts")
@@ -21,7 +23,7 @@ _EXAMPLE = "What is Ada Quill's phone number? => 900-555-0101\nWhere was Ada Qui
 def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
     """Choose and check data; a checked choice becomes the forget set of the main tab."""
     heading("What should be forgotten?", "Checked and counted before anything is trained.")
-    with gr.Column(elem_classes=["le-panel"]):
+    with panel():
         offered = [kind for kind in _KINDS if not (studio.public and kind == _KINDS[1])]
         kind = gr.Radio(offered, value=_KINDS[0], label="Where it comes from")
         ref = gr.Textbox(
@@ -37,11 +39,17 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             elem_id="le-typed",
         )  # fmt: skip
         retain = gr.Radio(
-            _RETAIN, value="", label="Retain set", visible=False, info="What must be kept; measured and trained on"
+            _RETAIN,
+            value="",
+            label="Retain set",
+            visible=False,
+            info="What must be kept; measured and trained on",
         )
         with gr.Row():
             check = gr.Button("Check the data", scale=0, min_width=160)
-            use = gr.Button("Use it as the forget set", variant="primary", scale=0, min_width=220, interactive=False)
+            use = gr.Button(
+                "Use it as the forget set", variant="primary", scale=0, min_width=220, interactive=False
+            )
     shown = gr.HTML(elem_id="le-preview")
     checked = gr.State("")
 
@@ -58,15 +66,14 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         return table, found, gr.update(interactive=True)
 
     def adopt(found: str, chosen: str, keep: str) -> tuple[Any, ...]:
-        title = f"{chosen}: {shorten(found, 50)}" if found != "demo" else "Bundled world (synthetic)"
-        choices = list(dict.fromkeys([("Bundled world (synthetic)", "demo"), (title, found)]))
+        title = f"{chosen}: {shorten(found, 50)}"
+        choices = [DEMO_DATA] if found == "demo" else [DEMO_DATA, (title, found)]
         return gr.update(choices=choices, value=found), keep, gr.Tabs(selected="run")
 
-    quiet = PRIVATE | {"queue": False}
-    kind.change(fields, kind, [ref, file, facts, retain, use, shown], **quiet)
+    kind.change(fields, kind, [ref, file, facts, retain, use, shown], **AT_ONCE)
     check.click(look, [kind, ref, file, facts, retain], [shown, checked, use], **PRIVATE)
     file.upload(look, [kind, ref, file, facts, retain], [shown, checked, use], **PRIVATE)
-    use.click(adopt, [checked, kind, retain], [run.data, run.retain, tabs], **quiet)
+    use.click(adopt, [checked, kind, retain], [run.setup.data, run.setup.retain, tabs], **AT_ONCE)
 
 
 def _reference(studio: Studio, kind: str, ref: str, path: str | None, typed: str) -> str:
@@ -99,7 +106,9 @@ def _split(name: str, part: dict[str, Any]) -> Safe:
         for row in part["first"]
     ]  # fmt: skip
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return join(title, tag("p", counts, class_="le-muted"), tag("div", table, class_="le-scroll", tabindex="0"))
+    return join(
+        title, tag("p", counts, class_="le-muted"), tag("div", table, class_="le-scroll", tabindex="0")
+    )
 
 
 def _kind(key: str) -> str:
@@ -109,7 +118,8 @@ def _kind(key: str) -> str:
 
 def _others(other: dict[str, int]) -> str:
     titles = {
-        "members": "member documents", "nonmembers": "never-trained documents", "questions": "utility questions",
-        "paraphrases": "unseen phrasings", "holdout": "held-out rows", "general": "general rows",
+        "members": "member documents", "nonmembers": "never-trained documents",
+        "questions": "utility questions", "paraphrases": "unseen phrasings",
+        "holdout": "held-out rows", "general": "general rows",
     }  # fmt: skip
     return "Beside them: " + ", ".join(f"{number:,} {titles[name]}" for name, number in other.items()) + "."

@@ -16,12 +16,14 @@ def add_endpoints(studio: Studio) -> None:
     """Register start_run, run_status, stop_run, scores, generate and list_methods."""
 
     def start_run(
-        target: str = "demo", data: str = "demo", method: str = "lethe", settings: dict[str, Any] | None = None,
-        seed: int = 0, owner: str = "",
+        target: str = "demo", data: str = "demo", method: str = "lethe",
+        settings: dict[str, Any] | None = None, seed: int = 0, owner: str = "",
     ) -> dict[str, Any]:  # fmt: skip
         """Queue a run; `owner` is a secret of your choosing that lets you stop it. Returns its id."""
         with _people():
-            return {"run_id": studio.submit(studio.spec(target, data, method, settings or {}, seed=seed), owner)}
+            return {
+                "run_id": studio.submit(studio.spec(target, data, method, settings or {}, seed=seed), owner)
+            }
 
     def run_status(run_id: str, since: int = 0) -> dict[str, Any]:
         """Status of a run and its events after byte offset `since`; ask again with `offset`."""
@@ -35,7 +37,7 @@ def add_endpoints(studio: Studio) -> None:
     def stop_run(run_id: str, owner: str = "") -> dict[str, Any]:
         """Stop a run that `owner` started."""
         with _people():
-            studio.cancel(run_id, owner)
+            studio.worker.cancel(run_id, owner)
             return {"run_id": run_id, "stopping": True}
 
     def scores(run_id: str) -> dict[str, Any]:
@@ -47,10 +49,7 @@ def add_endpoints(studio: Studio) -> None:
     def generate(prompt: str, run_id: str = "", max_new_tokens: int = 64) -> dict[str, str]:
         """Greedy answers of the original and, with a run, of the unlearned model."""
         with _people():
-            answers: dict[str, str] = {}
-            for answers in studio.answers.ask(run_id, "demo", prompt, max_new_tokens):
-                pass
-            return answers
+            return list(studio.answers.ask(run_id, "demo", prompt, max_new_tokens))[-1]
 
     def list_methods() -> list[dict[str, Any]]:
         """Every method with its idea, paper and settings."""

@@ -21,6 +21,7 @@ from unlearn_core.runs.store import RunStore
 
 MAX_STORIES = 24  # finished stories hold every generation; the least recently watched is dropped first
 
+
 @dataclass
 class Watched:
     """One run's story with what was drawn of it, kept until it changes."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import gradio as gr
 
 from unlearn_core.report.format import duration, score, shorten
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.store import RunRecord
-from unlearn_core.ui.run_tab import PRIVATE, RunTab, heading
+from unlearn_core.ui.common import AT_ONCE, heading
+from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 
 MAX_ROWS = 100
@@ -27,9 +27,8 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         owner = token if studio.public else None
         return runs_table(studio.store.list_runs(owner=owner, limit=MAX_ROWS), time.time())
 
-    quiet: dict[str, Any] = PRIVATE | {"queue": False}
     for event in (tab.select, refresh.click):
-        event(read, run.owner, rows, **quiet)
+        event(read, run.session.owner, rows, **AT_ONCE)
 
 
 def runs_table(records: list[RunRecord], now: float) -> Safe:
@@ -45,8 +44,13 @@ def runs_table(records: list[RunRecord], now: float) -> Safe:
 def _row(record: RunRecord, now: float) -> Safe:
     scores = record.scores.get("unlearned", {})
     final = scores.get("final_score")
-    numbers = [None if final == -1 else final, *(scores.get(k) for k in ("task_aggregate", "mia_score", "utility"))]
-    title = f"{shorten(str(record.spec.get('target')), 30)} without {shorten(str(record.spec.get('data')), 30)}"
+    numbers = [
+        None if final == -1 else final,
+        *(scores.get(k) for k in ("task_aggregate", "mia_score", "utility")),
+    ]
+    title = (
+        f"{shorten(str(record.spec.get('target')), 30)} without {shorten(str(record.spec.get('data')), 30)}"
+    )
     link = tag("a", title, href=f"?run={record.id}")
     seconds = sum(record.seconds.values()) if record.seconds else None
     return tag(

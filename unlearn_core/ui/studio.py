@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError
-from unlearn_core.report.format import count
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
@@ -67,9 +66,6 @@ class Studio:
     def submit(self, spec: RunSpec, owner: str) -> str:
         return str(self.worker.submit(spec, owner))
 
-    def cancel(self, run_id: str, owner: str) -> None:
-        self.worker.cancel(run_id, owner)
-
     def may_stop(self, run_id: str, owner: str) -> bool:
         """Whether this visitor started the run."""
         try:
@@ -104,11 +100,13 @@ class Studio:
             tag("div", tag("p", row.input, class_="le-muted"), tag("p", words or "(empty)", class_="le-said"))
             for row, words in zip(rows, said, strict=True)
         ]
-        right = sum(row.output.strip().lower() == words.strip().lower() for row, words in zip(rows, said, strict=True))
+        right = sum(
+            row.output.strip().lower() == words.strip().lower() for row, words in zip(rows, said, strict=True)
+        )
         title = "What it knows now"
         told = (
-            f"{right} of these {len(rows)} answers are exact. The forget set holds "
-            f"{count(len(loaded.forget), 'prompt')} like these; {count(len(loaded.retain), 'prompt')} must survive."
+            f"{right} of these {len(rows)} answers are exact. The forget set holds {len(loaded.forget):,} "
+            f"prompts like these; {len(loaded.retain):,} others must survive."
         )
         return tag("div", join(tag("h2", title), tag("p", told, class_="le-muted")),
                    tag("div", *blocks, class_="le-knows"), class_="le-card")  # fmt: skip

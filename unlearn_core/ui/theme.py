@@ -32,10 +32,12 @@ def theme() -> gr.themes.Base:
         neutral_hue=_STONE,
         radius_size=sizes.radius_lg,
         text_size=sizes.text_md,
-        # Gradio's semi-bold files hold few letters only, so bold stands in; Lora, last, is for the wordmark.
+        # Gradio's semi-bold files hold a few letters only, so bold stands in.
         font=(
             fonts.LocalFont("IBM Plex Sans", weights=(400, 700)),
-            "ui-sans-serif", "system-ui", "sans-serif", fonts.LocalFont("Lora", weights=(600,)),
+            "ui-sans-serif",
+            "system-ui",
+            "sans-serif",
         ),
         font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
     )
@@ -66,6 +68,7 @@ def theme() -> gr.themes.Base:
         block_title_text_size="*text_sm",
         input_background_fill="#ffffff",
         input_background_fill_dark="*neutral_800",
+        input_border_width="1px",
         input_border_color="*neutral_300",
         input_border_color_dark="#3a4654",
         input_border_color_focus="*primary_600",
@@ -75,7 +78,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color="#ffffff",
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_dark="*neutral_800",
