@@ -1,0 +1,270 @@
+"""A whole run on a real, tiny model: what it yields, what it keeps, how it ends when it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearn_core import RunSpec, RunStore, Worker, run
+from unlearn_core.cli import main
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.control import Control
+from unlearn_core.runs.files import check_complete
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def spec_of(memorised: Any, **changes: Any) -> RunSpec:
+    settings = {"learning_rate": 3e-3, "batch_size": 6}
+    wanted = {"method": "grad_diff", "steps": 8, "settings": settings, "target": memorised.model}
+    return RunSpec(**{**wanted, "data": memorised.data, **changes})
+
+
+def test_a_run_goes_through_its_stages_and_forgets(memorised: Any, tmp_path: Path) -> None:
+    events = list(run(spec_of(memorised), home=tmp_path / "home", out=tmp_path / "out"))
+    kinds = [type(event).__name__ for event in events]
+    assert kinds[0] == "RunStarted"
+    assert kinds[-1] == "Finished"
+    assert kinds.count("Step") == 8
+    started, finished = events[0], events[-1]
+    assert isinstance(started, ev.RunStarted)
+    assert isinstance(finished, ev.Finished)
+    assert set(finished.seconds) == set(started.stages)
+    scores = {event.model: event.scores for event in events if isinstance(event, ev.Score)}
+    before, after = scores["original"], scores["unlearned"]
+    assert before["terms"]["forget/Task1/knowledge"] == 1.0
+    assert after["terms"]["forget/Task1/knowledge"] < 1.0
+    assert before["weights_hash"] != after["weights_hash"]
+    marker = check_complete(tmp_path / "out" / finished.artifact, hashes=True)
+    assert marker["weights_hash"] == after["weights_hash"]
+    probes = [event for event in events if isinstance(event, ev.FactProbe)]
+    assert (probes[0].step, probes[-1].step) == (0, 8)
+    assert all(ev.from_json(json.loads(json.dumps(ev.to_json(event)))) for event in events)
+
+
+def test_saved_weights_load_with_the_hash_that_was_scored(memorised: Any, tmp_path: Path) -> None:
+    from unlearn_core import load_target
+
+    for adapter in ("full", "lora"):
+        out = tmp_path / adapter
+        events = list(run(spec_of(memorised, adapter=adapter), home=tmp_path / "home", out=out))
+        assert isinstance(events[-1], ev.Finished), events[-1]
+        (scored,) = [e.scores for e in events if isinstance(e, ev.Score) and e.model == "unlearned"]
+        loaded = load_target(str(out / "weights"))
+        from unlearn_core import evaluate, load_data
+
+        batches = evaluate(loaded.model, loaded.tokenizer, load_data(memorised.data))
+        while True:
+            try:
+                next(batches)
+            except StopIteration as stop:
+                again = stop.value
+                break
+        assert again.terms == scored["terms"]
+        if adapter == "full":
+            assert loaded.weights_hash == scored["weights_hash"]
+
+
+def test_the_original_is_scored_once(memorised: Any, tmp_path: Path) -> None:
+    cached = []
+    for seed in (0, 1):
+        events = run(spec_of(memorised, seed=seed), home=tmp_path)
+        cached.append([event.cached for event in events if isinstance(event, ev.Score)])
+    assert cached == [[False, False], [True, False]]
+    for path in (tmp_path / "cache" / "scores").iterdir():
+        path.write_text('{"terms": ')  # damaged: scored anew, not an error
+    events = list(run(spec_of(memorised), home=tmp_path))
+    assert isinstance(events[-1], ev.Finished)
+
+
+def test_the_same_seed_gives_the_same_scores_from_python_and_from_the_command_line(
+    memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
+    events = list(run(spec_of(memorised), home=tmp_path / "other"))
+    from_python = {event.model: event.scores for event in events if isinstance(event, ev.Score)}
+    file = tmp_path / "result.json"
+    arguments = [
+        "run", "--target", memorised.model, "--data", memorised.data, "--method", "grad_diff", "--steps", "8",
+        "--seed", "0", "--set", "learning_rate=3e-3", "--set", "batch_size=6", "--json", str(file),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert "Verdict:" in said.out
+    assert "forget/Task3/knowledge" in said.out
+    assert "unlearn" in said.err
+    result = json.loads(file.read_text())
+    assert {"spec", "original", "unlearned", "verdict", "seconds"} <= set(result)
+    for model in ("original", "unlearned"):
+        wanted = ("terms", "task_aggregate", "mia_auc", "mia_score", "utility", "final_score", "weights_hash")
+        for key in wanted:
+            assert result[model][key] == from_python[model][key], key
+        assert len(result[model]["terms"]) == 12
+        assert len(result[model]["aggregated_terms"]) == 12
+    assert check_complete(Path(result["weights"]))
+    assert RunStore().get(result["run"]).status == "finished"
+
+
+def test_closing_stops_within_two_steps_and_the_next_run_works(memorised: Any, tmp_path: Path) -> None:
+    events = run(spec_of(memorised, steps=10_000), home=tmp_path)
+    for event in events:
+        if isinstance(event, ev.Step) and event.step == 2:
+            break
+    began = time.monotonic()
+    events.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began < 3.0
+    assert isinstance(list(run(spec_of(memorised), home=tmp_path))[-1], ev.Finished)
+
+
+def test_finish_early_scores_what_there_is(memorised: Any, tmp_path: Path) -> None:
+    control = Control()
+    seen = []
+    for event in run(spec_of(memorised, steps=10_000), home=tmp_path, control=control):
+        seen.append(event)
+        if isinstance(event, ev.Step) and event.step == 3:
+            control.finish_early()
+    assert isinstance(seen[-1], ev.Finished)
+    assert sum(isinstance(event, ev.Step) for event in seen) <= 4
+
+
+def test_a_forget_set_alone_says_what_is_missing(memorised: Any, tmp_path: Path) -> None:
+    data = str(Path(memorised.data) / "forget.jsonl")
+    events = list(run(spec_of(memorised, data=data, method="grad_ascent"), home=tmp_path))
+    assert isinstance(events[-1], ev.Finished), events[-1]
+    warnings = [event.message for event in events if isinstance(event, ev.Warned)]
+    assert any("membership" in message for message in warnings)
+    (score,) = [e.scores for e in events if isinstance(e, ev.Score) and e.model == "unlearned"]
+    assert score["mia_auc"] is None
+    assert score["terms"]["retain/Task1/knowledge"] is None
+    assert score["final_score"] == -1
+    needy = list(run(spec_of(memorised, data=data), home=tmp_path))
+    assert isinstance(needy[-1], ev.Failed)
+    assert "retain" in needy[-1].message
+
+
+def test_a_loss_that_is_not_a_number_ends_as_diverged(
+    memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unlearn_core.training import loop
+
+    read = loop._read
+
+    def poisoned(*args: Any) -> Any:
+        values, norm = read(*args)
+        return {**values, "total": float("nan")}, norm
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_read", poisoned)
+        end = list(run(spec_of(memorised), home=tmp_path))[-1]
+    assert isinstance(end, ev.Failed)
+    assert end.kind == "diverged"
+    assert "step 1" in end.message
+    assert isinstance(list(run(spec_of(memorised), home=tmp_path))[-1], ev.Finished)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(OSError(errno.ENOSPC, "No space left on device"), "disk_full"), (MemoryError(), "out_of_memory")],
+)
+def test_a_full_disk_or_memory_while_saving_is_told_and_the_next_run_works(
+    error: Exception, kind: str, memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise error
+
+    spec, out = spec_of(memorised, steps=1), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearn_core.runs.run._checkpoint", refuse)
+        end = list(run(spec, home=tmp_path, out=out))[-1]
+    assert isinstance(end, ev.Failed)
+    assert end.kind == kind
+    assert not (out / "weights").exists()
+    assert isinstance(list(run(spec, home=tmp_path, out=out))[-1], ev.Finished)
+
+
+def test_memory_comes_back_after_a_run_that_failed(memorised: Any, tmp_path: Path) -> None:
+    import gc
+
+    from transformers import PreTrainedModel
+
+    list(run(spec_of(memorised, steps=1), home=tmp_path))
+    gc.collect()
+    before = sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects())
+    for spec in (spec_of(memorised, steps=1), spec_of(memorised, data="facts:a => b")):
+        list(run(spec, home=tmp_path))
+    gc.collect()
+    assert sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects()) == before
+
+
+def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    worker = Worker(store)
+    run_id = worker.submit(spec_of(memorised), owner="me")
+    assert worker.wait(run_id, 60)
+    worker.close()
+    record = store.get(run_id)
+    assert record.status == "finished", record.message
+    assert check_complete(store.weights(run_id))
+    assert record.scores["unlearned"]["terms"].keys() == record.scores["original"]["terms"].keys()
+    assert "generations" not in record.scores["unlearned"]
+
+
+def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "unlearn_core", "run", "--target", memorised.model,
+            "--data", memorised.data, "--method", "grad_diff", "--steps", "100000", "--set", "batch_size=6",
+        ],
+        env={**os.environ, "LETHE_HOME": str(home), "PYTHONPATH": root},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_steps(store: RunStore, child: subprocess.Popen[str], num_steps: int) -> str:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and child.poll() is None:
+        for record in store.list_runs():
+            events, _ = store.read_events(record.id)
+            if sum(isinstance(event, ev.Step) for event in events) >= num_steps:
+                return record.id
+        time.sleep(0.1)
+    raise AssertionError(child.stderr.read() if child.stderr and child.poll() is not None else "no steps")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (signal.SIGINT, "cancelled", 130),
+        (signal.SIGKILL, "interrupted", -9),
+    ],
+)
+def test_a_command_that_is_stopped_leaves_a_run_that_says_so(
+    number: int, status: str, code: int, memorised: Any, tmp_path: Path
+) -> None:
+    store = RunStore(tmp_path)
+    child = start_cli(memorised, tmp_path)
+    run_id = wait_for_steps(store, child, 3)
+    assert store.get(run_id).status == "running"
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == code, said
+    assert "Traceback" not in said
+    store.recover()
+    assert store.get(run_id).status == status
