@@ -95,7 +95,9 @@ def _pack(rows: Sequence[Encoded], pad_id: int, device: torch.device, hidden: in
     bins = [[i] for i in range(len(rows))]
     if hidden is not None:
         width, bins = _cheapest_bins(lengths, hidden)
-    ids, positions, segments = [], [], []
+    ids: list[int] = []
+    positions: list[int] = []
+    segments: list[int] = []
     starts = [0] * len(rows)
     for number, members in enumerate(bins):
         used = 0

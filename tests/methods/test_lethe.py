@@ -1,0 +1,29 @@
+"""Matched forgetting: which target each forget sequence gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from unlearn_core.methods.base import Form
+from unlearn_core.methods.lethe import matched_targets
+
+QUESTION, DOCUMENT = Form("Task1", "question"), Form("Task1", "document")
+
+
+def test_targets_follow_the_distribution_of_never_trained_text() -> None:
+    """Four documents, measured 1..5: levels 1/8, 3/8, 5/8, 7/8 are the quantiles 1.5, 2.5, 3.5, 4.5."""
+    unseen = {DOCUMENT: [5.0, 1.0, 3.0, 2.0, 4.0]}
+    targets = matched_targets((DOCUMENT,) * 4, unseen, estimate=9.0, seed=0)
+    assert sorted(targets) == pytest.approx([1.5, 2.5, 3.5, 4.5])
+
+
+def test_a_form_never_measured_falls_back_to_its_kind_then_to_the_estimate() -> None:
+    unseen = {Form("Task2", "question"): [2.0, 2.0]}
+    assert matched_targets((QUESTION, DOCUMENT), unseen, 9.0, 0) == [2.0, 9.0]
+
+
+def test_the_same_seed_gives_the_same_targets() -> None:
+    unseen = {QUESTION: [float(n) for n in range(20)]}
+    forms = (QUESTION,) * 30
+    assert matched_targets(forms, unseen, 0.0, 3) == matched_targets(forms, unseen, 0.0, 3)
+    assert matched_targets(forms, unseen, 0.0, 3) != matched_targets(forms, unseen, 0.0, 4)

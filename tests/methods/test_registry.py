@@ -1,0 +1,68 @@
+"""The registry: names, settings from text or numbers, declarations, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from unlearn_core import methods
+from unlearn_core.errors import InputError
+
+FIRST = {"grad_ascent", "grad_diff", "kl", "npo", "simnpo", "lethe"}
+
+
+def test_the_first_methods_are_there_under_their_names() -> None:
+    assert set(methods.REGISTRY) >= FIRST
+    assert all(cls.info.name == name for name, cls in methods.REGISTRY.items())
+
+
+@pytest.mark.parametrize("name", methods.REGISTRY)
+def test_every_declaration_is_complete_and_survives_json(name: str) -> None:
+    described = json.loads(json.dumps(methods.describe(methods.get(name))))
+    for key in ("title", "family", "paper", "idea", "formula", "caution", "taxonomy", "cost", "needs"):
+        assert described[key], key
+    assert "forget" in described["needs"]
+    for item in described["parameters"]:
+        assert item["help"]
+        assert item["type"] in ("int", "float", "str", "bool")
+        if item["type"] in ("int", "float"):
+            assert item["minimum"] <= item["default"] <= item["maximum"]
+
+
+def test_settings_come_as_text_or_as_numbers() -> None:
+    method: Any = methods.build("npo", {"beta": "0.2", "retain_weight": 1, "steps": "9"}, steps=5)
+    assert (method.beta, method.retain_weight, method.steps) == (0.2, 1, 5)
+    assert methods.build("lethe", {"documents": "no"}).mix().forget_documents is False
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "field"),
+    [
+        ("npoo", {}, "method"),
+        ("npo", {"bta": 1}, "settings"),
+        ("npo", {"beta": "much"}, "beta"),
+        ("npo", {"beta": -1}, "beta"),
+        ("npo", {"beta": True}, "beta"),
+        ("npo", {"beta": None}, "beta"),
+        ("npo", {"beta": math.nan}, "beta"),
+        ("npo", {"beta": "inf"}, "beta"),
+        ("npo", {"steps": 1.5}, "steps"),
+        ("npo", {"steps": 10**400}, "steps"),
+        ("npo", {"learning_rate": 10**400}, "learning_rate"),
+        ("lethe", {"documents": 1}, "documents"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(name: str, settings: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        methods.build(name, settings)
+    assert caught.value.field == field
+
+
+def test_a_misspelt_name_gets_a_suggestion() -> None:
+    with pytest.raises(InputError, match="Did you mean grad_diff"):
+        methods.get("graddiff")
+    with pytest.raises(InputError, match="Did you mean beta"):
+        methods.build("npo", {"betta": 1})

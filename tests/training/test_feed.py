@@ -1,0 +1,61 @@
+"""Which sequences a step sees: a function of the seed and the step's number alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.methods.base import Form, Mix
+from unlearn_core.training.data import Feed, build_parts
+
+MIX = Mix(forget=5, retain=8, holdout=2, general=0.25, forget_documents=True)
+
+
+def ids(step: dict[str, Any], part: str) -> list[int]:
+    return [row.index for row in step[part]]
+
+
+def test_parts_hold_answers_documents_and_general_facts(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+    parts = build_parts(tiny_tokenizer, tiny_data, MIX)
+    num_completions = sum(row.kind == "completion" for row in tiny_data.forget)
+    assert len(parts["forget"].rows) == len(tiny_data.forget) + num_completions
+    assert len(parts["retain"].rows) == len(tiny_data.retain) + len(tiny_data.general)
+    assert parts["holdout"].forms == (Form("Task1", "completion"), Form("Task1", "document"))
+    for part in parts.values():
+        assert [row.index for row in part.rows] == list(range(len(part.rows)))
+
+
+def test_every_row_is_seen_before_any_is_repeated(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+    parts = build_parts(tiny_tokenizer, tiny_data, MIX)
+    feed = Feed(parts, MIX, seed=0, num_general=1)
+    num_rows = len(parts["forget"].rows)
+    seen = [row for step in range(num_rows) for row in ids(feed.step(step), "forget")]
+    for epoch in range(5):
+        assert sorted(seen[epoch * num_rows : (epoch + 1) * num_rows]) == list(range(num_rows))
+
+
+def test_a_step_depends_on_seed_and_number_only(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+    parts = build_parts(tiny_tokenizer, tiny_data, MIX)
+    assert Feed(parts, MIX, 1).step(7) == Feed(parts, MIX, 1).step(7)
+    assert Feed(parts, MIX, 1).step(7) != Feed(parts, MIX, 2).step(7)
+
+
+def test_general_facts_keep_their_share(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+    general = tuple(replace(tiny_data.general[0], id=f"g{n}qa1") for n in range(6))
+    data = replace(tiny_data, general=general)
+    parts = build_parts(tiny_tokenizer, data, MIX)
+    feed = Feed(parts, MIX, 0, num_general=6)
+    first = len(parts["retain"].rows) - 6
+    for step in range(5):
+        assert sum(row >= first for row in ids(feed.step(step), "retain")) == 2
+    assert feed.visited("retain", 1) == sorted(ids(feed.step(0), "retain"))
+    assert feed.visited("retain", 100) == list(range(first + 6))
+
+
+def test_small_sets_are_not_repeated_within_a_step(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+    data = replace(tiny_data, forget=tiny_data.forget[:3], retain=())
+    parts = build_parts(tiny_tokenizer, data, Mix(forget=24, retain=24))
+    step = Feed(parts, Mix(forget=24, retain=24), 0, num_general=1).step(0)
+    assert sorted(ids(step, "forget")) == [0, 1, 2]
+    assert ids(step, "retain") == [0]

@@ -1,0 +1,112 @@
+"""One packed pass equals running every sequence alone; in pieces it gives the same gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from unlearn_core import methods
+from unlearn_core.data.encode import Encoded
+from unlearn_core.methods.base import Context, Losses, Method
+from unlearn_core.training.joined import can_pack, forward, gradients, lay_out, split_parts
+
+PAD = 1
+LENGTHS = (5, 9, 3, 14, 7, 7, 12, 4)
+
+
+def sequences(lengths: tuple[int, ...] = LENGTHS) -> list[Encoded]:
+    drawn = torch.Generator().manual_seed(0)
+    return [
+        Encoded(tuple(torch.randint(2, 300, (length,), generator=drawn).tolist()), length // 2, index)
+        for index, length in enumerate(lengths)
+    ]
+
+
+def alone(model: Any, row: Encoded) -> torch.Tensor:
+    """Logits at the labelled positions of one sequence, through the plain model."""
+    return model(torch.tensor([row.ids])).logits[0, max(row.num_prompt, 1) - 1 : -1]
+
+
+@pytest.mark.parametrize("arch", ["olmo2", "llama", "qwen2", "gpt_neox"])
+def test_packed_logits_equal_each_sequence_run_alone(tiny_model: Callable[..., Any], arch: str) -> None:
+    model = tiny_model(arch)
+    rows = sequences()
+    layout = lay_out(model, {"forget": rows[:3], "retain": rows[3:]}, PAD)
+    assert can_pack(model)
+    assert layout.packs[0].input_ids_BT.shape[0] < len(rows)
+    with torch.no_grad():
+        parts = split_parts(layout, forward(model, layout))
+        for part, members in (("forget", rows[:3]), ("retain", rows[3:])):
+            expected = torch.cat([alone(model, row) for row in members])
+            torch.testing.assert_close(parts[part].logits_NV, expected, atol=2e-5, rtol=1e-5)
+            assert parts[part].labels_N.tolist() == [t for row in members for t in row.ids[row.num_prompt :]]
+            assert parts[part].index_B.tolist() == [row.index for row in members]
+
+
+def test_packing_wastes_little(tiny_model: Callable[..., Any]) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    lengths = tuple(torch.randint(15, 36, (48,), generator=drawn).tolist())
+    layout = lay_out(tiny_model(), {"forget": sequences(lengths)}, PAD)
+    assert layout.num_tokens / layout.num_positions > 0.9
+
+
+def test_what_stands_in_unused_positions_changes_nothing(tiny_model: Callable[..., Any]) -> None:
+    model, rows = tiny_model(), sequences()
+    with torch.no_grad():
+        some, other = (forward(model, lay_out(model, {"forget": rows}, pad)) for pad in (1, 77))
+    assert torch.equal(some, other)
+
+
+def test_a_sequence_without_prompt_loses_its_first_token_only(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model()
+    row = Encoded((5, 6, 7), 0)
+    layout = lay_out(model, {"forget": [row]}, PAD)
+    assert layout.labels_N.tolist() == [6, 7]
+    torch.testing.assert_close(forward(model, layout), alone(model, row))
+
+
+def one_step(model: Any, method: Method, rows: list[Encoded], limit: int | None) -> tuple[Losses, list[Any]]:
+    model.zero_grad()
+    layout = lay_out(model, {"forget": rows[:4], "retain": rows[4:]}, PAD, limit)
+    losses = gradients(model, method, Context(model, 1, 0, {}, Any), layout, in_pieces=limit is not None)
+    return losses, [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["grad_diff", "simnpo"])
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_pieces_give_the_gradient_of_the_whole_step(
+    tiny_model: Callable[..., Any], name: str, limit: int
+) -> None:
+    """Sequences of different lengths, token means and sequence means: equal to rounding all the same."""
+    model, method = tiny_model(), methods.build(name)
+    whole, expected = one_step(model, method, sequences(), None)
+    pieces, found = one_step(model, method, sequences(), limit)
+    torch.testing.assert_close(pieces.total, whole.total)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_the_order_of_sequences_does_not_matter(tiny_model: Callable[..., Any]) -> None:
+    model, method, rows = tiny_model(), methods.build("simnpo"), sequences()
+    _, expected = one_step(model, method, rows, None)
+    _, found = one_step(model, method, rows[3::-1] + rows[:3:-1], None)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_grad_diff_of_a_set_against_itself_is_nothing(tiny_model: Callable[..., Any]) -> None:
+    model, rows = tiny_model(), sequences()[:4]
+    losses, found = one_step(model, methods.build("grad_diff"), rows + rows, None)
+    assert losses.total.item() == 0
+    assert max(g.abs().max().item() for g in found) < 1e-5
+
+
+def test_grad_ascent_is_the_negative_of_training(tiny_model: Callable[..., Any]) -> None:
+    model, rows = tiny_model(), sequences()
+    _, up = one_step(model, methods.build("grad_ascent"), rows, None)
+    _, down = one_step(model, methods.build("grad_diff", {"forget_weight": 0}), rows[4:] + rows[:4], None)
+    for a, b in zip(up, down, strict=True):
+        torch.testing.assert_close(a, -b, atol=1e-6, rtol=1e-4)
