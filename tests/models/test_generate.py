@@ -28,9 +28,8 @@ def one_at_a_time(model, tokenizer, prompt: str, max_new_tokens: int) -> str:
         input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False,
         pad_token_id=1, eos_token_id=sorted(end_ids(model, tokenizer)),
     )  # fmt: skip
-    return tokenizer.decode(
-        written[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=True
-    )
+    text = tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+    return tokenizer.clean_up_tokenization(text)
 
 
 @pytest.mark.parametrize(("arch", "settings"), ARCHITECTURES)
@@ -114,3 +113,10 @@ def test_gradients_stay_on_for_the_caller(tiny_model, tiny_tokenizer) -> None:
     next(batches)
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
+
+
+def test_spaces_are_cleaned_up_as_the_protocol_does(tiny_tokenizer) -> None:
+    text = "It 's late , they 've gone . Did n't he ' say ' so ?"
+    ids = tiny_tokenizer(text)["input_ids"]
+    assert module.decode(tiny_tokenizer, [ids]) == ["It's late, they've gone. Didn't he'say'so?"]
+    assert module.clean_up_spaces(text) == tiny_tokenizer.clean_up_tokenization(text)

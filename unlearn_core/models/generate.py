@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_ROWS = {"cpu": 192, "cuda": 1024}
+# In this order, as transformers replaces them.
+_SPACED = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+    (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
 _CPU_CACHE_BYTES = 1 << 30
 _GPU_CACHE_SHARE = 0.5  # of the free memory
 _COMPACT_BELOW = 0.75  # finished rows leave the batch when no more than this share is still writing
@@ -55,7 +60,7 @@ def generate(
     if not is_plain(model, max((len(row) for row in rows), default=0) + max_new_tokens):
         yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens)
         return
-    budget = batch_tokens or _token_budget(model)
+    budget = batch_tokens or token_budget(model)
     for indices in _batches([len(row) for row in rows], max_new_tokens, budget, device_of(model).type):
         for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens):
             yield GenerationBatch(tuple(part), tuple(decode(tokenizer, tokens)), sum(map(len, tokens)))
@@ -116,12 +121,22 @@ def stream(
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
-    """Texts of token rows, by the protocol's settings."""
-    lists = [list(row) for row in rows]
-    texts: list[str] = tokenizer.batch_decode(
-        lists, skip_special_tokens=True, clean_up_tokenization_spaces=True
+    """Texts of token rows, by the protocol's settings: no special tokens, spaces cleaned up.
+
+    transformers 5 no longer cleans up after byte-level BPE; the protocol's transformers 4 did, and the
+    published outputs show it, so it is done here.
+    """
+    texts = tokenizer.batch_decode(
+        [list(row) for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    return texts
+    return [clean_up_spaces(text) for text in texts]
+
+
+def clean_up_spaces(text: str) -> str:
+    """What `clean_up_tokenization_spaces=True` does: no space before punctuation and English clitics."""
+    for spaced, tidy in _SPACED:
+        text = text.replace(spaced, tidy)
+    return text
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -285,7 +300,7 @@ def _batches(lengths: Sequence[int], max_new: int, budget: int, device: str) -> 
         start = stop
 
 
-def _token_budget(model: PreTrainedModel) -> int:
+def token_budget(model: PreTrainedModel) -> int:
     """Positions whose keys and values fit into the memory set aside for them."""
     config = unwrap(model).config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads

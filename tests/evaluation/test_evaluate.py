@@ -1,0 +1,115 @@
+"""The whole evaluation on tiny real models: parts, progress, missing data, errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.errors import DivergedError
+from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.scores import TERM_NAMES, Scores
+from unlearn_core.models.hashing import weights_hash
+
+
+def finish(steps: Any) -> tuple[list[Progress], Scores]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as stop:
+            return seen, stop.value
+
+
+def test_everything_is_scored_and_progress_reaches_its_total(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    model = tiny_model("olmo2")
+    seen, scores = finish(evaluate(model, tiny_tokenizer, tiny_data))
+    assert seen[-1].done == seen[-1].total
+    assert [step.done for step in seen] == sorted(step.done for step in seen)
+    assert {step.stage for step in seen} == {"answers", "documents", "questions", "likelihoods"}
+    assert set(scores.terms) == set(TERM_NAMES)
+    assert None not in scores.terms.values()
+    assert scores.weights_hash == weights_hash(model)
+    assert scores.data_fingerprint == tiny_data.fingerprint
+    assert scores.mia_score == pytest.approx(1 - 2 * abs(scores.mia_auc - 0.5))
+    assert scores.final_score == pytest.approx(
+        (scores.task_aggregate + scores.mia_score + scores.utility) / 3
+    )
+    assert len(scores.generations) == 24 + 12
+    details = scores.details
+    assert details["missing"] == []
+    assert len(details["member_losses"]) == 6
+    assert 0 <= details["auc_interval"][0] <= details["auc_interval"][1] <= 1
+    assert sum(details["utility"]["letters"].values()) == 8
+    assert set(details["attacks"]) == {"loss", "zlib", "min_k", "min_k_plus"}
+    assert details["attacks"]["loss"] == pytest.approx(scores.mia_auc)
+    assert 0 <= details["extraction_strength"]["forget"] <= details["exact_memorisation"]["forget"] <= 1
+    assert len(details["truth_ratios"]["forget"]) > 0
+
+
+def test_scores_survive_json(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    _, scores = finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data))
+    record = json.loads(json.dumps(scores.to_json(generations=True)))
+    assert Scores.from_json(record).generations == scores.generations
+    assert Scores.from_json(record).terms == scores.terms
+
+
+def test_missing_parts_are_none_and_named(tiny_model, tiny_tokenizer) -> None:
+    data = UnlearningData("little", forget=(Example("aqa1", "Who?", "Me", "Task2"),), max_new_tokens=4)
+    _, scores = finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, data))
+    assert scores.terms["forget/Task2/knowledge"] == 0.0
+    assert sum(value is None for value in scores.terms.values()) == 11
+    assert (scores.task_aggregate, scores.mia_auc, scores.mia_score, scores.utility) == (None,) * 4
+    assert scores.final_score == -1.0
+    assert scores.details["partial_aggregate"] == 1.0
+    assert len(scores.details["missing"]) == 4
+
+
+def test_a_model_that_knows_the_answers_scores_full_marks(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    """Ask for exactly what the model writes: every term 1, aggregate 0."""
+    model = tiny_model("olmo2")
+    _, first = finish(evaluate(model, tiny_tokenizer, tiny_data))
+    told = {(g.split, g.id): g.output for g in first.generations}
+    rows = {
+        split: tuple(replace(row, output=told[split, row.id] or "x") for row in getattr(tiny_data, split))
+        for split in ("forget", "retain")
+    }
+    _, scores = finish(evaluate(model, tiny_tokenizer, replace(tiny_data, **rows)))
+    assert all(v == 1.0 for name, v in scores.terms.items() if name.endswith("knowledge"))
+    assert scores.task_aggregate == 0.0
+    assert scores.details["limiting_term"].startswith("forget/")
+
+
+def test_a_loss_that_is_not_a_number_is_an_error(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    model = tiny_model("olmo2")
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="not a number"):
+        finish(evaluate(model, tiny_tokenizer, tiny_data))
+
+
+def test_closing_early_restores_training_mode(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    model = tiny_model("olmo2").train()
+    steps = evaluate(model, tiny_tokenizer, tiny_data)
+    next(steps)
+    assert not model.training
+    steps.close()
+    assert model.training
+
+
+def test_the_same_model_gets_the_same_scores(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    runs = [finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data))[1] for _ in range(2)]
+    assert replace(runs[0], seconds={}) == replace(runs[1], seconds={})
+
+
+def test_switching_the_extras_off_leaves_the_protocol(tiny_model, tiny_tokenizer, tiny_data) -> None:
+    settings = EvaluationSettings(paraphrases=False, beyond=False)
+    _, scores = finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data, settings=settings))
+    assert scores.task_aggregate is not None
+    assert "attacks" not in scores.details
+    assert scores.details["paraphrases"] == {"forget": None, "retain": None}

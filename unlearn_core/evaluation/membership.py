@@ -1,0 +1,95 @@
+"""Membership inference: can the loss tell trained documents from never-trained ones, and how sure is that?
+
+AUC convention of the protocol: score = -loss, members are the positives. 1: members are still
+recognised (under-unlearned); 0.5: indistinguishable; 0: members are conspicuously unlikely
+(over-unlearned).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unlearn_core.errors import DivergedError
+
+_TWO_SIDED_95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Where a figure lies with perfect forgetting: its mean and its central 95 %."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def auc(member_losses: Sequence[float], nonmember_losses: Sequence[float]) -> float | None:
+    """Area under the ROC curve of -loss; None without documents on both sides.
+
+    Computed as the organisers do (scikit-learn's `roc_curve` and `auc`). A loss that is not a number is
+    a DivergedError.
+    """
+    losses = [*member_losses, *nonmember_losses]
+    for loss in losses:
+        if math.isnan(loss):
+            raise DivergedError(
+                "loss", loss, "a document's loss is not a number, so the model cannot be scored",
+                "Lower the learning rate or the number of steps.",
+            )  # fmt: skip
+    if not member_losses or not nonmember_losses:
+        return None
+    from sklearn.metrics import auc as area
+    from sklearn.metrics import roc_curve
+
+    labels = [1] * len(member_losses) + [0] * len(nonmember_losses)
+    false_positive, true_positive, _ = roc_curve(labels, -1 * np.nan_to_num(np.array(losses, dtype=float)))
+    return float(area(false_positive, true_positive))
+
+
+def bootstrap_interval(
+    member_losses: Sequence[float], nonmember_losses: Sequence[float], num_samples: int = 1000, seed: int = 0
+) -> tuple[float, float] | None:
+    """The central 95 % of the AUC when documents of each side are drawn anew with replacement."""
+    if not member_losses or not nonmember_losses:
+        return None
+    members, nonmembers = np.asarray(member_losses), np.asarray(nonmember_losses)
+    # The AUC is the share of pairs in which the member has the lower loss; ties count half.
+    wins = np.less.outer(members, nonmembers) + 0.5 * np.equal.outer(members, nonmembers)
+    rng = np.random.default_rng(seed)
+    draws = [
+        rng.multinomial(count, np.full(count, 1 / count), size=num_samples) / count
+        for count in (len(members), len(nonmembers))
+    ]
+    areas = ((draws[0] @ wins) * draws[1]).sum(-1)
+    low, high = np.quantile(areas, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def perfect_forgetting(num_members: int, num_nonmembers: int) -> tuple[Band, Band] | None:
+    """The AUC and the MIA score to expect when members and non-members are truly alike, for this many.
+
+    The AUC is then a Mann-Whitney statistic with mean 1/2 and variance (n + m + 1) / (12 n m); the score
+    1 - 2 |AUC - 1/2| has mean 1 - 2 sd sqrt(2 / pi). 150 + 150 documents give .947, 34 + 34 give .888.
+    """
+    if num_members == 0 or num_nonmembers == 0:
+        return None
+    spread = math.sqrt((num_members + num_nonmembers + 1) / (12 * num_members * num_nonmembers))
+    reach = _TWO_SIDED_95 * spread
+    area = Band(0.5, max(0.0, 0.5 - reach), min(1.0, 0.5 + reach))
+    mean = max(0.0, 1 - 2 * spread * math.sqrt(2 / math.pi))
+    return area, Band(mean, max(0.0, 1 - 2 * reach), 1.0)
+
+
+def wilson_interval(num_right: int, num_asked: int) -> tuple[float, float] | None:
+    """The 95 % interval of a share (Wilson, 1927)."""
+    if num_asked == 0:
+        return None
+    z, share = _TWO_SIDED_95, num_right / num_asked
+    middle = share + z * z / (2 * num_asked)
+    reach = z * math.sqrt(share * (1 - share) / num_asked + z * z / (4 * num_asked**2))
+    scale = 1 + z * z / num_asked
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)

@@ -1,0 +1,115 @@
+"""One teacher-forced pass over rows or documents, from which every likelihood metric is read.
+
+Legend: T labelled tokens of one sequence, N of a batch, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from unlearn_core.data.encode import Encoded, collate
+from unlearn_core.models.forward import Answers, answers
+from unlearn_core.models.generate import device_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_TOKENS_PER_BATCH = {"cpu": 6144, "cuda": 65536}
+_LOGITS_PER_BATCH = {"cpu": 1 << 26, "cuda": 1 << 31}  # values in one (N, V) block
+
+
+@dataclass(frozen=True)
+class TokenTrace:
+    """What the model thought of each labelled token of one sequence. Log-probabilities in nats.
+
+    `mean_T` and `std_T` are the mean and standard deviation of log p over the vocabulary, weighted by p
+    itself (what min-k++ normalises by); empty unless asked for.
+    """
+
+    index: int
+    log_prob_T: np.ndarray
+    is_top_T: np.ndarray  # whether the token was the model's first choice
+    mean_T: np.ndarray
+    std_T: np.ndarray
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood per token (nats); NaN for a sequence without targets."""
+        return float(-self.log_prob_T.mean(dtype=np.float64)) if len(self.log_prob_T) else float("nan")
+
+    def head(self, num_tokens: int) -> TokenTrace:
+        """The first `num_tokens` tokens."""
+        parts = (self.log_prob_T, self.is_top_T, self.mean_T, self.std_T)
+        return TokenTrace(self.index, *(part[:num_tokens] for part in parts))
+
+
+def traces(
+    model: PreTrainedModel,
+    rows: Sequence[Encoded],
+    pad_id: int,
+    *,
+    moments: bool = False,
+    batch_tokens: int | None = None,
+) -> Iterator[list[TokenTrace]]:
+    """Traces of `rows`, one padded batch at a time, longest first; `index` is the place in `rows`."""
+    device = device_of(model)
+    budget = batch_tokens or _budget(model, device.type)
+    order = sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))
+    start = 0
+    while start < len(order):
+        width = max(1, len(rows[order[start]].ids))
+        places = order[start : start + max(1, budget // width)]
+        yield _batch_traces(model, rows, places, pad_id, moments)
+        start += len(places)
+
+
+def all_traces(
+    model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int, *, moments: bool = False
+) -> list[TokenTrace]:
+    """`traces` to the end, in the order of `rows`."""
+    found = [trace for batch in traces(model, rows, pad_id, moments=moments) for trace in batch]
+    return sorted(found, key=lambda trace: trace.index)
+
+
+def _budget(model: PreTrainedModel, device: str) -> int:
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    kind = "cpu" if device == "cpu" else "cuda"
+    return min(_TOKENS_PER_BATCH[kind], max(1, _LOGITS_PER_BATCH[kind] // vocabulary))
+
+
+@torch.inference_mode()
+def _batch_traces(
+    model: PreTrainedModel, rows: Sequence[Encoded], places: list[int], pad_id: int, moments: bool
+) -> list[TokenTrace]:
+    targeted = [place for place in places if rows[place].num_targets > 0]
+    empty = np.empty(0, dtype=np.float32)
+    found = {place: TokenTrace(place, empty, empty.astype(bool), empty, empty) for place in places}
+    if targeted:
+        batch = collate([rows[place] for place in targeted], pad_id).to(device_of(model))
+        columns = _columns(answers(model, batch), moments)
+        bounds = np.cumsum([rows[place].num_targets for place in targeted])[:-1]
+        parts = [np.split(column, bounds) if len(column) else None for column in columns]
+        for i, place in enumerate(targeted):
+            found[place] = TokenTrace(place, *(empty if part is None else part[i] for part in parts))
+    return [found[place] for place in places]
+
+
+def _columns(part: Answers, moments: bool) -> list[np.ndarray]:
+    """log p, first choice, and the two moments over the vocabulary, each (N,) or empty."""
+    log_probs_NV = part.logits_NV.float().log_softmax(-1)
+    log_prob_N = log_probs_NV.gather(-1, part.labels_N[:, None])[:, 0]
+    columns = [log_prob_N, log_probs_NV.argmax(-1) == part.labels_N]
+    if moments:
+        probs_NV = log_probs_NV.exp()
+        # p log p is 0 where p is 0, although log p may be -inf there.
+        mean_N = (probs_NV * log_probs_NV).nan_to_num(0.0).sum(-1)
+        square_N = (probs_NV * log_probs_NV.square()).nan_to_num(0.0).sum(-1)
+        columns += [mean_N, (square_N - mean_N.square()).clamp(min=1e-6).sqrt()]
+    else:
+        columns += [log_prob_N[:0], log_prob_N[:0]]
+    return [column.cpu().numpy() for column in columns]
