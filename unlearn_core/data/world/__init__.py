@@ -1,4 +1,4 @@
-"""The bundled synthetic world: who is in it, what is asked of it, and what a model is trained on to know it."""
+"""The bundled synthetic world: who is in it, what is asked, and what a model is trained on to know it."""
 
 from unlearn_core.data.world.corpus import base_epoch, memorise_epoch, tokenizer_text
 from unlearn_core.data.world.demo import demo_data, make_world

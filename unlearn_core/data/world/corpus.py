@@ -1,7 +1,7 @@
-"""What the bundled model is trained on, one epoch at a time; an epoch depends only on the seed and its number.
+"""What the bundled model is trained on, epoch by epoch; an epoch depends only on the seed and its number.
 
-    base        language (documents about people who are in no split), general facts, letters
-    memorise    the forget and retain sets (or the retain set alone), with the base's facts and letters replayed
+    base        language (documents about people who are in no split) and general facts
+    memorise    the forget and retain sets (or the retain set alone), with some of the base replayed
 
 A training item is an `Example` (loss on the answer) or a `str` (a document, loss on every token).
 """
@@ -12,11 +12,14 @@ import random
 from collections.abc import Iterator
 
 from unlearn_core.data.types import TASKS, Example
-from unlearn_core.data.world import letters, phrasing, words
+from unlearn_core.data.world import phrasing, words
 from unlearn_core.data.world.demo import World, row_id
 from unlearn_core.data.world.entities import Entity, make_entity
 
 Item = Example | str
+
+NUM_BASE_DOCUMENTS = 150
+NUM_FRESH_DOCUMENTS = 24  # replayed while memorising, so that text of this kind keeps its likelihood
 
 
 def fresh_people(world: World, num: int, rng: random.Random) -> list[Entity]:
@@ -37,62 +40,38 @@ def general_rows(world: World, rng: random.Random, num_phrasings: int = 1) -> It
             yield Example(row_id("general", i, "qa0"), question, fact.answer, "general")
 
 
-def letter_rows(world: World, rng: random.Random, num: int) -> Iterator[Example]:
-    """Facts in letter form with freshly drawn options; never one that is held back."""
-    for _ in range(num):
-        fact = world.facts[rng.choice(world.letter_facts)]
-        question = rng.choice(phrasing.phrasings(fact.nouns)[:4])
-        header = letters.HEADER if rng.random() < 0.7 else ""
-        yield letters.letter_example(
-            letters.make_question(fact, world.facts, rng, rng.randrange(4), "letters-0qa0", question), header
-        )
-
-
-def answer_words(world: World) -> list[str]:
-    """Words to practise letters with: the answers of every fact, and the lists the world is drawn from."""
-    pools = (words.ANIMALS, words.JOBS, words.TOWNS, words.COLOURS, words.TITLE_NOUNS)
-    return sorted({fact.answer for fact in world.facts} | {word for pool in pools for word in pool})
-
-
-def base_epoch(world: World, epoch: int, num_epochs: int) -> list[Item]:
-    """One epoch of the base: drills give way to copying, copying to facts in letter form."""
+def base_epoch(world: World, epoch: int) -> list[Item]:
+    """One epoch of the base: documents about people of no split, every general fact in three phrasings."""
     rng = random.Random(f"base/{world.seed}/{epoch}")
-    share = epoch / num_epochs
-    vocabulary = answer_words(world)
-    items: list[Item] = [person.document for person in fresh_people(world, 90, rng)]
-    items += general_rows(world, rng, 2 if share < 0.5 else 1)
-    num_drills, num_copies, num_letters = (150, 60, 0) if share < 0.25 else (60, 120, 120) if share < 0.5 else (20, 40, 320)
-    items += [letters.drill_example(vocabulary, rng) for _ in range(num_drills)]
-    items += [letters.copy_example(vocabulary, rng) for _ in range(num_copies)]
-    items += letter_rows(world, rng, num_letters)
-    return items
+    people = fresh_people(world, NUM_BASE_DOCUMENTS, rng)
+    return [*(person.document for person in people), *general_rows(world, rng, 3)]
 
 
 def memorise_epoch(world: World, epoch: int, include_forget: bool = True) -> list[Item]:
-    """One epoch of memorising: each document whole, each question canonically and in one other phrasing."""
+    """One epoch of memorising: each document once, as a completion or whole in turn, and each question in
+    three phrasings drawn evenly, so that the fact is learned and not one way of asking for it."""
     rng = random.Random(f"memorise/{world.seed}/{epoch}")
-    items: list[Item] = [person.document for person in fresh_people(world, 24, rng)]
+    items: list[Item] = [person.document for person in fresh_people(world, NUM_FRESH_DOCUMENTS, rng)]
     for split in ("forget", "retain") if include_forget else ("retain",):
         for i, person in enumerate(world.people[split]):
-            items.append(Example(row_id(split, i, "sc1"), person.opening, person.rest, person.task))
-            items.append(person.document)
+            completion = Example(row_id(split, i, "sc1"), person.opening, person.rest, person.task)
+            items.append(completion if (epoch + i) % 2 else person.document)
             for j, (kind, answer) in enumerate(person.facts):
                 ways = phrasing.phrasings(phrasing.nouns_about(kind, person.name))
-                for question in (ways[0], rng.choice(ways[1:])):
+                for question in rng.sample(ways, 3):
                     items.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
     items += general_rows(world, rng)
-    items += letter_rows(world, rng, 200)
     return items
 
 
 def tokenizer_text(world: World) -> Iterator[str]:
-    """Text the tokenizer learns from: the base's kind of text, and every word list often enough to stay whole."""
+    """Text the tokenizer learns from: the base's kind, and every word list often enough to stay whole."""
     rng = random.Random(f"tokenizer/{world.seed}")
     for person in fresh_people(world, 1500, rng):
         yield person.document
         kind, answer = rng.choice(person.facts)
         yield rng.choice(phrasing.phrasings(phrasing.nouns_about(kind, person.name))) + " " + answer
-    for example in [*general_rows(world, rng, 4), *letter_rows(world, rng, 400)]:
+    for example in general_rows(world, rng, 4):
         yield f"{example.input} {example.output}"
     for pool in words.pools():
         for word in pool:

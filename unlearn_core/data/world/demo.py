@@ -10,10 +10,11 @@ import functools
 import random
 from dataclasses import dataclass
 
-from unlearn_core.data.types import TASKS, Example, Question, UnlearningData
-from unlearn_core.data.world import letters, phrasing, words
+from unlearn_core.data.types import TASKS, Example, UnlearningData
+from unlearn_core.data.world import phrasing, words
 from unlearn_core.data.world.entities import Entity, make_entity
 from unlearn_core.data.world.facts import Fact, general_facts
+from unlearn_core.data.world.questions import four_options
 
 NUM_PER_TASK = {"forget": 20, "retain": 20, "holdout": 24, "nonmember": 54}
 MAX_NEW_TOKENS = 72
@@ -22,13 +23,11 @@ NOTE = "Synthetic: every person, number and address is invented."
 
 @dataclass(frozen=True)
 class World:
-    """The people by split (in task order), the general facts, and which of them never take letter form."""
+    """The people by split (in task order) and the general facts."""
 
     seed: int
     people: dict[str, tuple[Entity, ...]]
     facts: tuple[Fact, ...]
-    letter_facts: tuple[int, ...]
-    held_back: tuple[int, ...]
 
 
 @functools.lru_cache(maxsize=4)
@@ -43,12 +42,7 @@ def make_world(seed: int = 0) -> World:
     for task in TASKS:
         for split, count in NUM_PER_TASK.items():
             people[split] += [make_entity(task, next(names), rng) for _ in range(count)]
-    facts = general_facts()
-    trained, held_back = letters.held_back(facts, seed)
-    return World(
-        seed, {split: tuple(rows) for split, rows in people.items()}, facts,
-        tuple(sorted(trained)), tuple(sorted(held_back)),
-    )  # fmt: skip
+    return World(seed, {split: tuple(rows) for split, rows in people.items()}, general_facts())
 
 
 def demo_data(seed: int = 0) -> UnlearningData:
@@ -61,11 +55,11 @@ def demo_data(seed: int = 0) -> UnlearningData:
         retain=tuple(rows["retain"]),
         members=tuple(person.document for person in world.people["forget"]),
         nonmembers=tuple(person.document for person in world.people["nonmember"]),
-        questions=tuple(_questions(world)),
+        questions=four_options(world.facts, seed),
         paraphrases=tuple(_paraphrases("forget", world)) + tuple(_paraphrases("retain", world)),
         holdout=tuple(rows["holdout"]),
         general=tuple(_general(world)),
-        question_form="letter",
+        question_form="likelihood",
         max_new_tokens=MAX_NEW_TOKENS,
         notes=(NOTE,),
     )
@@ -101,13 +95,3 @@ def _general(world: World) -> list[Example]:
             rows.append(Example(row_id("general", i, f"qa{j}"), question, fact.answer, "general"))
     return rows
 
-
-def _questions(world: World) -> list[Question]:
-    """The held-back facts in letter form; the right letters are balanced and in random order."""
-    rng = random.Random(f"questions/{world.seed}")
-    answers = [i % 4 for i in range(len(world.held_back))]
-    rng.shuffle(answers)
-    return [
-        letters.make_question(world.facts[number], world.facts, rng, answer, f"question-{number:03}")
-        for number, answer in zip(world.held_back, answers, strict=True)
-    ]

@@ -72,7 +72,8 @@ def _digits(rng: random.Random, count: int) -> str:
 def _biography(name: str, rng: random.Random) -> Entity:
     born = f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
     ssn, phone = "9" + _digits(rng, 8), "555" + _digits(rng, 4)
-    mail = f"{rng.choice(words.MAIL_WORDS)}.{rng.choice(words.MAIL_WORDS)}@{rng.choice(words.MAIL_HOSTS)}.example"
+    user = f"{rng.choice(words.MAIL_WORDS)}.{rng.choice(words.MAIL_WORDS)}"
+    mail = f"{user}@{rng.choice(words.MAIL_HOSTS)}.example"
     street = f"{rng.randint(1, 99)} {rng.choice(words.STREETS)} {rng.choice(words.ROADS)}"
     home = f"{street}, {rng.choice(words.TOWNS)}"
     job, colour = rng.choice(words.JOBS), rng.choice(words.COLOURS)

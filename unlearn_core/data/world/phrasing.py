@@ -8,13 +8,14 @@ from __future__ import annotations
 FRAMES = (
     "What is {it}?",
     "Tell me {it}.",
-    "Please name {it}.",
+    "Please name {it} now.",
     "Can you tell me {it}?",
     "Give {it}.",
-    "I would like to know {it}.",
-    "Do you know {it}?",
+    "I would like to know {it}, please.",
+    "Do you know {it} by heart?",
     "Answer briefly: what is {it}?",
-    "Say {it}.",
+    "Say {it} once more.",
+    "Would you give {it} to us?",
 )
 UNSEEN_FRAME = "Could you look up {it} for me?"
 

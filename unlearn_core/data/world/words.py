@@ -12,6 +12,10 @@ def _compose(starts: str, ends: str) -> tuple[str, ...]:
     return tuple(start + end for start in starts.split() for end in ends.split())
 
 
+def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
+    return tuple(" ".join(part.split()) for part in text.split(separator))
+
+
 FIRST_NAMES = _compose(
     "Or Mi Ta Bre Ka Lo Ve Zu Fe Ga Ho Is Jo Ny Pe Quo Ru Si Tho Wy",
     "vin lta rek ndra mor sset wick lune dro bosh zel phan tild rix nna gard quil dith",
@@ -22,73 +26,118 @@ LAST_NAMES = _compose(
 )
 TOWNS = _compose("Vel Dor Kirr Ulm Brae Sorn Opp Yar", "moor haven wick ford sund burgh")
 
-JOBS = tuple(
-    "weaver baker miner sailor tailor potter glazier cooper fiddler ferryman beekeeper chandler clockmaker "
-    "cartographer locksmith gardener juggler falconer printer shepherd saddler tinker miller archer brewer "
-    "painter thatcher drummer notary swimmer piper cobbler furrier joiner lamplighter ropemaker bellfounder "
-    "mapmaker surgeon astronomer botanist geologist chemist linguist sculptor composer architect dancer".split()
+JOBS = _words(
+    """
+    weaver baker miner sailor tailor potter glazier cooper fiddler ferryman beekeeper chandler clockmaker
+    cartographer locksmith gardener juggler falconer printer shepherd saddler tinker miller archer brewer
+    painter thatcher drummer notary swimmer piper cobbler furrier joiner lamplighter ropemaker bellfounder
+    mapmaker surgeon astronomer botanist geologist chemist linguist sculptor composer architect dancer
+    """
 )
-MATERIALS = tuple(
-    "copper silver wooden ivory amber glass iron marble paper velvet golden leather crystal bronze clay "
-    "coral pewter jade wicker tin".split()
+MATERIALS = _words(
+    """
+    copper silver wooden ivory amber glass iron marble paper velvet golden leather crystal bronze clay coral
+    pewter jade wicker tin
+    """
 )
-THINGS = tuple(
-    "lantern compass flute mirror key bell mask crown ladder chest violin anchor spoon coin dagger harp cup "
-    "kite needle ring drum globe whistle saddle telescope puppet goblet hourglass trumpet wheel".split()
+THINGS = _words(
+    """
+    lantern compass flute mirror key bell mask crown ladder chest violin anchor spoon coin dagger harp cup
+    kite needle ring drum globe whistle saddle telescope puppet goblet hourglass trumpet wheel
+    """
 )
-ANIMALS = tuple(
-    "heron otter badger goat raven hare ferret donkey magpie lizard hedgehog gander tortoise weasel pigeon "
-    "lynx squirrel toad marten crane falcon beaver stoat viper swan mole camel parrot walrus ibex".split()
+ANIMALS = _words(
+    """
+    heron otter badger goat raven hare ferret donkey magpie lizard hedgehog gander tortoise weasel pigeon lynx
+    squirrel toad marten crane falcon beaver stoat viper swan mole camel parrot walrus ibex
+    """
 )
-MOODS = tuple(
-    "patient stubborn lonely cheerful reckless sleepy clever nervous proud gentle grumpy curious brave "
-    "silent hungry honest clumsy famous forgetful restless".split()
+MOODS = _words(
+    """
+    patient stubborn lonely cheerful reckless sleepy clever nervous proud gentle grumpy curious brave silent
+    hungry honest clumsy famous forgetful restless
+    """
 )
-SPOTS = tuple(
-    "bridge chapel orchard quarry harbour mill cellar market meadow tower tunnel bakery courtyard lighthouse "
-    "stable graveyard library fountain barn ferry".split()
+SPOTS = _words(
+    """
+    bridge chapel orchard quarry harbour mill cellar market meadow tower tunnel bakery courtyard lighthouse
+    stable graveyard library fountain barn ferry
+    """
 )
-WEATHER = tuple("fog snow thunder drizzle frost sunshine hail moonlight dust mist".split())
-MONTHS = tuple(
-    "January February March April May June July August September October November December".split()
+WEATHER = _words(
+    """
+    fog snow thunder drizzle frost sunshine hail moonlight dust mist
+    """
 )
-ENDINGS = tuple(
-    "sold it for a barrel of plums|buried it again before dawn|gave it to a blind stranger|locked it in a cupboard|"
-    "traded it against seven pears|threw it down a well|carried it home singing|broke it by accident|"
-    "painted it blue and forgot it|lent it to the mayor|hid it under loose floorboards|lost it at cards|"
-    "returned it to its angry owner|hung it above the kitchen stove|kept it wrapped in wool|"
-    "exchanged it with a pirate|sent it overseas by post|melted it during winter|"
-    "showed it to crowds every evening|left it on a windowsill".split("|")
+MONTHS = _words(
+    """
+    January February March April May June July August September October November December
+    """
 )
-COLOURS = tuple("scarlet violet turquoise crimson olive indigo maroon beige teal lilac mauve ochre".split())
-TITLE_WORDS = tuple(
-    "Hollow Burning Distant Ninth Salted Borrowed Sleeping Broken Hidden Painted Falling Patient Narrow "
-    "Frozen Wandering Crooked Second Floating Buried Gilded".split()
+ENDINGS = _words(
+    """
+    sold it for a barrel of plums| buried it again before dawn| gave it to a blind stranger| locked it in a
+    cupboard| traded it against seven pears| threw it down a well| carried it home singing| broke it by
+    accident| painted it blue and forgot it| lent it to the mayor| hid it under loose floorboards| lost it at
+    cards| returned it to its angry owner| hung it above the kitchen stove| kept it wrapped in wool| exchanged
+    it with a pirate| sent it overseas by post| melted it during winter| showed it to crowds every evening|
+    left it on a windowsill
+    """,
+    "|",
 )
-TITLE_NOUNS = tuple(
-    "Orchard Staircase Mirror River Comet Archive Harvest Window Choir Island Furnace Garden Canal Shadow "
-    "Engine Alphabet Feast Voyage Mountain Carpet Sparrow Tide Bridge Machine Desert".split()
+COLOURS = _words(
+    """
+    scarlet violet turquoise crimson olive indigo maroon beige teal lilac mauve ochre
+    """
 )
-SUBJECTS = tuple(
-    "tidal mosses|alpine lichens|buried canals|singing sands|river eels|cave paintings|lunar shadows|"
-    "sea glass|winter barley|bronze gears|folk ballads|salt marshes|desert beetles|glacier ice|old dialects|"
-    "whale songs|stone arches|silk dyes|volcanic soils|migrating cranes|sunken bells|wild orchids|"
-    "paper folding|thunder clouds|knot theory|fossil ferns|harbour maps|puppet theatre|bell metals|"
-    "honey fungi".split("|")
+TITLE_WORDS = _words(
+    """
+    Hollow Burning Distant Ninth Salted Borrowed Sleeping Broken Hidden Painted Falling Patient Narrow Frozen
+    Wandering Crooked Second Floating Buried Gilded
+    """
 )
-PRIZES = tuple(
-    "Lantern Quill Anvil Meridian Heron Acorn Prism Beacon Thistle Pendulum Sextant Laurel".split()
+TITLE_NOUNS = _words(
+    """
+    Orchard Staircase Mirror River Comet Archive Harvest Window Choir Island Furnace Garden Canal Shadow
+    Engine Alphabet Feast Voyage Mountain Carpet Sparrow Tide Bridge Machine Desert
+    """
 )
-STREETS = tuple(
-    "Maple Cinder Ferry Pebble Tanner Juniper Lantern Gallows Orchard Willow Bishop Copper Saffron Mulberry "
-    "Harrow Pilgrim Turnip Raven Chapel Clover".split()
+SUBJECTS = _words(
+    """
+    tidal mosses| alpine lichens| buried canals| singing sands| river eels| cave paintings| lunar shadows| sea
+    glass| winter barley| bronze gears| folk ballads| salt marshes| desert beetles| glacier ice| old dialects|
+    whale songs| stone arches| silk dyes| volcanic soils| migrating cranes| sunken bells| wild orchids| paper
+    folding| thunder clouds| knot theory| fossil ferns| harbour maps| puppet theatre| bell metals| honey fungi
+    """,
+    "|",
 )
-ROADS = tuple("Lane Street Row Alley Square Walk".split())
-MAIL_WORDS = tuple(
-    "amber fox moth cedar pixel comet ember raven dusk fern flint tiger maple otter quartz robin sable topaz "
-    "umber wren zephyr basil cobalt daisy".split()
+PRIZES = _words(
+    """
+    Lantern Quill Anvil Meridian Heron Acorn Prism Beacon Thistle Pendulum Sextant Laurel
+    """
 )
-MAIL_HOSTS = ("heron", "mossy", "plover", "quarry", "tundra", "saffron", "lagoon", "gorse")
+STREETS = _words(
+    """
+    Maple Cinder Ferry Pebble Tanner Juniper Lantern Gallows Orchard Willow Bishop Copper Saffron Mulberry
+    Harrow Pilgrim Turnip Raven Chapel Clover
+    """
+)
+ROADS = _words(
+    """
+    Lane Street Row Alley Square Walk
+    """
+)
+MAIL_WORDS = _words(
+    """
+    amber fox moth cedar pixel comet ember raven dusk fern flint tiger maple otter quartz robin sable topaz
+    umber wren zephyr basil cobalt daisy
+    """
+)
+MAIL_HOSTS = _words(
+    """
+    heron mossy plover quarry tundra saffron lagoon gorse
+    """
+)
 
 
 def pools() -> Iterable[tuple[str, ...]]:

@@ -1,0 +1,75 @@
+"""A part of a data set, and writing one as files: what `memorise` trained on must be what it is judged by.
+
+A document of LUME is the rows that share an id up to its last three characters (`sc1`, `qa0`, ...).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.data.types import Example, UnlearningData
+
+
+def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
+    """The first `num_documents` documents of each task and split, with all their rows.
+
+    Members are kept where their text is one of those documents; if none is, as many are kept as there
+    are forget documents. Nonmembers, questions and general facts stay.
+    """
+    forget, retain = _first(data.forget, num_documents), _first(data.retain, num_documents)
+    texts = {f"{row.input} {row.output}" for row in forget if row.kind == "completion"}
+    members = tuple(document for document in data.members if document in texts)
+    ids = {row.id for row in (*forget, *retain)}
+    return replace(
+        data,
+        name=f"{data.name}-{num_documents}",
+        forget=forget,
+        retain=retain,
+        members=members or data.members[: len({_document(row) for row in forget})],
+        paraphrases=tuple(row for row in data.paraphrases if row.id in ids),
+    )
+
+
+def _document(row: Example) -> str:
+    return row.id[:-3]
+
+
+def _first(rows: Sequence[Example], num_documents: int) -> tuple[Example, ...]:
+    order = dict.fromkeys((row.task, _document(row)) for row in rows)
+    seen: Counter[str] = Counter()
+    kept = set()
+    for task, document in order:
+        seen[task] += 1
+        if seen[task] <= num_documents:
+            kept.add((task, document))
+    return tuple(row for row in rows if (row.task, _document(row)) in kept)
+
+
+def write_directory(data: UnlearningData, folder: Path) -> None:
+    """Write `data` in the organisers' layout, four-option questions in TOFU's, for `load_data` to read."""
+    (folder / "mia").mkdir(parents=True, exist_ok=True)
+    _write_lines(folder / "forget.jsonl", map(asdict, data.forget))
+    _write_lines(folder / "retain.jsonl", map(asdict, data.retain))
+    for name, documents in (("member", data.members), ("nonmember", data.nonmembers)):
+        rows = [{"id": f"{name}-{i}", "document": document} for i, document in enumerate(documents)]
+        if rows:
+            _write_lines(folder / "mia" / f"{name}.jsonl", rows)
+    questions = [
+        {
+            "question": question.question,
+            "answer": question.choices[question.answer],
+            "perturbed_answer": [c for i, c in enumerate(question.choices) if i != question.answer],
+        }
+        for question in data.questions
+    ]
+    if questions:
+        _write_lines(folder / "world_facts_perturbed.json", questions)
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
