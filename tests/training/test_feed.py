@@ -16,7 +16,9 @@ def ids(step: dict[str, Any], part: str) -> list[int]:
     return [row.index for row in step[part]]
 
 
-def test_parts_hold_answers_documents_and_general_facts(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
+def test_parts_hold_answers_documents_and_general_facts(
+    tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
     parts = build_parts(tiny_tokenizer, tiny_data, MIX)
     num_completions = sum(row.kind == "completion" for row in tiny_data.forget)
     assert len(parts["forget"].rows) == len(tiny_data.forget) + num_completions

@@ -89,13 +89,14 @@ class Adapter(Artifact):
         return remove_lora(self._wrapped)
 
     def changed(self) -> dict[str, Any]:
-        squares = [0.0, 0.0]
-        count = 0
-        for _, layer in lora_layers(self._wrapped):
-            squares[0] += layer.get_delta_weight(NAME).float().square().sum().item()
-            squares[1] += layer.get_base_layer().weight.float().square().sum().item()
+        difference, size, count = 0.0, 0.0, 0
+        for name, layer in lora_layers(self._wrapped):
+            present, layer.scaling[NAME] = layer.scaling[NAME], self._scales[name]
+            difference += layer.get_delta_weight(NAME).float().square().sum().item()
+            layer.scaling[NAME] = present
+            size += layer.get_base_layer().weight.float().square().sum().item()
             count += sum(p.numel() for key, p in layer.named_parameters() if "lora_" in key)
-        return {"kind": self.kind, "trained": count, "relative_change": _ratio(*squares)}
+        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
 
 
 class DenseDelta(Artifact):

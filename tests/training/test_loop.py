@@ -1,0 +1,288 @@
+"""What every method must hold to, and how the loop meets NaN, lack of memory and a cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unlearn_core import methods
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.errors import DivergedError, InputError, ResourceError
+from unlearn_core.methods.base import Context, Losses, Method, StepBatch
+from unlearn_core.models.artifacts import Artifact, DenseDelta
+from unlearn_core.training import loop
+from unlearn_core.training.loop import scheduled_rate, unlearn
+from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
+
+NUM_STEPS = 16
+SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
+
+
+def drain(run: Generator[Record, None, Artifact]) -> tuple[list[Any], Artifact]:
+    """Every record of a run, and its artifact."""
+    records = []
+    while True:
+        try:
+            records.append(next(run))
+        except StopIteration as end:
+            return records, end.value
+
+
+def snapshot(model: Any) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def distance(one: Any, other: Any) -> float:
+    """Norm of the difference of all weights. Adam turns rounding of tiny gradients into whole steps, so
+    it is compared with how far training went and not entry by entry."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return sum((a - b).square().sum().item() for a, b in pairs) ** 0.5
+
+
+def chance(probe: LoopProbe, split: str) -> float:
+    found = [fact.probability for fact in probe.facts if fact.split == split]
+    return sum(found) / len(found)
+
+
+CASES = [
+    *((name, "full", "olmo2") for name in methods.REGISTRY),
+    *((name, "lora", "llama") for name in ("lethe", "kl", "npo")),
+    ("simnpo", "full", "qwen2"),
+]
+
+
+@pytest.mark.parametrize(("name", "adapter", "arch"), CASES)
+def test_every_method_forgets_and_can_be_undone(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    name: str, adapter: str, arch: str,
+) -> None:  # fmt: skip
+    model = memorised(arch)
+    before = snapshot(model)
+    settings = {"batch_size": 8, "learning_rate": 2e-2 if adapter == "lora" else 5e-3}
+    if name == "lethe":
+        settings["documents"] = False  # the tiny model never saw the rows as whole documents
+    method = methods.build(name, settings, steps=NUM_STEPS)
+    records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter))
+    steps = [record for record in records if isinstance(record, LoopStep)]
+    probes = [record for record in records if isinstance(record, LoopProbe)]
+    assert [step.step for step in steps] == list(range(1, NUM_STEPS + 1))
+    assert (probes[0].step, probes[-1].step) == (0, NUM_STEPS)
+    assert chance(probes[0], "forget") > 0.5
+    assert chance(probes[-1], "forget") < 0.5 * chance(probes[0], "forget")
+    assert artifact.changed()["relative_change"] > 0
+    assert all(p.grad is None for p in model.parameters())
+    artifact.revert()
+    assert same(snapshot(artifact.release()), before)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_prepare_leaves_the_weights_and_a_cancel_restores_them(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, adapter: str
+) -> None:
+    model = memorised()
+    before = snapshot(model)
+    for name in methods.REGISTRY:
+        method = methods.build(name, SETTINGS, steps=9)
+        run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter)
+        assert isinstance(next(run), LoopProbe)
+        if adapter == "full":
+            assert same(snapshot(model), before), "prepare changed the weights"
+        while not isinstance(next(run), LoopStep):
+            pass
+        if adapter == "full":
+            assert not same(snapshot(model), before)
+        run.close()
+        assert same(snapshot(model), before)
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_the_same_seed_gives_the_same_weights(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, adapter: str
+) -> None:
+    method = methods.build("lethe", SETTINGS, steps=3)
+    results = []
+    for seed in (1, 1, 2):
+        model = memorised()
+        torch.manual_seed(len(results))  # the global generator must not matter
+        drain(unlearn(model, tiny_tokenizer, tiny_data, method, seed=seed, adapter=adapter))
+        results.append(snapshot(model))
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+def test_retaining_methods_hold_what_ascent_destroys(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    kept = {}
+    for name in ("grad_ascent", "grad_diff", "npo", "simnpo", "lethe"):
+        method = methods.build(name, SETTINGS, steps=15)
+        records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method))
+        kept[name] = chance([r for r in records if isinstance(r, LoopProbe)][-1], "retain")
+    assert kept["grad_ascent"] < min(kept["npo"], kept["simnpo"], kept["lethe"])
+    assert kept["lethe"] > 0.5
+
+
+@pytest.mark.parametrize("piece", [1, 5])
+def test_small_pieces_train_to_the_same_weights(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, piece: int
+) -> None:
+    method = methods.build("lethe", SETTINGS, steps=3)
+    whole, pieces = memorised(), memorised()
+    drain(unlearn(whole, tiny_tokenizer, tiny_data, method))
+    drain(unlearn(pieces, tiny_tokenizer, tiny_data, method, micro_batch=piece))
+    assert distance(whole, pieces) < 0.02 * distance(whole, memorised())
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+              RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)  # fmt: skip
+def test_lack_of_memory_halves_what_runs_at_once_and_not_the_step(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    monkeypatch: pytest.MonkeyPatch, error: Exception,
+) -> None:  # fmt: skip
+    method = methods.build("grad_diff", SETTINGS, steps=2)
+    plain = memorised()
+    drain(unlearn(plain, tiny_tokenizer, tiny_data, method))
+    real = loop.gradients
+
+    def starved(model: Any, method: Any, context: Any, layout: Any, in_pieces: bool) -> Losses:
+        if max(len(pack.at_N) for pack in layout.packs) > 40:
+            raise error
+        return real(model, method, context, layout, in_pieces)
+
+    monkeypatch.setattr(loop, "gradients", starved)
+    model = memorised()
+    records, _ = drain(unlearn(model, tiny_tokenizer, tiny_data, method))
+    notes = [record.message for record in records if isinstance(record, LoopNote)]
+    assert len(notes) == 1
+    assert "Memory ran out" in notes[0]
+    assert distance(plain, model) < 0.02 * distance(plain, memorised())
+
+
+def test_one_sequence_too_many_for_memory_is_said_plainly(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def starved(*args: Any, **kwargs: Any) -> Losses:
+        raise MemoryError
+
+    monkeypatch.setattr(loop, "gradients", starved)
+    model = memorised()
+    before = snapshot(model)
+    with pytest.raises(ResourceError, match="memory"):
+        drain(unlearn(model, tiny_tokenizer, tiny_data, methods.build("npo", SETTINGS, steps=2)))
+    assert same(snapshot(model), before)
+
+
+class Poisoned(Method):
+    """Gradient ascent whose loss, or only whose gradient, is not a number from the third step on."""
+
+    info = methods.get("grad_ascent").info
+    in_loss = True
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        context.state["calls"] = context.state.get("calls", 0) + 1
+        loss = -batch.forget.logits_NV.log_softmax(-1).square().mean()
+        if context.state["calls"] < 3:
+            return Losses(loss)
+        return Losses(loss * float("nan")) if self.in_loss else Losses(loss + _bad_slope(loss))
+
+
+def _bad_slope(loss: torch.Tensor) -> torch.Tensor:
+    return (loss - loss.detach()).abs().sqrt()  # value 0, slope infinite times 0
+
+
+@pytest.mark.parametrize("in_loss", [True, False])
+def test_a_loss_or_gradient_that_is_no_number_keeps_the_last_good_weights(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, in_loss: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Poisoned, "in_loss", in_loss)
+    model = memorised()
+    before = snapshot(model)
+    run = unlearn(model, tiny_tokenizer, tiny_data, Poisoned(steps=6, batch_size=4))
+    good = before
+    with pytest.raises(DivergedError, match="step 3") as caught:
+        for record in run:
+            if isinstance(record, LoopStep):
+                good = snapshot(model)
+    assert same(snapshot(model), before), "the next run starts from the original"
+    assert isinstance(caught.value, StepDiverged)
+    caught.value.artifact.apply()
+    assert same(snapshot(model), good)
+    assert all(torch.isfinite(value).all() for value in good.values())
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    """10 steps, warm-up 0.2: 1/2, 1, then 8/9, 7/9 ... 1/9 of the peak."""
+    method = methods.build("npo", {"warmup": 0.2, "learning_rate": 0.9}, steps=10)
+    rates = [scheduled_rate(method, step) for step in range(10)]
+    assert rates == pytest.approx([0.45, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_methods_that_need_a_retain_set_say_so(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    model = memorised()
+    alone = replace(tiny_data, retain=(), general=(), holdout=())
+    with pytest.raises(InputError, match="retain set"):
+        next(unlearn(model, tiny_tokenizer, alone, methods.build("npo")))
+    drain(unlearn(model, tiny_tokenizer, alone, methods.build("grad_ascent", steps=1)))
+    with pytest.raises(InputError, match="forget set"):
+        next(unlearn(model, tiny_tokenizer, replace(tiny_data, forget=()), methods.build("npo")))
+
+
+def test_without_never_trained_text_lethe_works_and_says_what_it_lacks(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    data = replace(tiny_data, holdout=())
+    method = methods.build("lethe", SETTINGS, steps=2)
+    records, _ = drain(unlearn(memorised(), tiny_tokenizer, data, method))
+    assert any(isinstance(record, LoopNote) and "never-trained" in record.message for record in records)
+
+
+def test_watched_facts_can_be_named(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    wanted = (tiny_data.forget[3].id, tiny_data.retain[0].id)
+    run = unlearn(memorised(), tiny_tokenizer, tiny_data, methods.build("npo", steps=1), probe_ids=wanted)
+    probe = next(record for record in run if isinstance(record, LoopProbe))
+    assert {fact.id for fact in probe.facts} == set(wanted)
+    assert {fact.split for fact in probe.facts} == {"forget", "retain"}
+
+
+def test_a_saved_result_loads_as_a_plain_model_and_as_a_change(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, tmp_path: Path
+) -> None:
+    """LoRA is merged on the way out; the base is untouched, the checkpoint answers as the adapted model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = memorised()
+    before = snapshot(model)
+    method = methods.build("npo", {**SETTINGS, "learning_rate": 2e-2}, steps=3)
+    _, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter="lora"))
+    folder = artifact.save(tmp_path / "out", tiny_tokenizer)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        adapted = model(ids).logits
+        plain = AutoModelForCausalLM.from_pretrained(folder)
+        torch.testing.assert_close(plain(ids).logits, adapted, atol=1e-4, rtol=1e-4)
+    assert len(AutoTokenizer.from_pretrained(folder)) == len(tiny_tokenizer)
+    assert list(tmp_path.iterdir()) == [folder]
+    base = artifact.release()
+    assert same(snapshot(base), before)
+    change = DenseDelta.load(base, folder)
+    assert torch.equal(base.lm_head.weight, plain.lm_head.weight)
+    change.revert()
+    assert same(snapshot(base), before)

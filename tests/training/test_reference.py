@@ -1,0 +1,118 @@
+"""The reference: exact at the start, never a second model, and the adapter's way equals the stored one."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from unlearn_core import methods
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.methods.base import Mix
+from unlearn_core.models.adapters import apply_lora, lora_layers
+from unlearn_core.models.forward import sum_per_row, token_nll
+from unlearn_core.training.data import build_parts
+from unlearn_core.training.joined import forward, lay_out, split_parts
+from unlearn_core.training.loop import unlearn
+from unlearn_core.training.reference import FrozenReference
+
+PAD = 1
+
+
+@pytest.fixture
+def parts(tiny_tokenizer: Any, tiny_data: UnlearningData) -> Any:
+    return build_parts(tiny_tokenizer, tiny_data, Mix(forget=4, retain=4, holdout=2))
+
+
+def answers_of(model: Any, parts: Any, name: str, rows: list[int]) -> Any:
+    layout = lay_out(model, {name: [parts[name].rows[row] for row in rows]}, PAD)
+    return split_parts(layout, forward(model, layout))[name]
+
+
+def all_rows(parts: Any) -> Callable[[str], list[int]]:
+    return lambda name: list(range(len(parts[name].rows)))
+
+
+def test_reference_nll_is_the_sum_over_each_answer(tiny_model: Callable[..., Any], parts: Any) -> None:
+    model = tiny_model()
+    reference = FrozenReference(model, parts, PAD, all_rows(parts))
+    answers = answers_of(model, parts, "forget", [7, 2])
+    expected = sum_per_row(token_nll(answers), answers)
+    torch.testing.assert_close(reference.nll("forget")[[7, 2]], expected, atol=1e-4, rtol=1e-5)
+
+
+def test_reference_nll_must_be_asked_for_before_the_first_step(
+    tiny_model: Callable[..., Any], parts: Any
+) -> None:
+    reference = FrozenReference(tiny_model(), parts, PAD, all_rows(parts))
+    reference.frozen = True
+    with pytest.raises(AssertionError, match="prepare"):
+        reference.nll("forget")
+
+
+@pytest.mark.parametrize("dense_bytes", [2**30, 0])
+def test_kl_is_zero_at_the_reference_and_positive_beyond(
+    tiny_model: Callable[..., Any], parts: Any, dense_bytes: int
+) -> None:
+    """Stored in full, and as the likeliest tokens with the rest as one outcome."""
+    model = tiny_model()
+    reference = FrozenReference(model, parts, PAD, all_rows(parts), dense_bytes=dense_bytes)
+    reference.keep("retain")
+    loss = reference.kl("retain", answers_of(model, parts, "retain", [3, 1, 8])).mean()
+    slopes = torch.autograd.grad(loss, list(model.parameters()))
+    assert abs(loss.item()) < 1e-5
+    assert max(slope.abs().max().item() for slope in slopes) < 1e-4
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.3)
+        moved = reference.kl("retain", answers_of(model, parts, "retain", [3, 1, 8]))
+    assert moved.mean().item() > 0.01
+
+
+def test_log_probs_of_kept_tokens_are_a_distribution(tiny_model: Callable[..., Any], parts: Any) -> None:
+    model = tiny_model()
+    reference = FrozenReference(model, parts, PAD, all_rows(parts), dense_bytes=0)
+    reference.keep("retain")
+    log_probs_NV = reference.log_probs("retain", answers_of(model, parts, "retain", [0, 5]))
+    torch.testing.assert_close(log_probs_NV.exp().sum(-1), torch.ones(len(log_probs_NV)), atol=1e-4, rtol=0)
+
+
+def test_adapter_off_equals_the_stored_reference(tiny_model: Callable[..., Any], parts: Any) -> None:
+    stored_by = tiny_model()
+    stored = FrozenReference(stored_by, parts, PAD, all_rows(parts))
+    stored.keep("retain")
+    model = tiny_model()
+    wrapped = apply_lora(model, rank=4)
+    with torch.no_grad():
+        for _, layer in lora_layers(model):
+            layer.lora_B["lethe"].weight.normal_(std=0.1)
+    switched = FrozenReference(model, parts, PAD, all_rows(parts), wrapped.disable_adapter)
+    answers = answers_of(model, parts, "retain", [3, 1])
+    found = switched.kl("retain", answers)
+    assert found.mean().item() > 1e-3
+    torch.testing.assert_close(found, stored.kl("retain", answers), atol=1e-4, rtol=1e-3)
+    found.mean().backward()
+    assert all(layer.lora_B["lethe"].weight.grad is not None for _, layer in lora_layers(model))
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_no_second_model_is_resident_during_a_run(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, adapter: str
+) -> None:
+    """Counts the bytes of every parameter that a model alive in this process holds."""
+
+    def resident() -> int:
+        alive = [thing for thing in gc.get_objects() if isinstance(thing, PreTrainedModel)]
+        held = {p.data_ptr(): p for model in alive for n, p in model.named_parameters() if "lora_" not in n}
+        return sum(p.numel() * p.element_size() for p in held.values())
+
+    model = tiny_model()
+    before = resident()
+    run = unlearn(model, tiny_tokenizer, tiny_data, methods.build("kl", steps=2), adapter=adapter)
+    for _ in range(3):
+        next(run)
+    assert resident() == before
+    run.close()
