@@ -1,4 +1,4 @@
-"""How many threads the tensor library may use: all cores, or all but one while a page is served."""
+"""How many threads the tensor library may use."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def num_threads(cores: int, *, serving: bool) -> int:
+    """One core stays free for the page. A command leaves it free too where it costs little: sums depend
+    on how many threads share them, and the same seed should give the same weights in both. (One and two
+    threads agree bit for bit, so with two cores a command may take both.)
+    """
+    if cores <= 2 and not serving:
+        return cores
+    return max(1, cores - 1)
+
+
 def use_cores(*, serving: bool) -> int:
     """Set and return the number of torch threads; OMP_NUM_THREADS in the environment goes before.
 
-    While a page is served one core stays free for it, and threads trade places more often, so that a
-    viewer never waits for a training step.
+    While a page is served, threads trade places more often, so that a viewer never waits for a step.
     """
     import torch
 
     if serving:
         sys.setswitchinterval(0.0005)
-    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
-        return torch.get_num_threads()
-    count = max(1, usable_cores() - 1) if serving else usable_cores()
-    torch.set_num_threads(count)
-    return count
+    if not os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        torch.set_num_threads(num_threads(usable_cores(), serving=serving))
+    return torch.get_num_threads()

@@ -1,0 +1,123 @@
+"""A model directory is an attack surface: no file in it may run code, and each is refused in words."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearn_core import RunSpec, run
+from unlearn_core.runs.events import Failed
+
+FACTS = "facts:Who is Ada? => the first"
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+@pytest.fixture(scope="module")
+def honest(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> Path:
+    folder = tmp_path_factory.mktemp("honest")
+    tiny_model("olmo2").save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def remote_code(folder: Path, trap: Path) -> None:
+    (folder / "evil.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    change(
+        folder,
+        auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+        model_type="evil",
+    )
+
+
+def remote_tokenizer(folder: Path, trap: Path) -> None:
+    (folder / "evil.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["auto_map"] = {"AutoTokenizer": ["evil.Tokenizer", None]}
+    config["tokenizer_class"] = "Tokenizer"
+    path.write_text(json.dumps(config))
+    (folder / "tokenizer.json").unlink()
+
+
+def pickled_weights(folder: Path, trap: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(str(trap))))
+
+
+def kernel_from_the_hub(folder: Path, trap: Path) -> None:
+    change(folder, _attn_implementation="evil/kernel", attn_implementation="evil/kernel")
+
+
+def truncated(folder: Path, trap: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def header_of_a_terabyte(folder: Path, trap: Path) -> None:
+    (folder / "model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
+
+
+def not_json(folder: Path, trap: Path) -> None:
+    (folder / "config.json").write_text("[" * 10_000)
+
+
+def huge_vocabulary(folder: Path, trap: Path) -> None:
+    change(folder, vocab_size=2**40)
+
+
+def empty(folder: Path, trap: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def change(folder: Path, **settings: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+ATTACKS = (
+    remote_code, remote_tokenizer, pickled_weights, kernel_from_the_hub, truncated, header_of_a_terabyte,
+    not_json, huge_vocabulary, empty,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_a_hostile_model_runs_nothing_and_is_refused_in_words(
+    attack: Callable[[Path, Path], None], honest: Path, tmp_path: Path
+) -> None:
+    folder, trap = tmp_path / "model", tmp_path / "trap"
+    shutil.copytree(honest, folder)
+    attack(folder, trap)
+    spec = RunSpec(target=str(folder), data=FACTS, method="grad_ascent", steps=1)
+    events = run(spec, home=tmp_path / "home")
+    end = list(events)[-1]
+    assert not trap.exists()
+    assert isinstance(end, Failed)
+    assert end.message.startswith("target ("), end.message
+    assert "Traceback" not in end.message
+
+
+def test_in_public_only_the_bundled_model_is_offered(honest: Path, tmp_path: Path) -> None:
+    said = set()
+    for target in (str(honest), "/etc", "..", "nobody/nothing", "https://example.org/x", "x" * 200):
+        end = list(run(RunSpec(target=target, data=FACTS), home=tmp_path, public=True))[-1]
+        assert isinstance(end, Failed)
+        said.add(end.message.split("): ")[1])
+    assert len(said) == 1  # nothing about this machine can be learnt by asking
