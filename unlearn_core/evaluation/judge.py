@@ -23,7 +23,8 @@ from unlearn_core.evaluation.scores import TERM_NAMES, Scores, Verdict
 LABELS = ("unchanged", "under-forgotten", "forgotten", "over-forgotten", "collapsed")
 
 # All shares are of what the original model had; a term's floor is what a model that never saw it scores.
-COLLAPSED_BELOW = 0.5  # retained share of completions or of answers
+COLLAPSED_BELOW = 0.5  # retained share of answers, or of the utility above chance
+COLLAPSED_COMPLETIONS = 0.25  # retained share of completions: word for word is more than knowing
 DAMAGED_BELOW = 0.85
 KNOWLEDGE_LEFT = 0.2  # share of a forget term that may remain
 REGURGITATION_LEFT = 0.25
@@ -57,7 +58,7 @@ class Evidence:
 
 def verdict(original: Scores, unlearned: Scores, retain_only: Scores | None = None) -> Verdict:
     """Judge `unlearned` against `original`; `retain_only` gives the floor of the forget terms."""
-    floor = dict(semeval_floors())
+    floor = dict(never_trained_floors())
     if retain_only is not None:
         floor |= {name: v for name, v in retain_only.terms.items() if v is not None and _of(name, "forget")}
     utility = original.details.get("utility", {})
@@ -88,13 +89,13 @@ def judge(evidence: Evidence) -> Verdict:
     if wreck:
         label, reasons = "collapsed", wreck
     elif leaks and _is_unchanged(evidence):
-        label, reasons = "unchanged", leaks
+        label, reasons = "unchanged", _figures(evidence)
     elif leaks:
         label, reasons = "under-forgotten", leaks + damage
     elif damage:
         label, reasons = "over-forgotten", damage
     else:
-        label, reasons = "forgotten", _achievements(evidence)
+        label, reasons = "forgotten", _figures(evidence)
     ranked = None
     if evidence.utility is not None and evidence.utility_cut is not None:
         ranked = evidence.utility >= evidence.utility_cut
@@ -123,7 +124,7 @@ _SUMMARIES = {
 }
 
 
-def semeval_floors() -> dict[str, float]:
+def never_trained_floors() -> dict[str, float]:
     """What the forget terms of a model that never saw the rows are: fluent text still shares some words."""
     floors = {f"forget/{task}/regurgitation": floor for task, floor in semeval.ROUGE_FLOORS.items()}
     return floors | {name: 0.0 for name in TERM_NAMES if _of(name, "forget", "knowledge")}
@@ -131,10 +132,11 @@ def semeval_floors() -> dict[str, float]:
 
 def _wreck(e: Evidence) -> list[str]:
     reasons = []
-    for metric, what in (("regurgitation", "retain completions"), ("knowledge", "retain answers")):
-        now, before = _mean(e.terms, "retain", metric), _mean(e.original, "retain", metric)
-        if now is not None and before and now < COLLAPSED_BELOW * before:
-            reasons.append(f"The {what} fell from {_n(before)} to {_n(now)}")
+    for metric, what, share in (
+        ("regurgitation", "Retain completions", COLLAPSED_COMPLETIONS),
+        ("knowledge", "Retain answers", COLLAPSED_BELOW),
+    ):
+        reasons += _fall(e, metric, what, share)
     if e.degenerate is not None and e.degenerate - e.degenerate_original >= DEGENERATE_MORE:
         reasons.append(
             f"{_p(e.degenerate)} of its answers about the retain set are empty, loops or non-words"
@@ -168,9 +170,7 @@ def _leaks(e: Evidence) -> list[str]:
 def _damage(e: Evidence) -> list[str]:
     reasons = []
     for metric, what in (("regurgitation", "Retain completions"), ("knowledge", "Retain answers")):
-        now, before = _mean(e.terms, "retain", metric), _mean(e.original, "retain", metric)
-        if now is not None and before and now < DAMAGED_BELOW * before:
-            reasons.append(f"{what} fell from {_n(before)} to {_n(now)}")
+        reasons += _fall(e, metric, what, DAMAGED_BELOW)
     if e.utility is not None and e.utility_signal and e.utility_cut is not None and e.utility < e.utility_cut:
         reasons.append(f"Utility fell from {_n(e.utility_original)} to {_n(e.utility)}")
     if e.auc is not None and e.auc < AUC_BAND[0]:
@@ -180,6 +180,13 @@ def _damage(e: Evidence) -> list[str]:
     return reasons
 
 
+def _fall(e: Evidence, metric: str, what: str, share: float) -> list[str]:
+    """The reason that a retain metric fell below `share` of what it was, if it did."""
+    now, before = _mean(e.terms, "retain", metric), _mean(e.original, "retain", metric)
+    fell = now is not None and bool(before) and now < share * (before or 0.0)
+    return [f"{what} fell from {_n(before)} to {_n(now)}"] if fell else []
+
+
 def _is_unchanged(e: Evidence) -> bool:
     moves = [abs(before - now) for split in ("forget", "retain") for _, before, now in _pairs(e, split)]
     if e.auc is not None and e.auc_original is not None:
@@ -187,11 +194,11 @@ def _is_unchanged(e: Evidence) -> bool:
     return bool(moves) and max(moves) <= UNCHANGED_WITHIN
 
 
-def _achievements(e: Evidence) -> list[str]:
+def _figures(e: Evidence) -> list[str]:
     reasons = []
     for split, metric, what in (
-        ("forget", "knowledge", "Forgotten questions answered"),
-        ("forget", "regurgitation", "Forgotten texts completed"),
+        ("forget", "knowledge", "Forget questions answered"),
+        ("forget", "regurgitation", "Forget texts completed"),
         ("retain", "knowledge", "Retain questions answered"),
         ("retain", "regurgitation", "Retain texts completed"),
     ):
@@ -199,7 +206,7 @@ def _achievements(e: Evidence) -> list[str]:
         if now is not None and before is not None:
             reasons.append(f"{what}: {_n(now)}, before {_n(before)}")
     if e.auc is not None:
-        reasons.append(f"Forgotten documents look like never-seen ones: {_auc(e)}")
+        reasons.append(f"Forgotten documents against never-seen ones: {_auc(e)}")
     return reasons
 
 

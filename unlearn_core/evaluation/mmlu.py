@@ -20,12 +20,14 @@ from unlearn_core.data.encode import encode_example, pad_id_of, prompt_ids
 from unlearn_core.data.types import Example, Question
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.membership import wilson_interval
+from unlearn_core.evaluation.mmlu_files import load_mmlu
 from unlearn_core.models.likelihood import traces
 from unlearn_core.models.shared_prefix import next_token_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+__all__ = ["Answered", "letter_prompt", "load_mmlu", "predict", "summary"]
 LETTERS = "ABCD"
 CHANCE = 0.25
 MAX_PROMPT_TOKENS = 2048

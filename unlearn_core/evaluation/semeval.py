@@ -6,11 +6,10 @@ Pure functions of texts and numbers; `official.py` and `evaluate.py` both score 
 from __future__ import annotations
 
 import functools
+import operator
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from unlearn_core.evaluation.scores import METRICS, TERM_NAMES
 
@@ -83,7 +82,15 @@ def terms(scored: Iterable[tuple[str, str, str, float]]) -> dict[str, float | No
         name = f"{split}/{task}/{METRICS[0] if kind == 'completion' else METRICS[1]}"
         if name in groups:
             groups[name].append(score)
-    return {name: float(np.mean(values)) if values else None for name, values in groups.items()}
+    return {name: mean(values) for name, values in groups.items()}
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean by plain left-to-right addition, as the organisers' script adds; None of nothing.
+
+    (`sum` and numpy add in cleverer orders, which changes the last digit.)
+    """
+    return functools.reduce(operator.add, values, 0.0) / len(values) if values else None
 
 
 def aggregated(values: Mapping[str, float | None]) -> list[float | None]:

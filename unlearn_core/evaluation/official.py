@@ -1,0 +1,256 @@
+"""The organisers' files: read inference CSVs, compute the official result to the digit, write both.
+
+    forget_<rank>.csv  retain_<rank>.csv        id, task, input, expected_output, model_output, nll
+    mia_results/member_<rank>.csv  nonmember_<rank>.csv                                    id, nll
+    metrics.json                                               MMLU: average_acc, subcat_acc, cat_acc
+    evaluation_results.jsonl                                                           the result
+
+The CSV round trip belongs to the protocol: pandas reads an empty generation (and the texts it takes for
+missing, such as `None` or `NA`) as NaN, and the scorer then sees the text `nan`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import InputError
+from unlearn_core.evaluation import membership, semeval
+from unlearn_core.evaluation.fluency import fluency, vocabulary
+from unlearn_core.evaluation.judge import Evidence, judge, never_trained_floors
+from unlearn_core.evaluation.scores import METRICS, SPLITS, TERM_NAMES, Generation, Verdict
+
+COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
+RESULT_FILE = "evaluation_results.jsonl"
+# What always answering one letter scores on the 14,042 test questions: the range of "knows nothing".
+ONE_LETTER = (0.229, 0.269)
+_KINDS = {"sc": "completion", "qa": "question"}
+
+
+def score_directory(
+    folder: str | Path, mia: str | Path | None = None, mmlu: str | Path | None = None
+) -> dict[str, Any]:
+    """The official result of inference files. `mia`: a directory with member and nonmember CSVs (default:
+    `mia_results` inside `folder`, where there is one); `mmlu`: a metrics.json."""
+    folder = Path(folder)
+    documents = Path(mia) if mia is not None else folder / "mia_results"
+    auc = read_auc(documents) if mia is not None or documents.is_dir() else None
+    average = read_mmlu(Path(mmlu)) if mmlu is not None else None
+    return official_result(read_generations(folder), auc, average)
+
+
+def read_generations(folder: Path) -> list[Generation]:
+    """Every row of the inference files, scored; several ranks are joined in the order of their names."""
+    rows: list[Generation] = []
+    for split in SPLITS:
+        for record in _read_csvs(folder, split, COLUMNS[:5]):
+            kind = _KINDS.get(record["id"][:-1][-2:], "")
+            gold, text = record["expected_output"], record["model_output"]
+            score = semeval.text_score(kind, gold, text) if kind else math.nan
+            rows.append(
+                Generation(record["id"], split, record["task"], kind, record["input"], gold, text, score)
+            )
+    return rows
+
+
+def read_auc(folder: Path) -> float:
+    """The AUC from `member_*.csv` and `nonmember_*.csv`."""
+    sides = [
+        [_number(record["nll"], folder) for record in _read_csvs(folder, side, ("nll",))]
+        for side in ("member", "nonmember")
+    ]
+    area = membership.auc(*sides)
+    if area is None:
+        raise InputError("mia", str(folder), "holds no losses", "Run the inference first.")
+    return area
+
+
+def read_mmlu(path: Path) -> float:
+    """`average_acc` of a metrics.json."""
+    try:
+        average = json.loads(path.read_text(encoding="utf-8"))["average_acc"]
+        if isinstance(average, bool) or not isinstance(average, int | float) or not 0 <= average <= 1:
+            raise ValueError("average_acc is not a share")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "mmlu", str(path), f"holds no usable average_acc ({error})", "Give the MMLU metrics.json."
+        ) from error
+    return float(average)
+
+
+def official_result(
+    generations: Iterable[Generation], mia_auc: float | None = None, mmlu: float | None = None
+) -> dict[str, Any]:
+    """The organisers' result, in their words and order. Rows that are neither `sc` nor `qa` count nowhere."""
+    rows = list(generations)
+    result: dict[str, Any] = {}
+    aggregated: list[float | None] = []
+    for split in SPLITS:
+        mine = [row for row in rows if row.split == split]
+        overall = [semeval.mean(_scores(mine, metric)) for metric in METRICS]
+        result[f"{split}-set"] = {
+            "overall-regurgitation-score": overall[0], "overall-knowledge-score": overall[1],
+        }  # fmt: skip
+        for task in sorted({row.task for row in mine}):
+            rows_of_task = [row for row in mine if row.task == task]
+            values = [semeval.mean(_scores(rows_of_task, metric)) for metric in METRICS]
+            result[f"{split}-set"][task] = {f"{m}-score": v for m, v in zip(METRICS, values, strict=True)}
+            aggregated += [1 - v if v is not None and split == "forget" else v for v in values]
+    aggregate = semeval.task_aggregate(aggregated)
+    if aggregate == 0:
+        aggregate = 0  # the organisers' harmonic mean writes a whole 0
+    if mia_auc is not None:
+        result["mia_loss_acc"] = mia_auc
+    if mmlu is not None:
+        result["mmlu_average"] = mmlu
+    result["aggregated-terms"] = aggregated
+    result["aggregate-score"] = -1
+    result["harmonic-mean-task-aggregate"] = aggregate
+    if mia_auc is not None and mmlu is not None:
+        mia_score = 1 - abs(mia_auc - 0.5) * 2
+        result["mia_final_score"] = mia_score
+        if aggregate is not None:
+            result["aggregate-score"] = statistics.mean([aggregate, mmlu, mia_score])
+    return result
+
+
+def write_result(result: dict[str, Any], folder: Path) -> Path:
+    """Write `evaluation_results.jsonl` in one piece."""
+    return _write(folder / RESULT_FILE, json.dumps(result))
+
+
+def write_generations(
+    folder: Path, split: str, generations: Sequence[Generation], nlls: Sequence[float]
+) -> Path:
+    """Write `<split>_0.csv` from generations and the NLL of `input + output` of each."""
+    rows = [(g.id, g.task, g.input, g.gold, g.output, nll) for g, nll in zip(generations, nlls, strict=True)]
+    return _write_csv(folder / f"{split}_0.csv", COLUMNS, rows)
+
+
+def write_losses(folder: Path, side: str, losses: Sequence[tuple[str, float]]) -> Path:
+    """Write `mia_results/<side>_0.csv` from (document id, mean token NLL)."""
+    return _write_csv(folder / "mia_results" / f"{side}_0.csv", ("id", "nll"), losses)
+
+
+def verdict_of_official(
+    result: dict[str, Any], generations: Sequence[Generation] = (), mmlu_original: float | None = None
+) -> Verdict:
+    """Judge a result file. The original is taken to have known everything, as the benchmark's targets do.
+
+    With `generations`, fluency counts too; with `mmlu_original`, the ranking rule is applied.
+    """
+    terms: dict[str, float | None] = dict.fromkeys(TERM_NAMES)
+    for split in SPLITS:
+        for task, values in result.get(f"{split}-set", {}).items():
+            for metric in METRICS if isinstance(values, dict) else ():
+                terms[f"{split}/{task}/{metric}"] = values.get(f"{metric}-score")
+    terms = {name: terms[name] for name in TERM_NAMES}
+    retained = [row.output for row in generations if row.split == "retain"]
+    known = vocabulary(text for row in generations for text in (row.input, row.gold))
+    language = fluency(retained, known)
+    return _judged(
+        terms, result.get("mia_loss_acc"), result.get("mmlu_average"), mmlu_original,
+        None if language is None else language.degenerate,
+    )  # fmt: skip
+
+
+def verdict_of_means(
+    forget: tuple[float, float], retain: tuple[float, float], mia_auc: float, mmlu: float
+) -> Verdict:
+    """Judge a published run of which only the overall (regurgitation, knowledge) means are known."""
+    means = {"forget": forget, "retain": retain}
+    terms: dict[str, float | None] = {
+        name: means[name.split("/")[0]][METRICS.index(name.split("/")[2])] for name in TERM_NAMES
+    }
+    return _judged(terms, mia_auc, mmlu, None, None)
+
+
+def _judged(
+    terms: dict[str, float | None],
+    auc: float | None,
+    mmlu: float | None,
+    mmlu_original: float | None,
+    degenerate: float | None,
+) -> Verdict:
+    evidence = Evidence(
+        terms=terms,
+        original={name: None if value is None else 1.0 for name, value in terms.items()},
+        floor=never_trained_floors(),
+        auc=auc,
+        auc_original=1.0,
+        utility=mmlu,
+        utility_original=mmlu_original,
+        utility_signal=mmlu_original is not None and mmlu_original > ONE_LETTER[1] + 0.01,
+        utility_cut=None if mmlu_original is None else semeval.RANKING_SHARE * mmlu_original,
+        degenerate=degenerate,
+        aggregated=semeval.aggregated(terms),
+    )
+    found = judge(evidence)
+    if mmlu is not None and mmlu <= ONE_LETTER[1] + 0.01:
+        reason = (
+            f"MMLU {mmlu:.3f} carries no signal: always answering one letter gives "
+            f"{ONE_LETTER[0]} to {ONE_LETTER[1]}"
+        )
+        return Verdict(
+            found.label, found.summary, (*found.reasons, reason), found.limiting_term, found.would_be_ranked
+        )
+    return found
+
+
+def _scores(rows: Sequence[Generation], metric: str) -> list[float]:
+    kind = "completion" if metric == METRICS[0] else "question"
+    return [row.score for row in rows if row.kind == kind]
+
+
+def _read_csvs(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of `<name>_<rank>.csv`, every cell as the text the organisers' script would see."""
+    import pandas
+
+    files = sorted(folder.glob(f"{name}_*.csv"))
+    if not files:
+        raise InputError("directory", str(folder), f"holds no {name}_0.csv", "Run the inference first.")
+    rows: list[dict[str, str]] = []
+    for path in files:
+        try:
+            frame = pandas.read_csv(path)
+        except (OSError, ValueError, UnicodeError) as error:
+            raise InputError("file", path.name, f"is not CSV ({error})", "Write it with pandas.") from error
+        absent = [column for column in columns if column not in frame.columns]
+        if absent:
+            raise InputError("file", path.name, f"has no column {absent[0]}", f"Give {', '.join(columns)}.")
+        cells = zip(*(frame[column].tolist() for column in columns), strict=True)
+        rows += [dict(zip(columns, map(str, record), strict=True)) for record in cells]
+    return rows
+
+
+def _number(text: str, folder: Path) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError("mia", text, f"is not a loss (in {folder.name})", "Write numbers.") from None
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
