@@ -34,7 +34,20 @@ def loss_figure(story: Story) -> Figure:
         if points:
             traces.append(_line(title, points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
-    return {"data": traces, "layout": _layout("loss", last, {"hoverformat": ".4g", "nticks": 6})}
+    axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
+    layout = _layout("loss", last, axis)
+    unseen = unseen_level(story)
+    if unseen is not None:
+        layout |= _reference(unseen, "documents never seen")
+    return {"data": traces, "layout": layout}
+
+
+def unseen_level(story: Story) -> float | None:
+    """Mean loss (nats per token) of never-trained documents under the original model: how unlikely text is
+    that was not learned, and so how far the forget set has to go."""
+    original = story.scores.get("original")
+    losses = original.details.get("nonmember_losses") if original else None
+    return _mean([float(loss) for loss in losses]) if losses else None
 
 
 def facts_figure(story: Story) -> Figure:
@@ -66,6 +79,17 @@ def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
         return list(points)
     stride = (len(points) - 1) / (limit - 1)
     return [points[round(i * stride)] for i in range(limit)]
+
+
+def _reference(level: float, title: str) -> Figure:
+    """A dashed level across the chart, named at its right end."""
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
+    name = {
+        "xref": "paper", "x": 1, "y": level, "text": title, "showarrow": False,
+        "xanchor": "right", "yanchor": "bottom", "font": {"size": 11},
+    }  # fmt: skip
+    style = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
+    return {"shapes": [line | {"line": style}], "annotations": [name]}
 
 
 def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Figure:

@@ -64,13 +64,6 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def signed(difference: float | None, digits: int = 2) -> str:
-    """A change with its sign: `+0.27`, `-0.10`, `n/a`."""
-    if difference is None or not math.isfinite(difference):
-        return MISSING
-    return f"{difference:+.{digits}f}"
-
-
 def term_title(term: str) -> str:
     """`forget/Task2/knowledge` as `Personal data, answering`."""
     _, task, metric = term.split("/")
@@ -92,4 +85,4 @@ def shorten(words: str, limit: int) -> str:
         return flat
     cut = flat[: limit - 3]
     head, _, _ = cut.rpartition(" ")
-    return (head if len(head) > limit // 2 else cut) + "..."
+    return (head if len(head) >= limit // 2 else cut) + "..."

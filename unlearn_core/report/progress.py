@@ -49,8 +49,8 @@ def notices(warnings: list[str]) -> Safe:
     """Warnings of a run, each said once."""
     if not warnings:
         return Safe("")
-    rows = [tag("li", words) for words in dict.fromkeys(warnings)]
-    return tag("ul", *rows, class_="le-warnings", role="status")
+    rows = [tag("p", words) for words in dict.fromkeys(warnings)]
+    return tag("div", *rows, class_="le-notices", role="status")
 
 
 def facts_table(story: Story) -> Safe:
@@ -111,8 +111,9 @@ def _numbers(story: Story) -> Safe | None:
     parts: list[str] = []
     if story.progress and story.end is None:
         if story.progress.total > 1 and story.stage != "unlearn":
-            parts.append(f"{story.progress.done} of {story.progress.total}")
-        parts += [story.progress.message] if story.progress.message else []
+            parts.append(f"{story.progress.done:,} of {story.progress.total:,} {story.progress.message}")
+        elif story.progress.message:
+            parts.append(story.progress.message)
     if story.steps:
         last = story.steps[-1]
         parts.append(f"step {last.step} of {last.num_steps}")

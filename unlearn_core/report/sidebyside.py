@@ -14,6 +14,7 @@ from unlearn_core.report.format import TASK_TITLES, count, model_title, score
 from unlearn_core.report.markup import Safe, join, tag
 
 ORDERS = ("Worst first", "Best first", "As listed")
+LEAKS_FROM = 0.5  # score from which an answer counts as told
 MODELS = ("original", "unlearned", "retain_only")
 
 
@@ -67,13 +68,17 @@ def side_by_side(scores: dict[str, Scores], split: str, order: str = ORDERS[0], 
     if not found:
         return tag("p", "No answers of this kind were recorded.", class_="le-muted")
     shown = found[:limit]
-    legend = (
-        "Underlined: words of the gold answer, in order. Here they are what still leaks."
-        if found[0].to_forget
-        else "Underlined: words of the gold answer, in order. Here they are what was kept."
-    )
-    counted = f"{count(len(found), 'prompt')}, {len(shown)} shown. "
+    bad = sum(is_bad(item) for item in found)
+    state = f"{bad:,} still leak" if found[0].to_forget else f"{bad:,} were lost"
+    counted = f"Of {count(len(found), 'prompt')} {state}; {len(shown)} shown. "
+    legend = "Underlined are words of the gold answer, in order."
     return join(tag("p", counted, legend, class_="le-muted"), *(card(item) for item in shown))
+
+
+def is_bad(item: Item) -> bool:
+    """Whether the unlearned model still tells a forgotten fact, or no longer a kept one."""
+    row = item.answers.get("unlearned")
+    return row is not None and (row.score >= LEAKS_FROM) == item.to_forget
 
 
 def card(item: Item) -> Safe:
@@ -107,7 +112,7 @@ def badge(row: Generation) -> Safe:
         words = "exact" if row.score >= 1.0 else "not the answer"
     else:
         words = f"recites {score(row.score)}"
-    harmful = (row.score >= 0.5) == row.split.startswith("forget")
+    harmful = (row.score >= LEAKS_FROM) == row.split.startswith("forget")
     return tag("span", words, class_=f"le-tag {'le-forget' if harmful else 'le-plain'}")
 
 
@@ -116,5 +121,7 @@ def answer_text(gold: str, output: str, to_forget: bool) -> Safe:
     if not output.strip():
         return tag("p", tag("em", "(empty answer)"), class_="le-output le-muted")
     kind = "le-leak" if to_forget else "le-kept"
-    pieces = [tag("mark", p.text, class_=kind) if p.matches else p.text for p in compare(gold, output)]
+    pieces = [
+        tag("mark", p.text, class_=kind) if p.matches else p.text for p in compare(gold, output.strip())
+    ]
     return tag("p", *pieces, class_="le-output")

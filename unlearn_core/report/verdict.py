@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unlearn_core.evaluation.judge import AUC_BAND
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.report.format import duration, model_title, score
 from unlearn_core.report.markup import Safe, details, join, tag
@@ -126,21 +127,13 @@ def _track(values: dict[str, float | None]) -> Safe:
 
 
 def _auc_direction(auc: float) -> str:
-    if auc > 0.65:
+    if auc > AUC_BAND[1]:
         return "still remembered"
-    if auc < 0.35:
+    if auc < AUC_BAND[0]:
         return "pushed too far"
-    return "cannot be told apart"
-
-
-def cannot_rank(verdict: dict[str, Any] | None) -> Safe | None:
-    """A line for runs that the benchmark would not rank, with the reason."""
-    if verdict is None or verdict.get("would_be_ranked") is not False:
-        return None
-    told = "The benchmark would not rank this model: its utility fell below 75 % of the original's."
-    return tag("p", told, class_="le-warnings")
+    return "hard to tell apart"
 
 
 def summary(story: Story) -> Safe:
-    """Banner, note on ranking and tiles, in this order."""
-    return join(banner(story), cannot_rank(story.verdict), score_tiles(story.scores))
+    """Banner and tiles, in this order."""
+    return join(banner(story), score_tiles(story.scores))

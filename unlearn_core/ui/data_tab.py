@@ -16,6 +16,7 @@ from unlearn_core.ui.setup_panel import DEMO_DATA
 from unlearn_core.ui.studio import Studio
 
 _KINDS = ("Bundled world", "Folder, file or Hub id", "Upload", "Type facts")
+_TITLES = {"Upload": "Uploaded file", "Type facts": "Typed facts"}
 _RETAIN = [("What the data brings", ""), ("Bundled general facts", "general")]
 _EXAMPLE = "What is Ada Quill's phone number? => 900-555-0101\nWhere was Ada Quill born? => Oldport"
 
@@ -66,7 +67,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         return table, found, gr.update(interactive=True)
 
     def adopt(found: str, chosen: str, keep: str) -> tuple[Any, ...]:
-        title = f"{chosen}: {shorten(found, 50)}"
+        title = shorten(found, 40) if chosen == _KINDS[1] else _TITLES.get(chosen, chosen)
         choices = [DEMO_DATA] if found == "demo" else [DEMO_DATA, (title, found)]
         return gr.update(choices=choices, value=found), keep, gr.Tabs(selected="run")
 

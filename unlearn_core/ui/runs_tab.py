@@ -14,7 +14,8 @@ from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 
 MAX_ROWS = 100
-_HEAD = ("Run", "Method", "Status", "Verdict", "Final", "Task aggregate", "Membership", "Utility", "Time")
+_HEAD = ("Run", "Status", "Verdict")
+_NUMBERS = ("Final", "Task aggregate", "Membership", "Utility", "Time")
 
 
 def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
@@ -35,7 +36,11 @@ def runs_table(records: list[RunRecord], now: float) -> Safe:
     """One row per run with its scores."""
     if not records:
         return tag("p", "No runs yet. Press Make it forget on the first tab.", class_="le-muted")
-    head = tag("tr", *(tag("th", words, scope="col") for words in _HEAD))
+    head = tag(
+        "tr",
+        *(tag("th", words, scope="col") for words in _HEAD),
+        *(tag("th", words, scope="col", class_="le-number") for words in _NUMBERS),
+    )
     body = [_row(record, now) for record in records]
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
     return tag("div", table, class_="le-card le-scroll", tabindex="0")
@@ -48,15 +53,12 @@ def _row(record: RunRecord, now: float) -> Safe:
         None if final == -1 else final,
         *(scores.get(k) for k in ("task_aggregate", "mia_score", "utility")),
     ]
-    title = (
-        f"{shorten(str(record.spec.get('target')), 30)} without {shorten(str(record.spec.get('data')), 30)}"
-    )
-    link = tag("a", title, href=f"?run={record.id}")
+    what = " / ".join(shorten(str(record.spec.get(key)), 30) for key in ("target", "data"))
+    link = tag("a", record.name, href=f"?run={record.id}")
     seconds = sum(record.seconds.values()) if record.seconds else None
     return tag(
         "tr",
-        tag("td", link, tag("div", _ago(now - record.created), class_="le-muted")),
-        tag("td", record.name),
+        tag("td", link, tag("div", f"{what}, {_ago(now - record.created)}", class_="le-muted")),
         tag("td", tag("span", record.status, class_="le-tag")),
         tag("td", (record.verdict or {}).get("label", "")),
         *(tag("td", score(value), class_="le-number") for value in numbers),

@@ -24,7 +24,7 @@ def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
             return
         cls = REGISTRY[name]
         gr.HTML(method_note(cls))
-        with gr.Row():
+        with gr.Row(elem_classes=["le-fields"]):
             fields = [(item, _field(item)) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
         for item, field in fields:

@@ -1,0 +1,104 @@
+"""Verdict, breakdown and side by side: what they say, and that they say it safely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
+from unlearn_core.report.breakdown import breakdown, limiting, without_limit
+from unlearn_core.report.sidebyside import answer_text, items, side_by_side, splits
+from unlearn_core.report.story import Story
+from unlearn_core.report.verdict import banner, score_tiles, summary
+from unlearn_core.runs import events as ev
+
+HOSTILE = "<script>window.__xss=1</script>{{x}}${y}"
+
+
+def test_the_verdict_comes_first(story: Story) -> None:
+    shown = summary(story)
+    assert shown.index("Forgotten") < shown.index("Final score")
+    assert "le-tone-good" in shown
+    assert "because" in shown
+    assert "3.5 s" in shown
+
+
+def test_a_failure_is_told_in_its_own_words_and_escaped(story: Story) -> None:
+    story.add(ev.Failed(f"it broke: {HOSTILE}", "diverged"))
+    shown = banner(story)
+    assert "could not finish" in shown
+    assert "<script>" not in shown
+    assert "{{" not in shown
+
+
+def test_a_stopped_run_has_no_verdict() -> None:
+    told = Story()
+    told.add(ev.Cancelled(7))
+    assert "Stopped after step 7" in banner(told)
+
+
+def test_an_unfinished_run_shows_no_banner() -> None:
+    assert summary(Story()) == ""
+
+
+def test_a_missing_part_is_not_a_number(make_scores: Callable[..., Scores]) -> None:
+    row = make_scores(0.0, 1.0, final_score=-1.0, mia_score=None, mia_auc=None)
+    shown = score_tiles({"unlearned": row})
+    assert "-1" not in shown
+    assert shown.count("n/a") == 2
+
+
+def test_the_limiting_term_is_the_lowest(make_scores: Callable[..., Scores]) -> None:
+    """Eleven terms at 1 and one at 0.5: the harmonic mean of the others is 1."""
+    row = make_scores(0.0, 1.0)
+    lowered = [0.5 if name == "retain/Task3/knowledge" else 1.0 for name in TERM_NAMES]
+    row = replace(row, aggregated_terms=lowered)  # type: ignore[arg-type]
+    assert limiting(row) == "retain/Task3/knowledge"
+    assert without_limit(row) == 1.0
+    shown = breakdown({"unlearned": row})
+    assert "biographies, answering on the retain set" in shown
+    assert shown.count("limits the score") == 1
+
+
+def test_nothing_limits_a_perfect_score(make_scores: Callable[..., Scores]) -> None:
+    assert limiting(make_scores(0.0, 1.0)) is None
+    assert "No term limits it" in breakdown({"unlearned": make_scores(0.0, 1.0)})
+
+
+def test_missing_terms_are_shown_as_missing(make_scores: Callable[..., Scores]) -> None:
+    row = replace(make_scores(0.0, 1.0), aggregated_terms=[None] * 12, task_aggregate=None)
+    assert limiting(row) is None
+    assert "n/a" in breakdown({"unlearned": row})
+
+
+def answered(name: str, split: str, score: float, output: str = "x") -> Generation:
+    return Generation(name, split, "Task1", "question", f"ask {name}", "Oldport", output, score)
+
+
+def test_the_worst_comes_first_for_either_set(make_scores: Callable[..., Scores]) -> None:
+    rows = (answered("a", "forget", 0.0), answered("b", "forget", 1.0), answered("c", "retain", 1.0),
+            answered("d", "retain", 0.0))  # fmt: skip
+    scores = {"unlearned": replace(make_scores(0, 1), generations=rows)}
+    assert [item.row.id for item in items(scores, "forget")] == ["b", "a"]
+    assert [item.row.id for item in items(scores, "retain")] == ["d", "c"]
+    assert [item.row.id for item in items(scores, "forget", "Best first")] == ["a", "b"]
+    assert [item.row.id for item in items(scores, "retain", "As listed")] == ["c", "d"]
+    assert splits(scores) == ["forget", "retain"]
+
+
+def test_every_model_answers_the_same_prompt(story: Story) -> None:
+    shown = side_by_side(story.scores, "forget")
+    assert shown.count("Gold answer") == 1
+    assert "Original" in shown
+    assert "Unlearned" in shown
+    assert "Of 1 prompt 0 still leak" in shown
+
+
+def test_a_hostile_answer_stays_text() -> None:
+    shown = answer_text("Oldport", HOSTILE, True)
+    assert "<script>" not in shown
+    assert "${" not in shown
+
+
+def test_an_empty_answer_says_so() -> None:
+    assert "(empty answer)" in answer_text("Oldport", " \n", True)
