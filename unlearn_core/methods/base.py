@@ -7,6 +7,7 @@ the methods page are generated from that. Defaults do nothing, so gradient ascen
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -126,6 +127,12 @@ class Reference(Protocol):
 
     def keep(self, part: str) -> None:
         """Announce, in `prepare`, that `kl` or `log_probs` of a part will be asked for."""
+
+    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> None:
+        """Replace, in `prepare`, the reference of some rows by what it says at their teachers' targets.
+
+        A teacher has the row's own targets behind another prompt; several are averaged in probability.
+        """
 
     def kl(self, part: str, answers: Answers) -> torch.Tensor:
         """KL(reference || current) (N,) at each labelled position of `answers`, in nats."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Form, Info, Losses, Method, Mix, Part, StepBatch, parameter
 from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.methods.losses import matching_loss
@@ -15,6 +16,7 @@ from unlearn_core.models.forward import mean_per_row, token_nll
 # Without never-trained text to measure, its mean NLL is taken as this share of ln V: text of a known
 # kind but unknown content lay between 0.4 and 0.5 of it on the models tried.
 UNSEEN_SHARE_OF_UNIFORM = 0.4
+LEAST_SHARED = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,33 +51,80 @@ class Lethe(Method):
         0.0, "NLL, nats, beyond which a token counts no further; 0 for no cap", 0.0, 100.0
     )
 
+    substitutes: int = parameter(
+        0, "Never-trained subjects whose answers each forgotten question learns; 0 for none", 0, 64
+    )
+    substitute_weight: float = parameter(1.0, "Weight of learning their answers", 0.0, 100.0)
+
     def mix(self) -> Mix:
         return Mix(
             self.batch_size, self.retain_size, self.holdout_size, self.general, self.documents, self.documents
         )
 
     def prepare(self, context: Context) -> None:
-        """Give every forget row the mean NLL of a never-trained row of its form as its target."""
+        """Give every forget row its target, or the never-trained subjects it is to be answered like."""
         forget, holdout = context.parts["forget"], context.parts.get("holdout")
         estimate = self.target or UNSEEN_SHARE_OF_UNIFORM * _log_vocabulary(context)
-        if self.target or holdout is None:
-            targets = [estimate] * len(forget.rows)
-        else:
-            unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
-            targets = matched_targets(forget.forms, unseen, estimate, context.seed)
-        if self.anchor_weight:
-            context.reference.keep("holdout")
-        context.state["target_R"] = torch.tensor(targets, device=context.model.device)
+        targets = [estimate] * len(forget.rows)
+        teachers: dict[int, tuple[Encoded, ...]] = {}
+        if holdout is not None:
+            if not self.target:
+                unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
+                targets = matched_targets(forget.forms, unseen, estimate, context.seed)
+            if self.anchor_weight:
+                context.reference.keep("holdout")
+            if self.substitutes:
+                teachers = substituted(forget, holdout, self.substitutes)
+                context.reference.teach("forget", teachers)
+        device = context.model.device
+        context.state["target_R"] = torch.tensor(targets, device=device)
+        context.state["taught_R"] = torch.tensor(
+            [row in teachers for row in range(len(targets))], device=device
+        )
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
-        nll_N = token_nll(batch.forget)
-        counted_N = nll_N.clamp(max=self.token_cap) if self.token_cap else nll_N
-        target_B = context.state["target_R"][batch.forget.index_B]
+        forget = batch.forget
         retain = mean_nll(batch.retain)
-        total = matching_loss(mean_per_row(counted_N, batch.forget), target_B) + self.retain_weight * retain
+        total = self.retain_weight * retain
+        taught_B = context.state["taught_R"][forget.index_B]
+        matched, taught = forget.only(~taught_B), forget.only(taught_B)
+        if matched.num_rows:
+            nll_N = token_nll(matched)
+            counted_N = nll_N.clamp(max=self.token_cap) if self.token_cap else nll_N
+            target_B = context.state["target_R"][matched.index_B]
+            total = total + matching_loss(mean_per_row(counted_N, matched), target_B)
+        if taught.num_rows:
+            total = total + self.substitute_weight * context.reference.kl("forget", taught).mean()
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
-        return Losses(total, nll_N.mean(), retain)
+        with torch.no_grad():
+            shown = mean_nll(forget)
+        return Losses(total, shown, retain)
+
+
+def substituted(forget: Part, holdout: Part, count: int) -> dict[int, tuple[Encoded, ...]]:
+    """For each forget answer, the same answer behind the `count` most similar never-trained prompts.
+
+    Similar is what shares most tokens (Jaccard), among rows of the same form; at least LEAST_SHARED of
+    them, so that a question of its own kind is left without. What the original model predicts there is
+    what it says of somebody it never read about: fluent, of the right kind, and unknowing.
+    """
+    by_form: dict[Form, list[tuple[frozenset[int], tuple[int, ...]]]] = {}
+    for row, form in zip(holdout.rows, holdout.forms, strict=True):
+        prompt = row.ids[: row.num_prompt]
+        by_form.setdefault(form, []).append((frozenset(prompt), prompt))
+    found: dict[int, tuple[Encoded, ...]] = {}
+    for place, (row, form) in enumerate(zip(forget.rows, forget.forms, strict=True)):
+        if form.kind == "document":
+            continue
+        own, answer = frozenset(row.ids[: row.num_prompt]), row.ids[row.num_prompt :]
+        shared = [(len(own & words) / len(own | words), prompt) for words, prompt in by_form.get(form, ())]
+        best = sorted((pair for pair in shared if pair[0] >= LEAST_SHARED), key=lambda pair: -pair[0])
+        if best:
+            found[place] = tuple(
+                Encoded((*prompt, *answer), len(prompt), place) for _, prompt in best[:count]
+            )
+    return found
 
 
 def matched_targets(

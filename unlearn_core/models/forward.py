@@ -46,6 +46,15 @@ class Answers:
             self.index_B[start:stop],
         )  # fmt: skip
 
+    def only(self, keep_B: torch.Tensor) -> Answers:
+        """The sequences where `keep_B` is True, renumbered."""
+        inside_N = keep_B[self.row_N]
+        number_B = keep_B.cumsum(0) - 1
+        return Answers(
+            self.logits_NV[inside_N], self.labels_N[inside_N], number_B[self.row_N[inside_N]],
+            self.index_B[keep_B],
+        )  # fmt: skip
+
 
 def answers(model: PreTrainedModel, batch: Batch) -> Answers:
     """Predictions of `model` at the labelled positions of a right-padded batch."""

@@ -7,8 +7,10 @@ switched off (LoRA). Legend: R rows of a part, N labelled positions, V vocabular
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,10 +68,29 @@ class FrozenReference:
         if part in self._parts and self._adapter_off is None:
             assert not self.frozen, f"keep {part} in prepare"
             rows = [self._parts[part].rows[row] for row in self._visited(part)]
-            row_bytes = 4 * self._model.config.get_text_config().vocab_size
-            num_bytes = row_bytes * sum(row.num_targets for row in rows)
-            top = None if num_bytes <= self._dense_bytes else KEPT
-            self._stored[part] = _Stored(self._passes(rows), top)
+            stored = self._stored[part] = _Stored(self._kept_tokens(rows))
+            for answers in self._passes(rows):
+                for row, log_probs_NV in _by_row(answers):
+                    stored.add(row, log_probs_NV)
+
+    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> None:
+        """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
+        assert not self.frozen, f"teach {part} in prepare"
+        rows = sorted(set(self._visited(part)) & set(teachers))
+        stored = self._stored[part] = _Stored(self._kept_tokens([teachers[row][0] for row in rows]))
+        for at in range(0, len(rows), CHUNK):
+            said: dict[int, list[torch.Tensor]] = {}
+            copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
+            for answers in self._passes(copies):
+                for row, log_probs_NV in _by_row(answers):
+                    said.setdefault(row, []).append(log_probs_NV)
+            for row, each in said.items():
+                stored.add(row, torch.stack(each).logsumexp(0) - math.log(len(each)))
+
+    def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:
+        row_bytes = 4 * self._model.config.get_text_config().vocab_size
+        num_bytes = row_bytes * sum(row.num_targets for row in rows)
+        return None if num_bytes <= self._dense_bytes else KEPT
 
     def kl(self, part: str, answers: Answers) -> torch.Tensor:
         """KL(reference || current) (N,) at each labelled position, in nats.
@@ -77,13 +98,13 @@ class FrozenReference:
         Where only the likeliest tokens were kept, the rest counts as one outcome: a lower bound of the KL
         that is 0 exactly where the KL on the kept tokens and on the rest is.
         """
-        if self._adapter_off is None:
+        if part in self._stored:
             return self._stored[part].kl(answers)
         return kl_divergence(self._switched_off(part, answers), answers.logits_NV)
 
     def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
         """Reference log-probabilities (N, V); what was not kept is spread evenly over the other tokens."""
-        if self._adapter_off is None:
+        if part in self._stored:
             return self._stored[part].log_probs(answers)
         return self._switched_off(part, answers)
 
@@ -104,23 +125,27 @@ class FrozenReference:
             yield split_parts(layout, logits_NV)[""]
 
 
+def _by_row(answers: Answers) -> Iterator[tuple[int, torch.Tensor]]:
+    """Each sequence's dataset row and its log-probabilities (n, V)."""
+    sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
+    log_probs_NV = answers.logits_NV.float().log_softmax(-1)
+    yield from zip(answers.index_B.tolist(), log_probs_NV.split(sizes), strict=True)
+
+
 class _Stored:
     """Log-probabilities at the labelled positions of some rows: all of them, or the `top` likeliest."""
 
-    def __init__(self, passes: Iterable[Answers], top: int | None) -> None:
+    def __init__(self, top: int | None) -> None:
         self._values: dict[int, torch.Tensor] = {}  # row -> (n, V), or (n, K)
         self._tokens: dict[int, torch.Tensor] = {}  # row -> (n, K)
         self._top = top
-        for answers in passes:
-            log_probs_NV = answers.logits_NV.float().log_softmax(-1)
-            sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
-            rows = answers.index_B.tolist()
-            if top is None:
-                self._values.update(zip(rows, log_probs_NV.split(sizes), strict=True))
-                continue
-            values_NK, tokens_NK = log_probs_NV.topk(min(top, log_probs_NV.shape[1]))
-            self._values.update(zip(rows, values_NK.split(sizes), strict=True))
-            self._tokens.update(zip(rows, tokens_NK.split(sizes), strict=True))
+
+    def add(self, row: int, log_probs_NV: torch.Tensor) -> None:
+        if self._top is None:
+            self._values[row] = log_probs_NV
+        else:
+            top = min(self._top, log_probs_NV.shape[1])
+            self._values[row], self._tokens[row] = log_probs_NV.topk(top)
 
     def kl(self, answers: Answers) -> torch.Tensor:
         values = self._gather(self._values, answers)
