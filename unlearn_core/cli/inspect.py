@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.errors import InputError
 
@@ -114,6 +115,7 @@ def probe_command(options: argparse.Namespace) -> int:
         store = RunStore()
         original = str(store.get(options.run).spec["target"])
         refs = [("original: ", original), ("unlearned: ", str(store.weights(options.run)))]
+    quiet()
     for label, ref in refs:
         print(label, end="", flush=True)
         _say(load_target(ref), options.prompt, options.max_new_tokens)

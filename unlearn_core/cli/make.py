@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.quiet import quiet
 from unlearn_core.errors import InputError
 
 
@@ -46,6 +47,7 @@ def memorise_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.threads import use_cores
     from unlearn_core.training.memorise import Recipe
 
+    quiet()
     use_cores(serving=False)
     settings: dict[str, Any] = {"num_epochs": options.epochs or 60}
     if rate is not None:
@@ -67,6 +69,7 @@ def world_command(options: argparse.Namespace) -> int:
     from unlearn_core.models.targets import assets_directory
     from unlearn_core.runs.threads import use_cores
 
+    quiet()
     use_cores(serving=False)
     out = Path(options.out) if options.out else assets_directory() / "demo"
     _follow(build_world(out, options.seed))

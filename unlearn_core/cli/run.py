@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import scorecard
 from unlearn_core.errors import InputError
 from unlearn_core.runs.events import Failed, Finished, RunStarted, Score, Warned, to_json
@@ -48,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     spec = _spec(options)
-    json_path = _writable(options.json)
+    json_path = writable(options.json)
     out = _output_folder(options.out)
 
     from unlearn_core.methods import build
@@ -58,6 +59,7 @@ def run_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.threads import use_cores
 
     build(spec.method, spec.settings, spec.steps)  # a misspelt setting is said before anything is stored
+    quiet()
     use_cores(serving=False)
     store = RunStore()
     log_to(store.home)
@@ -138,7 +140,7 @@ def _pair(flag: str, text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _writable(name: str | None) -> Path | None:
+def writable(name: str | None) -> Path | None:
     """Refuse a place for the result that cannot take it, before the work and not after."""
     if name is None or name == "-":
         return None

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from unlearn_core.cli.quiet import quiet
 from unlearn_core.errors import InputError
 
 
@@ -25,6 +26,7 @@ def serve_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.threads import use_cores
     from unlearn_core.ui.app import launch
 
+    quiet()
     use_cores(serving=True)
     launch(options.host, port, public=options.public, open_browser=options.open)
     return 0

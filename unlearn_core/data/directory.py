@@ -60,6 +60,16 @@ def read_directory(
     )
 
 
+def read_documents(folder: Path, limits: Limits = LOCAL) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Members and nonmembers from a directory that holds a file of each; InputError where one is missing."""
+    files = _files(folder)
+    sides = [_documents(files, stem, {}, limits) for stem in ("member", "nonmember")]
+    for stem, found in zip(("member", "nonmember"), sides, strict=True):
+        if not found:
+            raise InputError("mia", str(folder), f"holds no {stem} file", f"Add {stem}.jsonl.")
+    return sides[0], sides[1]
+
+
 def tidy(path: Path, rows: list[Row], split: str, columns: Mapping[str, str]) -> dict[str, list[Row]]:
     """Rows by the set they belong to: as their `split` column says where it names one, else `split`."""
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}

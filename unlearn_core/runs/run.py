@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.errors import IntegrityError
+from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.control import Control
@@ -243,8 +243,10 @@ def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
 
 def _with_questions(data: UnlearningData, spec: RunSpec, public: bool) -> UnlearningData:
     """The data with utility questions: those the spec names, else, for the bundled model, its own."""
-    if spec.mmlu is not None and not public:
-        from unlearn_core.evaluation.mmlu import load_mmlu
+    if spec.mmlu is not None:
+        if public:
+            raise InputError("mmlu", spec.mmlu, "is not offered here", "Leave it out.")
+        from unlearn_core.evaluation.mmlu_files import load_mmlu
 
         few_shot, questions = load_mmlu(spec.mmlu)
         return replace(data, questions=questions, few_shot=few_shot, question_form="letter")

@@ -1,0 +1,80 @@
+"""Run the protocol on a model and write the organisers' files, from which anyone can score it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core.data.encode import Encoded, pad_id_of, prompt_ids
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.errors import InputError
+from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+from unlearn_core.evaluation.mmlu_subjects import grouped_accuracy
+from unlearn_core.evaluation.official import score_directory, write_generations, write_losses, write_result
+from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.scores import SPLITS, Scores
+from unlearn_core.models.likelihood import traces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def infer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: UnlearningData, out: Path
+) -> Generator[Progress, None, tuple[Scores, dict[str, Any]]]:
+    """Yield Progress; write generations, losses, MMLU metrics and the result into `out`.
+
+    Returns the scores and the official result. MMLU metrics are written for letter questions only.
+    """
+    for split in SPLITS:
+        if not getattr(data, split):
+            raise InputError("data", data.name, f"has no {split} rows", "The protocol needs both sets.")
+    settings = EvaluationSettings(paraphrases=False, beyond=False)
+    scores = yield from evaluate(model, tokenizer, data, settings=settings)
+    for split in SPLITS:
+        rows: Sequence[Example] = getattr(data, split)
+        losses = yield from _row_losses(model, tokenizer, rows, f"{split} losses")
+        write_generations(out, split, [g for g in scores.generations if g.split == split], losses)
+    for side in ("member", "nonmember"):
+        documents = scores.details[f"{side}_losses"]
+        if documents:
+            write_losses(out, side, [(str(number), loss) for number, loss in enumerate(documents)])
+    metrics = None
+    if data.questions and data.question_form == "letter":
+        metrics = out / "metrics.json"
+        metrics.write_text(json.dumps(_metrics(data, scores)), encoding="utf-8")
+    result = score_directory(out, mmlu=metrics)
+    write_result(result, out)
+    return scores, result
+
+
+def _row_losses(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example], stage: str
+) -> Generator[Progress, None, list[float]]:
+    """NLL per answer token (nats) of `input + output` joined without a space: stored, never scored."""
+    encoded = []
+    for row in rows:
+        prompt = prompt_ids(tokenizer, row.input)
+        answer = tokenizer(row.output, add_special_tokens=False)["input_ids"]
+        encoded.append(Encoded((*prompt, *answer), max(1, len(prompt))))
+    losses, done = [0.0] * len(rows), 0
+    for batch in traces(model, encoded, pad_id_of(tokenizer)):
+        for trace in batch:
+            losses[trace.index] = trace.nll
+        done += len(batch)
+        yield Progress(stage, done, len(rows))
+    return losses
+
+
+def _metrics(data: UnlearningData, scores: Scores) -> dict[str, object]:
+    """MMLU's metrics.json, from the share of right answers in each subject."""
+    shares = scores.details["utility"]["by_subject"]
+    sizes = Counter(question.subject for question in data.questions)
+    return grouped_accuracy(
+        (subject, place < round(shares[subject] * size))
+        for subject, size in sizes.items()
+        for place in range(size)
+    )
