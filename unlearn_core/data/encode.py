@@ -128,7 +128,8 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> list[int]:
 
 def cycle_rows(num_rows: int, size: int, seed: int) -> Iterator[list[int]]:
     """Endless batches of `size` row numbers that cover every row before repeating any."""
-    epoch, pending = 0, []
+    epoch = 0
+    pending: list[int] = []
     while True:
         while len(pending) < size:
             pending += epoch_order(num_rows, seed, epoch)
