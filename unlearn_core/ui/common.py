@@ -13,7 +13,7 @@ from unlearn_core.report.markup import tag, text
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# What is polled or answers at once does not go through the queue.
+# What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 
 

@@ -122,7 +122,7 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
 
     begun = setup.start.click(
         begin, [session.owner, *setup.fields],
-        [session.run_id, session.link, session.seen, session.owner, session.timer], **AT_ONCE,
+        [session.run_id, session.link, session.seen, session.owner, session.timer], **PRIVATE,
     )  # fmt: skip
     begun.success(None, session.link, None, js=_SET_LINK, **AT_ONCE)
     drawn = begun.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
@@ -141,8 +141,8 @@ def _wire_stop(studio: Studio, session: Session, live: LivePanel) -> None:
             studio.worker.finish_early(run, owner)
         gr.Info("What is trained so far will be kept and scored.", title="Ending the training")
 
-    live.stop.click(stop, [session.run_id, session.owner], None, **AT_ONCE)
-    live.early.click(finish, [session.run_id, session.owner], None, **AT_ONCE)
+    live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
+    live.early.click(finish, [session.run_id, session.owner], None, **PRIVATE)
 
 
 def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> None:
@@ -164,7 +164,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         return gr.update(choices=studio.targets()), gr.update(choices=studio.methods())
 
     opened = page.load(
-        open_page, session.owner, [session.run_id, session.link, session.owner, session.timer], **AT_ONCE
+        open_page, session.owner, [session.run_id, session.link, session.owner, session.timer], **PRIVATE
     )
     opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
     # What needs the heavy libraries comes once the page stands.

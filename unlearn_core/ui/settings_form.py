@@ -46,7 +46,7 @@ def method_note(cls: Any) -> Safe:
 
 def _field(item: Any) -> Any:
     label = item.name.replace("_", " ").capitalize()
-    common = {"label": label, "info": _help(item), "min_width": 200}
+    common = {"label": label, "info": _help(item), "min_width": 200, "interactive": True}
     if item.type is bool:
         return gr.Checkbox(item.default, **common)
     if item.choices:

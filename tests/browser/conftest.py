@@ -1,0 +1,110 @@
+"""The page served by this process, and a real Chromium to look at it with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+CHROMIUM = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="no Chromium: sudo apt-get install chromium"))
+
+
+@dataclass
+class Tab:
+    """One browser tab with what it asked of the network and what went wrong in it."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def external(self) -> list[str]:
+        """Requests that left this machine."""
+        return [url for url in self.requests if urlsplit(url).hostname not in (None, "127.0.0.1")]
+
+    def overflow(self) -> int:
+        """Pixels by which the page is wider than the window."""
+        return int(
+            self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app on a free port with a home of its own; its address."""
+    import torch
+
+    from unlearn_core.ui.app import launch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    page = launch(home=tmp_path_factory.mktemp("home"), block=False)
+    yield str(page.local_url).rstrip("/")
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
+    """`open_tab(query, width, theme)`: a new visitor looking at the loaded page."""
+    contexts = []
+
+    def open_one(query: str = "", width: int = 1200, theme: str = "light") -> Tab:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        tab = Tab(context.new_page())
+        tab.page.set_default_timeout(30_000)
+        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
+        tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type == "error" else None)
+        tab.page.goto(f"{server}/{query}")
+        tab.page.wait_for_selector("#le-start")
+        return tab
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_target(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> str:
+    """A folder with a random model that any number of steps takes no time on."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_model("olmo2").save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,152 @@
+"""What visitors do besides watching: stop a run, give bad files, follow dead links, write markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FACTS = "Where is Ada? => Oldport\nWho is <img src=x onerror=window.__xss=1>? => {{7*7}} ${7*7} <b>Bo</b>"
+
+
+def choose_target(page: Any, folder: str) -> None:
+    page.get_by_label("Target model").fill(folder)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+
+
+def type_facts(page: Any, facts: str) -> None:
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_label("Type facts").check()
+    page.fill("#le-typed textarea", facts)
+    page.get_by_label("Bundled general facts").check()
+    page.get_by_role("button", name="Check the data").click()
+    page.wait_for_selector("#le-preview table")
+    page.get_by_role("button", name="Use it as the forget set").click()
+    page.wait_for_selector("#le-start", state="visible")
+
+
+def set_steps(page: Any, steps: int) -> None:
+    page.get_by_text("Method settings").click()
+    page.get_by_label("Steps").fill(str(steps))
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(400)
+
+
+def test_a_run_is_stopped_by_keyboard(open_tab: Callable[..., Any], tiny_target: str) -> None:
+    page = open_tab().page
+    choose_target(page, tiny_target)
+    type_facts(page, FACTS)
+    set_steps(page, 100_000)
+    page.focus("#le-start")
+    page.keyboard.press("Enter")
+    page.locator("#le-progress", has_text="of 100000").wait_for()
+    page.focus("#le-stop")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#le-verdict h2")
+    assert page.inner_text("#le-verdict h2").startswith("Stopped after step")
+    assert not page.locator("#le-stop").is_visible()
+
+
+def test_training_ends_early_and_is_scored(open_tab: Callable[..., Any], tiny_target: str) -> None:
+    page = open_tab().page
+    choose_target(page, tiny_target)
+    type_facts(page, FACTS)
+    set_steps(page, 100_000)
+    page.click("#le-start")
+    page.locator("#le-progress", has_text="of 100000").wait_for()
+    page.click("#le-early")
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+    assert page.locator("#le-verdict .le-tile").count() == 4
+
+
+def test_a_bad_upload_is_explained_and_the_next_run_works(
+    open_tab: Callable[..., Any], tiny_target: str, tmp_path: Path
+) -> None:
+    page = open_tab().page
+    bad, good = tmp_path / "bad.jsonl", tmp_path / "good.jsonl"
+    bad.write_text('{"id": "a1qa0", "input": "Where?"}\n')
+    rows = [{"id": f"{n}qa0", "input": f"Where is {n}?", "output": "Oldport", "task": "Task1"} for n in "ab"]
+    good.write_text("\n".join(map(json.dumps, rows)))
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_label("Upload", exact=True).check()
+    page.set_input_files("#le-upload input[type=file]", str(bad))
+    problem = page.locator("#le-preview .le-problem")
+    problem.wait_for()
+    assert "output" in problem.inner_text()
+    assert page.get_by_role("button", name="Use it as the forget set").is_disabled()
+    page.get_by_label("Remove").first.click() if page.get_by_label("Remove").count() else None
+    page.get_by_label("Clear").first.click() if page.get_by_label("Clear").count() else None
+    page.set_input_files("#le-upload input[type=file]", str(good))
+    page.wait_for_selector("#le-preview table")
+    page.get_by_role("button", name="Use it as the forget set").click()
+    choose_target(page, tiny_target)
+    set_steps(page, 2)
+    page.get_by_label("Method", exact=True).click()
+    page.get_by_role("option", name="Gradient ascent", exact=True).click()
+    page.wait_for_timeout(800)
+    page.get_by_label("Steps").fill("2")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(400)
+    page.click("#le-start")
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+
+
+def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target: str) -> None:
+    page = open_tab().page
+    choose_target(page, tiny_target)
+    type_facts(page, FACTS)
+    page.get_by_role("tab", name="Data").click()
+    assert "{{7*7}} ${7*7} <b>Bo</b>" in page.inner_text("#le-preview")
+    page.get_by_role("tab", name="Unlearn").click()
+    set_steps(page, 2)
+    page.click("#le-start")
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+    assert "<b>Bo</b>" in page.inner_text("#le-side-by-side")
+    assert page.evaluate("window.__xss") is None
+    assert page.locator("#le-side-by-side img, #le-facts img, #le-preview img").count() == 0
+
+
+def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    page.get_by_text("Method settings").click()
+    page.get_by_label("Learning rate").fill("7")
+    page.keyboard.press("Tab")
+    problem = page.locator("#le-settings-problems .le-problem")
+    problem.wait_for()
+    assert re.search(r"learning_rate \(7.*\).*out of range.*0 to 1", problem.inner_text())
+    page.click("#le-start")
+    toast = page.locator(".toast-body")
+    toast.wait_for()
+    assert "out of range" in toast.inner_text()
+    assert "run=" not in page.url
+
+
+def test_an_unknown_model_is_explained_on_the_run(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    choose_target(page, "/no/such/model")
+    page.click("#le-start")
+    page.wait_for_selector("#le-verdict h2")
+    assert "target (/no/such/model)" in page.inner_text("#le-verdict")
+
+
+def test_a_dead_link_gives_a_message_and_the_first_page(open_tab: Callable[..., Any]) -> None:
+    page = open_tab("?run=not-a-run-that-exists").page
+    page.locator(".toast-body").wait_for()
+    assert "is not a run" in page.locator(".toast-body").inner_text()
+    assert page.locator("#le-knows").is_visible()
+
+
+def test_the_page_is_named_and_labelled(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    assert page.title() == "Lethe"
+    assert page.locator("h1").count() == 1
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, textarea, select')]
+        .filter(e => e.offsetParent && !e.closest('label') && !e.labels?.length)
+        .filter(e => !(e.innerText || e.ariaLabel || e.getAttribute('aria-labelledby') || e.title).trim?.())
+        .map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert unnamed == []
