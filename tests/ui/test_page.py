@@ -1,0 +1,52 @@
+"""The page as Gradio sees it: which endpoints exist, what the form says, and that nothing phones home."""
+
+from __future__ import annotations
+
+import pytest
+
+from unlearn_core.methods import REGISTRY
+from unlearn_core.ui.app import build
+from unlearn_core.ui.settings_form import _collect, method_note
+from unlearn_core.ui.studio import Studio
+from unlearn_core.ui.theme import STYLE
+
+ENDPOINTS = {"start_run", "run_status", "stop_run", "scores", "generate", "list_methods"}
+
+
+def test_only_named_endpoints_are_public(studio: Studio) -> None:
+    page = build(studio)
+    public = {
+        str(fn.api_name)
+        for fn in page.fns.values()
+        if fn.api_visibility == "public" and fn.api_name is not False
+    }
+    assert public == ENDPOINTS
+
+
+def test_every_listener_that_polls_stays_out_of_the_queue(studio: Studio) -> None:
+    page = build(studio)
+    ticks = [fn for fn in page.fns.values() if any(event == "tick" for _, event in fn.targets)]
+    assert ticks
+    assert not any(fn.queue for fn in ticks)
+
+
+def test_the_style_names_no_other_host() -> None:
+    style = STYLE.read_text()
+    assert "http" not in style
+    assert "@import" not in style
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_method_explains_itself(name: str) -> None:
+    note = method_note(REGISTRY[name])
+    assert "Formula and source" in note
+
+
+def test_a_field_keeps_what_differs_and_says_what_is_wrong() -> None:
+    cls = REGISTRY["lethe"]
+    rate = next(item for item in cls.parameters() if item.name == "learning_rate")
+    collect = _collect(cls, rate)
+    assert collect(rate.default, {"learning_rate": 0.5}) == ({}, "")
+    kept, problem = collect(7.0, {})
+    assert kept == {"learning_rate": 7.0}
+    assert "out of range" in problem

@@ -1,0 +1,112 @@
+"""What the page does, without the page."""
+
+from __future__ import annotations
+
+import pytest
+
+from unlearn_core.errors import InputError, LetheError
+from unlearn_core.runs.store import RunRecord
+from unlearn_core.ui.data_tab import preview_table
+from unlearn_core.ui.runs_tab import runs_table
+from unlearn_core.ui.studio import Studio
+
+
+def test_the_untouched_form_is_a_run(studio: Studio) -> None:
+    spec = studio.spec("demo", "demo", "lethe", {})
+    assert (spec.target, spec.data, spec.method, spec.adapter, spec.settings) == (
+        "demo",
+        "demo",
+        "lethe",
+        None,
+        {},
+    )
+
+
+def test_steps_of_the_form_are_steps_of_the_run(studio: Studio) -> None:
+    spec = studio.spec("demo", "demo", "npo", {"steps": 7, "beta": 0.2}, "general", 3, "lora")
+    assert (spec.steps, spec.settings, spec.seed, spec.adapter) == (7, {"beta": 0.2}, 3, "lora")
+    assert spec.retain_data == "general"
+
+
+@pytest.mark.parametrize(
+    ("field", "form"),
+    [
+        ("method", ("demo", "demo", "no-such", {})),
+        ("learning_rate", ("demo", "demo", "lethe", {"learning_rate": 7.0})),
+        ("steps", ("demo", "demo", "lethe", {"steps": 0})),
+        ("seed", ("demo", "demo", "lethe", {}, "", 0.5)),
+        ("seed", ("demo", "demo", "lethe", {}, "", None)),
+        ("target", ("", "demo", "lethe", {})),
+        ("data", ("demo", None, "lethe", {})),
+    ],
+)
+def test_a_wrong_field_is_named(studio: Studio, field: str, form: tuple[object, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        studio.spec(*form)  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_a_viewer_gets_only_what_is_new(studio: Studio) -> None:
+    run = studio.submit(studio.spec("demo", "demo", "lethe", {}), "me")
+    assert studio.worker.wait(run, 20)
+    first, second = studio.live.view(run), studio.live.view(run)
+    assert first.over
+    assert first.versions == second.versions
+    assert first.parts["losses"] is second.parts["losses"]  # drawn once, shared by all who look
+
+
+def test_only_the_owner_may_stop(studio: Studio) -> None:
+    run = studio.submit(studio.spec("demo", "demo", "lethe", {}), "me")
+    assert studio.may_stop(run, "me")
+    assert not studio.may_stop(run, "you")
+    assert not studio.may_stop(run, "")
+    with pytest.raises(LetheError):
+        studio.worker.cancel(run, "you")
+
+
+def test_an_unknown_run_takes_no_place_among_those_watched(studio: Studio) -> None:
+    with pytest.raises(InputError):
+        studio.live.story("no-such-run-at-all")
+    assert not studio.live._watched
+
+
+def test_strangers_are_offered_the_bundled_model_only(public_studio: Studio) -> None:
+    assert [name for _, name in public_studio.targets()] == ["demo"]
+    spec = public_studio.spec("/etc", "demo", "lethe", {})
+    with pytest.raises(InputError, match="not offered"):
+        public_studio.submit(spec, "me")
+    with pytest.raises(InputError):
+        public_studio.preview("/etc/passwd", None)
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("prompt", {"prompt": " "}), ("prompt", {"prompt": "x" * 5000}), ("tokens", {"max_new_tokens": 0}),
+        ("tokens", {"max_new_tokens": 10_000}), ("temperature", {"temperature": 9.0}),
+    ],
+)  # fmt: skip
+def test_a_question_that_cannot_be_asked_is_explained(
+    studio: Studio, field: str, changes: dict[str, object]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        list(studio.answers.ask("", "demo", **{"prompt": "Where?", **changes}))  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_typed_facts_are_counted_and_shown_as_text(studio: Studio) -> None:
+    table = preview_table(studio.preview("facts:Where is <b>Ada</b>? => Oldport", "general"))
+    assert "Forget set: 1 row" in table
+    assert "&lt;b&gt;Ada" in table
+
+
+def test_the_list_of_runs_links_to_each_and_escapes_names() -> None:
+    spec = {"target": "demo", "data": "d", "method": "npo", "name": "<i>x"}
+    scores = {"unlearned": {"final_score": -1.0, "utility": 0.5}}
+    record = RunRecord("a" * 22, spec, "finished", 100.0, scores=scores)
+    table = runs_table([record], now=7400.0)
+    assert f'href="?run={record.id}"' in table
+    assert "2 h ago" in table
+    assert "&lt;i&gt;x" in table
+    assert "-1" not in table
+    assert "No runs yet" in runs_table([], now=0.0)
