@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NUM_WRONG = 3  # wrong answers per truth ratio
-_MAX_RATIOS = 60  # truth ratios per split
+_MAX_RATIOS = 40  # truth ratios per split
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class EvaluationSettings:
 
     paraphrases: bool = True
     beyond: bool = True
-    max_beyond_rows: int = 120
+    max_beyond_rows: int = 90
     bootstrap_samples: int = 1000
     batch_tokens: int | None = None
     seed: int = 0
@@ -234,6 +234,8 @@ def _asked(data: UnlearningData, paraphrases: bool) -> list[tuple[str, Example]]
         rows += [
             (("forget" if row.id in forgotten else "retain") + PARAPHRASE, row) for row in data.paraphrases
         ]
+        # A few general facts, to be read beside the others; they enter no score.
+        rows += [(GENERAL, row) for row in data.general[:: max(1, len(data.general) // NUM_GENERAL)][:NUM_GENERAL]]
     return rows
 
 

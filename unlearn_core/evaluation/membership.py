@@ -66,7 +66,7 @@ def bootstrap_interval(
     ]
     areas = ((draws[0] @ wins) * draws[1]).sum(-1)
     low, high = np.quantile(areas, (0.025, 0.975))
-    return float(low), float(high)
+    return min(1.0, float(low)), min(1.0, float(high))
 
 
 def perfect_forgetting(num_members: int, num_nonmembers: int) -> tuple[Band, Band] | None:

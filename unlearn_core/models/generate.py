@@ -50,7 +50,7 @@ def generate(
     *,
     batch_tokens: int | None = None,
 ) -> Iterator[GenerationBatch]:
-    """Greedy continuations of raw prompts, longest prompts first, one batch at a time.
+    """Greedy continuations of raw prompts, longest first, one batch at a time.
 
     Decodes new tokens only, skips special tokens and cleans up spaces, as the protocol asks. On float32
     the text equals one-at-a-time greedy generation. `batch_tokens` bounds rows x (prompt + new) positions
@@ -61,7 +61,9 @@ def generate(
         yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens)
         return
     budget = batch_tokens or token_budget(model)
-    for indices in _batches([len(row) for row in rows], max_new_tokens, budget, device_of(model).type):
+    lengths = [len(row) for row in rows]
+    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
+    for indices in _batches(lengths, max_new_tokens, budget, limit):
         for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens):
             yield GenerationBatch(tuple(part), tuple(decode(tokenizer, tokens)), sum(map(len, tokens)))
 
@@ -288,16 +290,14 @@ def _one_at_a_time(
         yield GenerationBatch((index,), tuple(decode(tokenizer, [tokens])), len(tokens))
 
 
-def _batches(lengths: Sequence[int], max_new: int, budget: int, device: str) -> Iterator[list[int]]:
-    """Row numbers sorted by length, longest first, cut where the padded batch would exceed `budget`."""
-    limit = MAX_ROWS.get(device, MAX_ROWS["cuda"])
+def _batches(lengths: Sequence[int], max_new: int, budget: int, limit: int) -> Iterator[list[int]]:
+    """Row numbers by length, longest first; at most `budget` padded positions and `limit` rows a batch."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
     while start < len(order):
-        width = lengths[order[start]] + max_new
-        stop = start + max(1, min(limit, budget // width))
-        yield order[start:stop]
-        start = stop
+        size = max(1, min(limit, budget // (lengths[order[start]] + max_new)))
+        yield order[start : start + size]
+        start += size
 
 
 def token_budget(model: PreTrainedModel) -> int:

@@ -155,7 +155,9 @@ def _known() -> str:
 
 def _load_model(folder: Path, ref: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # the caller shows progress
     load: Any = AutoModelForCausalLM.from_pretrained
     settings: dict[str, Any] = {
         "dtype": dtype, "trust_remote_code": False, "use_safetensors": True, "local_files_only": True,
