@@ -35,7 +35,7 @@ def test_every_declaration_is_complete_and_survives_json(name: str) -> None:
 def test_settings_come_as_text_or_as_numbers() -> None:
     method: Any = methods.build("npo", {"beta": "0.2", "retain_weight": 1, "steps": "9"}, steps=5)
     assert (method.beta, method.retain_weight, method.steps) == (0.2, 1, 5)
-    assert methods.build("lethe", {"documents": "no"}).mix().forget_documents is False
+    assert methods.build("lethe", {"retain_documents": "no"}).mix().retain_documents is False
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_settings_come_as_text_or_as_numbers() -> None:
         ("npo", {"steps": 1.5}, "steps"),
         ("npo", {"steps": 10**400}, "steps"),
         ("npo", {"learning_rate": 10**400}, "learning_rate"),
-        ("lethe", {"documents": 1}, "documents"),
+        ("lethe", {"retain_documents": 1}, "retain_documents"),
     ],
 )
 def test_bad_settings_are_refused_by_name(name: str, settings: dict[str, Any], field: str) -> None:

@@ -9,7 +9,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Form, Mix
 from unlearn_core.training.data import Feed, build_parts
 
-MIX = Mix(forget=5, retain=8, holdout=2, general=0.25, forget_documents=True)
+MIX = Mix(forget=5, retain=8, holdout=2, general=0.25, forget_documents=True, documents=0.2)
 
 
 def ids(step: dict[str, Any], part: str) -> list[int]:
@@ -31,10 +31,15 @@ def test_parts_hold_answers_documents_and_general_facts(
 def test_every_row_is_seen_before_any_is_repeated(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:
     parts = build_parts(tiny_tokenizer, tiny_data, MIX)
     feed = Feed(parts, MIX, seed=0, num_general=1)
-    num_rows = len(parts["forget"].rows)
-    seen = [row for step in range(num_rows) for row in ids(feed.step(step), "forget")]
-    for epoch in range(5):
-        assert sorted(seen[epoch * num_rows : (epoch + 1) * num_rows]) == list(range(num_rows))
+    num_answers = len(tiny_data.forget)
+    num_documents = len(parts["forget"].rows) - num_answers
+    seen = [row for step in range(num_answers) for row in ids(feed.step(step), "forget")]
+    answers = [row for row in seen if row < num_answers]
+    documents = [row - num_answers for row in seen if row >= num_answers]
+    assert len(documents) == len(answers) / 4, "a share of 0.2 of 5"
+    for rows, count in ((answers, num_answers), (documents, num_documents)):
+        for epoch in range(len(rows) // count):
+            assert sorted(rows[epoch * count : (epoch + 1) * count]) == list(range(count))
 
 
 def test_a_step_depends_on_seed_and_number_only(tiny_tokenizer: Any, tiny_data: UnlearningData) -> None:

@@ -58,6 +58,8 @@ CASES = [
     *((name, "lora", "llama") for name in ("lethe", "kl", "npo")),
     ("simnpo", "full", "qwen2"),
 ]
+# Weights near 0 where p is near 1, or another answer to be learned first: they need a larger push.
+SLOW = ("wga", "satimp", "dpo", "idk")
 
 
 @pytest.mark.parametrize(("name", "adapter", "arch"), CASES)
@@ -69,7 +71,11 @@ def test_every_method_forgets_and_can_be_undone(
     before = snapshot(model)
     settings = {"batch_size": 8, "learning_rate": 2e-2 if adapter == "lora" else 5e-3}
     if name == "lethe":
-        settings["documents"] = False  # the tiny model never saw the rows as whole documents
+        settings["document_share"] = 0.0  # the tiny model never saw the rows as whole documents
+    if name in SLOW:
+        settings.update(
+            {"learning_rate": 1.5e-2, "retain_weight": 0.5} if name != "idk" else {"learning_rate": 2e-2}
+        )
     method = methods.build(name, settings, steps=NUM_STEPS)
     records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter))
     steps = [record for record in records if isinstance(record, LoopStep)]

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.errors import InputError
+from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
 from unlearn_core.methods.lethe import Lethe
 from unlearn_core.methods.preference import NPO, SimNPO
+from unlearn_core.methods.refusal import DPO, IDK, Undial
+from unlearn_core.methods.weighted import CEU, WGA, SatImp
 
 REGISTRY: dict[str, type[Method]] = {
     "lethe": Lethe,
@@ -20,6 +23,14 @@ REGISTRY: dict[str, type[Method]] = {
     "kl": KLMinimisation,
     "npo": NPO,
     "simnpo": SimNPO,
+    "ngdiff": NGDiff,
+    "wga": WGA,
+    "satimp": SatImp,
+    "ceu": CEU,
+    "pdu": PDU,
+    "dpo": DPO,
+    "idk": IDK,
+    "undial": Undial,
 }
 
 

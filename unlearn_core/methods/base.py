@@ -85,6 +85,7 @@ class StepBatch:
     forget: Answers
     retain: Answers | None = None
     holdout: Answers | None = None
+    refusals: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Mix:
 
     `general` of the retain sequences (a share, 0..1) are general facts where the data has any.
     With documents on, the whole text of each completion row (prompt and answer, every token a target)
-    is a sequence of its own beside the answers.
+    is a sequence of its own beside the answers; `documents` is their share of the forget and of the
+    holdout sequences.
     """
 
     forget: int
@@ -102,6 +104,9 @@ class Mix:
     general: float = 0.25
     forget_documents: bool = False
     retain_documents: bool = False
+    documents: float = 0.25
+    # Refusals in place of the forget answers, or as a part of their own beside them, row for row.
+    refusals: Literal["none", "beside", "instead"] = "none"
 
 
 class Form(NamedTuple):
@@ -128,10 +133,11 @@ class Reference(Protocol):
     def keep(self, part: str) -> None:
         """Announce, in `prepare`, that `kl` or `log_probs` of a part will be asked for."""
 
-    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> None:
+    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Replace, in `prepare`, the reference of some rows by what it says at their teachers' targets.
 
         A teacher has the row's own targets behind another prompt; several are averaged in probability.
+        Where they give a target less than even odds, its log-odds are lowered by `lowered` nats.
         """
 
     def kl(self, part: str, answers: Answers) -> torch.Tensor:

@@ -44,8 +44,12 @@ class Lethe(Method):
     holdout_size: int = parameter(6, "Never-trained sequences per step", 0, 4096)
     general: float = parameter(0.25, "Share of general facts among the retain sequences", 0.0, 1.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+    retain_kl: float = parameter(0.0, "Weight of the KL to the original on the retain sequences", 0.0, 100.0)
     anchor_weight: float = parameter(1.0, "Weight that holds never-trained text still", 0.0, 100.0)
-    documents: bool = parameter(True, "Also forget, and retain, whole documents")
+    document_share: float = parameter(
+        0.25, "Share of whole documents among the forget and never-trained sequences", 0.0, 1.0
+    )
+    retain_documents: bool = parameter(True, "Also retain whole documents")
     target: float = parameter(0.0, "Target NLL, nats per token; 0 measures never-trained text", 0.0, 20.0)
     token_cap: float = parameter(
         0.0, "NLL, nats, beyond which a token counts no further; 0 for no cap", 0.0, 100.0
@@ -56,10 +60,16 @@ class Lethe(Method):
     )
     substitute_weight: float = parameter(1.0, "Weight of learning their answers", 0.0, 100.0)
 
+    strike: float = parameter(
+        0.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
+    )
+
     def mix(self) -> Mix:
         return Mix(
-            self.batch_size, self.retain_size, self.holdout_size, self.general, self.documents, self.documents
-        )
+            self.batch_size, self.retain_size, self.holdout_size, self.general,
+            forget_documents=self.document_share > 0, retain_documents=self.retain_documents,
+            documents=self.document_share,
+        )  # fmt: skip
 
     def prepare(self, context: Context) -> None:
         """Give every forget row its target, or the never-trained subjects it is to be answered like."""
@@ -75,7 +85,9 @@ class Lethe(Method):
                 context.reference.keep("holdout")
             if self.substitutes:
                 teachers = substituted(forget, holdout, self.substitutes)
-                context.reference.teach("forget", teachers)
+                context.reference.teach("forget", teachers, self.strike)
+        if self.retain_kl:
+            context.reference.keep("retain")
         device = context.model.device
         context.state["target_R"] = torch.tensor(targets, device=device)
         context.state["taught_R"] = torch.tensor(
@@ -86,6 +98,8 @@ class Lethe(Method):
         forget = batch.forget
         retain = mean_nll(batch.retain)
         total = self.retain_weight * retain
+        if self.retain_kl and batch.retain is not None:
+            total = total + self.retain_kl * context.reference.kl("retain", batch.retain).mean()
         taught_B = context.state["taught_R"][forget.index_B]
         matched, taught = forget.only(~taught_B), forget.only(taught_B)
         if matched.num_rows:

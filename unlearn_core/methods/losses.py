@@ -66,3 +66,56 @@ def bucket_kl_divergence(
     rest_N = (1 - reference_NK.sum(-1)).clamp(min=1e-9)
     current_rest_N = (1 - log_probs_NK.exp().sum(-1)).clamp(min=1e-9)
     return kept_N + rest_N * (rest_N.log() - current_rest_N.log())
+
+
+def dpo_loss(gain_of_wanted_B: torch.Tensor, gain_of_unwanted_B: torch.Tensor, beta: float) -> torch.Tensor:
+    """-(2/beta) mean log sigmoid(beta (gain_w - gain_u)), gain = log p - log p_ref per sequence SUM.
+
+    Rafailov et al. 2023, arXiv 2305.18290, eq. 7, times 2/beta so that it compares with NPO: with the
+    wanted answer's gain left out it is NPO.
+    """
+    return log_sigmoid_loss(gain_of_wanted_B - gain_of_unwanted_B, beta)
+
+
+def wga_loss(nll_N: torch.Tensor, beta: float) -> torch.Tensor:
+    """-mean p^beta nll with p = exp(-nll) held fixed, token MEAN (Wang et al. 2025, arXiv 2502.19301).
+
+    Its gradient is that of mean p^beta / beta; beta 0 is gradient ascent.
+    """
+    return -((-beta * nll_N.detach()).exp() * nll_N).mean()
+
+
+def satimp_loss(nll_N: torch.Tensor, beta1: float, beta2: float) -> torch.Tensor:
+    """-mean p^beta1 (1 - p)^beta2 nll with p held fixed, token MEAN (Yang et al. 2025, arXiv 2505.11953)."""
+    p_N = (-nll_N.detach()).exp()
+    return -(p_N**beta1 * (1 - p_N).clamp(min=0) ** beta2 * nll_N).mean()
+
+
+def counter_entropy(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+    """CE-U (N,): cross-entropy against the model's own prediction with the label struck out, held fixed.
+
+    Yang 2025, arXiv 2503.01224. The slope at the label's logit is p, at another's -p_j p / (1 - p).
+    """
+    logits_NV = logits_NV.float()
+    struck_NV = logits_NV.detach().scatter(1, labels_N[:, None], -torch.inf)
+    return soft_cross_entropy(struck_NV.log_softmax(-1), logits_NV)
+
+
+def without_label(log_probs_NV: torch.Tensor, labels_N: torch.Tensor, beta: float) -> torch.Tensor:
+    """Log-probabilities after the label's logit is lowered by `beta`: its odds fall by e^-beta."""
+    lowered_N1 = torch.full_like(labels_N[:, None], -beta, dtype=log_probs_NV.dtype)
+    return log_probs_NV.scatter_add(1, labels_N[:, None], lowered_N1).log_softmax(-1)
+
+
+def soft_cross_entropy(target_log_probs_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
+    """-sum_v q_v log p_v (N,) in nats, for a target distribution q given as log-probabilities."""
+    return -(target_log_probs_NV.exp() * logits_NV.float().log_softmax(-1)).sum(-1)
+
+
+def flatness_loss(logits_NV: torch.Tensor) -> torch.Tensor:
+    """mean (max logit - mean logit)^2, token MEAN: 0 exactly where all tokens are equally likely.
+
+    Entesari et al. 2025, arXiv 2506.05314.
+    """
+    logits_NV = logits_NV.float()
+    return (logits_NV.amax(-1) - logits_NV.mean(-1)).square().mean()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, answer_text, encode_document, encode_example, epoch_order
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods.base import Form, Mix, Part
+from unlearn_core.methods.refusal import REFUSALS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,13 +20,24 @@ MAX_TOKENS = 1024  # longer sequences are cut; LUME's longest document has about
 
 
 def build_parts(
-    tokenizer: PreTrainedTokenizerBase, data: UnlearningData, mix: Mix, max_tokens: int | None = MAX_TOKENS
+    tokenizer: PreTrainedTokenizerBase,
+    data: UnlearningData,
+    mix: Mix,
+    max_tokens: int | None = MAX_TOKENS,
+    seed: int = 0,
 ) -> dict[str, Part]:
     """Every sequence the steps may draw on: `forget`, and `retain` and `holdout` where wanted.
 
-    The retain part ends with the general facts. A part without rows is left out.
+    The retain part ends with the general facts, the others with their documents. `refusals`, where wanted,
+    has one row for each of the forget part, the same for the whole run. A part without rows is left out.
     """
-    parts = {"forget": _part(tokenizer, data.forget, mix.forget_documents, max_tokens)}
+    refused = [replace(row, output=_refusal(seed, row.id)) for row in data.forget]
+    instead = mix.refusals == "instead"
+    parts = {
+        "forget": _part(tokenizer, refused if instead else data.forget, mix.forget_documents, max_tokens)
+    }
+    if mix.refusals == "beside":
+        parts["refusals"] = _part(tokenizer, refused, False, max_tokens)
     if mix.retain:
         retained = _part(tokenizer, data.retain, mix.retain_documents, max_tokens)
         general = data.general if mix.general or not data.retain else ()
@@ -32,6 +45,10 @@ def build_parts(
     if mix.holdout:
         parts["holdout"] = _part(tokenizer, data.holdout, mix.forget_documents, max_tokens)
     return {name: part for name, part in parts.items() if part.rows}
+
+
+def _refusal(seed: int, row_id: str) -> str:
+    return random.Random(f"{seed}/{row_id}").choice(REFUSALS)
 
 
 def _part(
@@ -43,10 +60,12 @@ def _part(
 ) -> Part:
     rows = list(before.rows) if before else []
     forms = list(before.forms) if before else []
+    examples = list(examples)
     for example in examples:
         rows.append(encode_example(tokenizer, example, len(rows), max_tokens))
         forms.append(Form(example.task, example.kind))
-        if documents and example.kind == "completion":
+    for example in examples if documents else ():
+        if example.kind == "completion":
             text = example.input + answer_text(example.input, example.output)
             document = encode_document(tokenizer, text, len(rows), max_tokens)
             if len(document.ids) > 1:
@@ -79,11 +98,17 @@ class Feed:
         self._cycles: dict[str, list[_Cycle]] = {}
         sizes = {"forget": mix.forget, "retain": mix.retain, "holdout": mix.holdout}
         for place, (name, part) in enumerate(parts.items()):
-            spans = [(0, len(part.rows), sizes[name])]
-            if name == "retain" and num_general:
-                split = len(part.rows) - num_general
-                of_general = round(mix.retain * mix.general) if split else mix.retain
-                spans = [(0, split, mix.retain - of_general), (split, num_general, of_general)]
+            if name == "refusals":
+                continue  # follows the forget rows
+            # the rows at the end, general facts or documents, have a share of their own
+            if name == "retain":
+                tail, share = num_general, mix.general
+            else:
+                tail, share = sum(form.kind == "document" for form in part.forms), mix.documents
+            head = len(part.rows) - tail
+            share = share if head and tail else float(tail > 0)
+            from_tail = round(sizes[name] * share)
+            spans = [(0, head, sizes[name] - from_tail), (head, tail, from_tail)]
             self._cycles[name] = [
                 _Cycle(first, count, min(size, count), seed + 2**32 * (2 * place + half))
                 for half, (first, count, size) in enumerate(spans)
@@ -92,10 +117,13 @@ class Feed:
 
     def step(self, step: int) -> dict[str, list[Encoded]]:
         """The sequences of step `step` (from 0)."""
-        return {
-            name: [part.rows[row] for cycle in self._cycles[name] for row in cycle.rows(step)]
-            for name, part in self._parts.items()
+        found = {
+            name: [self._parts[name].rows[row] for cycle in cycles for row in cycle.rows(step)]
+            for name, cycles in self._cycles.items()
         }
+        if "refusals" in self._parts:
+            found["refusals"] = [self._parts["refusals"].rows[row.index] for row in found["forget"]]
+        return found
 
     def visited(self, name: str, num_steps: int) -> list[int]:
         """The rows of a part that `num_steps` steps draw on, ascending."""

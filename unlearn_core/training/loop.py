@@ -58,7 +58,7 @@ def unlearn(
     (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
     """
     mix = method.mix()
-    parts = build_parts(tokenizer, data, mix, max_tokens)
+    parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
     feed = Feed(parts, mix, seed, _num_general(data, mix))
     pad_id = pad_id_of(tokenizer)

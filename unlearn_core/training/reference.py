@@ -17,7 +17,7 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Part
-from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence
+from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
 from unlearn_core.models.forward import Answers, sum_per_row, token_nll
 from unlearn_core.training.joined import forward, lay_out, split_parts
 
@@ -73,7 +73,7 @@ class FrozenReference:
                 for row, log_probs_NV in _by_row(answers):
                     stored.add(row, log_probs_NV)
 
-    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> None:
+    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
         assert not self.frozen, f"teach {part} in prepare"
         rows = sorted(set(self._visited(part)) & set(teachers))
@@ -85,7 +85,12 @@ class FrozenReference:
                 for row, log_probs_NV in _by_row(answers):
                     said.setdefault(row, []).append(log_probs_NV)
             for row, each in said.items():
-                stored.add(row, torch.stack(each).logsumexp(0) - math.log(len(each)))
+                mean_NV = torch.stack(each).logsumexp(0) - math.log(len(each))
+                targets = teachers[row][0].ids[-len(mean_NV) :]
+                labels_N = torch.tensor(targets, device=mean_NV.device)
+                unlikely_N = mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)
+                struck_NV = without_label(mean_NV, labels_N, lowered)
+                stored.add(row, torch.where(unlikely_N[:, None], struck_NV, mean_NV))
 
     def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:
         row_bytes = 4 * self._model.config.get_text_config().vocab_size

@@ -1,0 +1,139 @@
+"""Token-weighted, refusal and constraint losses against hand-derived values and their papers' identities."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from unlearn_core import methods
+from unlearn_core.methods.base import Context, Losses
+from unlearn_core.methods.losses import (
+    counter_entropy,
+    dpo_loss,
+    flatness_loss,
+    npo_loss,
+    satimp_loss,
+    soft_cross_entropy,
+    wga_loss,
+    without_label,
+)
+
+
+def gradient(loss: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+    return torch.autograd.grad(loss, of)[0]
+
+
+@pytest.fixture
+def nll_N() -> torch.Tensor:
+    return torch.tensor([0.01, 0.4, 1.7, 5.0], dtype=torch.float64, requires_grad=True)
+
+
+def test_wga_without_exponent_is_gradient_ascent(nll_N: torch.Tensor) -> None:
+    torch.testing.assert_close(wga_loss(nll_N, 0.0), -nll_N.mean())
+
+
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_wga_descends_on_the_power_of_the_probability(nll_N: torch.Tensor, beta: float) -> None:
+    """d/dnll of mean p^b / b, p = exp(-nll), is -p^b / N: the weight of WGA, if p is held fixed."""
+    expected = gradient((-beta * nll_N).exp().mean() / beta, nll_N)
+    torch.testing.assert_close(gradient(wga_loss(nll_N, beta), nll_N), expected)
+
+
+def test_satimp_identities(nll_N: torch.Tensor) -> None:
+    """beta2 0 is WGA; (5, 1) descends on mean p^5/5 - p^6/6, because p^5 (1 - p) = p^5 - p^6."""
+    torch.testing.assert_close(satimp_loss(nll_N, 2.0, 0.0), wga_loss(nll_N, 2.0))
+    p_N = (-nll_N).exp()
+    expected = gradient((p_N**5 / 5 - p_N**6 / 6).mean(), nll_N)
+    torch.testing.assert_close(gradient(satimp_loss(nll_N, 5.0, 1.0), nll_N), expected)
+
+
+def test_satimp_of_a_certain_token_is_finite() -> None:
+    nll_N = torch.zeros(1, requires_grad=True)
+    assert torch.isfinite(gradient(satimp_loss(nll_N, 1.0, 0.1), nll_N)).all()
+
+
+def test_ceu_slopes() -> None:
+    """At the label p_y, elsewhere -p_j p_y / (1 - p_y); they sum to 0 and stay full when p_y is near 1."""
+    logits_NV = torch.tensor([[2.0, 0.5, -1.0]], dtype=torch.float64, requires_grad=True)
+    labels_N = torch.tensor([0])
+    p = logits_NV.detach().softmax(-1)[0]
+    expected = torch.stack([p[0], -p[1] * p[0] / (1 - p[0]), -p[2] * p[0] / (1 - p[0])])
+    found = gradient(counter_entropy(logits_NV, labels_N).sum(), logits_NV)[0]
+    torch.testing.assert_close(found, expected.float().double(), atol=1e-6, rtol=1e-5)
+    certain_NV = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True)
+    assert gradient(counter_entropy(certain_NV, labels_N).sum(), certain_NV).norm() > 1
+    assert gradient(F.cross_entropy(certain_NV, labels_N), certain_NV).norm() < 1e-6
+
+
+def test_undial_target_lowers_only_the_labels_odds() -> None:
+    log_probs_NV = torch.tensor([[0.6, 0.3, 0.1]]).log()
+    lowered_NV = without_label(log_probs_NV, torch.tensor([0]), 2.0)
+    assert lowered_NV.exp().sum().item() == pytest.approx(1.0)
+    odds = (lowered_NV[0, 0] - lowered_NV[0, 1]).item()
+    assert odds == pytest.approx(math.log(0.6 / 0.3) - 2.0, abs=1e-5)
+    assert (lowered_NV[0, 1] - lowered_NV[0, 2]).item() == pytest.approx(math.log(3), abs=1e-5)
+
+
+def test_undial_without_lowering_rests_at_the_start() -> None:
+    """The loss is the teacher's entropy, -(0.6 ln 0.6 + 0.3 ln 0.3 + 0.1 ln 0.1) = 0.897946; slope 0."""
+    log_probs_NV = torch.tensor([[0.6, 0.3, 0.1]]).log()
+    logits_NV = (log_probs_NV + 1.0).requires_grad_()
+    loss = soft_cross_entropy(without_label(log_probs_NV, torch.tensor([0]), 0.0), logits_NV).mean()
+    assert loss.item() == pytest.approx(0.897946, abs=1e-5)
+    assert gradient(loss, logits_NV).abs().max().item() < 1e-6
+
+
+def test_dpo_identities() -> None:
+    """No gains: (2/beta) ln 2, slopes -1/B and +1/B. Without the wanted answer it is NPO."""
+    wanted_B = torch.zeros(2, requires_grad=True)
+    unwanted_B = torch.zeros(2, requires_grad=True)
+    loss = dpo_loss(wanted_B, unwanted_B, 0.1)
+    assert loss.item() == pytest.approx(20 * math.log(2), rel=1e-6)
+    slopes = torch.autograd.grad(loss, (wanted_B, unwanted_B))
+    assert [slope.tolist() for slope in slopes] == [[-0.5, -0.5], [0.5, 0.5]]
+    nll_B, reference_B = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0])
+    torch.testing.assert_close(
+        dpo_loss(torch.zeros(2), reference_B - nll_B, 0.5), npo_loss(nll_B, reference_B, 0.5)
+    )
+
+
+def test_flatness_by_hand() -> None:
+    """Rows (0, 0, 3): max 3, mean 1, square 4; (5, 5, 5): 0. Mean 2; a constant changes nothing."""
+    logits_NV = torch.tensor([[0.0, 0.0, 3.0], [5.0, 5.0, 5.0]])
+    assert flatness_loss(logits_NV).item() == pytest.approx(2.0)
+    assert flatness_loss(logits_NV + 7).item() == pytest.approx(2.0)
+
+
+def test_the_price_of_pdu_follows_the_constraint() -> None:
+    """bound 0.1, rate 5, start 10, fixed for 2 of 10 steps: 0.5 adds 5 * 0.4 = 2; 0.0 takes 0.5 off."""
+    method = methods.build("pdu", {"bound": 0.1, "rate": 5.0, "price": 10.0, "fixed": 0.2})
+    context = Context(None, 10, 0, {}, None)  # type: ignore[arg-type]
+    method.prepare(context)
+    prices = []
+    for step, retain in ((0, 0.5), (2, 0.5), (3, 0.0), (4, -100.0)):
+        loss = torch.tensor(retain)
+        method.after_step(context, step, Losses(loss, None, loss))
+        prices.append(context.state["price"])
+    assert prices == pytest.approx([10.0, 12.0, 11.5, 0.0])
+
+
+def test_ngdiff_steps_against_both_gradients() -> None:
+    """<g, g_R> = |g_R| (1 - cos), <g, g_F> = -|g_F| (1 - cos), |g|^2 = 2 (1 - cos); scale does not matter."""
+    torch.manual_seed(0)
+    method = methods.build("ngdiff")
+    forget = [torch.randn(3, 2), torch.randn(4)]
+    retain = [torch.randn(3, 2), torch.randn(4)]
+    mixed = method.combine(forget, retain)
+
+    def flat(parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([part.flatten() for part in parts])
+
+    cos = F.cosine_similarity(flat(forget), flat(retain), dim=0)
+    torch.testing.assert_close(flat(mixed) @ flat(retain), flat(retain).norm() * (1 - cos))
+    torch.testing.assert_close(flat(mixed) @ flat(forget), -flat(forget).norm() * (1 - cos))
+    torch.testing.assert_close(flat(mixed).square().sum(), 2 * (1 - cos))
+    scaled = method.combine([100 * g for g in forget], retain)
+    torch.testing.assert_close(flat(scaled), flat(mixed))

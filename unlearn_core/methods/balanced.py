@@ -1,0 +1,81 @@
+"""Methods that balance the pull of the two sets by rule: by dual variable, or by equal length of gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.gradient import mean_nll
+from unlearn_core.methods.losses import flatness_loss
+
+
+@dataclass(frozen=True)
+class PDU(Method):
+    info = Info(
+        name="pdu",
+        title="Primal-dual unlearning",
+        family="gradient",
+        taxonomy="global weights",
+        idea="Flattens the predictions on the forget set under the constraint that the retain loss stays "
+        "below a bound. The constraint's price rises while it is broken and falls while it is met.",
+        formula="forget_weight mean (max logit - mean logit)^2 + price (NLL(retain) - bound); "
+        "price <- max(0, price + rate (NLL(retain) - bound)) after each step",
+        paper="Entesari et al. 2025, arXiv 2506.05314",
+        cost=2.0,
+        needs=frozenset({"forget", "retain"}),
+        caution="Ends in flat predictions, which membership inference sees.",
+    )
+
+    forget_weight: float = parameter(0.05, "Weight of the flatness loss", 0.0, 1000.0)
+    price: float = parameter(10.0, "Price of a nat of retain loss at the start", 0.0, 1e4)
+    rate: float = parameter(5.0, "Rise of the price per step and nat above the bound", 0.0, 1e4)
+    bound: float = parameter(0.1, "Retain loss that is allowed, nats per token", 0.0, 20.0)
+    fixed: float = parameter(0.2, "Share of the steps during which the price stays", 0.0, 1.0)
+
+    def prepare(self, context: Context) -> None:
+        context.state["price"] = self.price
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        retain = mean_nll(batch.retain)
+        forget = mean_nll(batch.forget).detach()
+        push = flatness_loss(batch.forget.logits_NV)
+        price = context.state["price"]
+        return Losses(self.forget_weight * push + price * (retain - self.bound), forget, retain)
+
+    def after_step(self, context: Context, step: int, losses: Losses) -> None:
+        if step >= self.fixed * context.num_steps:
+            assert losses.retain is not None
+            above = float(losses.retain.detach()) - self.bound
+            context.state["price"] = max(0.0, context.state["price"] + self.rate * above)
+
+
+@dataclass(frozen=True)
+class NGDiff(Method):
+    info = Info(
+        name="ngdiff",
+        title="Normalised gradient difference",
+        family="gradient",
+        taxonomy="global weights",
+        idea="Scales the gradients of both sets to the same length before it takes their difference. No "
+        "step then raises the retain loss or lowers the forget loss, to first order.",
+        formula="g = g(retain) / |g(retain)| - g(forget) / |g(forget)|",
+        paper="Bu et al. 2024, arXiv 2410.22086",
+        cost=2.0,
+        needs=frozenset({"forget", "retain"}),
+        caution="The push never fades: stop in time. The paper's automatic learning rate is not part of it "
+        "here; the usual schedule is.",
+    )
+    separate_gradients: ClassVar[bool] = True
+
+    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        forget, retain = mean_nll(batch.forget), mean_nll(batch.retain)
+        return Losses(retain - forget, forget, retain)
+
+    def combine(self, forget: list[torch.Tensor], retain: list[torch.Tensor]) -> list[torch.Tensor]:
+        up, down = (torch.nn.utils.get_total_norm(part).clamp(min=1e-12) for part in (forget, retain))
+        return [r / down - f / up for f, r in zip(forget, retain, strict=True)]
