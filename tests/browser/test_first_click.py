@@ -131,7 +131,7 @@ def test_a_phone_shows_the_result_without_sideways_scrolling(
     tab.page.wait_for_timeout(500)
     assert tab.overflow() == 0
     red, green, blue = tab.page.evaluate(
-        "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor.match(/\\d+/g).map(Number)"
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     )[:3]
     assert (red + green + blue < 120) == (theme == "dark")
 

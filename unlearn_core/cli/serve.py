@@ -23,11 +23,9 @@ def serve_command(options: argparse.Namespace) -> int:
     port = options.port if options.port is not None else _port_of(os.environ.get("GRADIO_SERVER_PORT"))
     if port is not None and not 1 <= port <= 65535:
         raise InputError("--port", port, "is not a port", "Use 1 to 65535.")
-    from unlearn_core.runs.threads import use_cores
     from unlearn_core.ui.app import launch
 
     quiet()
-    use_cores(serving=True)
     launch(options.host, port, public=options.public, open_browser=options.open)
     return 0
 

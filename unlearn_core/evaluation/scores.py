@@ -21,7 +21,7 @@ class Generation:
     """
 
     id: str
-    split: str  # forget | retain | forget paraphrase | retain paraphrase
+    split: str  # forget | retain | forget paraphrase | retain paraphrase | general
     task: str
     kind: str  # completion | question
     input: str

@@ -9,7 +9,7 @@ MODEL_TITLES = {
     "unlearned": "Unlearned",
     "retain_only": "Retain-only",
 }
-TASK_TITLES = {"Task1": "Stories", "Task2": "Personal data", "Task3": "Biographies"}
+TASK_TITLES = {"Task1": "Stories", "Task2": "Personal data", "Task3": "Biographies", "general": "General"}
 METRIC_TITLES = {"regurgitation": "reciting", "knowledge": "answering"}
 SPLIT_TITLES = {
     "forget": "Forgotten",

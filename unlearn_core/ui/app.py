@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def launch(
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD, max_file_size=MAX_UPLOAD[public],
         allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
     )  # fmt: skip
+    sys.stdout.write(f"{TITLE} is ready: {page.local_url.rstrip('/')}\n")
+    sys.stdout.flush()
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         page.block_thread()
@@ -60,6 +63,9 @@ def launch(
 
 def _warm_up(studio: Studio) -> None:
     """Import the heavy libraries and ask the bundled model, so that the first visitor need not wait."""
+    from unlearn_core.runs.threads import use_cores
+
+    use_cores(serving=True)
     studio.methods()
     studio.known_now()
 

@@ -17,6 +17,7 @@ from unlearn_core.ui.answers import Answerer
 from unlearn_core.ui.live import Live
 
 NUM_KNOWN = 3  # facts shown before the first run
+RUNS_PER_STRANGER = 2  # waiting or running at a time
 
 
 class Studio:
@@ -25,7 +26,7 @@ class Studio:
     def __init__(self, home: str | Path | None = None, public: bool = False) -> None:
         self.public = public
         self.store = RunStore(home)
-        self.worker = Worker(self.store, public=public)
+        self.worker = Worker(self.store, public=public, per_owner=RUNS_PER_STRANGER if public else None)
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
         self._known: dict[str, Safe] = {}
