@@ -164,6 +164,17 @@ def test_a_spec_that_cannot_work_is_refused_before_it_is_queued(store: RunStore,
     worker.close()
 
 
+def test_among_strangers_runs_are_short_on_the_bundled_model_and_nobody_elses(store: RunStore) -> None:
+    worker = Worker(store, public=True, runner=Steps())
+    for spec in (RunSpec(method="npo", target="/etc"), RunSpec(method="npo", steps=100_000)):
+        with pytest.raises(InputError):
+            worker.submit(spec)
+    run_id = worker.submit(SPEC)
+    with pytest.raises(InputError, match="not a run that is here for you"):
+        worker.cancel(run_id, None)
+    worker.close()
+
+
 def test_the_worker_survives_any_error_and_takes_the_next_run(store: RunStore) -> None:
     errors: list[BaseException | None] = [
         ValueError("secret detail"),

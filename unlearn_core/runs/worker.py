@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 
 Runner = Callable[..., Iterator[Event]]
+PUBLIC_STEPS = 500  # optimiser steps a stranger's run may take
 _MAX_KEYS = 1_000
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Start it again to get its result."
 
@@ -76,6 +78,8 @@ class Worker:
         Raises InputError for a spec that cannot work, ResourceError when the queue is full.
         """
         self._check(spec)
+        if self.public and not owner:
+            owner = secrets.token_urlsafe(16)  # among strangers, a run nobody owns is one nobody may stop
         with self._wake:
             known = self._keys.get((owner_hash(owner), key)) if key else None
             if known is not None:
@@ -153,9 +157,11 @@ class Worker:
         """Refuse at once what would fail anyway, so that the form can say so."""
         from unlearn_core.methods import build
 
-        build(spec.method, spec.settings, spec.steps)
+        method = build(spec.method, spec.settings, spec.steps)
         if self.public and spec.target != "demo":
             raise InputError("target", spec.target, "is not offered here", "Use `demo`.")
+        if self.public and method.steps > PUBLIC_STEPS:
+            raise InputError("steps", method.steps, "are too many here", f"Use at most {PUBLIC_STEPS}.")
 
     def _admit(self, owner: str | None) -> None:
         if self._closed:
