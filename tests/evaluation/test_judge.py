@@ -15,7 +15,8 @@ from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 
 def scores(
     forget: tuple[float, float], retain: tuple[float, float], auc: float | None = 0.5,
-    utility: float | None = 0.8, degenerate: float = 0.0, paraphrases: float | None = 0.0, **terms: float | None,
+    utility: float | None = 0.8, degenerate: float = 0.0, paraphrases: float | None = 0.0,
+    **terms: float | None,
 ) -> Scores:  # fmt: skip
     """Scores with the same (regurgitation, knowledge) in every task."""
     means = {"forget": forget, "retain": retain}
