@@ -58,6 +58,7 @@ class Tab:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app on a free port with a home of its own; its address."""
     import torch
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: F401  before the app's threads do
 
     from unlearn_core.ui.app import launch
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,8 @@ CATALOGUE: tuple[TargetInfo, ...] = (
         "a GPU with 80 GB for full weights, 24 GB with LoRA", "SemEval-2025 Task 4; 14 GB download",
     ),
 )  # fmt: skip
+# Loading imports model code lazily and sets defaults of the whole process, so threads take turns.
+_LOADING = threading.Lock()
 # Names that load like the catalogue's but are not offered as something to unlearn.
 _BUNDLED = {"demo": "original", "demo:original": "original", "demo:retain_only": "retain_only"}
 
@@ -88,6 +91,11 @@ def load_target(
     `public` allows catalogue names only, for pages that strangers use. Raises InputError (unknown or
     unusable reference), IntegrityError (damaged files), ResourceError (memory, network); field "target".
     """
+    with _LOADING:
+        return _load(ref, device, dtype, public)
+
+
+def _load(ref: str, device: str | torch.device | None, dtype: torch.dtype | None, public: bool) -> Target:
     place = torch.device(device) if device is not None else best_device()
     precision = dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16)
     folder, revision = _find(ref, public, precision, place)

@@ -53,7 +53,7 @@ def launch(
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD, max_file_size=MAX_UPLOAD[public],
         allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
     )  # fmt: skip
-    sys.stdout.write(f"{TITLE} is ready: {page.local_url.rstrip('/')}\n")
+    sys.stdout.write(f"{TITLE} is ready: {str(page.local_url).rstrip('/')}\n")
     sys.stdout.flush()
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
@@ -65,8 +65,8 @@ def _warm_up(studio: Studio) -> None:
     """Import the heavy libraries and ask the bundled model, so that the first visitor need not wait."""
     from unlearn_core.runs.threads import use_cores
 
+    studio.warm_up()
     use_cores(serving=True)
-    studio.methods()
     studio.known_now()
 
 

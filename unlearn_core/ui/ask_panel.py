@@ -12,7 +12,7 @@ from unlearn_core.ui.common import PRIVATE, heading, panel, toast
 from unlearn_core.ui.studio import Studio
 
 
-def ask_panel(studio: Studio, run_id: gr.State, target: gr.Dropdown) -> None:
+def ask_panel(studio: Studio, run_id: gr.Textbox, target: gr.Dropdown) -> None:
     """The box and its answers; before a run there is no unlearned model to answer."""
     heading("Ask anything", "Each model gets the same prompt; with a temperature, also the same seed.")
     with panel():
@@ -33,7 +33,8 @@ def ask_panel(studio: Studio, run_id: gr.State, target: gr.Dropdown) -> None:
     ) -> Iterator[Safe]:
         with toast("No answer"):
             last: dict[str, str] = {}
-            for last in studio.answers.ask(run, place, words, int(longest), heat, int(number or 0)):
+            sampling = {"max_new_tokens": int(longest), "temperature": heat, "seed": int(number or 0)}
+            for last in studio.ask(run, place, words, **sampling):
                 yield columns(last, done=False)
             yield columns(last, done=True)
 

@@ -49,7 +49,7 @@ def add_endpoints(studio: Studio) -> None:
     def generate(prompt: str, run_id: str = "", max_new_tokens: int = 64) -> dict[str, str]:
         """Greedy answers of the original and, with a run, of the unlearned model."""
         with _people():
-            return list(studio.answers.ask(run_id, "demo", prompt, max_new_tokens))[-1]
+            return list(studio.ask(run_id, "demo", prompt, max_new_tokens=max_new_tokens))[-1]
 
     def list_methods() -> list[dict[str, Any]]:
         """Every method with its idea, paper and settings."""

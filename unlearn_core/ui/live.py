@@ -83,7 +83,8 @@ class Live:
             return View(parts, versions, story.end is not None)
 
     def _follow(self, run_id: str) -> Watched:
-        self.store.get(run_id)  # an id that names no run gets no place here
+        if run_id not in self._watched:
+            self.store.get(run_id)  # an id that names no run gets no place here
         with self._lock:
             watched = self._watched.setdefault(run_id, Watched())
             self._watched.move_to_end(run_id)

@@ -73,7 +73,7 @@ class SharePanel:
         return [gr.update(visible=story.end is not None), _repeat(command(story.spec))]
 
 
-def result_panel(studio: Studio, run_id: gr.State) -> ResultPanel:
+def result_panel(studio: Studio, run_id: gr.Textbox) -> ResultPanel:
     """Lay it out and wire the choice of prompts."""
     shown = gr.State(FIRST_SHOWN)
     verdict = gr.HTML(elem_id="le-verdict")

@@ -33,9 +33,8 @@ _LOOK_AT = """() => { setTimeout(() => document.querySelector('%s')?.scrollIntoV
 class Session:
     """What a visitor's page remembers: the run on screen, what was drawn of it, and who they are."""
 
-    run_id: gr.State
+    run_id: gr.Textbox  # hidden, and kept by the browser, so that it outlives a restart of the server
     seen: gr.State
-    link: gr.Textbox  # the run id again, where scripts in the page can read it
     owner: gr.BrowserState  # a secret that lets this browser stop its own runs
     timer: gr.Timer
 
@@ -67,9 +66,8 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
 
 def _session() -> Session:
     return Session(
-        gr.State(""),
+        gr.Textbox("", visible="hidden", label="Run on screen", elem_id="le-run-id"),
         gr.State({}),
-        gr.Textbox(visible="hidden", elem_id="le-link", label="Run on screen"),
         gr.BrowserState("", storage_key="lethe-owner", secret="lethe-browser-state"),
         gr.Timer(POLL_SECONDS, active=False),
     )
@@ -92,12 +90,16 @@ class _Watch:
 
     def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
         """Values for `outputs`."""
+        nothing = [gr.skip()] * len(self.outputs)
         if not run:
-            return [gr.skip()] * len(self.outputs)
-        view = self.studio.live.view(run, self.studio.position(run))
+            return nothing
+        try:
+            view = self.studio.live.view(run, self.studio.position(run))
+        except InputError:  # deleted meanwhile
+            return [*nothing[:-2], gr.Timer(active=False), seen]
         new = {name for name, version in view.versions.items() if seen.get(name) != version}
         if not new:
-            return [gr.skip()] * len(self.outputs)
+            return nothing
         changed = self.live.changes(view, new)
         if "result" not in new:
             rest = len(self.outputs) - len(changed) - 1
@@ -118,13 +120,13 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
         owner = owner or secrets.token_urlsafe(24)
         with toast("This cannot be run"):
             run = studio.submit(studio.spec(*form), owner)
-        return run, run, {}, owner, gr.Timer(active=True)
+        return run, {}, owner, gr.Timer(active=True)
 
     begun = setup.start.click(
         begin, [session.owner, *setup.fields],
-        [session.run_id, session.link, session.seen, session.owner, session.timer], **PRIVATE,
+        [session.run_id, session.seen, session.owner, session.timer], **PRIVATE,
     )  # fmt: skip
-    begun.success(None, session.link, None, js=_SET_LINK, **AT_ONCE)
+    begun.success(None, session.run_id, None, js=_SET_LINK, **AT_ONCE)
     drawn = begun.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
     drawn.success(None, js=_LOOK_AT % "#le-progress", **AT_ONCE)
     session.timer.tick(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
@@ -158,14 +160,12 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         except InputError as error:
             gr.Warning(str(text(error)), title="No such run")
             run = ""
-        return run, run, owner, gr.Timer(active=bool(run))
+        return run, owner, gr.Timer(active=bool(run))
 
     def offer() -> tuple[Any, ...]:
         return gr.update(choices=studio.targets()), gr.update(choices=studio.methods())
 
-    opened = page.load(
-        open_page, session.owner, [session.run_id, session.link, session.owner, session.timer], **PRIVATE
-    )
+    opened = page.load(open_page, session.owner, [session.run_id, session.owner, session.timer], **PRIVATE)
     opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)

@@ -5,6 +5,8 @@ No Gradio in here, so that what the page does can be tested without a browser.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,23 @@ class Studio:
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
         self._known: dict[str, Safe] = {}
+        self._importing = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Import the heavy libraries. Two threads that import them at once can break each other's imports,
+        so whatever needs them calls this first; it costs nothing from the second time on."""
+        with self._importing:
+            from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+            from unlearn_core.methods import REGISTRY  # noqa: F401
+            from unlearn_core.runs.run import run  # noqa: F401
+            from unlearn_core.training.loop import unlearn  # noqa: F401
 
     # Choices ------------------------------------------------------------------------------------------
 
     def targets(self) -> list[tuple[str, str]]:
         """Target models offered by name."""
+        self.warm_up()
         from unlearn_core.models.targets import CATALOGUE
 
         offered = CATALOGUE[:1] if self.public else CATALOGUE
@@ -42,6 +56,7 @@ class Studio:
 
     def methods(self) -> list[tuple[str, str]]:
         """Methods offered, by title."""
+        self.warm_up()
         from unlearn_core.methods import REGISTRY
 
         return [(cls.info.title, name) for name, cls in REGISTRY.items()]
@@ -51,6 +66,7 @@ class Studio:
         seed: float = 0, adapter: str = "auto",
     ) -> RunSpec:  # fmt: skip
         """The run that a filled-in form asks for. Raises InputError naming the field that cannot be."""
+        self.warm_up()
         from unlearn_core.methods import build
 
         if seed is None or seed != int(seed):
@@ -79,10 +95,18 @@ class Studio:
         """How many runs are ahead of this one; 0 for one at work or over."""
         return self.worker.position(run_id) or 0
 
+    # Questions ----------------------------------------------------------------------------------------
+
+    def ask(self, run_id: str, target: str, prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+        """The growing answers of the run's models, or of the target alone (see `Answerer.ask`)."""
+        self.warm_up()
+        return self.answers.ask(run_id, target, prompt, **sampling)
+
     # What the model knows -----------------------------------------------------------------------------
 
     def known_now(self, target: str = "demo", data: str = "demo") -> Safe:
         """A few facts of the forget set, and what the target model says of them now."""
+        self.warm_up()
         if target not in self._known:
             try:
                 self._known[target] = self._ask_facts(target, data)
@@ -114,6 +138,7 @@ class Studio:
 
     def preview(self, data: str, retain: str | None) -> dict[str, Any]:
         """Counts and first rows of what `data` names, after every check."""
+        self.warm_up()
         from unlearn_core.data.sources import load_data, preview
 
         return preview(load_data(data, retain=retain, public=self.public, uploads=self.store.uploads))
