@@ -137,7 +137,7 @@ class Reference(Protocol):
         """Replace, in `prepare`, the reference of some rows by what it says at their teachers' targets.
 
         A teacher has the row's own targets behind another prompt; several are averaged in probability.
-        Where they give a target less than even odds, its log-odds are lowered by `lowered` nats.
+        The first target that they give less than even odds has its log-odds lowered by `lowered` nats.
         """
 
     def kl(self, part: str, answers: Answers) -> torch.Tensor:

@@ -88,9 +88,9 @@ class FrozenReference:
                 mean_NV = torch.stack(each).logsumexp(0) - math.log(len(each))
                 targets = teachers[row][0].ids[-len(mean_NV) :]
                 labels_N = torch.tensor(targets, device=mean_NV.device)
-                unlikely_N = mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)
-                struck_NV = without_label(mean_NV, labels_N, lowered)
-                stored.add(row, torch.where(unlikely_N[:, None], struck_NV, mean_NV))
+                unlikely = (mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
+                mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], lowered)
+                stored.add(row, mean_NV)
 
     def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:
         row_bytes = 4 * self._model.config.get_text_config().vocab_size
