@@ -163,11 +163,21 @@ def is_alive(process: dict[str, Any], last_sign: float) -> bool:
 
 
 def _start(pid: int) -> float | None:
-    """When the process began; None where there is no such process (or only its remains)."""
+    """When the process began, in any unit; None where there is no such process (or only its remains)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return _start_elsewhere(pid)
+    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if state in ("Z", "X") else float(rest[18])  # ticks since boot: no clock change moves them
+
+
+def _start_elsewhere(pid: int) -> float | None:
+    """The same where there is no /proc."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
     except psutil.Error:
         return None

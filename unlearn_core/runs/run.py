@@ -38,7 +38,7 @@ from unlearn_core.runs.failure import failed
 from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.timing import Clock
+from unlearn_core.runs.timing import Clock, Pace
 
 if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
@@ -88,6 +88,8 @@ class _Run:
         self.gold = spec.target == spec.data == "demo"
         self.cache = ScoreCache(home)
         self.clock = Clock(self._stages())
+        self.clock.expect("save", 1.0)
+        self.pace = Pace(home)
 
     def _stages(self) -> tuple[str, ...]:
         """What will be done, in order. Weights are kept before they are scored, so that nothing is lost."""
@@ -103,9 +105,9 @@ class _Run:
         data, target = yield from self._load()
         for note in data.notes:
             yield Warned(note)
+        self._expect(target)
         original = yield from self._score("original", target, data, cache=True)
-        for stage in stages[-1:] + (("score retain-only",) if self.gold else ()):
-            self.clock.expect(stage, sum(original.seconds.values()))
+        self._expect_scores(sum(original.seconds.values()))
         gold = (yield from self._score_gold(data)) if self.gold else None
         artifact = yield from self._unlearn(target, data)
         yield from self._save(artifact, target)
@@ -115,6 +117,17 @@ class _Run:
         judged = verdict(original, unlearned, gold)
         where = "" if "save" not in stages else WEIGHTS
         yield Finished(judged.to_json(), self.clock.seconds, where, artifact.changed())
+
+    def _expect(self, target: Target) -> None:
+        """What earlier runs on this machine say about how long the training will take."""
+        self.pace_key = f"{target.weights_hash[:16]} {self.spec.method} {self.spec.settings}"
+        per_step = self.pace.read(self.pace_key)
+        if per_step is not None:
+            self.clock.expect("unlearn", per_step * self.method.steps)
+
+    def _expect_scores(self, seconds: float) -> None:
+        for stage in ("score retain-only", "score unlearned"):
+            self.clock.expect(stage, seconds)
 
     def _load(self) -> Generator[Event, None, tuple[UnlearningData, Target]]:
         from unlearn_core.models.targets import load_target
@@ -161,7 +174,10 @@ class _Run:
             except StopIteration as stop:
                 scores: Scores = stop.value
                 return scores
-            left = self.clock.left(part.done / part.total if part.total else 0.0)
+            done = part.done / part.total if part.total else 0.0
+            if stage == "score original" and done > 0.05:  # what comes later takes as long as this does
+                self._expect_scores(self.clock.elapsed / done)
+            left = self.clock.left(done)
             yield StageProgress(stage, part.done, part.total, part.stage, left)
 
     def _score_gold(self, data: UnlearningData) -> Generator[Event, None, Scores | None]:
@@ -190,6 +206,8 @@ class _Run:
                 artifact = yield from self._trained(records)
             finally:
                 records.close()
+        if not self.control.finishing:
+            self.pace.write(self.pace_key, self.clock.seconds["unlearn"] / self.method.steps)
         return artifact
 
     def _trained(self, records: Any) -> Generator[Event, None, Artifact]:

@@ -1,10 +1,15 @@
-"""How long each stage took, and how long the rest will take, from rates measured in this run."""
+"""How long each stage took, and how long the rest will take, from rates measured in this home."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from unlearn_core.errors import LetheError
+from unlearn_core.runs.files import write_json
 
 
 class Clock:
@@ -31,19 +36,50 @@ class Clock:
         if seconds is not None:
             self._expected[name] = seconds
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the present stage began."""
+        return time.perf_counter() - self._began
+
     def left(self, fraction: float) -> float | None:
         """Seconds until the whole run is done, `fraction` (0..1) into the present stage; None if unknown.
 
         The rest of this stage goes by its own rate, or, at its very start, by what was expected of it.
         """
-        elapsed = time.perf_counter() - self._began
         if fraction >= 0.02:
-            rest = elapsed * (1 - fraction) / fraction
+            rest = self.elapsed * (1 - fraction) / fraction
         elif self._stage in self._expected:
-            rest = max(0.0, self._expected[self._stage] - elapsed)
+            rest = max(0.0, self._expected[self._stage] - self.elapsed)
         else:
             return None
         later = self.stages[self.stages.index(self._stage) + 1 :]
         if any(name not in self._expected for name in later):
             return None
         return rest + sum(self._expected[name] for name in later)
+
+
+class Pace:
+    """Seconds per training step, remembered between runs by what determines them. Only ever an estimate."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "cache" / "pace.json"
+
+    def read(self, key: str) -> float | None:
+        value = self._all().get(key)
+        return value if isinstance(value, float) and value > 0 else None
+
+    def write(self, key: str, seconds_per_step: float) -> None:
+        known = {name: value for name, value in self._all().items() if name != key}
+        kept = list(known.items())[-99:]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._path, dict([*kept, (key, seconds_per_step)]))
+        except (OSError, ValueError, LetheError):
+            return  # an estimate is not worth an error
+
+    def _all(self) -> dict[str, object]:
+        try:
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
