@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from unlearn_core.methods.base import Form
-from unlearn_core.methods.lethe import matched_targets
+from unlearn_core.data.encode import Encoded
+from unlearn_core.methods.base import Form, Part
+from unlearn_core.methods.lethe import matched_targets, substituted
 
 QUESTION, DOCUMENT = Form("Task1", "question"), Form("Task1", "document")
 
@@ -27,3 +28,13 @@ def test_the_same_seed_gives_the_same_targets() -> None:
     forms = (QUESTION,) * 30
     assert matched_targets(forms, unseen, 0.0, 3) == matched_targets(forms, unseen, 0.0, 3)
     assert matched_targets(forms, unseen, 0.0, 3) != matched_targets(forms, unseen, 0.0, 4)
+
+
+def test_a_substitute_asks_the_same_of_somebody_else() -> None:
+    """The answer stays; the prompt is that of the never-trained row of its form that shares most tokens."""
+    forget = Part((Encoded((1, 2, 3, 50, 51), 3, 0), Encoded((1, 2, 3, 9), 3, 1)), (QUESTION, DOCUMENT))
+    prompts = ((1, 2, 4), (7, 8, 9), (1, 5, 6))  # share 2 of 4, 0 of 6 and 1 of 5 tokens
+    holdout = Part(
+        tuple(Encoded((*prompt, 60, 61), 3, n) for n, prompt in enumerate(prompts)), (QUESTION,) * 3
+    )
+    assert substituted(forget, holdout, 2) == {0: (Encoded((1, 2, 4, 50, 51), 3, 0),)}

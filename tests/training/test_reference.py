@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from unlearn_core import methods
+from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Mix
 from unlearn_core.models.adapters import apply_lora, lora_layers
@@ -116,3 +117,23 @@ def test_no_second_model_is_resident_during_a_run(
         next(run)
     assert resident() == before
     run.close()
+
+
+def test_a_taught_row_is_answered_like_its_teachers(tiny_model: Callable[..., Any], parts: Any) -> None:
+    """Two teachers: the mean of what is said at their targets; the first uncertain target loses 2 nats."""
+    model = tiny_model()
+    rows = parts["forget"].rows
+    answer = rows[0].ids[rows[0].num_prompt :]
+    teachers = [Encoded((*prompt, *answer), len(prompt)) for prompt in ((9, 8, 7), (5, 6, 7, 8))]
+    with torch.no_grad():
+        said = [model(torch.tensor([t.ids])).logits[0, t.num_prompt - 1 : -1].softmax(-1) for t in teachers]
+    mean_NV = (said[0] + said[1]) / 2
+    for lowered in (0.0, 2.0):
+        reference = FrozenReference(model, parts, PAD, all_rows(parts))
+        reference.teach("forget", {0: teachers}, lowered)
+        found_NV = reference.log_probs("forget", answers_of(model, parts, "forget", [0])).exp()
+        first = next(n for n, token in enumerate(answer) if mean_NV[n, token] < 0.5)
+        odds, before = (p[first, answer[first]] / (1 - p[first, answer[first]]) for p in (found_NV, mean_NV))
+        assert odds.log().item() == pytest.approx(before.log().item() - lowered, abs=1e-3)
+        others = [n for n in range(len(answer)) if n != first]
+        torch.testing.assert_close(found_NV[others], mean_NV[others], atol=1e-5, rtol=1e-3)
