@@ -86,6 +86,9 @@ def eval_command(options: argparse.Namespace) -> int:
     quiet()
     use_cores(serving=False)
     data = load_data(options.data)
+    for split in ("forget", "retain"):
+        if not getattr(data, split):
+            raise InputError("--data", options.data, f"has no {split} rows", "The protocol needs both sets.")
     if options.mia is not None:
         members, nonmembers = read_documents(_folder("--mia", options.mia))
         data = replace(data, members=members, nonmembers=nonmembers)

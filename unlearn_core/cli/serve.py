@@ -6,7 +6,6 @@ import argparse
 import os
 from typing import Any
 
-from unlearn_core.cli.quiet import quiet
 from unlearn_core.errors import InputError
 
 
@@ -25,7 +24,6 @@ def serve_command(options: argparse.Namespace) -> int:
         raise InputError("--port", port, "is not a port", "Use 1 to 65535.")
     from unlearn_core.ui.app import launch
 
-    quiet()
     launch(options.host, port, public=options.public, open_browser=options.open)
     return 0
 
