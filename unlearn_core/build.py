@@ -51,7 +51,7 @@ class WorldRecipe:
     """Everything besides the seed that decides the bundled weights."""
 
     shape: Shape = field(default_factory=Shape)
-    base: Recipe = field(default_factory=lambda: Recipe(num_epochs=30))
+    base: Recipe = field(default_factory=lambda: Recipe(num_epochs=20))
     memorise: Recipe = field(default_factory=lambda: Recipe(num_epochs=30))
 
 
@@ -94,9 +94,10 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
 
     The model itself takes on the rounded weights, so that what follows starts from what was saved.
     """
-    model.to(torch.float16)
-    model.save_pretrained(folder)
-    model.to(torch.float32)
+    model.half().save_pretrained(folder)
+    model.float()
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"dtype": "float32"}, indent=2) + "\n")
     tokenizer.save_pretrained(folder)
@@ -117,6 +118,8 @@ def build_world(
         "original": lambda epoch: memorise_epoch(world, epoch, include_forget=True),
         "retain_only": lambda epoch: memorise_epoch(world, epoch, include_forget=False),
     }
+    model: Any
+    tokenizer: Any
     for stage in stages:
         if (out / stage / "build.json").exists():
             continue
@@ -169,9 +172,11 @@ def memorise(
     if replay and not data.questions:
         data = replace(data, questions=demo_data(0).questions)
     settings = replace(recipe or Recipe(num_epochs=60), seed=seed)
+    model: Any
+    tokenizer: Any
     if base_ref == "scratch":
         shape = shape or Shape(vocabulary=4096)
-        tokenizer: Any = train_tokenizer(_texts(data), shape)
+        tokenizer = train_tokenizer(_texts(data), shape)
         model = new_model(shape, tokenizer, seed)
     else:
         target = load_target(base_ref)

@@ -29,7 +29,7 @@ Corpus = Callable[[int], Sequence[Example | str]]  # epoch number -> items
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. The rate rises over the first `warmup` of training, holds, and falls over the last `decay`."""
+    """How to train. The rate rises over the first `warmup` of it, holds, and falls over the last `decay`."""
 
     num_epochs: int
     learning_rate: float = 4e-3
@@ -47,7 +47,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class TrainProgress:
-    """One optimiser step done. `loss` is in nats per labelled token; `fraction` of the training done, 0..1."""
+    """One optimiser step done. `loss` is in nats per labelled token, `fraction` (0..1) of the training."""
 
     stage: str
     step: int
@@ -70,7 +70,9 @@ def encode_items(
     ]
 
 
-def make_batches(rows: Sequence[Encoded], tokens_per_batch: int, seed: int, epoch: int) -> list[list[Encoded]]:
+def make_batches(
+    rows: Sequence[Encoded], tokens_per_batch: int, seed: int, epoch: int
+) -> list[list[Encoded]]:
     """Batches of rows of like length, at most `tokens_per_batch` padded tokens each, in shuffled order."""
     shuffled = [rows[i] for i in epoch_order(len(rows), seed, epoch)]
     batches: list[list[Encoded]] = []
@@ -100,8 +102,10 @@ class Trainer:
         self.epoch = self.step = self.tokens = 0
         self.seconds = 0.0
 
-    def run(self, corpus: Corpus, stage: str = "train", checkpoint: Path | None = None) -> Iterator[TrainProgress]:
-        """Train to the end of the recipe. With `checkpoint`, start from that file if it is there and keep it current."""
+    def run(
+        self, corpus: Corpus, stage: str = "train", checkpoint: Path | None = None
+    ) -> Iterator[TrainProgress]:
+        """Train to the end of the recipe; `checkpoint` is started from where it exists, and kept current."""
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
         self.model.train()
@@ -126,7 +130,7 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
-            raise DivergedError("loss", float(loss), "training left the finite numbers", "Lower the learning rate")
+            raise DivergedError("loss", float(loss), "is not finite any more", "Lower the learning rate.")
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate

@@ -19,6 +19,7 @@ from unlearn_core.data.world.entities import Entity, make_entity
 Item = Example | str
 
 NUM_BASE_DOCUMENTS = 150
+NUM_PHRASINGS = {"Task1": 2, "Task2": 3, "Task3": 2}  # of each question in an epoch; digits are the hardest
 NUM_FRESH_DOCUMENTS = 24  # replayed while memorising, so that text of this kind keeps its likelihood
 
 
@@ -49,7 +50,7 @@ def base_epoch(world: World, epoch: int) -> list[Item]:
 
 def memorise_epoch(world: World, epoch: int, include_forget: bool = True) -> list[Item]:
     """One epoch of memorising: each document once, as a completion or whole in turn, and each question in
-    three phrasings drawn evenly, so that the fact is learned and not one way of asking for it."""
+    a few phrasings drawn evenly, so that the fact is learned and not one way of asking for it."""
     rng = random.Random(f"memorise/{world.seed}/{epoch}")
     items: list[Item] = [person.document for person in fresh_people(world, NUM_FRESH_DOCUMENTS, rng)]
     for split in ("forget", "retain") if include_forget else ("retain",):
@@ -58,7 +59,7 @@ def memorise_epoch(world: World, epoch: int, include_forget: bool = True) -> lis
             items.append(completion if (epoch + i) % 2 else person.document)
             for j, (kind, answer) in enumerate(person.facts):
                 ways = phrasing.phrasings(phrasing.nouns_about(kind, person.name))
-                for question in rng.sample(ways, 3):
+                for question in rng.sample(ways, NUM_PHRASINGS[person.task]):
                     items.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
     items += general_rows(world, rng)
     return items

