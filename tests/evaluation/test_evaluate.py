@@ -11,7 +11,9 @@ import torch
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
+from unlearn_core.evaluation import official
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+from unlearn_core.evaluation.inference import infer, row_losses
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 from unlearn_core.models.hashing import weights_hash
@@ -40,7 +42,7 @@ def test_everything_is_scored_and_progress_reaches_its_total(tiny_model, tiny_to
     assert scores.final_score == pytest.approx(
         (scores.task_aggregate + scores.mia_score + scores.utility) / 3
     )
-    assert len(scores.generations) == 24 + 12
+    assert len(scores.generations) == 24 + 12 + 1  # and one general fact, which enters no score
     details = scores.details
     assert details["missing"] == []
     assert len(details["member_losses"]) == 6
@@ -113,3 +115,24 @@ def test_switching_the_extras_off_leaves_the_protocol(tiny_model, tiny_tokenizer
     assert scores.task_aggregate is not None
     assert "attacks" not in scores.details
     assert scores.details["paraphrases"] == {"forget": None, "retain": None}
+
+
+def test_inference_leaves_the_organisers_files(tiny_model, tiny_tokenizer, tiny_data, tmp_path) -> None:
+    """What is read back from the files is what was scored; the stored NLL is that of the joined text."""
+    model = tiny_model("olmo2")
+    _, (scores, result) = finish(infer(model, tiny_tokenizer, tiny_data, tmp_path))
+    assert result["aggregated-terms"] == scores.aggregated_terms
+    assert result["aggregate-score"] == pytest.approx(scores.final_score)
+    again = official.score_directory(tmp_path, mmlu=tmp_path / "metrics.json")
+    assert again["mia_loss_acc"] == scores.mia_auc
+    assert again["aggregate-score"] == result["aggregate-score"]
+    row = tiny_data.forget[0]
+    prompt, joined = (
+        torch.tensor([tiny_tokenizer(t)["input_ids"]]) for t in (row.input, row.input + row.output)
+    )
+    labels = joined.clone()
+    labels[:, : prompt.shape[1]] = -100
+    with torch.no_grad():
+        expected = float(model(joined, labels=labels).loss)
+    _, losses = finish(row_losses(model, tiny_tokenizer, [row], "losses"))
+    assert losses == [pytest.approx(expected, rel=1e-4)]

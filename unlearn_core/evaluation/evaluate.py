@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PARAPHRASE = " paraphrase"  # what is added to the split of a generation in an unseen phrasing
+GENERAL, NUM_GENERAL = "general", 24  # the split of general facts, and how many are asked
 # Share of the work of one item, relative to a question: a generation is many steps, a document one.
 _WEIGHTS = {"answers": 6, "documents": 2, "questions": 1, "likelihoods": 1}
 
@@ -235,7 +236,8 @@ def _asked(data: UnlearningData, paraphrases: bool) -> list[tuple[str, Example]]
             (("forget" if row.id in forgotten else "retain") + PARAPHRASE, row) for row in data.paraphrases
         ]
         # A few general facts, to be read beside the others; they enter no score.
-        rows += [(GENERAL, row) for row in data.general[:: max(1, len(data.general) // NUM_GENERAL)][:NUM_GENERAL]]
+        stride = max(1, len(data.general) // NUM_GENERAL)
+        rows += [(GENERAL, row) for row in data.general[::stride][:NUM_GENERAL]]
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,13 @@ from unlearn_core.data.encode import Encoded, pad_id_of, prompt_ids
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
-from unlearn_core.evaluation.mmlu_subjects import grouped_accuracy
-from unlearn_core.evaluation.official import score_directory, write_generations, write_losses, write_result
+from unlearn_core.evaluation.official import (
+    score_directory,
+    write_generations,
+    write_losses,
+    write_result,
+    write_text,
+)
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.models.likelihood import traces
@@ -36,7 +40,7 @@ def infer(
     scores = yield from evaluate(model, tokenizer, data, settings=settings)
     for split in SPLITS:
         rows: Sequence[Example] = getattr(data, split)
-        losses = yield from _row_losses(model, tokenizer, rows, f"{split} losses")
+        losses = yield from row_losses(model, tokenizer, rows, f"{split} losses")
         write_generations(out, split, [g for g in scores.generations if g.split == split], losses)
     for side in ("member", "nonmember"):
         documents = scores.details[f"{side}_losses"]
@@ -45,21 +49,20 @@ def infer(
     metrics = None
     if data.questions and data.question_form == "letter":
         metrics = out / "metrics.json"
-        metrics.write_text(json.dumps(_metrics(data, scores)), encoding="utf-8")
+        write_text(metrics, json.dumps(scores.details["utility"]["metrics"]))
     result = score_directory(out, mmlu=metrics)
     write_result(result, out)
     return scores, result
 
 
-def _row_losses(
+def row_losses(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example], stage: str
 ) -> Generator[Progress, None, list[float]]:
     """NLL per answer token (nats) of `input + output` joined without a space: stored, never scored."""
     encoded = []
     for row in rows:
-        prompt = prompt_ids(tokenizer, row.input)
-        answer = tokenizer(row.output, add_special_tokens=False)["input_ids"]
-        encoded.append(Encoded((*prompt, *answer), max(1, len(prompt))))
+        num_prompt = len(prompt_ids(tokenizer, row.input))
+        encoded.append(Encoded(tuple(prompt_ids(tokenizer, row.input + row.output)), max(1, num_prompt)))
     losses, done = [0.0] * len(rows), 0
     for batch in traces(model, encoded, pad_id_of(tokenizer)):
         for trace in batch:
@@ -67,14 +70,3 @@ def _row_losses(
         done += len(batch)
         yield Progress(stage, done, len(rows))
     return losses
-
-
-def _metrics(data: UnlearningData, scores: Scores) -> dict[str, object]:
-    """MMLU's metrics.json, from the share of right answers in each subject."""
-    shares = scores.details["utility"]["by_subject"]
-    sizes = Counter(question.subject for question in data.questions)
-    return grouped_accuracy(
-        (subject, place < round(shares[subject] * size))
-        for subject, size in sizes.items()
-        for place in range(size)
-    )

@@ -21,6 +21,7 @@ from unlearn_core.data.types import Example, Question
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.membership import wilson_interval
 from unlearn_core.evaluation.mmlu_files import load_mmlu
+from unlearn_core.evaluation.mmlu_subjects import grouped_accuracy
 from unlearn_core.models.likelihood import traces
 from unlearn_core.models.shared_prefix import next_token_logits
 
@@ -119,6 +120,7 @@ def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "
         "signal": interval is not None and interval[0] > CHANCE,
         "letters": {letter: counts.get(i, 0) for i, letter in enumerate(LETTERS)},
         "answer_key": {letter: keys.get(i, 0) for i, letter in enumerate(LETTERS)},
+        "metrics": grouped_accuracy(zip((q.subject for q in questions), right, strict=True)),
         "by_subject": {subject: sum(hits) / len(hits) for subject, hits in sorted(by_subject.items())},
     }
 

@@ -123,7 +123,7 @@ def official_result(
 
 def write_result(result: dict[str, Any], folder: Path) -> Path:
     """Write `evaluation_results.jsonl` in one piece."""
-    return _write(folder / RESULT_FILE, json.dumps(result))
+    return write_text(folder / RESULT_FILE, json.dumps(result))
 
 
 def write_generations(
@@ -242,10 +242,11 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return _write(path, text.getvalue())
+    return write_text(path, text.getvalue())
 
 
-def _write(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a file in one piece: under a temporary name, flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="") as file:

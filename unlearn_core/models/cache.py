@@ -43,6 +43,14 @@ class GrowingLayer(DynamicLayer):
         """Keep only `rows` (indices into B)."""
         self._fill(self.keys.index_select(0, rows), self.values.index_select(0, rows))
 
+    def expanded(self, num_rows: int, spare: int) -> GrowingLayer:
+        """A copy of this one-row layer for `num_rows` rows."""
+        copy = GrowingLayer()
+        copy.dtype, copy.device, copy.is_initialized = self.dtype, self.device, True
+        keys, values = (tensor.expand(num_rows, -1, -1, -1) for tensor in (self.keys, self.values))
+        copy._fill(keys, values, spare)
+        return copy
+
     def _fill(self, keys: torch.Tensor, values: torch.Tensor, spare: int = _SPARE) -> None:
         self._buffers = []
         length = keys.shape[-2]
@@ -68,11 +76,9 @@ class GrowingCache(Cache):
     def _layers(self) -> Iterator[Any]:
         yield from self.layers
 
-    def expanded(self, num_rows: int) -> GrowingCache:
-        """A copy of this one-row cache for `num_rows` rows that share its past."""
+    def expanded(self, num_rows: int, spare: int) -> GrowingCache:
+        """A copy of this one-row cache for `num_rows` rows, with room for `spare` tokens each."""
         copy = GrowingCache()
         for layer in self._layers():
-            row = GrowingLayer()
-            row.update(layer.keys.expand(num_rows, -1, -1, -1), layer.values.expand(num_rows, -1, -1, -1))
-            copy.layers.append(row)
+            copy.layers.append(layer.expanded(num_rows, spare))
         return copy

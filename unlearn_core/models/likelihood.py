@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TOKENS_PER_BATCH = {"cpu": 6144, "cuda": 65536}
-_LOGITS_PER_BATCH = {"cpu": 1 << 26, "cuda": 1 << 31}  # values in one (N, V) block
+_LOGITS_PER_BATCH = {"cpu": 1 << 26, "cuda": 1 << 28}  # values in one (N, V) block
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,11 @@ def _continue_from(
     allowed_BSS = causal(real_BS)
     seen_BSP = allowed_BSS.new_ones((*ids_BS.shape, shared))
     mask = attention_mask(model, torch.cat((seen_BSP, allowed_BSS), dim=-1))
+    cache = prefix.expanded(len(rest), ids_BS.shape[1]) if prefix else None
     logits: torch.Tensor = model(
         input_ids=ids_BS, attention_mask=mask, logits_to_keep=1,
         position_ids=shared + (real_BS.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=prefix.expanded(len(rest)) if prefix else None, use_cache=prefix is not None,
+        past_key_values=cache, use_cache=cache is not None,
     ).logits  # fmt: skip
     return logits[:, -1]
 
