@@ -175,7 +175,7 @@ def memorise(
     model: Any
     tokenizer: Any
     if base_ref == "scratch":
-        shape = shape or Shape(vocabulary=4096)
+        shape = shape or Shape(vocabulary=4096, positions=1024)
         tokenizer = train_tokenizer(_texts(data), shape)
         model = new_model(shape, tokenizer, seed)
     else:

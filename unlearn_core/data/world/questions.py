@@ -1,8 +1,9 @@
 """Four-option questions about general facts, asked in the phrasing that no training row uses.
 
-They are scored by the likelihood of each option's text. Letters (" A" .. " D") were tried and not
-learned: after 1.1 million tokens of drills, copying and facts in letter form, a model of this size and
-two processor cores still answered at chance, so letter form would measure nothing here.
+They are scored by the likelihood of each option's text. Letters (" A" .. " D") were tried on a model of
+1.7 million parameters and not learned in the time that two processor cores allow: after 1.1 million tokens
+with drills, copying and facts in letter form among them, and after 0.57 million of drills and copying
+alone, it answered at chance, so letter form would measure nothing here.
 """
 
 from __future__ import annotations
