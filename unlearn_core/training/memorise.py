@@ -130,7 +130,9 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
-            raise DivergedError("loss", float(loss.detach()), "is not finite any more", "Lower the learning rate.")
+            raise DivergedError(
+                "loss", float(loss.detach()), "is not finite any more", "Lower the learning rate."
+            )
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
