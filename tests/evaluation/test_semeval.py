@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,19 @@ def test_auc_is_the_share_of_pairs_and_turns_around(members: list[float], others
     assert 0 <= semeval.mia_score(area) <= 1 + 1e-12
     low, high = membership.bootstrap_interval(members, others, 50)
     assert 0 <= low <= high <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOSSES, st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_auc_equals_scikit_learn_to_the_last_digit(members: list[float], others: list[float]) -> None:
+    from sklearn.metrics import auc, roc_curve
+
+    labels = [1] * len(members) + [0] * len(others)
+    false, true, _ = roc_curve(labels, -1 * np.array([*members, *others], dtype=float))
+    assert membership.auc(members, others) == auc(false, true)
+    ours = membership.roc_curve(members, others)
+    assert np.array_equal(ours[0], false)
+    assert np.array_equal(ours[1], true)
 
 
 def test_auc_extremes_and_errors() -> None:
