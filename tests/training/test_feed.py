@@ -66,3 +66,18 @@ def test_small_sets_are_not_repeated_within_a_step(tiny_tokenizer: Any, tiny_dat
     step = Feed(parts, Mix(forget=24, retain=24), 0, num_general=1).step(0)
     assert sorted(ids(step, "forget")) == [0, 1, 2]
     assert ids(step, "retain") == [0]
+
+
+def test_refusals_stand_in_for_the_answers_or_beside_them(
+    tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    beside = Mix(forget=5, refusals="beside")
+    parts = build_parts(tiny_tokenizer, tiny_data, beside, seed=3)
+    step = Feed(parts, beside, 0).step(2)
+    assert ids(step, "refusals") == ids(step, "forget")
+    for row, answered in zip(step["refusals"], step["forget"], strict=True):
+        assert row.ids[: row.num_prompt] == answered.ids[: answered.num_prompt]
+        assert row.ids != answered.ids
+    instead = build_parts(tiny_tokenizer, tiny_data, Mix(forget=5, refusals="instead"), seed=3)
+    assert instead["forget"].rows == parts["refusals"].rows
+    assert "refusals" not in instead

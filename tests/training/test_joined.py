@@ -110,3 +110,17 @@ def test_grad_ascent_is_the_negative_of_training(tiny_model: Callable[..., Any])
     _, down = one_step(model, methods.build("grad_diff", {"forget_weight": 0}), rows[4:] + rows[:4], None)
     for a, b in zip(up, down, strict=True):
         torch.testing.assert_close(a, -b, atol=1e-6, rtol=1e-4)
+
+
+def test_some_sequences_of_a_part_can_be_taken_alone(tiny_model: Callable[..., Any]) -> None:
+    model, rows = tiny_model(), sequences()
+    part = split_parts(layout := lay_out(model, {"": rows}, PAD), forward(model, layout))[""]
+    kept = [1, 4, 6]
+    some = part.only(torch.tensor([n in kept for n in range(len(rows))]))
+    alone_part = split_parts(
+        layout := lay_out(model, {"": [rows[n] for n in kept]}, PAD), forward(model, layout)
+    )[""]
+    assert torch.equal(some.labels_N, alone_part.labels_N)
+    assert torch.equal(some.row_N, alone_part.row_N)
+    assert some.index_B.tolist() == kept
+    torch.testing.assert_close(some.logits_NV, alone_part.logits_NV, atol=2e-5, rtol=1e-5)
