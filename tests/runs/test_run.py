@@ -153,6 +153,10 @@ def test_a_forget_set_alone_says_what_is_missing(memorised: Any, tmp_path: Path)
     assert score["mia_auc"] is None
     assert score["terms"]["retain/Task1/knowledge"] is None
     assert score["final_score"] == -1
+    facts = "facts:What is the capital of nowhere? => Xanadu"
+    unknown = list(run(spec_of(memorised, data=facts, method="grad_ascent", steps=1), home=tmp_path))
+    assert any("does not know" in event.message for event in unknown if isinstance(event, ev.Warned))
+    assert not any("does not know" in message for message in warnings)
     needy = list(run(spec_of(memorised, data=data), home=tmp_path))
     assert isinstance(needy[-1], ev.Failed)
     assert "retain" in needy[-1].message

@@ -204,6 +204,17 @@ def test_a_full_disk_leaves_the_old_record_and_the_next_write_works(
     assert store.get(run.id).status == "running"
 
 
+def test_a_run_that_found_no_room_leaves_nothing_behind(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ResourceError, match="is full"):
+            store.create(RunSpec())
+    assert list(store.runs.iterdir()) == []
+    assert store.list_runs() == []
+
+
 def test_weights_are_believed_only_when_complete(store: RunStore) -> None:
     run = store.create(RunSpec())
     folder = store.folder(run.id) / "weights"

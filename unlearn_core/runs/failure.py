@@ -38,6 +38,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _kind(error: LetheError) -> str:
     if isinstance(error, DivergedError):
         return "diverged"
+    if error.__cause__ is not None and is_disk_full(error.__cause__):
+        return "disk_full"
     if isinstance(error, ResourceError):
         return {"disk": "disk_full", "memory": "out_of_memory"}.get(error.field, "error")
     return "error"

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.errors import InputError, clip
+from unlearn_core.errors import InputError, ResourceError, clip
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.files import (
     append_line,
@@ -98,9 +98,14 @@ class RunStore:
             owner=owner_hash(owner),
             process=this_process(),
         )
-        with disk_errors(self.home):
-            (self.runs / record.id).mkdir(parents=True)
-        self._write(record)
+        folder = self.runs / record.id
+        try:
+            with disk_errors(folder):
+                folder.mkdir(parents=True)
+            self._write(record)
+        except ResourceError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return record
 
     def append(self, run_id: str, event: ev.Event) -> None:
