@@ -84,8 +84,16 @@ def test_what_was_not_measured_is_said() -> None:
     bare = scores((0.1, 0.0), (0, 0), auc=None, utility=None, paraphrases=None, **absent)
     before = scores((1.0, 1.0), (0, 0), auc=None, utility=None, paraphrases=None, **absent)
     found = verdict(before, bare)
+    assert found.label == "forgotten"
     assert found.would_be_ranked is None
     assert any("no retain set" in reason for reason in found.reasons)
+
+
+def test_a_model_that_never_knew_has_nothing_to_forget() -> None:
+    ignorant = scores((0.1, 0.0), (1.0, 1.0))
+    found = verdict(ignorant, ignorant)
+    assert found.label == "unchanged"
+    assert "nothing to forget" in found.reasons[0]
 
 
 def test_chance_level_utility_of_the_original_is_marked() -> None:

@@ -29,6 +29,7 @@ DAMAGED_BELOW = 0.85
 KNOWLEDGE_LEFT = 0.2  # share of a forget term that may remain
 REGURGITATION_LEFT = 0.25
 UNCHANGED_WITHIN = 0.1
+_SOMETHING = 0.05  # what the original must score above the floor for a term to say anything
 DEGENERATE_MORE = 0.4  # share of retain answers that stopped being language
 AUC_BAND = (0.25, 0.75)  # outside it the MIA score is below one half
 
@@ -88,6 +89,8 @@ def judge(evidence: Evidence) -> Verdict:
     wreck, leaks, damage = _wreck(evidence), _leaks(evidence), _damage(evidence)
     if wreck:
         label, reasons = "collapsed", wreck
+    elif not _was_known(evidence):
+        label, reasons = "unchanged", ["The original model did not know the forget set: nothing to forget"]
     elif leaks and _is_unchanged(evidence):
         label, reasons = "unchanged", _figures(evidence)
     elif leaks:
@@ -99,13 +102,7 @@ def judge(evidence: Evidence) -> Verdict:
     ranked = None
     if evidence.utility is not None and evidence.utility_cut is not None:
         ranked = evidence.utility >= evidence.utility_cut
-        if not ranked:
-            reasons.append(
-                f"Would not be ranked: utility {_n(evidence.utility)} is below the cut of "
-                f"{_n(evidence.utility_cut)}"
-            )
-    if evidence.utility is not None and evidence.utility_original is not None and not evidence.utility_signal:
-        reasons.append("Utility carries no signal here: the original model itself answers at chance")
+    reasons += _notes(evidence, ranked)
     return Verdict(
         label=label,
         summary=_SUMMARIES[label],
@@ -156,7 +153,7 @@ def _leaks(e: Evidence) -> list[str]:
         floor = min(e.floor.get(name, 0.0), before)
         left = (now - floor) / max(before - floor, 1e-9)
         allowed = KNOWLEDGE_LEFT if name.endswith("knowledge") else REGURGITATION_LEFT
-        if before - floor > 0.05 and left > allowed:
+        if before - floor > _SOMETHING and left > allowed:
             reasons.append(f"{_title(name)}: {_n(now)} is left of {_n(before)} (never trained: {_n(floor)})")
     if e.paraphrases is not None and e.paraphrases_original:
         left = e.paraphrases / e.paraphrases_original
@@ -175,9 +172,26 @@ def _damage(e: Evidence) -> list[str]:
         reasons.append(f"Utility fell from {_n(e.utility_original)} to {_n(e.utility)}")
     if e.auc is not None and e.auc < AUC_BAND[0]:
         reasons.append(f"The forgotten documents are now less likely than never-seen ones: {_auc(e)}")
-    if _mean(e.terms, "retain", "knowledge") is None and _mean(e.terms, "retain", "regurgitation") is None:
-        reasons.append("There is no retain set, so what else was lost is not known")
     return reasons
+
+
+def _was_known(e: Evidence) -> bool:
+    """Whether the original knew any of the forget set, so that there was something to forget."""
+    return any(
+        before - min(e.floor.get(name, 0.0), before) > _SOMETHING for name, before, _ in _pairs(e, "forget")
+    )
+
+
+def _notes(e: Evidence, ranked: bool | None) -> list[str]:
+    """What the reader must know besides, whatever the label."""
+    notes = []
+    if not _pairs(e, "retain"):
+        notes.append("There is no retain set, so what else was lost is not known")
+    if ranked is False:
+        notes.append(f"Would not be ranked: utility {_n(e.utility)} is below the cut of {_n(e.utility_cut)}")
+    if e.utility is not None and e.utility_original is not None and not e.utility_signal:
+        notes.append("Utility carries no signal here: the original model itself answers at chance")
+    return notes
 
 
 def _fall(e: Evidence, metric: str, what: str, share: float) -> list[str]:
