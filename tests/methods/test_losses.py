@@ -9,6 +9,7 @@ import torch
 
 from unlearn_core.methods.losses import (
     bucket_kl_divergence,
+    floor_loss,
     kl_divergence,
     matching_loss,
     npo_loss,
@@ -96,3 +97,11 @@ def test_matching_pulls_from_both_sides() -> None:
     loss = matching_loss(mean_B, torch.tensor([3.0, 4.0]))
     assert loss.item() == pytest.approx(2.5)
     assert gradient(loss, mean_B).tolist() == pytest.approx([-2.0, 1.0])
+
+
+def test_the_floor_holds_from_below_only() -> None:
+    """Means 1 and 5, targets 3 and 4: (2^2 + 0) / 2 = 2; slopes -2 and 0."""
+    mean_B = torch.tensor([1.0, 5.0], requires_grad=True)
+    loss = floor_loss(mean_B, torch.tensor([3.0, 4.0]))
+    assert loss.item() == pytest.approx(2.0)
+    assert gradient(loss, mean_B).tolist() == pytest.approx([-2.0, 0.0])

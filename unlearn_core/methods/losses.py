@@ -53,6 +53,14 @@ def matching_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Ten
     return (mean_nll_B - target_B).square().mean()
 
 
+def floor_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
+    """Mean squared shortfall of each sequence's mean NLL below its target (nats per token, squared).
+
+    One-sided: an answer already less likely than its target feels nothing.
+    """
+    return (mean_nll_B - target_B).clamp(max=0.0).square().mean()
+
+
 def bucket_kl_divergence(
     reference_log_probs_NK: torch.Tensor, tokens_NK: torch.Tensor, logits_NV: torch.Tensor
 ) -> torch.Tensor:
