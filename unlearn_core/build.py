@@ -109,7 +109,8 @@ def build_world(
     """Build the bundled models into `out_dir`, one folder a stage, and `manifest.json` once all are there.
 
     Yields one TrainProgress an optimiser step. Finished stages are kept and an unfinished one goes on
-    from its checkpoint. `stages` limits the work, so that two processes can share it.
+    from its checkpoint. `stages` limits the work, so that two processes can share it. One machine and one
+    thread give the same weights to the bit; more threads add floats in another order.
     """
     out, recipe, world = Path(out_dir), recipe or WorldRecipe(), make_world(seed)
     out.mkdir(parents=True, exist_ok=True)
