@@ -28,7 +28,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def main(arguments: list[str]) -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (whoever runs this may have any Python)
         print(f"Lethe needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
         return 2
     command = arguments[0] if arguments else "app"
@@ -79,7 +79,8 @@ def test(arguments: list[str]) -> int:
     started = time.monotonic()
     failed = check([])
     failed = max(failed, subprocess.call([python, "-m", "pytest", *arguments], cwd=ROOT))
-    print(f"Checks and tests took {time.monotonic() - started:.0f} s: {'FAILED' if failed else 'all passed'}.")
+    result = "FAILED" if failed else "all passed"
+    print(f"Checks and tests took {time.monotonic() - started:.0f} s: {result}.")
     return failed
 
 

@@ -1,6 +1,6 @@
 """The scores of the original, the retain-only model and every method's defaults on one target.
 
-    python benchmarks/methods.py [--target demo] [--data demo] [--methods lethe,npo] [--seed 0] [--set k=v ...]
+    python benchmarks/methods.py [--target demo] [--data demo] [--methods lethe,npo] [--seed 0] [--set k=v]
 
 Prints one row a model: task aggregate, forget and retain questions answered (worst task), forget and
 retain texts recited (ROUGE-L recall, mean), unseen phrasings (forget, retain), membership inference (AUC,
@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("task", "fgt QA", "ret QA", "fgt text", "ret text", "new fgt", "new ret", "AUC", "MIA", "utility", "final")
+COLUMNS = (
+    "task", "fgt QA", "ret QA", "fgt text", "ret text", "new fgt", "new ret", "AUC", "MIA", "utility", "final",
+)  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--target", default="demo")
     parser.add_argument("--data", default="demo")
     parser.add_argument("--methods", default="grad_ascent,grad_diff,kl,npo,simnpo,lethe")

@@ -26,7 +26,7 @@ IGNORED = -100  # the label of a position that enters no loss (the transformers 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One tokenised sequence; positions before `num_prompt` carry no loss. `index` is the row it came from."""
+    """One tokenised sequence; positions before `num_prompt` carry no loss; it came from row `index`."""
 
     ids: tuple[int, ...]
     num_prompt: int
@@ -77,7 +77,8 @@ def encode_example(
 ) -> Encoded:
     """Tokenise a row; a row over `max_tokens` loses the front of its prompt, then the end of its answer."""
     prompt = prompt_ids(tokenizer, example.input)
-    answer = list(tokenizer(answer_text(example.input, example.output), add_special_tokens=False)["input_ids"])
+    text = answer_text(example.input, example.output)
+    answer = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if tokenizer.eos_token_id is not None:
         answer.append(tokenizer.eos_token_id)
     if max_tokens is not None and len(prompt) + len(answer) > max_tokens:
