@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = (
-    "task", "fgt QA", "ret QA", "fgt text", "ret text", "new fgt", "new ret", "AUC", "MIA", "utility", "final",
+    "task", "fgt QA", "ret QA", "fgt text", "ret text", "new fgt", "new ret",
+    "AUC", "MIA", "utility", "final",
 )  # fmt: skip
 
 

@@ -30,10 +30,10 @@ class Lethe(Method):
         "about, and each forgotten text becomes exactly as unlikely as never-trained text of its kind. The "
         "retain set is trained meanwhile and never-trained text held still, so the forgotten looks unseen, "
         "not destroyed.",
-        formula="mean over texts (NLL - NLL_original(never trained))^2 + substitute_weight KL(original given "
-        "a substitute's prompt, true answer struck || current given the forgotten prompt) + floor_weight "
-        "mean min(0, NLL - target)^2 + retain_weight NLL(retain) + anchor_weight KL(original || current; never "
-        "trained); NLLs are sequence means",
+        formula="mean over texts (NLL - NLL_original(never trained))^2 "
+        "+ substitute_weight KL(original given a substitute's prompt, true answer struck || current) "
+        "+ floor_weight mean min(0, NLL - target)^2 + retain_weight NLL(retain) "
+        "+ anchor_weight KL(original || current; never trained); NLLs are sequence means",
         paper="This project. Near relatives: unlikelihood bounds, UNDIAL (arXiv 2402.10052) for the struck "
         "teacher, Who's Harry Potter (arXiv 2310.02238) for generic predictions as targets",
         cost=2.5,
