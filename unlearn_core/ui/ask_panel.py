@@ -49,7 +49,7 @@ def columns(answers: dict[str, str], done: bool) -> Safe:
     blocks = []
     for name, words in answers.items():
         head = tag("h4", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name))
-        shown = words or ("(empty answer)" if done else "")
+        shown = words.strip() or ("(empty answer)" if done else "")
         kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
         blocks.append(
             tag("div", head, tag("p", shown, class_=kind), class_=f"le-answer-column le-{name}-edge")

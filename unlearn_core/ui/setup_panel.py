@@ -10,7 +10,7 @@ import gradio as gr
 from unlearn_core.ui.common import panel
 from unlearn_core.ui.settings_form import settings_form
 
-DEMO_TARGET = ("Bundled model (synthetic world)", "demo")
+DEMO_TARGET = ("Bundled model", "demo")
 DEMO_DATA = ("Bundled world (synthetic)", "demo")
 _ADAPTERS = [("Choose by size", "auto"), ("Full weights", "full"), ("LoRA", "lora")]
 

@@ -122,7 +122,11 @@ class Studio:
         rows = [by_task[task] for task in sorted(by_task)][:NUM_KNOWN]
         said = [self.answers.answer(target, row.input, loaded.max_new_tokens) for row in rows]
         blocks = [
-            tag("div", tag("p", row.input, class_="le-muted"), tag("p", words or "(empty)", class_="le-said"))
+            tag(
+                "div",
+                tag("p", row.input, class_="le-muted"),
+                tag("p", words.strip() or "(empty)", class_="le-said"),
+            )
             for row, words in zip(rows, said, strict=True)
         ]
         right = sum(
