@@ -1,12 +1,12 @@
 """The data every other room works on: plain frozen records, no tensors.
 
-    UnlearningData
-      forget, retain            rows to forget and rows to keep (Example)
-      members, nonmembers       whole documents for membership inference (str)
-      questions                 four-option utility questions (Question)
-      paraphrases               forget and retain facts in a phrasing never trained on (Example)
-      holdout                   never-trained examples of the same kind, free for a method to calibrate on
-      general                   general text and facts that were trained, and must survive (Example)
+UnlearningData
+  forget, retain            rows to forget and rows to keep (Example)
+  members, nonmembers       whole documents for membership inference (str)
+  questions                 four-option utility questions (Question)
+  paraphrases               forget and retain facts in a phrasing never trained on (Example)
+  holdout                   never-trained examples of the same kind, free for a method to calibrate on
+  general                   general text and facts that were trained, and must survive (Example)
 """
 
 from __future__ import annotations

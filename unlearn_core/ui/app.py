@@ -62,12 +62,14 @@ def launch(
 
 
 def _warm_up(studio: Studio) -> None:
-    """Import the heavy libraries and ask the bundled model, so that the first visitor need not wait."""
+    """Import the heavy libraries, ask the bundled model and score it: the first visitor need not wait."""
+    from unlearn_core.runs.prescore import prescore
     from unlearn_core.runs.threads import use_cores
 
     studio.warm_up()
     use_cores(serving=True)
     studio.known_now()
+    prescore(studio.store.home, stop=lambda: studio.worker.current is not None)
 
 
 def _header() -> Safe:

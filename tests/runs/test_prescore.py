@@ -1,0 +1,20 @@
+"""Scoring the bundled models ahead of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unlearn_core.data.sources import load_data
+from unlearn_core.models.targets import load_target
+from unlearn_core.runs.cache import ScoreCache
+from unlearn_core.runs.prescore import prescore
+
+
+def test_it_gives_way_at_once_and_otherwise_fills_the_cache(tmp_path: Path) -> None:
+    data, original = load_data("demo"), load_target("demo").weights_hash
+    prescore(tmp_path, stop=lambda: True)
+    assert ScoreCache(tmp_path).read(original, data) is None
+    prescore(tmp_path, stop=lambda: False)
+    scores = ScoreCache(tmp_path).read(original, data)
+    assert scores is not None
+    assert scores.terms["forget/Task2/knowledge"] == 1.0
