@@ -55,7 +55,7 @@ class Lethe(Method):
     retain_documents: bool = parameter(True, "Also retain whole documents")
     target: float = parameter(0.0, "Target NLL, nats per token; 0 measures never-trained text", 0.0, 20.0)
     substitutes: int = parameter(
-        4, "Never-trained subjects whose answers each forgotten question learns; 0 for none", 0, 64
+        2, "Never-trained subjects whose answers each forgotten question learns; 0 for none", 0, 64
     )
     substitute_weight: float = parameter(3.0, "Weight of learning their answers", 0.0, 100.0)
     floor_weight: float = parameter(
