@@ -135,3 +135,13 @@ def test_the_scorecard_shows_missing_terms_as_dashes() -> None:
 
 def _root() -> str:
     return str(Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--steps"])
+def test_a_flag_that_is_no_number_says_what_to_write(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", flag, "soon"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert flag in said
+    assert "soon is not a whole number" in said

@@ -12,6 +12,7 @@ from typing import Any
 
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
+from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 
@@ -24,13 +25,13 @@ def add_to(commands: Any) -> None:
     runs.add_argument("run", nargs="?", metavar="RUN", help="show this run")
     runs.add_argument("--delete", action="store_true", help="delete it")
     runs.add_argument("--json", action="store_true", help="as JSON")
-    runs.add_argument("--limit", type=int, default=20, help="how many to list (default: 20)")
+    runs.add_argument("--limit", type=whole_number, default=20, help="how many to list (default: 20)")
     runs.set_defaults(action=runs_command)
     probe = commands.add_parser("probe", help="ask a model something and read its answer")
     probe.add_argument("prompt", help="what to ask, as it is")
     probe.add_argument("--target", default="demo", metavar="REF", help="which model (default: demo)")
     probe.add_argument("--run", metavar="RUN", help="the unlearned model of this run, beside its original")
-    probe.add_argument("--max-new-tokens", type=int, default=64, metavar="N")
+    probe.add_argument("--max-new-tokens", type=whole_number, default=64, metavar="N")
     probe.set_defaults(action=probe_command)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
+from unlearn_core.cli.values import number, whole_number
 from unlearn_core.errors import InputError
 
 
@@ -17,18 +18,20 @@ def add_to(commands: Any) -> None:
     memorise.add_argument("--data", required=True, metavar="PATH", help="forget and retain set")
     memorise.add_argument("--out", required=True, metavar="DIR", help="where the model goes")
     memorise.add_argument(
-        "--subset", type=int, metavar="N", help="N documents per task and split (default: all)"
+        "--subset", type=whole_number, metavar="N", help="N documents per task and split (default: all)"
     )
-    memorise.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default: 60)")
-    memorise.add_argument("--learning-rate", type=float, metavar="X")
-    memorise.add_argument("--seed", type=int, default=0, metavar="N")
+    memorise.add_argument(
+        "--epochs", type=whole_number, metavar="N", help="passes over the data (default: 60)"
+    )
+    memorise.add_argument("--learning-rate", type=number, metavar="X")
+    memorise.add_argument("--seed", type=whole_number, default=0, metavar="N")
     memorise.add_argument("--no-replay", action="store_true", help="leave the bundled general facts out")
     memorise.set_defaults(action=memorise_command)
     world = commands.add_parser("world", help="the bundled world and its models")
     parts = world.add_subparsers(metavar="PART", required=True)
     build = parts.add_parser("build", help="train the bundled models anew; goes on where it was stopped")
     build.add_argument("--out", metavar="DIR", help="where they go (default: the assets of this checkout)")
-    build.add_argument("--seed", type=int, default=0, metavar="N")
+    build.add_argument("--seed", type=whole_number, default=0, metavar="N")
     build.set_defaults(action=world_command)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import scorecard
+from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 from unlearn_core.runs.events import Failed, Finished, RunStarted, Score, Warned, to_json
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
@@ -36,8 +37,10 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--column", action="append", default=[], metavar="FIELD=COLUMN", help="name a column")
     parser.add_argument("--mmlu", metavar="REF", help="MMLU questions for the utility score")
-    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps (default: the method's)")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed (default: 0)")
+    parser.add_argument(
+        "--steps", type=whole_number, metavar="N", help="optimiser steps (default: the method's)"
+    )
+    parser.add_argument("--seed", type=whole_number, metavar="N", help="seed (default: 0)")
     parser.add_argument("--adapter", choices=ADAPTERS, help="what to train (default: by model size)")
     parser.add_argument("--name", metavar="TEXT", help="what to call the run")
     parser.add_argument(

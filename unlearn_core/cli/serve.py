@@ -6,13 +6,16 @@ import argparse
 import os
 from typing import Any
 
+from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("serve", help="open the page in a browser")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    parser.add_argument(
+        "--port", type=whole_number, default=None, help="default: the first free one from 7860"
+    )
     parser.add_argument("--public", action="store_true", help="for strangers: bundled model, own data only")
     parser.add_argument("--open", action="store_true", help="open a browser window")
     parser.set_defaults(action=serve_command)
