@@ -2,43 +2,97 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from unlearn_core.data.subset import hold_out, some_documents
+from unlearn_core.data.types import Example
+from unlearn_core.submission import SELECTION, unlearn
+
 CALL = """
 import sys
 from unlearn_core.submission import unlearn
 settings = {"learning_rate": 3e-3, "batch_size": 6, "steps": 12}
-unlearn(*sys.argv[1:5], method="grad_diff", settings=settings, save_every=0.0)
+unlearn(*sys.argv[1:5], method="grad_diff", settings=settings)
 """
 
 
-def test_one_call_writes_one_checkpoint_that_forgot(memorised: Any, tmp_path: Path) -> None:
-    forget, retain = tmp_path / "forget", tmp_path / "retain"
-    for folder in (forget, retain):
-        folder.mkdir()
-        name = f"{folder.name}.jsonl"
-        (folder / name).write_bytes((Path(memorised.data) / name).read_bytes())
-    out = tmp_path / "out"
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", CALL, memorised.model, str(out), str(forget), str(retain)],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def folders(memorised: Any, tmp_path: Path) -> list[str]:
+    """Model, output, forget and retain folder, as the organisers pass them."""
+    for name in ("forget", "retain"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jsonl").write_bytes((Path(memorised.data) / f"{name}.jsonl").read_bytes())
+    return [memorised.model, *(str(tmp_path / name) for name in ("out", "forget", "retain"))]
+
+
+def answers(folder: str) -> list[str]:
     from unlearn_core import load_target
     from unlearn_core.models.generate import generate_all
 
-    before, after = load_target(memorised.model), load_target(str(out))
-    assert before.weights_hash != after.weights_hash
-    prompts, answers = ["Who is Ada?", "Who is Bo?", "Who is Cy?"], ["adA", "oB", "yC"]
-    said = [
-        [text.strip() for text in generate_all(target.model, target.tokenizer, prompts, 8)]
-        for target in (before, after)
-    ]
-    assert said[0] == answers
-    assert said[1] != answers
+    target = load_target(folder)
+    prompts = ["Who is Ada?", "Who is Bo?", "Who is Cy?"]
+    return [text.strip() for text in generate_all(target.model, target.tokenizer, prompts, 8)]
+
+
+def test_one_call_writes_one_checkpoint_that_forgot(folders: list[str], tmp_path: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", CALL, *folders],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    known = ["adA", "oB", "yC"]
+    assert answers(folders[0]) == known
+    assert answers(folders[1]) != known
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    selection = json.loads((Path(folders[1]) / SELECTION).read_text())
+    assert selection["chosen_step"] in [candidate["step"] for candidate in selection["candidates"]]
+    assert selection["candidates"][-1]["step"] == 12
+
+
+def test_the_best_state_is_kept_when_training_goes_on_to_ruin_the_model(folders: list[str]) -> None:
+    """Gradient ascent forgets first and then destroys: the wreck at the end is not what is handed in."""
+    settings = {"learning_rate": 4e-3, "batch_size": 6, "steps": 40, "warmup": 0.0}
+    unlearn(*folders, method="grad_ascent", settings=settings, candidates=20)  # type: ignore[call-arg, arg-type]
+    selection = json.loads((Path(folders[1]) / SELECTION).read_text())
+    by_step = {candidate["step"]: candidate for candidate in selection["candidates"]}
+    assert by_step[40]["verdict"] == "collapsed"
+    chosen = by_step[selection["chosen_step"]]
+    assert selection["chosen_step"] < 40
+    assert chosen["verdict"] != "collapsed"
+    # What lies on disk is what was scored.
+    from unlearn_core import load_target
+    from unlearn_core.models.generate import generate_all
+
+    target = load_target(folders[1])
+    retained = [text.strip() for text in generate_all(target.model, target.tokenizer, ["Who is Di?"], 8)]
+    assert (retained == ["iD"]) == (chosen["terms"]["retain/Task1/knowledge"] == 1.0)
+
+
+def test_no_time_left_still_hands_in_a_checkpoint(folders: list[str]) -> None:
+    settings = {"learning_rate": 3e-3, "batch_size": 6, "steps": 1000}
+    unlearn(*folders, method="grad_diff", settings=settings, seconds=0.0)  # type: ignore[call-arg, arg-type]
+    assert (Path(folders[1]) / "model.safetensors").is_file()
+    assert json.loads((Path(folders[1]) / SELECTION).read_text())["chosen_step"] == 1
+
+
+def documents(task: str, count: int) -> list[Example]:
+    return [Example(f"{task}-{n}{end}", "p", "a", task) for n in range(count) for end in ("sc1", "qa0")]
+
+
+def test_whole_documents_are_kept_aside_where_there_are_enough() -> None:
+    rows = documents("Task1", 40) + documents("Task2", 4) + documents("Task3", 9)
+    kept, aside = hold_out(rows)
+    assert set(kept) | set(aside) == set(rows)
+    assert {row.id[:-3] for row in kept}.isdisjoint(row.id[:-3] for row in aside)
+    assert [sum(row.task == f"Task{n}" for row in aside) for n in (1, 2, 3)] == [8, 0, 2]
+    assert len(hold_out(documents("Task1", 400))[1]) == 24
+    few = some_documents(rows, 3)
+    assert [row.id[:-3] for row in few if row.task == "Task1"][::2] == ["Task1-0", "Task1-13", "Task1-26"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,52 @@ def _document(row: Example) -> str:
     return row.id[:-3]
 
 
+def _key(row: Example) -> tuple[str, str]:
+    return row.task, _document(row)
+
+
 def _first(rows: Sequence[Example], num_documents: int) -> tuple[Example, ...]:
-    order = dict.fromkeys((row.task, _document(row)) for row in rows)
+    order = dict.fromkeys(map(_key, rows))
     seen: Counter[str] = Counter()
     kept = set()
     for task, document in order:
         seen[task] += 1
         if seen[task] <= num_documents:
             kept.add((task, document))
-    return tuple(row for row in rows if (row.task, _document(row)) in kept)
+    return tuple(row for row in rows if _key(row) in kept)
+
+
+def some_documents(rows: Sequence[Example], per_task: int) -> tuple[Example, ...]:
+    """All rows of at most `per_task` documents of each task, evenly spaced, in their order."""
+    chosen = _spread(rows, lambda count: min(count, per_task))
+    return tuple(row for row in rows if _key(row) in chosen)
+
+
+def hold_out(
+    rows: Sequence[Example], share: float = 0.1, most: int = 12
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Rows to train on, and the rows of some whole documents kept aside to judge by.
+
+    `share` of the documents of each task, at least one and at most `most`; a task of fewer than five
+    documents has none to spare.
+    """
+    aside = _spread(rows, lambda count: min(most, max(1, int(count * share))) if count >= 5 else 0)
+    return (
+        tuple(row for row in rows if _key(row) not in aside),
+        tuple(row for row in rows if _key(row) in aside),
+    )
+
+
+def _spread(rows: Sequence[Example], wanted: Callable[[int], int]) -> set[tuple[str, str]]:
+    """Task and document of evenly spaced documents; `wanted` says how many of a task's documents."""
+    by_task: dict[str, list[tuple[str, str]]] = {}
+    for key in dict.fromkeys(map(_key, rows)):
+        by_task.setdefault(key[0], []).append(key)
+    chosen: set[tuple[str, str]] = set()
+    for keys in by_task.values():
+        size = wanted(len(keys))
+        chosen |= {keys[i * len(keys) // size] for i in range(size)}
+    return chosen
 
 
 def write_directory(data: UnlearningData, folder: Path) -> None:
