@@ -1,8 +1,8 @@
 """A SQLite index over the run folders, for the runs table. The folders are the truth.
 
 It is brought up to date by comparing modification times at each listing, so runs that another process
-writes appear too, and it is rebuilt when missing or damaged. Where SQLite cannot work at all (a mounted
-bucket without file locks), the index lives in memory.
+writes appear too, and it is rebuilt when missing, damaged or of another version. Where SQLite cannot work
+at all (a mounted bucket without file locks), the index lives in memory.
 """
 
 from __future__ import annotations
@@ -12,20 +12,37 @@ import json
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-_SCHEMA = """
+from unlearn_core.runs.rows import RunQuery, RunRow
+
+_VERSION = 2
+_COLUMNS = (
+    "id", "created", "status", "name", "tags", "method", "target", "data", "seed", "verdict", "final",
+    "aggregate", "membership", "utility", "forget", "retain", "seconds", "ground", "setup", "settings",
+)  # fmt: skip
+_REAL = ("created", "final", "aggregate", "membership", "utility", "forget", "retain", "seconds")
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, changed INTEGER NOT NULL, created REAL NOT NULL, status TEXT NOT NULL,
-    owner TEXT NOT NULL, record TEXT NOT NULL);
+    {", ".join(f"{name} {'REAL' if name in _REAL else 'TEXT'}" for name in _COLUMNS if name != "seed")},
+    seed INTEGER, changed INTEGER NOT NULL, owner TEXT NOT NULL, words TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (id));
 CREATE INDEX IF NOT EXISTS by_time ON runs (created DESC);
-PRAGMA user_version = 1;
+CREATE INDEX IF NOT EXISTS by_ground ON runs (ground, created DESC);
+CREATE INDEX IF NOT EXISTS by_setup ON runs (setup);
+PRAGMA user_version = {_VERSION};
 """
+_PUT = (
+    f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, changed, owner, words, record)"
+    f" VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
+)
+Found = TypeVar("Found")
 
 
 class Index:
-    """Run records by time, owner and status; thread-safe."""
+    """Run records and rows by time, owner, status and what else a query names; thread-safe."""
 
     def __init__(self, path: Path, runs: Path) -> None:
         self._path, self._runs = path, runs
@@ -35,26 +52,55 @@ class Index:
     def select(
         self, *, owner: str | None = None, status: str | None = None, limit: int = 200
     ) -> list[dict[str, Any]]:
-        """Records as in run.json, newest first."""
-        with self._lock:
-            try:
-                return self._select(owner, status, limit)
-            except sqlite3.Error:
-                self._connection = self._rebuild()
-                return self._select(owner, status, limit)
+        """Records as in run.json, with their labels, newest first."""
+        sql = (
+            "SELECT record, name, tags FROM runs"
+            " WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR status = ?2)"
+            " ORDER BY created DESC, id LIMIT ?3"
+        )
+        found = self._ask(lambda at: at.execute(sql, (owner, status, limit)).fetchall())
+        return [
+            json.loads(text) | {"title": name, "tags": tuple(json.loads(tags))} for text, name, tags in found
+        ]
+
+    def rows(self, query: RunQuery) -> tuple[list[RunRow], int]:
+        """One page of rows, and how many there are in all."""
+        where, values = _where(query)
+        way = "DESC" if query.descending else "ASC"
+        order = f"{query.sort} IS NULL OR {query.sort} = '', {query.sort} {way}, id"
+        page = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+
+        def work(at: sqlite3.Connection) -> tuple[list[Any], int]:
+            found = at.execute(page, [*values, query.limit, query.offset]).fetchall()
+            (total,) = at.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
+            return found, int(total)
+
+        found, total = self._ask(work)
+        return [_row(values) for values in found], total
+
+    def values(self, column: str, owner: str | None = None) -> list[tuple[str, int]]:
+        """The values of a text column with their numbers of runs, the most recent first."""
+        assert column in _COLUMNS
+        sql = (
+            f"SELECT {column}, count(*) FROM runs WHERE (?1 IS NULL OR owner = ?1) AND {column} != ''"
+            f" GROUP BY {column} ORDER BY max(created) DESC LIMIT 200"
+        )
+        return self._ask(lambda at: at.execute(sql, (owner,)).fetchall())
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
-    def _select(self, owner: str | None, status: str | None, limit: int) -> list[dict[str, Any]]:
-        self._refresh()
-        rows = self._connection.execute(
-            "SELECT record FROM runs WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR status = ?2)"
-            " ORDER BY created DESC, id LIMIT ?3",
-            (owner, status, limit),
-        )
-        return [json.loads(record) for (record,) in rows]
+    def _ask(self, work: Callable[[sqlite3.Connection], Found]) -> Found:
+        """`work` on an index that is up to date; a damaged one is rebuilt first."""
+        with self._lock:
+            try:
+                self._refresh()
+                return work(self._connection)
+            except sqlite3.Error:
+                self._connection = self._rebuild()
+                self._refresh()
+                return work(self._connection)
 
     def _refresh(self) -> None:
         known = dict(self._connection.execute("SELECT id, changed FROM runs"))
@@ -76,10 +122,16 @@ class Index:
         try:
             text = (self._runs / name / "run.json").read_text(encoding="utf-8")
             record = json.loads(text)
-            values = (name, changed, record["created"], record["status"], record["owner"], text)
-        except (OSError, ValueError, KeyError, TypeError):
+            row = RunRow.of(record, read_labels(self._runs / name))
+            owner = str(record["owner"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # deleted meanwhile, or not ours
-        self._connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", values)
+        if row.id != name:
+            return
+        cells = [getattr(row, column) for column in _COLUMNS]
+        plain = [json.dumps(cell) if isinstance(cell, dict | tuple) else cell for cell in cells]
+        words = "\n".join((row.name, " ".join(row.tags), row.method, row.target, row.data)).lower()
+        self._connection.execute(_PUT, [*plain, changed, owner, words, text])
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -97,11 +149,49 @@ class Index:
             return _connect(":memory:")
 
 
+def read_labels(folder: Path) -> dict[str, Any]:
+    """What people wrote on a run: `name` and `tags`; nothing where there is no such file."""
+    try:
+        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return labels if isinstance(labels, dict) else {}
+
+
+def _where(query: RunQuery) -> tuple[str, list[Any]]:
+    parts, values = ["1"], []
+    for column in ("method", "status", "verdict", "ground", "setup", "owner"):
+        wanted = getattr(query, column)
+        if wanted or (column == "owner" and wanted is not None):
+            parts.append(f"{column} = ?")
+            values.append(wanted)
+    for word in query.text.lower().split()[:8]:
+        parts.append("instr(words, ?) > 0")
+        values.append(word)
+    if query.tag:
+        parts.append("instr(tags, ?) > 0")
+        values.append(json.dumps(query.tag))
+    if query.ids:
+        parts.append(f"id IN ({', '.join('?' * len(query.ids))})")
+        values += query.ids
+    return " AND ".join(parts), values
+
+
+def _row(values: Any) -> RunRow:
+    fields = dict(zip(_COLUMNS, values, strict=True))
+    fields["tags"] = tuple(json.loads(fields["tags"]))
+    fields["settings"] = json.loads(fields["settings"])
+    return RunRow(**fields)
+
+
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):  # 0 is a new file
+            raise sqlite3.DatabaseError(f"an index of version {version}")
         connection.executescript(_SCHEMA)
     except sqlite3.Error:
         connection.close()

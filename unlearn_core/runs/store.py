@@ -1,6 +1,7 @@
 """The run store: one folder per run, which page, command line and notebooks all read.
 
     run.json       the RunRecord: spec, status, scores; replaced whole
+    labels.json    what people wrote on it: a name and tags; theirs, so that no writer of the run is disturbed
     events.jsonl   every event, appended; a torn last line is ignored
     weights/       the unlearned weights, renamed into place with a completeness marker
 
@@ -10,14 +11,17 @@ lose nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +39,14 @@ from unlearn_core.runs.files import (
     write_json,
 )  # fmt: skip
 from unlearn_core.runs.home import home_dir
-from unlearn_core.runs.index import Index
+from unlearn_core.runs.index import Index, read_labels
+from unlearn_core.runs.rows import RunQuery, RunRow
 from unlearn_core.runs.spec import RunSpec
 
 STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted")
 OPEN = ("queued", "running")
 WEIGHTS = "weights"
+MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 _INTERRUPTED = "Lethe stopped while this run was under way. Start it again to get its result."
 
@@ -64,10 +70,12 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     artifact: str = ""
     version: int = 1
+    title: str = ""  # what it was renamed to; kept in labels.json, like the tags
+    tags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return str(self.spec.get("name") or self.spec.get("method", ""))
+        return str(self.title or self.spec.get("name") or self.spec.get("method", ""))
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> RunRecord:
@@ -126,7 +134,9 @@ class RunStore:
         """The record of a run; one InputError for every id that names none."""
         try:
             text = (self.folder(run_id) / "run.json").read_text(encoding="utf-8")
-            return RunRecord.from_json(json.loads(text))
+            labels = read_labels(self.folder(run_id))
+            said = {"title": str(labels.get("name", "")), "tags": tuple(labels.get("tags", ()))}
+            return RunRecord.from_json(json.loads(text) | said)
         except (OSError, ValueError, TypeError):
             raise _unknown(run_id) from None
 
@@ -148,6 +158,32 @@ class RunStore:
         owned = None if owner is None else owner_hash(owner)
         rows = self._index.select(owner=owned, status=status, limit=limit)
         return [RunRecord.from_json(row) for row in rows]
+
+    def rows(self, query: RunQuery) -> tuple[list[RunRow], int]:
+        """One page of short rows, and how many runs match in all."""
+        return self._index.rows(query)
+
+    def values(self, column: str, owner: str | None = None) -> list[tuple[str, int]]:
+        """What occurs in a text column of the rows, with the number of runs, the most recent first."""
+        return self._index.values(column, None if owner is None else owner_hash(owner))
+
+    def label(
+        self, run_id: str, owner: str | None = None, *, name: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> RunRecord:  # fmt: skip
+        """Rename a run or replace its tags, at any time, for its owner; None leaves a part as it is."""
+        self.owned(run_id, owner)
+        folder = self.folder(run_id)
+        with self._lock:
+            labels = read_labels(folder)
+            if name is not None:
+                labels["name"] = checked_name(name)
+            if tags is not None:
+                labels["tags"] = checked_tags(tags)
+            write_json(folder / "labels.json", labels)
+            with contextlib.suppress(OSError):
+                os.utime(folder / "run.json")  # so that every index notices
+        return self.get(run_id)
 
     def folder(self, run_id: str) -> Path:
         """The folder of a run; InputError for what is not a run id, before the disk is touched."""
@@ -214,12 +250,33 @@ class RunStore:
         return is_alive(record.process, last_sign)
 
     def _write(self, record: RunRecord) -> None:
-        write_json(self.folder(record.id) / "run.json", asdict(record))
+        plain = {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
+        write_json(self.folder(record.id) / "run.json", plain)
 
 
 def owner_hash(token: str | None) -> str:
     """What the store keeps of an owner's token: enough to check it, not to use it."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest() if token else ""
+
+
+def checked_name(name: str) -> str:
+    """A run's name as it may be stored: one printable line."""
+    flat = " ".join(str(name).split())
+    if len(flat) > MAX_NAME or not flat.isprintable():
+        raise InputError("name", name, "is not a name", f"Use at most {MAX_NAME} printable characters.")
+    return flat
+
+
+def checked_tags(tags: Sequence[str]) -> list[str]:
+    """Tags without doubles, in order; each a short printable word or two without commas."""
+    found = list(dict.fromkeys(" ".join(str(tag).split()) for tag in tags if str(tag).strip()))
+    for tag in found:
+        if len(tag) > MAX_TAG or "," in tag or not tag.isprintable():
+            mend = f"Use at most {MAX_TAG} printable characters and no comma."
+            raise InputError("tags", tag, "is not a tag", mend)
+    if len(found) > MAX_TAGS:
+        raise InputError("tags", len(found), "are too many", f"Use at most {MAX_TAGS}.")
+    return found
 
 
 def _changes(event: ev.Event) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""How long the runs page has to wait for its store: `python benchmarks/run_store.py [NUMBER_OF_RUNS]`.
+
+Fills a temporary home with runs whose records are as large as real ones, then times what the page asks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.runs.rows import RunQuery
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+
+
+def record(number: int) -> dict[str, Any]:
+    """A finished run; the details are about as many bytes as those of a run on the bundled model."""
+    scores = {
+        "aggregated_terms": [number % 100 / 100] * 6 + [0.9] * 6, "task_aggregate": 0.5, "mia_score": 0.5,
+        "utility": 0.6, "final_score": number % 97 / 97,
+        "weights_hash": "w" * 64, "data_fingerprint": "d" * 64,
+        "details": {"losses": [number / 7 + i for i in range(400)]},
+    }  # fmt: skip
+    spec = RunSpec(method=("npo", "lethe", "kl")[number % 3], seed=number % 5, steps=100 + number % 7)
+    return {
+        "id": f"run-{number:018d}", "spec": spec.to_json(), "status": "finished", "created": 1e9 + number,
+        "owner": "", "scores": {"original": scores, "unlearned": scores}, "verdict": {"label": "forgotten"},
+        "seconds": {"unlearn": 10.0},
+    }  # fmt: skip
+
+
+def timed(title: str, work: Callable[[], object]) -> None:
+    began = time.perf_counter()
+    work()
+    print(f"{title:<48} {(time.perf_counter() - began) * 1000:8.1f} ms")
+
+
+def main(number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(folder)
+        for i in range(number):
+            place = Path(folder) / "runs" / f"run-{i:018d}"
+            place.mkdir()
+            (place / "run.json").write_text(json.dumps(record(i)))
+        print(f"{number} runs")
+        timed("first listing (the index is built)", lambda: store.rows(RunQuery()))
+        timed("a page of 25, newest first", lambda: store.rows(RunQuery()))
+        timed(
+            "a page of 25, by score, last page",
+            lambda: store.rows(RunQuery(sort="final", offset=number - 25)),
+        )
+        timed("text and method filter", lambda: store.rows(RunQuery(text="demo", method="npo")))
+        timed("1000 points of the plot", lambda: store.rows(RunQuery(limit=1000)))
+        timed("choices of one filter", lambda: store.values("method"))
+        store.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
