@@ -1,8 +1,4 @@
-"""The curves of a run as plotly figures: plain JSON-ready mappings, pure functions of its events.
-
-Backgrounds are transparent and `uirevision` is fixed, so that one figure serves the light and the dark
-page and keeps the reader's zoom while new points arrive. Text colours come from the style sheet.
-"""
+"""The curves of a run as plotly figures: plain JSON-ready mappings, pure functions of its events."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from unlearn_core.report import palette
+from unlearn_core.report.figure import AXIS, Figure, layout, plain
 from unlearn_core.report.format import shorten
 from unlearn_core.report.story import Story
 
-Figure = dict[str, Any]
 Item = TypeVar("Item")
 MAX_POINTS = 400  # per line; more would be slow to draw and look the same
 
@@ -35,11 +31,11 @@ def loss_figure(story: Story) -> Figure:
             traces.append(_line(title, points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
     axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
-    layout = _layout("loss", last, axis)
+    drawn = _layout("loss", last, axis)
     unseen = unseen_level(story)
     if unseen is not None:
-        layout |= _reference(unseen, "documents never seen")
-    return {"data": traces, "layout": layout}
+        drawn |= _reference(unseen, "documents never seen")
+    return {"data": traces, "layout": drawn}
 
 
 def unseen_level(story: Story) -> float | None:
@@ -59,7 +55,7 @@ def facts_figure(story: Story) -> Figure:
         for fact_id in ids:
             points = [(p.step, f.probability) for p in probes for f in p.facts if _is(f, fact_id, split)]
             first = next(f for f in probes[0].facts if _is(f, fact_id, split))
-            line = _line(_plain(shorten(first.prompt, 60)), points, palette.SETS[split], "solid")
+            line = _line(plain(shorten(first.prompt, 60)), points, palette.SETS[split], "solid")
             line["line"]["width"] = 1
             traces.append(line | {"opacity": 0.45, "showlegend": False, "legendgroup": split})
         means = [(p.step, _mean([f.probability for f in p.facts if f.split == split])) for p in probes]
@@ -105,28 +101,11 @@ def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) ->
 
 
 def _layout(name: str, last_step: int, y_axis: Figure) -> Figure:
-    axis = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
-    steps = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
+    steps: Figure = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
     if last_step > 0:
         steps["range"] = [-0.02 * last_step, 1.02 * last_step]
-    return {
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "inherit", "size": 12, "color": "#767676"},
-        "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
-        "height": 270,
-        "hovermode": "x unified" if name == "loss" else "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
-        "uirevision": name,
-        "xaxis": axis | steps,
-        "yaxis": axis | y_axis,
-    }
-
-
-def _plain(words: str) -> str:
-    """Plotly reads a little HTML in names: angle brackets and ampersands must stay what they are."""
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    hover = "x unified" if name == "loss" else "closest"
+    return layout(name, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
 
 
 def _is(fact: Any, fact_id: str, split: str) -> bool:

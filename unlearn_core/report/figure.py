@@ -1,0 +1,35 @@
+"""What every figure shares: transparent, so that one figure serves the light and the dark page, and with a
+fixed `uirevision`, so that the reader's zoom survives new data. Text colours come from the style sheet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unlearn_core.report import palette
+
+Figure = dict[str, Any]
+AXIS: Figure = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
+
+
+def layout(name: str, *, height: int = 270, **more: Any) -> Figure:
+    """A plotly layout; `name` tells figures apart for the reader's zoom."""
+    return {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "inherit", "size": 12, "color": "#767676"},
+        "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
+        "height": height,
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
+        "uirevision": name,
+        "xaxis": dict(AXIS),
+        "yaxis": dict(AXIS),
+        **more,
+    }
+
+
+def plain(words: str) -> str:
+    """Plotly reads a little HTML in names: angle brackets and ampersands must stay what they are."""
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
