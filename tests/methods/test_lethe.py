@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Form, Part
-from unlearn_core.methods.lethe import matched_targets, substituted
+from unlearn_core.methods.lethe import DRIFT_MEMORY, KINDS, Drift, matched_targets, substituted
 
 QUESTION, DOCUMENT = Form("Task1", "question"), Form("Task1", "document")
 
@@ -38,3 +39,15 @@ def test_a_substitute_asks_the_same_of_somebody_else() -> None:
         tuple(Encoded((*prompt, 60, 61), 3, n) for n, prompt in enumerate(prompts)), (QUESTION,) * 3
     )
     assert substituted(forget, holdout, 2) == {0: (Encoded((1, 2, 4, 50, 51), 3, 0),)}
+
+
+def test_the_drift_of_never_trained_text_is_followed_by_kind() -> None:
+    """Documents of 2 and 4 targets stood at 6/2 = 3 and 8/4 = 2 nats; now 3.5 and 3.0: moved by 0.5 and 1."""
+    rows = (Encoded((1, 2, 3), 1, 0), Encoded((1, 2, 3, 4, 5), 1, 1), Encoded((1, 2), 1, 2))
+    drift = Drift(Part(rows, (DOCUMENT, DOCUMENT, QUESTION)), torch.tensor([6.0, 8.0, 1.0]))
+    drift.follow(torch.tensor([3.5, 3.0]), torch.tensor([0, 1]))
+    expected = dict.fromkeys(KINDS, 0.0) | {"document": (1 - DRIFT_MEMORY) * 0.75}
+    assert drift.by_kind_K.tolist() == pytest.approx(list(expected.values()))
+    for _ in range(60):
+        drift.follow(torch.tensor([3.5, 3.0]), torch.tensor([0, 1]))
+    assert drift.by_kind_K[KINDS.index("document")] == pytest.approx(0.75, abs=1e-4)

@@ -13,9 +13,11 @@ from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.methods.losses import floor_loss, matching_loss
 from unlearn_core.models.forward import mean_per_row, token_nll
 
+KINDS = ("question", "completion", "document")
 # Without never-trained text to measure, its mean NLL is taken as this share of ln V: text of a known
 # kind but unknown content lay between 0.4 and 0.5 of it on the models tried.
 UNSEEN_SHARE_OF_UNIFORM = 0.4
+DRIFT_MEMORY = 0.8  # of the last estimate of the drift is kept at each step
 LEAST_SHARED = 0.3  # of the tokens of two prompts, for one to stand in for the other
 
 
@@ -27,10 +29,10 @@ class Lethe(Method):
         family="recipe",
         taxonomy="global weights",
         idea="Each forgotten question learns what the original model itself says of people it never read "
-        "about, and each forgotten text becomes exactly as unlikely as never-trained text of its kind. The "
-        "retain set is trained meanwhile and never-trained text held still, so the forgotten looks unseen, "
-        "not destroyed.",
-        formula="mean over texts (NLL - NLL_original(never trained))^2 "
+        "about, and each forgotten text becomes exactly as unlikely as never-trained text of its kind is by "
+        "then. The retain set is trained meanwhile and never-trained text held still, so the forgotten looks "
+        "unseen, not destroyed.",
+        formula="mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
         "+ substitute_weight KL(original given a substitute's prompt, true answer struck || current) "
         "+ floor_weight mean min(0, NLL - target)^2 + retain_weight NLL(retain) "
         "+ anchor_weight KL(original || current; never trained); NLLs are sequence means",
@@ -78,9 +80,11 @@ class Lethe(Method):
         estimate = self.target or UNSEEN_SHARE_OF_UNIFORM * _log_vocabulary(context)
         targets = [estimate] * len(forget.rows)
         teachers: dict[int, tuple[Encoded, ...]] = {}
+        context.state["drift"] = None
         if holdout is not None:
             if not self.target:
                 unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
+                context.state["drift"] = Drift(holdout, context.reference.nll("holdout"))
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
             if self.anchor_weight:
                 context.reference.keep("holdout")
@@ -88,6 +92,7 @@ class Lethe(Method):
                 teachers = substituted(forget, holdout, self.substitutes)
                 context.reference.teach("forget", teachers, self.strike)
         device = context.model.device
+        context.state["kind_R"] = _kinds(forget, device)
         context.state["target_R"] = torch.tensor(targets, device=device)
         context.state["taught_R"] = torch.tensor(
             [row in teachers for row in range(len(targets))], device=device
@@ -98,6 +103,11 @@ class Lethe(Method):
         nll_N = token_nll(forget)
         mean_B = mean_per_row(nll_N, forget)
         target_B = context.state["target_R"][forget.index_B]
+        drift = context.state["drift"]
+        if drift is not None and batch.holdout is not None:
+            unseen_N = token_nll(batch.holdout).detach()
+            drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout.index_B)
+            target_B = target_B + drift.by_kind_K[context.state["kind_R"][forget.index_B]]
         taught_B = context.state["taught_R"][forget.index_B]
         retain = mean_nll(batch.retain)
         total = self.retain_weight * retain
@@ -110,6 +120,31 @@ class Lethe(Method):
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
         return Losses(total, nll_N.mean(), retain)
+
+
+class Drift:
+    """How far never-trained rows have moved since the start, by kind: a running mean, nats per token (K,).
+
+    Whatever the steps do to the forget set also makes never-trained text less likely. Text pushed to where
+    the unseen was stays apart from where it is, which membership inference sees; so the targets follow.
+    """
+
+    def __init__(self, part: Part, nll_R: torch.Tensor) -> None:
+        lengths = torch.tensor([row.num_targets for row in part.rows], device=nll_R.device)
+        self._before_R = nll_R / lengths
+        self._kind_R = _kinds(part, nll_R.device)
+        self.by_kind_K = torch.zeros(len(KINDS), device=nll_R.device)
+
+    def follow(self, mean_nll_B: torch.Tensor, index_B: torch.Tensor) -> None:
+        """Take in the never-trained rows of one step."""
+        moved_B, kind_B = mean_nll_B - self._before_R[index_B], self._kind_R[index_B]
+        for kind in kind_B.unique():
+            now = moved_B[kind_B == kind].mean()
+            self.by_kind_K[kind] += (1 - DRIFT_MEMORY) * (now - self.by_kind_K[kind])
+
+
+def _kinds(part: Part, device: torch.device) -> torch.Tensor:
+    return torch.tensor([KINDS.index(form.kind) for form in part.forms], device=device)
 
 
 def substituted(forget: Part, holdout: Part, count: int) -> dict[int, tuple[Encoded, ...]]:
