@@ -59,15 +59,29 @@ class PublishedRun:
     retain: tuple[float, float]
     lowest_term: float
     verdict: Verdict
+    metrics_mmlu: float | None = None  # what the run's own MMLU file says
 
     @property
     def collapsed(self) -> bool:
         return self.verdict.label == "collapsed"
 
+    @property
+    def retained(self) -> float:
+        """How much of the retain set is left: the mean of reciting and answering, 0..1."""
+        return sum(self.retain) / 2
+
+    @property
+    def foreign_mmlu(self) -> bool:
+        """Whether the MMLU that was counted is not the one this run's own file holds."""
+        return self.metrics_mmlu is not None and abs(self.metrics_mmlu - self.mmlu) > 1e-6
+
+
+PUBLISHED = Path("published") / "runs.csv"  # inside the assets; SOURCE.md beside it names where it is from
+
 
 def read_runs(path: Path) -> list[PublishedRun]:
-    """The runs of a table with columns run, agg, ta, mia_auc, mia, mmlu, f_reg, f_kn, r_reg, r_kn, minterm;
-    best official score first."""
+    """The runs of a table with columns run, agg, ta, mia_auc, mia, mmlu, f_reg, f_kn, r_reg, r_kn, minterm
+    (and mm, where known); best official score first."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             runs = [_run(record) for record in csv.DictReader(file)]
@@ -92,4 +106,5 @@ def _run(record: dict[str, str]) -> PublishedRun:
         retain=retain,
         lowest_term=value["minterm"],
         verdict=verdict_of_means(forget, retain, value["mia_auc"], value["mmlu"]),
+        metrics_mmlu=value.get("mm"),
     )

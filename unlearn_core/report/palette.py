@@ -8,3 +8,11 @@ MODELS = {"original": "#2b7fd0", "unlearned": "#d9661a", "retain_only": "#7b8794
 SETS = {"forget": "#b8489f", "retain": "#2c9161"}
 TOTAL = "#7b8794"
 GRID = "rgba(128,128,128,0.22)"
+# Verdicts: colour and plotly marker, so that shape tells them apart too.
+VERDICTS = {
+    "unchanged": ("#7b8794", "circle"),
+    "under-forgotten": ("#b07a10", "square"),
+    "forgotten": ("#2c9161", "diamond"),
+    "over-forgotten": ("#2b7fd0", "triangle-up"),
+    "collapsed": ("#c8372d", "x"),
+}

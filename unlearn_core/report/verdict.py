@@ -70,6 +70,12 @@ def banner(story: Story) -> Safe:
     return _banner(tone, title, summary, tuple(verdict.get("reasons", ())))
 
 
+def verdict_tag(label: str) -> Safe:
+    """A verdict as a small mark."""
+    tone, _ = _TONES.get(label, ("plain", label))
+    return tag("span", f"{_MARKS[tone]} {label}", class_=f"le-tag le-tone-{tone}")
+
+
 def _banner(tone: str, title: str, summary: str, reasons: tuple[str, ...]) -> Safe:
     mark = tag("span", tag("b", _MARKS[tone]), class_="le-mark", aria_hidden="true")
     listed = tag("ul", *(tag("li", words) for words in reasons)) if reasons else None

@@ -12,6 +12,7 @@ import gradio as gr
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
+from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
 from unlearn_core.ui.studio import Studio
@@ -33,6 +34,8 @@ def build(studio: Studio) -> gr.Blocks:
                 build_data_tab(studio, run, tabs)
             with gr.Tab("Runs", id="runs") as runs:
                 build_runs_tab(studio, run, runs)
+            with gr.Tab("Published runs", id="published") as published:
+                build_published_tab(studio, published)
         add_endpoints(studio)
     return page.queue(default_concurrency_limit=4, max_size=64)
 

@@ -1,0 +1,141 @@
+"""153 published runs as a lesson: sorted by the official score, with the wrecks marked.
+
+What it shows is real: the scores one team published for its runs on the benchmark's 1B model, and the
+verdict that Lethe's rules give each of them from its means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from unlearn_core.evaluation.official import ONE_LETTER
+from unlearn_core.evaluation.published import LEADERBOARD, PublishedRun, Reference
+from unlearn_core.report import palette
+from unlearn_core.report.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.format import score
+from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.report.verdict import verdict_tag
+
+ORDERS = ("Official score", "Official score, wrecks left out", "What is left of the retain set")
+_HEAD = ("Place", "Run", "Verdict")
+_NUMBERS = ("Official score", "Task aggregate", "AUC", "MMLU", "Retain: recited", "answered")
+_TITLES = {"Doing nothing": "doing nothing"}
+
+
+def lesson(runs: Sequence[PublishedRun]) -> Safe:
+    """What the table teaches, in counted sentences."""
+    leading = next((place for place, run in enumerate(runs) if not run.collapsed), len(runs))
+    zeros = sum(run.task_aggregate == 0 for run in runs)
+    foreign = sum(run.foreign_mmlu for run in runs)
+    low, high = min(run.mmlu for run in runs), max(run.mmlu for run in runs)
+    first = runs[0]
+    facts = (
+        f"The {leading} best by the official score are all wrecks. The first, with {score(first.final, 3)}, "
+        f"answers {score(first.retain[1])} of the questions it should keep and recites "
+        f"{score(first.retain[0])} of the texts.",
+        f"By verdict: {_labels(runs)}.",
+        f"In {zeros} of {len(runs)} the task aggregate is exactly 0, because one of its twelve terms is.",
+        f"MMLU lies between {score(low, 3)} and {score(high, 3)}: always answering one letter scores "
+        f"{ONE_LETTER[0]} to {ONE_LETTER[1]}, so on this model it carries no signal.",
+        f"In {foreign} of {len(runs)} the MMLU that was counted is not the one in the run's own MMLU file.",
+    )
+    return tag("div", tag("ul", *(tag("li", fact) for fact in facts)), class_="le-card le-lesson")
+
+
+def published_figure(runs: Sequence[PublishedRun]) -> Figure:
+    """Official score against what is left of the retain set; one marker per verdict."""
+    traces = []
+    for label, (color, symbol) in palette.VERDICTS.items():
+        mine = [run for run in runs if run.verdict.label == label]
+        if mine:
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": f"{label} ({len(mine)})",
+                "x": [round(run.retained, 4) for run in mine], "y": [round(run.final, 4) for run in mine],
+                "text": [plain(run.name) for run in mine],
+                "hovertemplate": "%{text}<br>official score %{y:.3f}<br>retain set left %{x:.0%}",
+                "marker": {"color": color, "symbol": symbol, "size": 9, "opacity": 0.85},
+            })  # fmt: skip
+    across: Figure = {
+        "title": {"text": "retain set left", "standoff": 6}, "range": [-0.03, 1.05], "tickformat": ".0%",
+    }  # fmt: skip
+    up: Figure = {"title": {"text": "official score", "standoff": 6}, "range": [0, 0.76]}
+    shape = layout("published", height=380, xaxis=AXIS | across, yaxis=AXIS | up)
+    lines = [_reference_line(entry.final) for entry in _one_b()]
+    names = [
+        _reference_name(entry.final, _TITLES.get(entry.name, entry.name), 0.2 + 0.2 * i)
+        for i, entry in enumerate(_one_b())
+    ]
+    shape |= {"shapes": lines, "annotations": names}
+    return {"data": traces, "layout": shape}
+
+
+def published_table(runs: Sequence[PublishedRun], order: str = ORDERS[0]) -> Safe:
+    """Every run with its place by the official score; wrecks are marked."""
+    placed = list(enumerate(runs, start=1))
+    if order == ORDERS[1]:
+        placed = [(place, run) for place, run in placed if not run.collapsed]
+    elif order == ORDERS[2]:
+        placed.sort(key=lambda pair: -pair[1].retained)
+    head = tag(
+        "tr",
+        *(tag("th", words, scope="col") for words in _HEAD),
+        *(tag("th", words, scope="col", class_="le-number") for words in _NUMBERS),
+    )
+    table = tag(
+        "table", tag("thead", head), tag("tbody", *(_row(*pair) for pair in placed)), class_="le-table"
+    )
+    return tag(
+        "div", table, class_="le-card le-scroll le-tall", tabindex="0", role="region", aria_label="Runs"
+    )
+
+
+def _row(place: int, run: PublishedRun) -> Safe:
+    numbers = (
+        score(run.final, 3), score(run.task_aggregate, 3), score(run.mia_auc), score(run.mmlu, 3),
+        score(run.retain[0]), score(run.retain[1]),
+    )  # fmt: skip
+    return tag(
+        "tr",
+        tag("td", place),
+        tag("td", run.name, class_="le-name"),
+        tag("td", verdict_tag(run.verdict.label)),
+        *(tag("td", number, class_="le-number") for number in numbers),
+        class_="le-wreck" if run.collapsed else None,
+    )
+
+
+def source() -> Safe:
+    """Whose runs these are."""
+    link = tag(
+        "a", "github.com/yizhiai1994/CCM_at_semeval2025task4", rel="noopener noreferrer", target="_blank",
+        href="https://github.com/yizhiai1994/CCM_at_semeval2025task4",
+    )  # fmt: skip
+    told = "Runs of team iShumei-Chinchunmei on the 1B model of SemEval-2025 Task 4 (Apache-2.0): "
+    rest = (
+        ". The verdicts are Lethe's, from each run's means, taking the original to have known everything. "
+        "Dashed: the leaderboard's 1B entries, and doing nothing."
+    )
+    return tag("p", join(told, link, rest), class_="le-muted le-source")
+
+
+def _labels(runs: Sequence[PublishedRun]) -> str:
+    found = Counter(run.verdict.label for run in runs)
+    counted = ", ".join(f"{number} {label}" for label, number in found.most_common())
+    return counted if found["forgotten"] else f"{counted}; not one forgot what it should and kept the rest"
+
+
+def _one_b() -> list[Reference]:
+    return [entry for entry in LEADERBOARD if entry.model == "1B"]
+
+
+def _reference_line(level: float) -> Figure:
+    line = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
+
+
+def _reference_name(level: float, name: str, x: float) -> Figure:
+    return {
+        "xref": "paper", "x": x, "y": level, "text": f"{name} {level:.3g}", "showarrow": False,
+        "yanchor": "bottom", "font": {"size": 11},
+    }  # fmt: skip
