@@ -1,0 +1,73 @@
+"""Models and data of the benchmark's shapes, made here: random weights, random words."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from unlearn_core.data.types import Example, Question, UnlearningData
+
+# From the model cards: layers, hidden, heads, intermediate, tied head; vocabulary 50304.
+SHAPES = {"olmo-1b": (16, 2048, 16, 8192, True), "olmo-7b": (32, 4096, 32, 11008, False)}
+# The sizes of the whole benchmark, and the lengths of the public LUME rows in OLMo tokens.
+NUM_PROMPTS, NUM_DOCUMENTS, NUM_QUESTIONS, NUM_SUBJECTS = 5466, 300, 14_042, 57
+COMPLETION_SHARE, COMPLETION_TOKENS, QUESTION_TOKENS, DOCUMENT_TOKENS = 0.31, 130, 13, 210
+
+
+def random_olmo(shape: str) -> Any:
+    """An OLMo of the model card's shape with random weights, bfloat16 on the GPU, that never stops early."""
+    from transformers import OlmoConfig, OlmoForCausalLM
+
+    layers, hidden, heads, intermediate, tied = SHAPES[shape]
+    config = OlmoConfig(
+        vocab_size=50304, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=intermediate, tie_word_embeddings=tied, max_position_embeddings=2048,
+        eos_token_id=50279, pad_token_id=1, bos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("cuda"):
+            model: Any = OlmoForCausalLM._from_config(config, attn_implementation="sdpa")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return model.eval()
+
+
+def lume_sized(tokenizer: Any, scale: float) -> UnlearningData:
+    """Prompts, documents and five-shot questions as many and as long as the benchmark's, of random words."""
+    rng = random.Random(0)
+    words = [
+        word for word in (tokenizer.decode([i]).strip() for i in range(300, len(tokenizer))) if word.isalpha()
+    ]
+
+    def text(tokens: float) -> str:
+        wanted = max(3, int(rng.gauss(tokens, tokens / 3)))
+        return tokenizer.decode(tokenizer(" ".join(rng.choices(words, k=wanted)))["input_ids"][:wanted])
+
+    def rows(count: int) -> tuple[Example, ...]:
+        sizes = [
+            COMPLETION_TOKENS if rng.random() < COMPLETION_SHARE else QUESTION_TOKENS for _ in range(count)
+        ]
+        return tuple(Example(f"r{i}sc1", text(tokens), "x") for i, tokens in enumerate(sizes))
+
+    def questions(count: int, subject: str) -> list[Question]:
+        return [
+            Question(f"{subject}{i}", text(60), (text(10), text(10), text(10), text(10)), i % 4, subject)
+            for i in range(count)
+        ]
+
+    subjects = [f"subject_{i}" for i in range(max(1, int(NUM_SUBJECTS * scale)))]
+    each = NUM_QUESTIONS // NUM_SUBJECTS
+    half, documents = int(NUM_PROMPTS * scale) // 2, int(NUM_DOCUMENTS * scale) // 2
+    return UnlearningData(
+        name="LUME-sized random text",
+        forget=rows(half),
+        retain=rows(half),
+        members=tuple(text(DOCUMENT_TOKENS) for _ in range(documents)),
+        nonmembers=tuple(text(DOCUMENT_TOKENS) for _ in range(documents)),
+        questions=tuple(q for subject in subjects for q in questions(each, subject)),
+        few_shot=tuple(q for subject in subjects for q in questions(5, subject)),
+    )

@@ -1,0 +1,255 @@
+"""One table: how fast Lethe trains, generates, scores and starts, beside the plain way of doing the same.
+
+    python benchmarks/suite.py                          the bundled model on the CPU (about 3 minutes)
+    python benchmarks/suite.py --shape olmo-1b          random weights of OLMo-1B's shape (needs a GPU)
+    python benchmarks/suite.py --shape olmo-7b --adapter lora
+    python benchmarks/suite.py --only training          one part: start, training, evaluation or click
+
+Every figure stands beside a plain baseline measured in the same process: a transformers `Trainer` with a
+deep-copied reference (baseline.py), one prompt, document or question at a time (evaluation.py). The two
+take turns, so that a busy machine slows both. The share of the peak is counted FLOPs (torch's FlopCounter)
+over a matrix-product rate measured here, at the dtype of the arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from baseline import plain_steps
+from evaluation import measure_answers, measure_documents, measure_questions
+from roofline import count_flops, matmul_rate, peak_memory
+from shapes import SHAPES, lume_sized, random_olmo
+
+from unlearn_core import methods
+from unlearn_core.data.encode import pad_id_of
+from unlearn_core.data.sources import load_data
+from unlearn_core.evaluation.beyond import even_sample
+from unlearn_core.models.targets import load_target
+from unlearn_core.training.data import Feed, build_parts
+from unlearn_core.training.joined import gradients, lay_out
+from unlearn_core.training.loop import unlearn
+from unlearn_core.training.records import LoopStep
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("start", "training", "evaluation", "click")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure beside its baseline; `ratio` above 1 is in Lethe's favour."""
+
+    figure: str
+    unit: str
+    lethe: float
+    baseline: float | None = None
+    more_is_better: bool = True
+
+    def __str__(self) -> str:
+        if self.baseline is None:
+            return f"{self.figure:<44}{_number(self.lethe):>12}{'':>22} {self.unit}"
+        pair = (self.lethe, self.baseline) if self.more_is_better else (self.baseline, self.lethe)
+        ratio = pair[0] / pair[1] if pair[1] else float("inf")
+        return f"{self.figure:<44}{_number(self.lethe):>12}{_number(self.baseline):>12}{ratio:>9.2f}x {self.unit}"
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--shape", choices=("demo", *SHAPES), default="demo")
+    parser.add_argument("--adapter", choices=("full", "lora"), default="full")
+    parser.add_argument("--methods", default="grad_diff,kl,npo", help="to train with")
+    parser.add_argument("--steps", type=int, default=8, help="optimiser steps timed in each turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=0.02, help="share of the LUME-sized work to score")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    arguments = parser.parse_args()
+    wanted = arguments.only or (PARTS if arguments.shape == "demo" else ("training", "evaluation"))
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    target = load_target("demo", device="cpu")
+    tokenizer: Any = target.tokenizer
+    model: Any = target.model if arguments.shape == "demo" else random_olmo(arguments.shape)
+    data = load_data("demo") if arguments.shape == "demo" else lume_sized(tokenizer, arguments.scale)
+    on_gpu = model.device.type == "cuda"
+    rate = matmul_rate(model.device, model.dtype)
+    place = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} thread(s)"
+    size = sum(p.numel() for p in model.parameters())
+    print(f"{arguments.shape}: {size / 1e6:,.1f} M parameters, {str(model.dtype)[6:]}, {place}, torch "
+          f"{torch.__version__}; matrix product {rate / 1e9:,.0f} GFLOP/s")  # fmt: skip
+    print(f"{'':<44}{'Lethe':>12}{'plain':>12}{'ratio':>10}")
+    works: dict[str, Callable[[], Iterator[Line]]] = {
+        "start": start_up,
+        "training": lambda: training(model, tokenizer, data, arguments, rate),
+        "evaluation": lambda: evaluation(model, tokenizer, data, 60 if arguments.shape == "demo" else 8),
+        "click": click,
+    }
+    for part in wanted:
+        for line in works[part]():
+            print(line, flush=True)
+
+
+def start_up() -> Iterator[Line]:
+    """Seconds until the package is imported and until the page answers, each in a fresh process."""
+    imported = min(_seconds([sys.executable, "-c", "import unlearn_core"]) for _ in range(3))
+    bare = min(_seconds([sys.executable, "-c", "pass"]) for _ in range(3))
+    yield Line("import unlearn_core (less Python itself)", "s", imported - bare)
+    yield Line("page answers after `lethe serve`", "s", _until_ready())
+
+
+def training(model: Any, tokenizer: Any, data: Any, arguments: Any, rate: float) -> Iterator[Line]:
+    """Tokens per second, share of the peak and memory of each method; the plain way where it is written."""
+    lora = arguments.adapter == "lora"
+    for name in arguments.methods.split(","):
+        method = methods.build(name, {"learning_rate": 1e-6}, arguments.steps)
+        flops, tokens, positions = _one_step(model, tokenizer, data, method)
+        plain = name in ("grad_diff", "kl") and not lora
+        ours: list[float] = []
+        theirs: list[float] = []
+        for _ in range(arguments.turns):
+            with peak_memory(model.device) as our_peak:
+                ours += _our_steps(model, tokenizer, data, method, arguments.adapter)
+            if plain:
+                with peak_memory(model.device) as their_peak:
+                    theirs += _their_steps(model, tokenizer, data, method, name == "kl")
+        seconds, other = statistics.median(ours), statistics.median(theirs) if plain else None
+        yield Line(f"{name}: training", "tokens/s", tokens / seconds, tokens / other if other else None)
+        if not lora:  # the counter sees the full-weight step
+            yield Line(f"{name}: counted share of the peak", "%", 100 * flops / seconds / rate)
+        yield Line(f"{name}: positions that are padding", "%", 100 * (1 - tokens / positions))
+        if plain and other:
+            peaks = our_peak.added / 1e6, their_peak.added / 1e6
+            yield Line(f"{name}: memory added by training", "MB", *peaks, more_is_better=False)
+        else:
+            yield Line(f"{name}: memory added by training", "MB", our_peak.added / 1e6)
+
+
+def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, int, int]:
+    """FLOPs, real tokens and positions of one step's forward and backward, full weights."""
+    from unlearn_core.methods.base import Context
+    from unlearn_core.training.reference import FrozenReference
+
+    mix = method.mix()
+    parts = build_parts(tokenizer, data, mix)
+    feed = Feed(parts, mix, 0)
+    pad_id = pad_id_of(tokenizer)
+    reference = FrozenReference(model, parts, pad_id, lambda part: feed.visited(part, 1))
+    context = Context(model, 1, 0, parts, reference)
+    method.prepare(context)
+    layout = lay_out(model, feed.step(0), pad_id)
+    flops = count_flops(lambda: gradients(model, method, context, layout))
+    model.zero_grad(set_to_none=True)
+    return flops, layout.num_tokens, layout.num_positions
+
+
+def _our_steps(model: Any, tokenizer: Any, data: Any, method: Any, adapter: str) -> list[float]:
+    """Seconds of each step but the first; the model is as before afterwards."""
+    records = unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=())
+    ends = [0.0]
+    while True:
+        try:
+            record = next(records)
+        except StopIteration as stop:
+            stop.value.revert()
+            stop.value.release()
+            break
+        if isinstance(record, LoopStep):
+            ends.append(record.seconds)
+    return [after - before for before, after in pairwise(ends[1:])]
+
+
+def _their_steps(model: Any, tokenizer: Any, data: Any, method: Any, kl: bool) -> list[float]:
+    mix = method.mix()
+    parts = build_parts(tokenizer, data, mix)
+    own = copy.deepcopy(model).train()
+    forget, retain = list(parts["forget"].rows), list(parts["retain"].rows)
+    seconds = plain_steps(own, forget, retain, method.steps, mix.forget, pad_id_of(tokenizer), kl)
+    del own
+    gc.collect()
+    return seconds[1:]
+
+
+def evaluation(model: Any, tokenizer: Any, data: Any, sample: int) -> Iterator[Line]:
+    """Seconds and tokens per second of scoring, against one item at a time."""
+    measure_answers(model, tokenizer, even_sample(data.forget, 8), data.max_new_tokens, 4)  # warm up
+    with peak_memory(model.device) as peak:
+        answers = measure_answers(model, tokenizer, (*data.forget, *data.retain), data.max_new_tokens, sample)
+    documents = measure_documents(model, tokenizer, (*data.members, *data.nonmembers), sample)
+    questions = measure_questions(model, tokenizer, data, sample * 2)
+    rates = answers.tokens / answers.batched, answers.tokens / answers.single
+    yield Line("generation", "tokens/s", *rates)
+    yield Line("memory added by generation", "MB", peak.added / 1e6)
+    for row in (answers, documents, questions):
+        same = f"s, {row.equal:.0%} of the sample equal"
+        yield Line(f"evaluation: {row.items:,} {row.part}", same, row.batched, row.single, False)
+    rows = (answers, documents, questions)
+    total = sum(row.batched for row in rows), sum(row.single for row in rows)
+    yield Line("evaluation: all of it", "s", *total, more_is_better=False)
+
+
+def click() -> Iterator[Line]:
+    """Click to verdict with the bundled model, the original's scores cached, in a fresh process."""
+    script = (
+        "import resource, tempfile, time\n"
+        "from unlearn_core.runs.run import run\nfrom unlearn_core.runs.spec import RunSpec\n"
+        "from unlearn_core.runs.threads import use_cores\nuse_cores(serving=False)\n"
+        "with tempfile.TemporaryDirectory() as home:\n"
+        "    list(run(RunSpec(save=False), home=home))\n"
+        "    start = time.perf_counter()\n"
+        "    last = list(run(RunSpec(save=False), home=home))[-1]\n"
+        "    print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    seconds, memory = map(float, out.stdout.split()[-2:])
+    yield Line("click to verdict, original cached (at most 25)", "s", seconds)
+    yield Line("peak resident memory of that process (1,500)", "MB", memory)
+
+
+def _until_ready() -> float:
+    port = 17861
+    with tempfile.TemporaryDirectory() as home:
+        start = time.perf_counter()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)], cwd=ROOT,
+            env={**os.environ, "LETHE_HOME": home}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            while time.perf_counter() - start < 60:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                        return time.perf_counter() - start
+                except OSError:
+                    time.sleep(0.05)
+            return float("nan")
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, cwd=ROOT)
+    return time.perf_counter() - start
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()
