@@ -64,7 +64,8 @@ class Line:
             return f"{self.figure:<44}{_number(self.lethe):>12}{'':>22} {self.unit}"
         pair = (self.lethe, self.baseline) if self.more_is_better else (self.baseline, self.lethe)
         ratio = pair[0] / pair[1] if pair[1] else float("inf")
-        return f"{self.figure:<44}{_number(self.lethe):>12}{_number(self.baseline):>12}{ratio:>9.2f}x {self.unit}"
+        lethe, baseline = _number(self.lethe), _number(self.baseline)
+        return f"{self.figure:<44}{lethe:>12}{baseline:>12}{ratio:>9.2f}x {self.unit}"
 
 
 def main() -> None:

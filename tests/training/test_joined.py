@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method
+from unlearn_core.models import forward as head
+from unlearn_core.training import joined
 from unlearn_core.training.joined import can_pack, forward, gradients, lay_out, split_parts
 
 PAD = 1
@@ -71,7 +74,9 @@ def test_a_sequence_without_prompt_loses_its_first_token_only(tiny_model: Callab
 def one_step(model: Any, method: Method, rows: list[Encoded], limit: int | None) -> tuple[Losses, list[Any]]:
     model.zero_grad()
     layout = lay_out(model, {"forget": rows[:4], "retain": rows[4:]}, PAD, limit)
-    losses = gradients(model, method, Context(model, 1, 0, {}, Any), layout, in_pieces=limit is not None)
+    reference = SimpleNamespace(nll=lambda part: torch.full((len(rows),), 3.0))
+    context: Any = Context(model, 1, 0, {}, reference)  # type: ignore[arg-type]
+    losses = gradients(model, method, context, layout, in_pieces=limit is not None)
     return losses, [p.grad.clone() for p in model.parameters()]
 
 
@@ -87,6 +92,26 @@ def test_pieces_give_the_gradient_of_the_whole_step(
     torch.testing.assert_close(pieces.total, whole.total)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["grad_diff", "npo", "ceu", "ngdiff"])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_losses_a_block_of_logits_at_a_time_have_the_same_gradient(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str, limit: int | None
+) -> None:
+    model, method = tiny_model(), methods.build(name)
+    whole, expected = one_step(model, method, sequences(), limit)
+    monkeypatch.setattr(joined, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(head, "BLOCK_BYTES", 4 * 320 * 3)  # three positions
+    seen: list[int] = []
+    hook = model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    blocks, found = one_step(model, method, sequences(), limit)
+    hook.remove()
+    torch.testing.assert_close(blocks.total, whole.total)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    if name != "ceu":  # which reads every logit of the forget answers
+        assert max(seen) == 3
 
 
 def test_the_order_of_sequences_does_not_matter(tiny_model: Callable[..., Any]) -> None:

@@ -1,24 +1,72 @@
 """One teacher-forced pass that sends only labelled positions through the output head.
 
-With a vocabulary of 50,304 the head dominates memory; prompts and padding never need it.
+With a vocabulary of 50,304 the head dominates memory; prompts and padding never need it, and where the
+logits of all labelled positions would still be large, losses go through them a block at a time.
 Legend: B sequences, T positions, N labelled positions laid end to end, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from unlearn_core.data.encode import IGNORED, Batch
+from unlearn_core.models import team
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # Settings by which an architecture changes its logits after the head; such models take the full pass.
 _LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+BLOCK_BYTES = 128 * 2**20  # float32 logits in memory at a time where they are not held in full
+
+
+@dataclass(frozen=True)
+class Unheaded:
+    """Hidden states (n, D) just below the output head: of all N positions, or of this process's share.
+
+    Process r of a team has the positions `bounds[r]` to `bounds[r + 1]`; what is asked for comes back for
+    all N, with a slope for its own.
+    """
+
+    hidden_ND: torch.Tensor
+    head: Callable[[torch.Tensor], torch.Tensor]
+    bounds: tuple[int, ...]
+
+    @property
+    def own(self) -> slice:
+        """The positions whose hidden states are here."""
+        return slice(self.bounds[team.rank()], self.bounds[team.rank() + 1])
+
+    def __getitem__(self, at_N: torch.Tensor) -> Unheaded:
+        """The positions where `at_N` is True."""
+        bounds = tuple(int(at_N[:bound].sum()) for bound in self.bounds)
+        return Unheaded(self.hidden_ND[at_N[self.own]], self.head, bounds)
+
+    @cached_property
+    def logits_NV(self) -> torch.Tensor:
+        return team.gather_rows(self.head(self.hidden_ND), self.bounds)
+
+    def nll(self, labels_N: torch.Tensor) -> torch.Tensor:
+        """NLL (N,) of the labels in nats; no more than BLOCK_BYTES of logits exist at a time.
+
+        The backward pass computes each block again: one head's forward more, against N x V values kept.
+        """
+        labels_n = labels_N[self.own]
+        vocabulary = getattr(self.head, "out_features", None) or self.hidden_ND.shape[1]
+        size = max(1, BLOCK_BYTES // (4 * vocabulary))
+        blocks = zip(self.hidden_ND.split(size), labels_n.split(size), strict=True)
+        nll_n = torch.cat([checkpoint(self._nll, *block, use_reentrant=False) for block in blocks])
+        return team.gather_rows(nll_n, self.bounds)
+
+    def _nll(self, hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(self.head(hidden_ND).float(), labels_N, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -29,10 +77,15 @@ class Answers:
     sequence.
     """
 
-    logits_NV: torch.Tensor
+    prediction: torch.Tensor | Unheaded  # the logits (N, V), or what gives them on demand
     labels_N: torch.Tensor
     row_N: torch.Tensor
     index_B: torch.Tensor
+
+    @property
+    def logits_NV(self) -> torch.Tensor:
+        """All logits (N, V); `token_nll` does without them where they are large."""
+        return self.prediction if isinstance(self.prediction, torch.Tensor) else self.prediction.logits_NV
 
     @property
     def num_rows(self) -> int:
@@ -42,7 +95,7 @@ class Answers:
         """The part that belongs to sequences `start` to `stop`, renumbered from 0."""
         inside_N = (self.row_N >= start) & (self.row_N < stop)
         return Answers(
-            self.logits_NV[inside_N], self.labels_N[inside_N], self.row_N[inside_N] - start,
+            self.prediction[inside_N], self.labels_N[inside_N], self.row_N[inside_N] - start,
             self.index_B[start:stop],
         )  # fmt: skip
 
@@ -51,7 +104,7 @@ class Answers:
         inside_N = keep_B[self.row_N]
         number_B = keep_B.cumsum(0) - 1
         return Answers(
-            self.logits_NV[inside_N], self.labels_N[inside_N], number_B[self.row_N[inside_N]],
+            self.prediction[inside_N], self.labels_N[inside_N], number_B[self.row_N[inside_N]],
             self.index_B[keep_B],
         )  # fmt: skip
 
@@ -95,6 +148,8 @@ def unwrap(model: Any) -> PreTrainedModel:
 
 def token_nll(part: Answers) -> torch.Tensor:
     """NLL (N,) of each labelled token in nats, computed in float32."""
+    if isinstance(part.prediction, Unheaded):
+        return part.prediction.nll(part.labels_N)
     return F.cross_entropy(part.logits_NV.float(), part.labels_N, reduction="none")
 
 

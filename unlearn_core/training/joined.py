@@ -1,7 +1,9 @@
 """One pass for all parts of a step, and its gradients, whole or in smaller pieces.
 
 The sequences of a step are packed: short ones share a row of the batch, each seeing only itself, so that
-next to nothing is spent on padding. Only labelled positions reach the output head.
+next to nothing is spent on padding. Only labelled positions reach the output head. Several processes
+each take a share of the sequences; what the losses read is put together, so that every one of them
+computes the same loss of the whole step, and its gradient through its own share.
 
     a a a a b b b .       row 1: sequences a and b, one position unused
     c c c c c d d d       row 2        attention is block-diagonal and causal
@@ -12,18 +14,22 @@ V vocabulary, S sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method, StepBatch
-from unlearn_core.models.forward import Answers, body_and_head, unwrap
+from unlearn_core.models import team
+from unlearn_core.models.forward import Answers, Unheaded, body_and_head, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,19 @@ class Layout:
     """The sequences of one step, in the order of its parts."""
 
     parts: tuple[tuple[str, int, int], ...]  # name, first and last + 1 sequence
-    packs: tuple[Pack, ...]
+    packs: tuple[Pack, ...]  # of this process
+    bounds: tuple[int, ...]  # process r predicts the labelled positions bounds[r] to bounds[r + 1]
     labels_N: torch.Tensor
     row_N: torch.Tensor  # sequence of each labelled position
     index_S: torch.Tensor  # dataset row of each sequence
     offsets: tuple[int, ...]  # first labelled position of each sequence, and their number
     num_tokens: int
+
+    def inside(self, at: slice) -> torch.Tensor:
+        """Which labelled positions (N,) lie in `at`."""
+        inside_N = torch.zeros_like(self.labels_N, dtype=torch.bool)
+        inside_N[at] = True
+        return inside_N
 
     @property
     def num_positions(self) -> int:
@@ -62,9 +75,10 @@ def lay_out(
 ) -> Layout:
     """Pack one step's sequences; at most `limit` of them pass the model at a time."""
     rows = [row for part in rows_by_part.values() for row in part]
-    size, device = limit or len(rows), model.device
+    device = model.device
     hidden = model.config.get_text_config().hidden_size if can_pack(model) else None
-    packs = tuple(_pack(rows[at : at + size], pad_id, device, hidden) for at in range(0, len(rows), size))
+    shares = _shares(rows, team.size())
+    packs = _packs(rows, shares, limit or len(rows), pad_id, device, hidden)
     # The first token of a sequence has nothing before it and is never a target.
     firsts = [max(row.num_prompt, 1) for row in rows]
     counts = torch.tensor([len(row.ids) - first for row, first in zip(rows, firsts, strict=True)])
@@ -73,12 +87,39 @@ def lay_out(
     for name, part in rows_by_part.items():
         parts.append((name, start, start + len(part)))
         start += len(part)
+    offsets = (0, *counts.cumsum(0).tolist())
     return Layout(
-        tuple(parts), packs, torch.tensor(labels, device=device),
+        tuple(parts), packs, tuple(offsets[share] for share in shares), torch.tensor(labels, device=device),
         torch.arange(len(rows)).repeat_interleave(counts).to(device),
-        torch.tensor([row.index for row in rows], device=device),
-        (0, *counts.cumsum(0).tolist()), sum(len(row.ids) for row in rows),
+        torch.tensor([row.index for row in rows], device=device), offsets, sum(len(row.ids) for row in rows),
     )  # fmt: skip
+
+
+def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
+    """Where each process's run of sequences begins, and the end: about as many tokens for each."""
+    ends = list(accumulate(len(row.ids) for row in rows))
+    cuts = [ends[-1] * part / num_processes for part in range(1, num_processes)]
+    return [0, *(sum(end <= cut for end in ends) for cut in cuts), len(rows)]
+
+
+def _packs(
+    rows: list[Encoded], shares: list[int], limit: int, pad_id: int, device: torch.device, hidden: int | None
+) -> tuple[Pack, ...]:
+    """This process's packs. Each process has as many, so that they call the sharded model in step."""
+    first, last = shares[team.rank()], shares[team.rank() + 1]
+    most = max(stop - start for start, stop in pairwise(shares))
+    packs = []
+    for at in range(first, first + most, limit):
+        own = rows[at : min(at + limit, last)]
+        packs.append(_pack(own, pad_id, device, hidden) if own else _idle(rows[0], pad_id, device, hidden))
+    return tuple(packs)
+
+
+def _idle(row: Encoded, pad_id: int, device: torch.device, hidden: int | None) -> Pack:
+    """A pack that predicts nothing."""
+    return replace(
+        _pack([row], pad_id, device, hidden), at_N=torch.tensor([], dtype=torch.long, device=device)
+    )
 
 
 def can_pack(model: PreTrainedModel) -> bool:
@@ -157,31 +198,52 @@ def _bins(lengths: Sequence[int], width: int) -> list[list[int]]:
     return bins
 
 
+def predict(model: PreTrainedModel, layout: Layout) -> dict[str, Answers]:
+    """The answers of each part of the step."""
+    return split_parts(layout, _prediction(model, layout, _hidden(model, layout)))
+
+
 def forward(model: PreTrainedModel, layout: Layout) -> torch.Tensor:
     """Logits (N, V) at every labelled position of the step, in the sequences' order."""
-    return torch.cat([_logits(model, pack) for pack in layout.packs])
+    return Unheaded(_hidden(model, layout), _head(model), layout.bounds).logits_NV
 
 
-def _logits(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
+def _prediction(model: PreTrainedModel, layout: Layout, hidden_ND: torch.Tensor) -> torch.Tensor | Unheaded:
+    """The logits where they are small, otherwise what gives losses and logits on demand."""
+    prediction = Unheaded(hidden_ND, _head(model), layout.bounds)
+    num_bytes = 4 * len(layout.labels_N) * model.config.get_text_config().vocab_size
+    return prediction if team.size() > 1 or num_bytes > WHOLE_BYTES else prediction.logits_NV
+
+
+def _head(model: PreTrainedModel) -> Callable[[torch.Tensor], torch.Tensor]:
+    split = body_and_head(model)
+    return torch.nn.Identity() if split is None else split[1]
+
+
+def _hidden(model: PreTrainedModel, layout: Layout) -> torch.Tensor:
+    """Hidden states (n, D) below the head at this process's labelled positions."""
+    return torch.cat([_pack_hidden(model, pack) for pack in layout.packs])
+
+
+def _pack_hidden(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
+    """The same of one pack; the logits themselves where the model changes them after its head."""
     inputs = {
         "input_ids": pack.input_ids_BT, "attention_mask": pack.mask_B1TT,
         "position_ids": pack.position_ids_BT, "use_cache": False,
     }  # fmt: skip
     split = body_and_head(model)
     if split is None:
-        return unwrap(model)(**inputs).logits.flatten(0, 1)[pack.at_N]
-    body, head = split
-    return head(body(**inputs).last_hidden_state.flatten(0, 1).index_select(0, pack.at_N))
+        return unwrap(model)(**inputs).logits.flatten(0, 1).index_select(0, pack.at_N)
+    return split[0](**inputs).last_hidden_state.flatten(0, 1).index_select(0, pack.at_N)
 
 
-def split_parts(layout: Layout, logits_NV: torch.Tensor) -> dict[str, Answers]:
-    """The answers of each part, as views of the step's logits."""
+def split_parts(layout: Layout, prediction: torch.Tensor | Unheaded) -> dict[str, Answers]:
+    """The answers of each part, as views of the step's logits where those are there."""
     found = {}
     for name, first, last in layout.parts:
         at = slice(layout.offsets[first], layout.offsets[last])
-        found[name] = Answers(
-            logits_NV[at], layout.labels_N[at], layout.row_N[at] - first, layout.index_S[first:last]
-        )
+        part = prediction[at] if isinstance(prediction, torch.Tensor) else prediction[layout.inside(at)]
+        found[name] = Answers(part, layout.labels_N[at], layout.row_N[at] - first, layout.index_S[first:last])
     return found
 
 
@@ -190,55 +252,50 @@ def gradients(
 ) -> Losses:
     """Run one step forward and backward; the gradients are left in the parameters' `.grad`.
 
-    In pieces, the losses are computed once on the whole step's logits and their gradient is then carried
-    through the model pack by pack: the same gradient for any loss, one extra forward, and the activations
-    of one pack at a time.
+    In pieces, the losses are computed once on the whole step and their gradient at the hidden states is
+    then carried through the model pack by pack: the same gradient for any loss, one extra forward, and
+    the activations of one pack at a time.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    with torch.set_grad_enabled(not in_pieces):
+        hidden_ND = _hidden(model, layout)
     if in_pieces:
-        with torch.no_grad():
-            logits_NV = forward(model, layout)
-        logits_NV.requires_grad_()
-    else:
-        logits_NV = forward(model, layout)
-    losses = method.losses(context, StepBatch(**split_parts(layout, logits_NV)))
-    if method.separate_gradients:
-        assert losses.forget is not None
-        assert losses.retain is not None
-        wanted = [
-            _parameter_gradients(model, parameters, loss, layout, logits_NV if in_pieces else None)
-            for loss in (losses.forget, losses.retain)
-        ]
-        for parameter, gradient in zip(parameters, method.combine(*wanted), strict=True):
-            parameter.grad = gradient
-    elif in_pieces:
-        found = _parameter_gradients(model, parameters, losses.total, layout, logits_NV)
-        for parameter, gradient in zip(parameters, found, strict=True):
-            parameter.grad = gradient
-    else:
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        hidden_ND.requires_grad_()
+    batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND)))
+    losses = method.losses(context, batch)
+    leaf_ND = hidden_ND if in_pieces else None
+    if not method.separate_gradients:
+        _backward(model, losses.total, layout, hidden_ND, leaf_ND)
+        return losses
+    assert losses.forget is not None
+    assert losses.retain is not None
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    wanted = []
+    for loss in (losses.forget, losses.retain):
+        _backward(model, loss, layout, hidden_ND, leaf_ND, again=loss is losses.forget)
+        wanted.append([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters])
+        for parameter in parameters:
+            parameter.grad = None
+    for parameter, gradient in zip(parameters, method.combine(*wanted), strict=True):
+        parameter.grad = gradient
     return losses
 
 
-def _parameter_gradients(
-    model: PreTrainedModel,
-    parameters: list[torch.nn.Parameter],
-    loss: torch.Tensor,
-    layout: Layout,
-    leaf_NV: torch.Tensor | None,
-) -> list[torch.Tensor]:
-    if leaf_NV is None:
-        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-    (slope_NV,) = torch.autograd.grad(loss, leaf_NV, retain_graph=True)
-    sums = [torch.zeros_like(p) for p in parameters]
+def _backward(
+    model: PreTrainedModel, loss: torch.Tensor, layout: Layout, hidden_ND: torch.Tensor,
+    leaf_ND: torch.Tensor | None, again: bool = False,
+) -> None:  # fmt: skip
+    """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph."""
+    if team.size() > 1:
+        # Every process has the whole loss but a slope through its own share only; the shards' gradients
+        # are averaged, which makes a sum of them. A process without a share takes part all the same.
+        loss = loss * team.size() + 0.0 * hidden_ND.sum()
+    loss.backward(retain_graph=again)  # type: ignore[no-untyped-call]
+    if leaf_ND is None:
+        return
+    slope_ND, leaf_ND.grad = leaf_ND.grad, None
     start = 0
     for pack in layout.packs:
         stop = start + len(pack.at_N)
-        logits_NV = _logits(model, pack)
-        found = torch.autograd.grad(logits_NV, parameters, slope_NV[start:stop], allow_unused=True)
+        assert slope_ND is not None
+        _pack_hidden(model, pack).backward(slope_ND[start:stop])  # type: ignore[no-untyped-call]
         start = stop
-        for total, gradient in zip(sums, found, strict=True):
-            if gradient is not None:
-                total += gradient
-    return sums

@@ -11,7 +11,7 @@ import torch
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.models.forward import mean_per_row, token_nll
-from unlearn_core.training.joined import forward, lay_out, split_parts
+from unlearn_core.training.joined import lay_out, predict
 from unlearn_core.training.records import LoopProbe, WatchedFact
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Watch:
         """The geometric-mean probability per answer token of each watched fact, now."""
         if not self._rows:
             return LoopProbe(step, ())
-        with torch.inference_mode():
+        with torch.no_grad():
             layout = lay_out(model, {"": self._rows}, self._pad_id)
-            answers = split_parts(layout, forward(model, layout))[""]
+            answers = predict(model, layout)[""]
             probabilities = mean_per_row(token_nll(answers), answers).neg().exp().tolist()
         return LoopProbe(
             step,

@@ -19,7 +19,7 @@ from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Part
 from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
 from unlearn_core.models.forward import Answers, sum_per_row, token_nll
-from unlearn_core.training.joined import forward, lay_out, split_parts
+from unlearn_core.training.joined import forward, lay_out, predict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -126,8 +126,8 @@ class FrozenReference:
         for at in range(0, len(rows), CHUNK):
             layout = lay_out(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
             with torch.no_grad():
-                logits_NV = forward(self._model, layout)
-            yield split_parts(layout, logits_NV)[""]
+                answers = predict(self._model, layout)[""]
+            yield answers
 
 
 def _by_row(answers: Answers) -> Iterator[tuple[int, torch.Tensor]]:
