@@ -95,6 +95,15 @@ def test_the_summary_marks_chance() -> None:
     assert mmlu.summary([], [])["accuracy"] is None
 
 
+@needs_mmlu
+def test_always_answering_d_is_no_signal_although_it_beats_a_quarter() -> None:
+    _, asked = load_mmlu(str(MMLU))
+    found = mmlu.summary(asked, [3] * len(asked))
+    assert found["interval"][0] > 0.25
+    assert found["one_letter"] == found["accuracy"] == pytest.approx(0.26891, abs=1e-5)
+    assert not found["signal"]
+
+
 def write(path: Path, rows: list[list[str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:

@@ -68,6 +68,39 @@ def test_mmlu_and_membership_files_complete_the_result(tmp_path) -> None:
     assert "mia_loss_acc" not in alone
 
 
+@needs_runs
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stored_result_stands_in_for_losses_and_mmlu(name: str) -> None:
+    """With the AUC and MMLU of the stored file the command computes the whole of it again."""
+    path = RUNS / name / "evaluation_results.jsonl"
+    stored = json.loads(path.read_text())
+    result, scores = official.score_files(RUNS / name, path, path)
+    assert result == stored
+    assert official.differences(result, stored) == (list(stored), [])
+    assert scores.aggregated_terms == stored["aggregated-terms"]
+    assert official.differences({**result, "mia_loss_acc": 0.1}, stored)[1] == ["mia_loss_acc"]
+
+
+@needs_runs
+def test_the_command_calls_the_leader_collapsed_and_names_a_foreign_metric_file(tmp_path, capsys) -> None:
+    from unlearn_core.cli import main
+
+    folder = RUNS / "collapsed_top_score"
+    stored = str(folder / "evaluation_results.jsonl")
+    out = tmp_path / "r.json"
+    assert main(["score", str(folder), "--mia", stored, "--mmlu", stored, "--json", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "Verdict: collapsed" in shown.out
+    assert "not language" in " ".join(shown.out.split())
+    assert "mia_final_score" in shown.err
+    assert "Different" not in shown.err
+    assert "different checkpoints" in shown.err
+    record = json.loads(out.read_text())
+    assert record["verdict"]["label"] == "collapsed"
+    assert record["result"]["aggregate-score"] == 0.4238029439301144
+    assert any(remark["topic"] == "Language" and remark["caution"] for remark in record["remarks"])
+
+
 def rows(split: str, outputs: dict[str, tuple[str, str]]) -> list[Generation]:
     return [Generation(id, split, "Task1", "", "in", gold, out, 0.0) for id, (gold, out) in outputs.items()]
 

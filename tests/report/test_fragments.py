@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
+from unlearn_core.report.beside import beside
 from unlearn_core.report.breakdown import breakdown, limiting, without_limit
 from unlearn_core.report.sidebyside import answer_text, items, side_by_side, splits
 from unlearn_core.report.story import Story
@@ -102,3 +103,18 @@ def test_a_hostile_answer_stays_text() -> None:
 
 def test_an_empty_answer_says_so() -> None:
     assert "(empty answer)" in answer_text("Oldport", " \n", True)
+
+
+def test_what_the_numbers_hide_stands_under_them(make_scores: Callable[..., Scores]) -> None:
+    details = {
+        "member_losses": [1.0] * 30, "nonmember_losses": [2.0] * 30, "auc_interval": [0.5, 0.7],
+        "perfect_forgetting": {"auc": {"mean": 0.5, "low": 0.35, "high": 0.65}},
+    }  # fmt: skip
+    rows = {"original": make_scores(1.0, 1.0), "unlearned": make_scores(0.0, 0.9, details=details)}
+    shown = beside(rows)
+    assert "AUC 0.60 (0.50 to 0.70, bootstrap): hard to tell apart" in shown
+    assert "left:35.0%;width:30.0%" in shown
+    assert "Would be ranked" in shown
+    assert "AILS-NTUA" in shown
+    assert "0.35 to 0.42" in shown
+    assert beside({"original": rows["original"]}) == ""

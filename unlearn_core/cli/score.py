@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.run import writable
-from unlearn_core.cli.table import scorecard, table
+from unlearn_core.cli.table import judgement, scorecard, table
 from unlearn_core.errors import InputError
 
 
 def add_to(commands: Any) -> None:
     score = commands.add_parser("score", help="the official result from inference files alone")
     score.add_argument("directory", metavar="DIR", help="holds forget_0.csv, retain_0.csv, mia_results/")
-    score.add_argument("--mia", metavar="DIR", help="member and nonmember losses (default: DIR/mia_results)")
-    score.add_argument("--mmlu", metavar="FILE", help="metrics.json of MMLU")
+    score.add_argument(
+        "--mia", metavar="DIR",
+        help="member and nonmember losses (default: DIR/mia_results), or a result file that holds the AUC",
+    )  # fmt: skip
+    score.add_argument("--mmlu", metavar="FILE", help="metrics.json of MMLU, or a result file")
     score.add_argument("--out", metavar="DIR", help="where evaluation_results.jsonl goes (default: DIR)")
     score.add_argument("--json", metavar="FILE", help="also write result and verdict here (- for stdout)")
     score.set_defaults(action=score_command)
@@ -37,24 +40,16 @@ def add_to(commands: Any) -> None:
 
 
 def score_command(options: argparse.Namespace) -> int:
-    from unlearn_core.evaluation.official import (
-        RESULT_FILE,
-        read_generations,
-        score_directory,
-        verdict_of_official,
-        write_result,
-    )  # fmt: skip
+    from unlearn_core.evaluation.official import RESULT_FILE, score_files, verdict_of_official, write_result
+    from unlearn_core.evaluation.remarks import remarks
 
     folder = _folder("DIR", options.directory)
     json_path = writable(options.json)
-    mia = None if options.mia is None else _folder("--mia", options.mia)
-    result = score_directory(folder, mia, options.mmlu)
-    verdict = verdict_of_official(result, read_generations(folder)).to_json()
+    result, scores = score_files(folder, _existing("--mia", options.mia), options.mmlu)
+    verdict = verdict_of_official(result, scores.generations).to_json()
     out = folder if options.out is None else Path(options.out)
     if options.out is None and (out / RESULT_FILE).exists():
-        print(
-            f"{out / RESULT_FILE} is there already and was kept; --out names another place", file=sys.stderr
-        )
+        print(_compared(folder, result), file=sys.stderr)
     else:
         try:
             write_result(result, out)
@@ -62,14 +57,41 @@ def score_command(options: argparse.Namespace) -> int:
             raise InputError(
                 "--out", str(out), f"cannot be written ({error.strerror})", "Name another."
             ) from None
-    whole = {"result": result, "verdict": verdict}
+    whole = {"result": result, "verdict": verdict, "remarks": [asdict(r) for r in remarks(scores)]}
     if options.json == "-":
         print(json.dumps(whole, indent=2))
         return 0
     _print_result(result)
-    print(f"\nVerdict: {verdict['label']}. {verdict['summary']}")
+    print("\n" + judgement(verdict, scores))
     _write(json_path, whole)
     return 0
+
+
+def _compared(folder: Path, result: dict[str, Any]) -> str:
+    """What the result file that is there already says otherwise; it is never overwritten unasked."""
+    from unlearn_core.evaluation.official import RESULT_FILE, differences, read_mmlu, read_result
+
+    told = f"{folder / RESULT_FILE} is there already and was kept (--out names another place)."
+    stored = read_result(folder)
+    if stored is None:
+        return told + " It cannot be read."
+    equal, different = differences(result, stored)
+    told += f" Equal to the last digit: {', '.join(equal) or 'nothing'}."
+    if different:
+        told += f" Different: {', '.join(different)}."
+    missing = [key for key in ("mia_loss_acc", "mmlu_average") if key in stored and key not in result]
+    if missing:
+        told += f" Not given here: {', '.join(missing)} (name the file with --mia, --mmlu to take them over)."
+    try:
+        own = read_mmlu(folder / "metrics.json")
+    except InputError:
+        return told
+    if "mmlu_average" in stored and stored["mmlu_average"] != own:
+        told += (
+            f"\nnote: metrics.json says {own:.4f}, and {stored['mmlu_average']:.4f} was counted: "
+            "the two are of different checkpoints."
+        )
+    return told
 
 
 def eval_command(options: argparse.Namespace) -> int:
@@ -110,8 +132,9 @@ def eval_command(options: argparse.Namespace) -> int:
         work.close()
     record = scores.to_json()
     print(scorecard({"original": record}))
-    print(f"\nThe official files are in {out}.")
-    _write(json_path, record)
+    print("\n" + judgement(None, scores))
+    print(f"\nThe official files are in {out}; scores.json binds them to the hash of the weights.")
+    _write(json_path or out / "scores.json", record)
     return 0
 
 
@@ -133,6 +156,12 @@ def _print_result(result: dict[str, Any]) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _existing(field: str, name: str | None) -> Path | None:
+    if name is not None and not Path(name).exists():
+        raise InputError(field, name, "does not exist", "Check the path.")
+    return None if name is None else Path(name)
 
 
 def _folder(field: str, name: str) -> Path:

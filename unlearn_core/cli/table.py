@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn_core.evaluation.scores import TERM_NAMES
+from unlearn_core.evaluation.remarks import remarks
+from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 
 _MODELS = (("original", "original"), ("unlearned", "unlearned"), ("retain_only", "retain-only"))
 _TOTALS = (
@@ -33,8 +34,23 @@ def scorecard(scores: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any
     parts = [table(rows)]
     if verdict:
         parts.append(textwrap.fill(f"Verdict: {verdict['label']}. {verdict['summary']}", 100))
-        parts += [textwrap.fill(reason, 100, initial_indent="  - ") for reason in verdict.get("reasons", ())]
+        parts += [_indented("  - ", reason) for reason in verdict.get("reasons", ())]
     return "\n".join(["", *parts])
+
+
+def judgement(verdict: Mapping[str, Any] | None, scores: Scores, original: Scores | None = None) -> str:
+    """The verdict with its reasons, then what the numbers hide; an exclamation mark asks for care."""
+    parts = []
+    if verdict is not None:
+        parts.append(textwrap.fill(f"Verdict: {verdict['label']}. {verdict['summary']}", 100))
+        parts += [_indented("  - ", reason) for reason in verdict.get("reasons", ())]
+    for remark in remarks(scores, original):
+        parts.append(_indented("  ! " if remark.caution else "  - ", f"{remark.topic}: {remark.text}"))
+    return "\n".join(parts)
+
+
+def _indented(start: str, words: str) -> str:
+    return textwrap.fill(words, 100, initial_indent=start, subsequent_indent="    ")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

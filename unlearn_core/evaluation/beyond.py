@@ -131,8 +131,8 @@ def document_attacks(
 
 
 def reference_attack(scores: Scores, reference: Scores) -> float | None:
-    """AUC of loss - reference loss (Watson et al., arXiv 2111.08440); the reference saw, or never saw, the
-    members. None where the two were not scored on the same documents."""
+    """AUC of loss - reference loss (difficulty calibration, Watson et al., arXiv 2111.08440, eq. 3), the
+    reference never having seen the members. None where the two were not scored on the same documents."""
     sides = []
     for name in ("member_losses", "nonmember_losses"):
         ours, theirs = scores.details.get(name, []), reference.details.get(name, [])
@@ -146,6 +146,13 @@ def forget_quality(unlearned: Scores, retain_only: Scores) -> dict[str, Any] | N
     """TOFU's forget quality of two scored models; see `token_metrics.forget_quality`."""
     ratios = [scores.details.get("truth_ratios", {}).get("forget", []) for scores in (unlearned, retain_only)]
     return token_metrics.forget_quality(*ratios)
+
+
+def compared(scores: Scores, retain_only: Scores) -> Scores:
+    """`scores` with what only shows beside the retain-only model: reference attack and forget quality."""
+    attacks = scores.details.get("attacks", {}) | {"reference": reference_attack(scores, retain_only)}
+    quality = forget_quality(scores, retain_only)
+    return replace(scores, details=scores.details | {"attacks": attacks, "forget_quality": quality})
 
 
 def even_sample(rows: Sequence[Any], size: int) -> list[Any]:

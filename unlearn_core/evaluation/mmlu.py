@@ -101,7 +101,8 @@ def letter_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "letter") -> dict[str, Any]:
     """Accuracy (micro average), per subject, the answers' histogram, intervals, and whether it says anything.
 
-    `signal` is False where the 95 % interval of the accuracy reaches down to chance.
+    `one_letter` is what always giving the most frequent right letter scores. `signal` is False where the
+    95 % interval of the accuracy reaches down to chance, or, for letters, to that.
     """
     right = [question.answer == choice for question, choice in zip(questions, choices, strict=True)]
     by_subject: dict[str, list[bool]] = {}
@@ -110,6 +111,7 @@ def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "
     interval = wilson_interval(sum(right), len(right))
     counts = Counter(choices)
     keys = Counter(question.answer for question in questions)
+    one_letter = max(keys.values()) / len(right) if form == "letter" and right else CHANCE
     return {
         "accuracy": sum(right) / len(right) if right else None,
         "num_questions": len(right),
@@ -117,7 +119,8 @@ def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "
         "interval": interval,
         "chance": CHANCE,
         "chance_interval": wilson_interval(round(CHANCE * len(right)), len(right)),
-        "signal": interval is not None and interval[0] > CHANCE,
+        "one_letter": one_letter,
+        "signal": interval is not None and interval[0] > max(CHANCE, one_letter),
         "letters": {letter: counts.get(i, 0) for i, letter in enumerate(LETTERS)},
         "answer_key": {letter: keys.get(i, 0) for i, letter in enumerate(LETTERS)},
         "metrics": grouped_accuracy(zip((q.subject for q in questions), right, strict=True)),

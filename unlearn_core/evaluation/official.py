@@ -18,19 +18,21 @@ import math
 import os
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation import membership, semeval
-from unlearn_core.evaluation.fluency import fluency, vocabulary
+from unlearn_core.evaluation.fluency import Fluency, fluency, vocabulary
 from unlearn_core.evaluation.judge import Evidence, judge, never_trained_floors
-from unlearn_core.evaluation.scores import METRICS, SPLITS, TERM_NAMES, Generation, Verdict
+from unlearn_core.evaluation.scores import METRICS, SPLITS, TERM_NAMES, Generation, Scores, Verdict
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
 RESULT_FILE = "evaluation_results.jsonl"
 # What always answering one letter scores on the 14,042 test questions: the range of "knows nothing".
 ONE_LETTER = (0.229, 0.269)
+NUM_MMLU = 14_042
 _KINDS = {"sc": "completion", "qa": "question"}
 
 
@@ -38,12 +40,28 @@ def score_directory(
     folder: str | Path, mia: str | Path | None = None, mmlu: str | Path | None = None
 ) -> dict[str, Any]:
     """The official result of inference files. `mia`: a directory with member and nonmember CSVs (default:
-    `mia_results` inside `folder`, where there is one); `mmlu`: a metrics.json."""
+    `mia_results` inside `folder`, where there is one) or a result file; `mmlu`: a metrics.json or a result
+    file."""
+    return score_files(folder, mia, mmlu)[0]
+
+
+def score_files(
+    folder: str | Path, mia: str | Path | None = None, mmlu: str | Path | None = None
+) -> tuple[dict[str, Any], Scores]:
+    """`score_directory`, and the same as Scores, with what can be measured of the texts and losses."""
     folder = Path(folder)
+    rows = read_generations(folder)
     documents = Path(mia) if mia is not None else folder / "mia_results"
-    auc = read_auc(documents) if mia is not None or documents.is_dir() else None
+    losses: tuple[list[float], list[float]] = ([], [])
+    auc = None
+    if documents.is_file():
+        auc = read_share(documents, "mia", "mia_loss_acc")
+    elif mia is not None or documents.is_dir():
+        losses = read_losses(documents)
+        auc = membership.auc(*losses)
     average = read_mmlu(Path(mmlu)) if mmlu is not None else None
-    return official_result(read_generations(folder), auc, average)
+    result = official_result(rows, auc, average)
+    return result, _as_scores(result, rows, losses)
 
 
 def read_generations(folder: Path) -> list[Generation]:
@@ -60,29 +78,48 @@ def read_generations(folder: Path) -> list[Generation]:
     return rows
 
 
-def read_auc(folder: Path) -> float:
-    """The AUC from `member_*.csv` and `nonmember_*.csv`."""
-    sides = [
+def read_losses(folder: Path) -> tuple[list[float], list[float]]:
+    """Losses of members and non-members from `member_*.csv` and `nonmember_*.csv`."""
+    members, nonmembers = (
         [_number(record["nll"], folder) for record in _read_csvs(folder, side, ("nll",))]
         for side in ("member", "nonmember")
-    ]
-    area = membership.auc(*sides)
-    if area is None:
+    )
+    if not members or not nonmembers:
         raise InputError("mia", str(folder), "holds no losses", "Run the inference first.")
-    return area
+    return members, nonmembers
 
 
 def read_mmlu(path: Path) -> float:
-    """`average_acc` of a metrics.json."""
+    """`average_acc` of a metrics.json, or `mmlu_average` of a result file."""
+    return read_share(path, "mmlu", "mmlu_average" if path.suffix == ".jsonl" else "average_acc")
+
+
+def read_share(path: Path, field: str, key: str) -> float:
+    """The number from 0 to 1 that a JSON file holds under `key`."""
     try:
-        average = json.loads(path.read_text(encoding="utf-8"))["average_acc"]
-        if isinstance(average, bool) or not isinstance(average, int | float) or not 0 <= average <= 1:
-            raise ValueError("average_acc is not a share")
+        value = json.loads(path.read_text(encoding="utf-8"))[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"{key} is not a share")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "mmlu", str(path), f"holds no usable average_acc ({error})", "Give the MMLU metrics.json."
-        ) from error
-    return float(average)
+        problem = f"holds no usable {key} ({error})"
+        raise InputError(field, str(path), problem, f"Give a JSON file with {key}.") from error
+    return float(value)
+
+
+def differences(result: dict[str, Any], stored: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Fields of a stored result that were computed here: those that are equal, and those that are not."""
+    shared = [key for key in stored if key in result]
+    equal = [key for key in shared if stored[key] == result[key]]
+    return equal, [key for key in shared if key not in equal]
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result file of a folder; None where there is none that can be read."""
+    try:
+        stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None
 
 
 def official_result(
@@ -146,19 +183,60 @@ def verdict_of_official(
 
     With `generations`, fluency counts too; with `mmlu_original`, the ranking rule is applied.
     """
+    language = _fluency(generations)["retain"]
+    return _judged(
+        _terms(result), result.get("mia_loss_acc"), result.get("mmlu_average"), mmlu_original,
+        None if language is None else language.degenerate,
+    )  # fmt: skip
+
+
+def _terms(result: dict[str, Any]) -> dict[str, float | None]:
+    """The twelve plain means of a result, by name; None where the data has no such rows."""
     terms: dict[str, float | None] = dict.fromkeys(TERM_NAMES)
     for split in SPLITS:
         for task, values in result.get(f"{split}-set", {}).items():
             for metric in METRICS if isinstance(values, dict) else ():
-                terms[f"{split}/{task}/{metric}"] = values.get(f"{metric}-score")
-    terms = {name: terms[name] for name in TERM_NAMES}
-    retained = [row.output for row in generations if row.split == "retain"]
-    known = vocabulary(text for row in generations for text in (row.input, row.gold))
-    language = fluency(retained, known)
-    return _judged(
-        terms, result.get("mia_loss_acc"), result.get("mmlu_average"), mmlu_original,
-        None if language is None else language.degenerate,
+                if f"{split}/{task}/{metric}" in terms:
+                    terms[f"{split}/{task}/{metric}"] = values.get(f"{metric}-score")
+    return terms
+
+
+def _fluency(rows: Sequence[Generation]) -> dict[str, Fluency | None]:
+    known = vocabulary(text for row in rows for text in (row.input, row.gold))
+    return {split: fluency([row.output for row in rows if row.split == split], known) for split in SPLITS}
+
+
+def _as_scores(
+    result: dict[str, Any], rows: Sequence[Generation], losses: tuple[list[float], list[float]]
+) -> Scores:
+    """The result in the form that every model's scores have; the weights it came from are not known."""
+    terms = _terms(result)
+    auc, average = result.get("mia_loss_acc"), result.get("mmlu_average")
+    details: dict[str, Any] = {
+        "member_losses": losses[0],
+        "nonmember_losses": losses[1],
+        "auc_interval": membership.bootstrap_interval(*losses),
+        "fluency": {s: None if found is None else asdict(found) for s, found in _fluency(rows).items()},
+        "utility": None if average is None else _utility(average),
+    }
+    return Scores(
+        terms=terms, aggregated_terms=semeval.aggregated(terms),
+        task_aggregate=result["harmonic-mean-task-aggregate"], mia_auc=auc,
+        mia_score=semeval.mia_score(auc), utility=average, final_score=float(result["aggregate-score"]),
+        weights_hash="", details=details, generations=tuple(rows),
     )  # fmt: skip
+
+
+def _utility(average: float) -> dict[str, Any]:
+    interval = membership.wilson_interval(round(average * NUM_MMLU), NUM_MMLU)
+    return {
+        "accuracy": average, "num_questions": NUM_MMLU, "interval": interval, "chance": 0.25,
+        "signal": _has_signal(average), "form": "unknown",
+    }  # fmt: skip
+
+
+def _has_signal(average: float) -> bool:
+    return average > ONE_LETTER[1] + 0.01
 
 
 def verdict_of_means(
@@ -187,13 +265,13 @@ def _judged(
         auc_original=1.0,
         utility=mmlu,
         utility_original=mmlu_original,
-        utility_signal=mmlu_original is not None and mmlu_original > ONE_LETTER[1] + 0.01,
+        utility_signal=mmlu_original is not None and _has_signal(mmlu_original),
         utility_cut=None if mmlu_original is None else semeval.RANKING_SHARE * mmlu_original,
         degenerate=degenerate,
         aggregated=semeval.aggregated(terms),
     )
     found = judge(evidence)
-    if mmlu is not None and mmlu <= ONE_LETTER[1] + 0.01:
+    if mmlu is not None and not _has_signal(mmlu):
         reason = (
             f"MMLU {mmlu:.3f} carries no signal: always answering one letter gives "
             f"{ONE_LETTER[0]} to {ONE_LETTER[1]}"

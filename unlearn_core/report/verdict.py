@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unlearn_core.evaluation.judge import AUC_BAND
+from unlearn_core.evaluation.remarks import direction
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.report.format import duration, model_title, score
 from unlearn_core.report.markup import Safe, details, join, tag
@@ -106,7 +106,7 @@ def _tile(scores: dict[str, Scores], title: str, name: str, formula: str, cautio
     ]
     auc = scores["unlearned"].mia_auc
     extra = (
-        tag("span", f"AUC {score(auc)}: {_auc_direction(auc)}")
+        tag("span", f"AUC {score(auc)}: {direction(auc)}")
         if name == "mia_score" and auc is not None
         else None
     )
@@ -130,14 +130,6 @@ def _track(values: dict[str, float | None]) -> Safe:
         if (value := values.get(model)) is not None
     ]
     return tag("div", *marks, class_="le-track", aria_hidden="true")
-
-
-def _auc_direction(auc: float) -> str:
-    if auc > AUC_BAND[1]:
-        return "still remembered"
-    if auc < AUC_BAND[0]:
-        return "pushed too far"
-    return "hard to tell apart"
 
 
 def summary(story: Story) -> Safe:

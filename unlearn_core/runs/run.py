@@ -117,7 +117,7 @@ class _Run:
         gold = (yield from self._score_gold(data)) if self.gold else None
         artifact = yield from self._unlearn(target, data)
         yield from self._save(artifact, target)
-        unlearned = yield from self._score("unlearned", target, data, cache=False)
+        unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
         from unlearn_core.evaluation.judge import verdict
 
         judged = verdict(original, unlearned, gold)
@@ -151,9 +151,11 @@ class _Run:
         return data, target
 
     def _score(
-        self, name: str, target: Target, data: UnlearningData, *, cache: bool
+        self, name: str, target: Target, data: UnlearningData, *, cache: bool, gold: Scores | None = None
     ) -> Generator[Event, None, Scores]:
-        """Score the target as it is now, or read its scores from the cache."""
+        """Score the target as it is now, or read its scores from the cache; `gold` adds what only a
+        comparison with the retain-only model shows."""
+        from unlearn_core.evaluation.beyond import compared
         from unlearn_core.evaluation.evaluate import evaluate
 
         stage = f"score {name.replace('_', '-')}"
@@ -168,6 +170,8 @@ class _Run:
                 scores = yield from self._forward(stage, batches)
                 if cache:
                     self.cache.write(scores, data)
+                if gold is not None:
+                    scores = compared(scores, gold)
         yield StageProgress(stage, 1, 1, "from the cache" if cached else "")
         yield Score(name, scores.to_json(generations=True), cached)
         return scores

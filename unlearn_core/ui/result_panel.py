@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from unlearn_core.report.beside import beside
 from unlearn_core.report.breakdown import breakdown
 from unlearn_core.report.format import split_title
 from unlearn_core.report.markup import Safe, join, tag
@@ -52,7 +53,11 @@ class ResultPanel:
         choices = [(split_title(kind), kind) for kind in kinds]
         cards = side_by_side(story.scores, chosen, order, FIRST_SHOWN) if judged else ""
         split = gr.update(choices=choices, value=chosen) if kinds else gr.skip()
-        return [summary(story), gr.update(visible=judged), split, cards, breakdown(story.scores)]
+        return [summary(story), gr.update(visible=judged), split, cards, _terms(story)]
+
+
+def _terms(story: Story) -> Safe:
+    return join(breakdown(story.scores), beside(story.scores))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""What stands beside the number: each remark carries its figures and warns where it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation import remarks as module
+from unlearn_core.evaluation.beyond import compared
+from unlearn_core.evaluation.evaluate import evaluate
+from unlearn_core.evaluation.remarks import Remark, remarks
+from unlearn_core.evaluation.scores import Scores
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_model: Any, tiny_tokenizer: Any, tiny_data: UnlearningData) -> Scores:
+    """Real scores of a random model."""
+    work = evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data)
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            scores: Scores = stop.value
+            return scores
+
+
+def by_topic(found: list[Remark]) -> dict[str, Remark]:
+    return {remark.topic: remark for remark in found}
+
+
+def test_everything_measured_has_its_remark_and_survives_json(measured: Scores) -> None:
+    found = by_topic(remarks(measured, measured))
+    assert list(found) == [
+        "Task aggregate", "Membership", "Reciting", "Language", "Utility", "Ranking", "Memory",
+        "Attacks (AUC)",
+    ]  # fmt: skip
+    assert f"AUC {measured.mia_auc:.2f}" in found["Membership"].text
+    assert "6 documents against 6" in found["Membership"].text
+    assert "Answered A " in found["Utility"].text
+    assert "min-k++" in found["Attacks (AUC)"].text
+    assert "reference" not in measured.details["attacks"]
+    again = Scores.from_json(measured.to_json(generations=True))
+    assert remarks(again, again) == remarks(measured, measured)
+
+
+def test_what_was_not_measured_has_no_remark(measured: Scores) -> None:
+    bare = replace(measured, mia_auc=None, utility=None, details={}, terms={}, aggregated_terms=[None] * 12)
+    assert remarks(bare) == []
+
+
+def test_the_membership_remark_knows_both_sides_and_the_band() -> None:
+    """150 + 150 documents: sd = sqrt(301 / (12 * 150^2)) = .0334, so the band is .5 +- .065."""
+    under = module.membership_remark(0.97, (0.95, 0.99), 150, 150)
+    assert under is not None
+    assert under.caution
+    assert "still remembered" in under.text
+    assert "0.95 to 0.99" in under.text
+    assert "0.43 to 0.57" in under.text
+    assert "outside" in under.text
+    over = module.membership_remark(0.1, None, 10, 10)
+    assert over is not None
+    assert "pushed too far" in over.text
+    fine = module.membership_remark(0.52, None, 150, 150)
+    assert fine is not None
+    assert not fine.caution
+
+
+def test_gibberish_below_the_floor_is_no_merit() -> None:
+    terms = {"forget/Task1/regurgitation": 0.12, "forget/Task2/regurgitation": 0.31}
+    honest = module.reciting_remark(terms)
+    assert honest is not None
+    assert not honest.caution
+    wiped = module.reciting_remark({"forget/Task2/regurgitation": 0.0})
+    assert wiped is not None
+    assert wiped.caution
+    assert "floor 0.30" in wiped.text
+
+
+def test_the_ranking_rule_is_three_quarters_of_the_original() -> None:
+    assert "Would be ranked" in module.ranking_remark(0.371, 0.494).text  # type: ignore[union-attr]
+    assert module.ranking_remark(0.275, 0.494).caution  # type: ignore[union-attr]
+    assert module.ranking_remark(0.3, None) is None
+
+
+def test_the_term_that_makes_it_zero_is_named_with_the_value_of_the_rest() -> None:
+    """Eleven terms at 1, one at 0: without it the mean is 1."""
+    remark = module.aggregate_remark([1.0, 0.0, *[1.0] * 10])
+    assert remark is not None
+    assert remark.caution
+    assert "forget/Task1/knowledge with 0.00; without it the aggregate would be 1.00" in remark.text
+    assert module.aggregate_remark([1.0] * 12) is None
+
+
+def test_the_reference_attack_and_forget_quality_by_hand(measured: Scores) -> None:
+    """Differences of loss: members 1-2, 2-4 = -1, -2; others 3-2, 4-4 = 1, 0. All members lower: AUC 1."""
+    ours = replace(
+        measured,
+        details={
+            "member_losses": [1.0, 2.0],
+            "nonmember_losses": [3.0, 4.0],
+            "truth_ratios": {"forget": [0.1, 0.2, 0.3]},
+        },
+    )
+    theirs = replace(
+        measured,
+        details={
+            "member_losses": [2.0, 4.0],
+            "nonmember_losses": [2.0, 4.0],
+            "truth_ratios": {"forget": [0.1, 0.2, 0.3]},
+        },
+    )
+    found = compared(ours, theirs).details
+    assert found["attacks"]["reference"] == 1.0
+    assert found["forget_quality"] == {"p_value": 1.0, "statistic": 0.0, "n": 3}
+    other = replace(theirs, details=theirs.details | {"member_losses": [2.0]})
+    assert compared(ours, other).details["attacks"]["reference"] is None

@@ -1,0 +1,187 @@
+"""What one number hides, said in sentences with their figures: shown beside the score, on page and terminal.
+
+Each remark reads what was measured already; what was not measured has no remark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import harmonic_mean
+from typing import Any
+
+from unlearn_core.evaluation import membership, semeval
+from unlearn_core.evaluation.judge import AUC_BAND
+from unlearn_core.evaluation.scores import SPLITS, Scores
+
+_ATTACKS = {
+    "loss": "loss", "zlib": "loss per compressed byte", "min_k": "min-k", "min_k_plus": "min-k++",
+    "reference": "loss against the retain-only model",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """`caution` is True where the figure warns against trusting the score."""
+
+    topic: str
+    text: str
+    caution: bool = False
+
+
+def remarks(scores: Scores, original: Scores | None = None) -> list[Remark]:
+    """Everything that can be said of `scores`; `original` is the model before, for the ranking rule."""
+    details = scores.details
+    language = details.get("fluency") or {}
+    found = [
+        aggregate_remark(scores.aggregated_terms),
+        membership_remark(
+            scores.mia_auc, details.get("auc_interval"),
+            len(details.get("member_losses", ())), len(details.get("nonmember_losses", ())),
+        ),
+        reciting_remark(scores.terms),
+        language_remark(language.get("forget"), language.get("retain")),
+        utility_remark(details.get("utility") or {}),
+        ranking_remark(scores.utility, None if original is None else original.utility),
+        memory_remark(details),
+        attacks_remark(details.get("attacks") or {}, details.get("auc_by_task") or {}),
+    ]  # fmt: skip
+    return [remark for remark in found if remark is not None]
+
+
+def direction(auc: float) -> str:
+    """What the AUC says of the forgotten documents; the MIA score folds both sides together."""
+    if auc > AUC_BAND[1]:
+        return "still remembered"
+    return "pushed too far" if auc < AUC_BAND[0] else "hard to tell apart"
+
+
+def aggregate_remark(aggregated: Sequence[float | None]) -> Remark | None:
+    """The limiting term, and the harmonic mean of the others."""
+    limit = semeval.limiting_term(aggregated)
+    present = sorted(value for value in aggregated if value is not None)
+    if limit is None or len(present) < 2 or present[0] >= 1:
+        return None
+    rest = harmonic_mean(present[1:])
+    text = (
+        f"The lowest of the twelve terms is {limit} with {_n(present[0])}; without it the aggregate would be "
+        f"{_n(rest)}."
+    )
+    return Remark("Task aggregate", text, present[0] == 0)
+
+
+def membership_remark(
+    auc: float | None, interval: Sequence[float] | None, num_members: int, num_nonmembers: int
+) -> Remark | None:
+    """The AUC with direction and interval, and where perfect forgetting lies for so many documents."""
+    if auc is None:
+        return None
+    reach = "" if interval is None else f" ({_n(interval[0])} to {_n(interval[1])}, bootstrap)"
+    text = f"AUC {_n(auc)}{reach}: {direction(auc)}."
+    bands = membership.perfect_forgetting(num_members, num_nonmembers)
+    outside = False
+    if bands is not None:
+        area, score = bands
+        outside = not area.low <= auc <= area.high
+        where = "outside" if outside else "inside"
+        text += (
+            f" Perfect forgetting of {num_members} documents against {num_nonmembers} gives an AUC of "
+            f"{_n(area.low)} to {_n(area.high)} and a score of about {_n(score.mean)}; this is {where}."
+        )
+    return Remark("Membership", text, outside)
+
+
+def reciting_remark(terms: Mapping[str, float | None]) -> Remark | None:
+    """Forget-set ROUGE beside what fluent text that knows nothing reaches; far below it is no merit."""
+    parts, below = [], False
+    for task, floor in semeval.ROUGE_FLOORS.items():
+        value = terms.get(f"forget/{task}/regurgitation")
+        if value is not None:
+            parts.append(f"{task} {_n(value)} (floor {_n(floor)})")
+            below = below or value < floor / 2
+    if not parts:
+        return None
+    text = f"Forget set: {', '.join(parts)}. The floor is what fluent text on LUME scores by chance"
+    text += "; far below it the text is not language but gibberish." if below else "."
+    return Remark("Reciting", text, below)
+
+
+def language_remark(forget: Mapping[str, Any] | None, retain: Mapping[str, Any] | None) -> Remark | None:
+    """Fluency and repetition of what was written."""
+    parts, worst = [], 0.0
+    for split, found in zip(SPLITS, (forget, retain), strict=True):
+        if found is not None:
+            worst = max(worst, found["degenerate"])
+            parts.append(
+                f"{split} set {found['degenerate']:.0%} empty, looping or unknown words (repeated 3-grams "
+                f"{found['repetition']:.0%}, known words {found['known_words']:.0%})"
+            )
+    return Remark("Language", "; ".join(parts) + ".", worst > 0.2) if parts else None
+
+
+def utility_remark(asked: Mapping[str, Any]) -> Remark | None:
+    """Accuracy with its interval, chance, and which letters were answered."""
+    if asked.get("accuracy") is None:
+        return None
+    low, high = asked["interval"]
+    count, chance = asked["num_questions"], asked["chance"]
+    text = f"{_n(asked['accuracy'])} ({_n(low)} to {_n(high)}) on {count:,} questions; chance is {_n(chance)}"
+    text += ". " if asked["signal"] else ": no signal. "
+    if asked["form"] == "letter":
+        answered, key = (
+            ", ".join(f"{letter} {number / count:.0%}" for letter, number in asked[name].items())
+            for name in ("letters", "answer_key")
+        )
+        text += f"Answered {answered}; right would be {key}."
+    return Remark("Utility", text.strip(), not asked["signal"])
+
+
+def ranking_remark(utility: float | None, before: float | None) -> Remark | None:
+    """The rule that a submission needs 75 % of the original's MMLU."""
+    if utility is None or before is None:
+        return None
+    cut = semeval.RANKING_SHARE * before
+    ranked = utility >= cut
+    text = (
+        f"{'Would' if ranked else 'Would not'} be ranked: utility {_n(utility)}, needed {_n(cut)}, "
+        f"three quarters of the original's {_n(before)}."
+    )
+    return Remark("Ranking", text, not ranked)
+
+
+def memory_remark(details: Mapping[str, Any]) -> Remark | None:
+    """Extraction strength, exact memorisation, truth score and forget quality."""
+    parts = []
+    for name, title in (
+        ("extraction_strength", "extraction strength"), ("exact_memorisation", "exact memorisation"),
+        ("truth_score", "truth score"),
+    ):  # fmt: skip
+        values = details.get(name) or {}
+        if any(values.get(split) is not None for split in SPLITS):
+            parts.append(f"{title} {_n(values.get('forget'))} forget, {_n(values.get('retain'))} retain")
+    quality = details.get("forget_quality")
+    if quality:
+        parts.append(
+            f"forget quality p = {quality['p_value']:.2g} (distance {_n(quality['statistic'])} to the "
+            f"retain-only model's truth ratios, n = {quality['n']})"
+        )
+    return Remark("Memory", _sentence(parts)) if parts else None
+
+
+def attacks_remark(attacks: Mapping[str, Any], by_task: Mapping[str, Any]) -> Remark | None:
+    """AUC of every membership attack: on the documents, and on the gold answers of each task."""
+    parts = [f"{_ATTACKS.get(name, name)} {_n(v)}" for name, v in attacks.items() if v is not None]
+    tasks = [f"{task} {_n(value)}" for task, value in by_task.items() if value is not None]
+    if tasks:
+        parts.append(f"answers of the forget set against held-out ones: {', '.join(tasks)}")
+    worst = max((abs(value - 0.5) for value in attacks.values() if value is not None), default=0.0)
+    return Remark("Attacks (AUC)", _sentence(parts), worst > 0.25) if parts else None
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."
+
+
+def _n(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
