@@ -165,13 +165,14 @@ def memorise(
     `base_ref` is anything `load_target` takes, or "scratch": a new model of `shape` with a tokenizer
     trained on the data. `subset` keeps that many documents of each task and split, so that a small model
     can hold them. `replay` trains the bundled general facts along, so that there is a utility to lose;
-    where the data brings no questions of its own, the bundled ones are written beside it. Nonmembers are
-    never trained on. The data exactly as trained is written to `out_dir/data`, to be named in runs.
+    where the data brings no questions of its own, the bundled ones and their facts are written beside it.
+    Nonmembers and the holdout are never trained on. The data exactly as trained is written to
+    `out_dir/data`, to be named in runs.
     """
     out = Path(out_dir)
     data = data if subset is None else subset_of(data, subset)
     if replay and not data.questions:
-        data = replace(data, questions=demo_data(0).questions)
+        data = replace(data, questions=demo_data(0).questions, general=demo_data(0).general)
     settings = replace(recipe or Recipe(num_epochs=60), seed=seed)
     model: Any
     tokenizer: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from unlearn_core.build import (
     train_tokenizer,
 )
 from unlearn_core.data.sources import load_data
-from unlearn_core.data.subset import subset_of
+from unlearn_core.data.subset import subset_of, write_directory
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.data.world import demo_data
 from unlearn_core.errors import DivergedError
@@ -155,3 +156,15 @@ def test_a_subset_keeps_whole_documents_and_their_members() -> None:
     completions = [f"{row.input} {row.output}" for row in part.forget if row.kind == "completion"]
     assert list(part.members) == completions
     assert {row.id for row in part.paraphrases} <= {row.id for row in (*part.forget, *part.retain)}
+
+
+def test_the_documents_left_out_of_a_subset_are_its_holdout(tmp_path: Path) -> None:
+    """Never trained on, of the same kind, and read back from the folder that is written."""
+    whole = replace(demo_data(), holdout=())
+    part = subset_of(whole, 2)
+    assert len(part.holdout) == len(part.forget)
+    assert not set(part.holdout) & {*part.forget, *part.retain}
+    write_directory(part, tmp_path)
+    back = load_data(str(tmp_path))
+    assert back.holdout == part.holdout
+    assert [(row.input, row.output) for row in back.general] == [(r.input, r.output) for r in part.general]

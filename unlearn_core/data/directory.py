@@ -2,6 +2,7 @@
 
     forget.jsonl retain.jsonl             or forget_train-00000-of-00001.parquet, forget05.json, ...
     mia/member.jsonl mia/nonmember.jsonl  documents for membership inference, field `document`
+    holdout.jsonl general.jsonl           rows never trained on, and trained rows of any other kind (ours)
 
 Files that hold a `split` column naming both sets are taken apart by it. Where there are train and
 validation files, the train files are read. TOFU's perturbed files give unseen phrasings and
@@ -55,6 +56,8 @@ def read_directory(
         members=_documents(files, "member", columns, limits),
         nonmembers=_documents(files, "nonmember", columns, limits),
         paraphrases=_tofu_paraphrases(files, forget + retain, limits),
+        holdout=_extra(files, "holdout", columns, limits),
+        general=_extra(files, "general", columns, limits),
         questions=questions,
         question_form="likelihood" if questions else "letter",
     )
@@ -125,7 +128,7 @@ def _by_split_column(
 ) -> dict[str, list[Row]]:
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}
     for path in files:
-        if path.stem in ("member", "nonmember"):
+        if path.stem in ("member", "nonmember", "holdout", "general"):
             continue
         for row in read_rows(path, limits):
             column = column_of(row, "split", columns)
@@ -134,6 +137,13 @@ def _by_split_column(
                 if said.startswith(split):
                     rows.append(row)
     return sets
+
+
+def _extra(
+    files: Iterable[Path], stem: str, columns: Mapping[str, str], limits: Limits
+) -> tuple[Example, ...]:
+    rows = [row for path in files if path.stem == stem for row in read_rows(path, limits)]
+    return examples(rows, stem, columns, limits) if rows else ()
 
 
 def _documents(

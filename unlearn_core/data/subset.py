@@ -19,9 +19,11 @@ def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
     """The first `num_documents` documents of each task and split, with all their rows.
 
     Members are kept where their text is one of those documents; if none is, as many are kept as there
-    are forget documents. Nonmembers, questions and general facts stay.
+    are forget documents. Nonmembers, questions and general facts stay. As many of the forget documents
+    left out become the holdout: never trained, and of the same kind.
     """
     forget, retain = _first(data.forget, num_documents), _first(data.retain, num_documents)
+    others = tuple(row for row in data.forget if row not in set(forget))
     texts = {f"{row.input} {row.output}" for row in forget if row.kind == "completion"}
     members = tuple(document for document in data.members if document in texts)
     ids = {row.id for row in (*forget, *retain)}
@@ -32,6 +34,7 @@ def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
         retain=retain,
         members=members or data.members[: len({_document(row) for row in forget})],
         paraphrases=tuple(row for row in data.paraphrases if row.id in ids),
+        holdout=data.holdout or _first(others, num_documents),
     )
 
 
@@ -92,10 +95,15 @@ def write_directory(data: UnlearningData, folder: Path) -> None:
     (folder / "mia").mkdir(parents=True, exist_ok=True)
     _write_lines(folder / "forget.jsonl", map(asdict, data.forget))
     _write_lines(folder / "retain.jsonl", map(asdict, data.retain))
+    if data.holdout:
+        _write_lines(folder / "holdout.jsonl", map(asdict, data.holdout))
+    if data.general:  # of no task
+        rows = [{"id": row.id, "input": row.input, "output": row.output} for row in data.general]
+        _write_lines(folder / "general.jsonl", rows)
     for name, documents in (("member", data.members), ("nonmember", data.nonmembers)):
-        rows = [{"id": f"{name}-{i}", "document": document} for i, document in enumerate(documents)]
-        if rows:
-            _write_lines(folder / "mia" / f"{name}.jsonl", rows)
+        lines = [{"id": f"{name}-{i}", "document": document} for i, document in enumerate(documents)]
+        if lines:
+            _write_lines(folder / "mia" / f"{name}.jsonl", lines)
     questions = [
         {
             "question": question.question,
