@@ -191,6 +191,12 @@ class Method:
             if "help" in f.metadata
         )  # fmt: skip
 
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The settings a comparison chooses from: the defaults and, for every method, two others."""
+        rate = cls.learning_rate
+        return {}, {"learning_rate": rate / 2}, {"learning_rate": min(1.0, rate * 2)}
+
     def mix(self) -> Mix:
         """The make-up of a step: as many retain as forget sequences where the method needs them."""
         return Mix(self.batch_size, self.batch_size if "retain" in self.info.needs else 0)

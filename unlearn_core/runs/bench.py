@@ -1,0 +1,243 @@
+"""Every method on one target, tuned alike and compared over seeds: `lethe bench`.
+
+Each method gets the same small budget: its defaults and the settings it declares in `candidates`, tried
+once each. A third of the documents judges those; the rest, which no choice has seen, is what the
+leaderboard reports, over several seeds:
+
+    candidates x 1 seed --> judged by the tuning third --> best settings x N seeds --> scored by the rest
+
+Every trial is a whole run and one line of `trials.jsonl`, so a bench that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from unlearn_core.evaluation import membership, semeval
+from unlearn_core.evaluation.scores import SPLITS, Scores
+from unlearn_core.runs.events import Failed, Finished, Score
+from unlearn_core.runs.files import append_line, read_lines, write_json
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
+
+TUNING_SEED = 1_000_003  # of no scored run
+TUNING_SHARE = 3  # every third document judges the tuning
+TRIALS, LEADERBOARD = "trials.jsonl", "leaderboard.json"
+_PACKAGES = ("lethe-unlearning", "torch", "transformers", "peft", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run. `tuning` and `scored` hold its figures on the two parts of the documents."""
+
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    seconds: float = 0.0  # of unlearning alone
+    verdict: str = ""
+    tuning: dict[str, float | None] | None = None
+    scored: dict[str, float | None] | None = None
+    failure: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.method, json.dumps(self.settings, sort_keys=True), self.seed
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What tuning maximises: first to keep half of the retain set (a wreck has a perfect membership
+        score), then forgetting and keeping at once."""
+        found = self.tuning or {}
+        aggregate, mia = (found.get(name) or 0.0 for name in ("task_aggregate", "mia_score"))
+        return (found.get("retain_knowledge") or 0.0) >= 0.5, aggregate + mia
+
+
+def bench(
+    methods: Sequence[str],
+    out: Path,
+    *,
+    target: str = "demo",
+    data: str = "demo",
+    num_seeds: int = 5,
+    home: str | Path | None = None,
+) -> Iterator[tuple[int, int, Trial]]:
+    """Yield (trials done, trials in all, the trial) as they end; writes `out`/leaderboard.json on the way."""
+    from unlearn_core.methods import get
+
+    work = _Bench(out, RunSpec(target=target, data=data, save=False), home)
+    plans = {name: get(name).candidates() for name in methods}
+    total = sum(len(plan) + num_seeds for plan in plans.values())
+    done = 0
+    for name, plan in plans.items():
+        tried = []
+        for settings in plan:
+            tried.append(work.trial(name, settings, TUNING_SEED))
+            done += 1
+            yield done, total, tried[-1]
+        best = max(tried, key=lambda trial: trial.rank)  # the first of equals: the defaults
+        for seed in range(num_seeds):
+            trial = work.trial(name, best.settings, seed)
+            done += 1
+            yield done, total, trial
+        work.write()
+
+
+class _Bench:
+    def __init__(self, out: Path, spec: RunSpec, home: str | Path | None) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.spec, self.home = out, spec, home
+        self.trials = {trial.key: trial for trial in read_trials(out)}
+
+    def trial(self, method: str, settings: dict[str, Any], seed: int) -> Trial:
+        """The result at hand, or a new run of it."""
+        known = self.trials.get(Trial(method, settings, seed).key)
+        if known is not None:
+            return known
+        trial = self._carry_out(method, settings, seed)
+        append_line(self.out / TRIALS, json.dumps(asdict(trial)))
+        self.trials[trial.key] = trial
+        return trial
+
+    def _carry_out(self, method: str, settings: dict[str, Any], seed: int) -> Trial:
+        spec = replace(self.spec, method=method, settings=settings, seed=seed)
+        scores: dict[str, Scores] = {}
+        for event in run(spec, home=self.home):
+            if isinstance(event, Score):
+                scores[event.model] = Scores.from_json(event.scores)
+            elif isinstance(event, Failed):
+                return Trial(method, settings, seed, failure=event.message)
+            elif isinstance(event, Finished):
+                seconds, verdict = event.seconds["unlearn"], str(event.verdict["label"])
+        self._note_references(scores)
+        gold = scores.get("retain_only")
+        tuning, scored = (figures(scores["unlearned"], part, gold) for part in (True, False))
+        return Trial(method, settings, seed, round(seconds, 2), verdict, tuning, scored)
+
+    def _note_references(self, scores: Mapping[str, Scores]) -> None:
+        """What the bars are: the original and, where there is one, the retain-only model."""
+        path = self.out / "references.json"
+        if path.exists():
+            return
+        shown = {name: found for name, found in scores.items() if name != "unlearned"}
+        first = next(iter(shown.values()))
+        members = len(_every_third(first.details["member_losses"], False))
+        others = len(_every_third(first.details["nonmember_losses"], False))
+        band = membership.perfect_forgetting(members, others)
+        gold = shown.get("retain_only")
+        write_json(path, {
+            "target": self.spec.target if self.spec.target == "demo" else Path(self.spec.target).name,
+            "data": self.spec.data if self.spec.data == "demo" else Path(self.spec.data).name,
+            "data_fingerprint": first.data_fingerprint,
+            "weights": {name: found.weights_hash for name, found in shown.items()},
+            "scores": {name: figures(found, False, gold) for name, found in shown.items()},
+            "perfect_forgetting": band and {"auc": asdict(band[0]), "score": asdict(band[1])},
+        })  # fmt: skip
+
+    def write(self) -> None:
+        """The leaderboard of all trials so far."""
+        references = json.loads((self.out / "references.json").read_text(encoding="utf-8"))
+        rows = leaderboard(list(self.trials.values()))
+        record = {"made": datetime.now(UTC).date().isoformat(), "versions": _versions(), **references}
+        write_json(self.out / LEADERBOARD, {**record, "methods": rows})
+
+
+def read_trials(out: Path) -> list[Trial]:
+    """The trials of a bench, in the order they were carried out."""
+    lines, _ = read_lines(out / TRIALS)
+    return [Trial(**json.loads(line)) for line in lines]
+
+
+def figures(scores: Scores, tuning: bool, gold: Scores | None) -> dict[str, float | None]:
+    """Scores on one part of the documents: every third (tuning), or the others. Utility is of neither.
+
+    `loss_distance` is the 1-Wasserstein distance (nats per token) between the losses of the forget set's
+    documents under this model and under the retain-only one; 0 is what perfect forgetting tends to.
+    """
+    generations = [g for g in scores.generations if g.split in SPLITS]
+    documents = {key: i for i, key in enumerate(dict.fromkeys((g.split, g.id[:-3]) for g in generations))}
+    chosen = [
+        g for g in generations if (documents[g.split, g.id[:-3]] % TUNING_SHARE == 0) == tuning
+    ]  # fmt: skip
+    terms = semeval.terms((g.split, g.task, g.kind, g.score) for g in chosen)
+    members = _every_third(scores.details["member_losses"], tuning)
+    area = membership.auc(members, _every_third(scores.details["nonmember_losses"], tuning))
+    aggregate, mia = semeval.task_aggregate(semeval.aggregated(terms)), semeval.mia_score(area)
+    return {
+        **_worst(terms),
+        "task_aggregate": aggregate,
+        "mia_auc": area,
+        "mia_score": mia,
+        "utility": scores.utility,
+        "final_score": semeval.final_score(aggregate, mia, scores.utility),
+        "loss_distance": None if gold is None else _distance(
+            members, _every_third(gold.details["member_losses"], tuning)
+        ),
+    }  # fmt: skip
+
+
+def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """One row a method, the best final score first: settings, mean and spread of each figure over seeds."""
+    rows = []
+    for method in dict.fromkeys(trial.method for trial in trials):
+        runs = [t for t in trials if t.method == method and t.seed != TUNING_SEED and t.scored]
+        if not runs:
+            continue
+        names = list(runs[0].scored or {})
+        rows.append({
+            "method": method,
+            "settings": runs[0].settings,
+            "num_seeds": len(runs),
+            "seconds": fmean(trial.seconds for trial in runs),
+            "verdicts": _counts([trial.verdict for trial in runs]),
+            "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
+        })  # fmt: skip
+    return sorted(rows, key=lambda row: -(row["figures"]["final_score"]["mean"] or 0.0))
+
+
+def _every_third(values: Sequence[float], tuning: bool) -> list[float]:
+    return [value for i, value in enumerate(values) if (i % TUNING_SHARE == 0) == tuning]
+
+
+def _worst(terms: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The least good of the three tasks, for each set and metric: the most left, or the least kept."""
+    found = {}
+    for split, choose in (("forget", max), ("retain", min)):
+        for metric in ("knowledge", "regurgitation"):
+            values = [v for name, v in terms.items() if name.startswith(split) and name.endswith(metric)]
+            present = [value for value in values if value is not None]
+            found[f"{split}_{metric}"] = choose(present) if present else None
+    return found
+
+
+def _distance(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(ours, theirs)) if ours and theirs else None
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    present = [value for value in values if value is not None]
+    if not present:
+        return {"mean": None, "spread": None}
+    return {"mean": fmean(present), "spread": stdev(present) if len(present) > 1 else None}
+
+
+def _counts(labels: Sequence[str]) -> dict[str, int]:
+    return {label: labels.count(label) for label in dict.fromkeys(labels)}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
