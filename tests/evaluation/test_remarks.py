@@ -13,6 +13,7 @@ from unlearn_core.evaluation.beyond import compared
 from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.evaluation.remarks import Remark, remarks
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.evaluation.semeval import ROUGE_FLOORS
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def by_topic(found: list[Remark]) -> dict[str, Remark]:
 def test_everything_measured_has_its_remark_and_survives_json(measured: Scores) -> None:
     found = by_topic(remarks(measured, measured))
     assert list(found) == [
-        "Task aggregate", "Membership", "Reciting", "Language", "Utility", "Ranking", "Memory",
+        "Task aggregate", "Membership", "Language", "Utility", "Ranking", "Memory",
         "Attacks (AUC)",
     ]  # fmt: skip
     assert f"AUC {measured.mia_auc:.2f}" in found["Membership"].text
@@ -70,10 +71,10 @@ def test_the_membership_remark_knows_both_sides_and_the_band() -> None:
 
 def test_gibberish_below_the_floor_is_no_merit() -> None:
     terms = {"forget/Task1/regurgitation": 0.12, "forget/Task2/regurgitation": 0.31}
-    honest = module.reciting_remark(terms)
+    honest = module.reciting_remark(terms, ROUGE_FLOORS)
     assert honest is not None
     assert not honest.caution
-    wiped = module.reciting_remark({"forget/Task2/regurgitation": 0.0})
+    wiped = module.reciting_remark({"forget/Task2/regurgitation": 0.0}, ROUGE_FLOORS)
     assert wiped is not None
     assert wiped.caution
     assert "floor 0.30" in wiped.text

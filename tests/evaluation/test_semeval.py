@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
+from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation import membership, semeval
 from unlearn_core.evaluation.scores import TERM_NAMES
 
+LUME = Path(__file__).resolve().parents[3] / "shared" / "data" / "semeval25"
+needs_lume = pytest.mark.skipif(not LUME.is_dir(), reason="LUME is not here")
 ROUGE = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.lists(
     st.sampled_from(["the", "cats", "running", "ran", "caf\u00e9", "nan", "a-b", "\u2603", "9"]), max_size=40
@@ -47,6 +51,20 @@ def test_rouge_by_hand() -> None:
     """gold: the cat sat on the mat (6 words); common in order: the cat on mat = 4."""
     assert semeval.rouge_l_recall("The cat sat on the mat", "the cats, on a mat!") == 4 / 6
     assert semeval.rouge_l_recall("", "x") == semeval.rouge_l_recall("x", "") == 0.0
+
+
+def test_the_floor_by_hand() -> None:
+    """`a b c d` against `a b x y` shares two of four words, both ways; a task with one text has no floor."""
+    rows = [("Task1", "1", "a b c d"), ("Task1", "2", "a b x y"), ("Task2", "3", "alone")]
+    assert semeval.rouge_floors(rows) == {"Task1": 0.5}
+
+
+@needs_lume
+def test_the_floor_on_lume_is_that_of_the_protocol() -> None:
+    rows = load_data(str(LUME)).forget
+    floors = semeval.rouge_floors((r.task, r.id[:-3], r.output) for r in rows if r.kind == "completion")
+    for task, published in semeval.ROUGE_FLOORS.items():
+        assert floors[task] == pytest.approx(published, abs=0.05)
 
 
 def test_exact_match_ignores_case_and_outer_space_only() -> None:

@@ -202,7 +202,9 @@ class _Job:
             "perfect_forgetting": _bands(len(losses[0]), len(losses[1])),
             "utility": asked,
             "fluency": _fluency(data, generations),
-            "rouge_floors": semeval.ROUGE_FLOORS,
+            "rouge_floors": semeval.rouge_floors(
+                (row.task, row.id[:-3], row.output) for row in data.forget if row.kind == "completion"
+            ),
             "nll": answers.nll_summary(),
         }
         if self.settings.beyond:

@@ -59,7 +59,7 @@ class Evidence:
 
 def verdict(original: Scores, unlearned: Scores, retain_only: Scores | None = None) -> Verdict:
     """Judge `unlearned` against `original`; `retain_only` gives the floor of the forget terms."""
-    floor = dict(never_trained_floors())
+    floor = never_trained_floors(unlearned.details.get("rouge_floors"))
     if retain_only is not None:
         floor |= {name: v for name, v in retain_only.terms.items() if v is not None and _of(name, "forget")}
     utility = original.details.get("utility", {})
@@ -121,9 +121,12 @@ _SUMMARIES = {
 }
 
 
-def never_trained_floors() -> dict[str, float]:
-    """What the forget terms of a model that never saw the rows are: fluent text still shares some words."""
-    floors = {f"forget/{task}/regurgitation": floor for task, floor in semeval.ROUGE_FLOORS.items()}
+def never_trained_floors(measured: Mapping[str, float] | None = None) -> dict[str, float]:
+    """What the forget terms of a model that never saw the rows are: fluent text still shares some words.
+
+    `measured`: by task, on the data at hand; LUME's where it was not measured."""
+    by_task = semeval.ROUGE_FLOORS | dict(measured or {})
+    floors = {f"forget/{task}/regurgitation": floor for task, floor in by_task.items()}
     return floors | {name: 0.0 for name in TERM_NAMES if _of(name, "forget", "knowledge")}
 
 

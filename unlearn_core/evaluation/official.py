@@ -216,6 +216,11 @@ def _as_scores(
         "member_losses": losses[0],
         "nonmember_losses": losses[1],
         "auc_interval": membership.bootstrap_interval(*losses),
+        "rouge_floors": semeval.rouge_floors(
+            (row.task, row.id[:-3], row.gold)
+            for row in rows
+            if row.split == "forget" and row.kind == "completion"
+        ),
         "fluency": {s: None if found is None else asdict(found) for s, found in _fluency(rows).items()},
         "utility": None if average is None else _utility(average),
     }

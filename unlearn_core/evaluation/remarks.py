@@ -39,7 +39,7 @@ def remarks(scores: Scores, original: Scores | None = None) -> list[Remark]:
             scores.mia_auc, details.get("auc_interval"),
             len(details.get("member_losses", ())), len(details.get("nonmember_losses", ())),
         ),
-        reciting_remark(scores.terms),
+        reciting_remark(scores.terms, details.get("rouge_floors") or {}),
         language_remark(language.get("forget"), language.get("retain")),
         utility_remark(details.get("utility") or {}),
         ranking_remark(scores.utility, None if original is None else original.utility),
@@ -91,17 +91,19 @@ def membership_remark(
     return Remark("Membership", text, outside)
 
 
-def reciting_remark(terms: Mapping[str, float | None]) -> Remark | None:
+def reciting_remark(terms: Mapping[str, float | None], floors: Mapping[str, float]) -> Remark | None:
     """Forget-set ROUGE beside what fluent text that knows nothing reaches; far below it is no merit."""
     parts, below = [], False
-    for task, floor in semeval.ROUGE_FLOORS.items():
+    for task, floor in floors.items():
         value = terms.get(f"forget/{task}/regurgitation")
         if value is not None:
             parts.append(f"{task} {_n(value)} (floor {_n(floor)})")
             below = below or value < floor / 2
     if not parts:
         return None
-    text = f"Forget set: {', '.join(parts)}. The floor is what fluent text on LUME scores by chance"
+    text = (
+        f"Forget set: {', '.join(parts)}. The floor is what one gold text scores against another, by chance"
+    )
     text += "; far below it the text is not language but gibberish." if below else "."
     return Remark("Reciting", text, below)
 
