@@ -2,10 +2,14 @@
 
     python benchmarks/evaluation.py                   the bundled model on the CPU; on a GPU both OLMo shapes
     python benchmarks/evaluation.py --shape olmo-1b   OLMo-1B-shaped random weights (needs a GPU)
+    python benchmarks/evaluation.py --data shared/data/semeval25 --mmlu shared/data/mmlu
+                                                      the bundled model on the benchmark's own data
 
 "One at a time" is the official script's way: one prompt, one document, one question per call, with
 transformers' own `generate`. It is timed on an even sample and scaled to the whole. The OLMo shapes have
-random weights and no reason to stop, so every answer is 256 tokens long: the longest case.
+random weights and no reason to stop, so every answer is 256 tokens long: the longest case. On bfloat16
+batching may change a rounding and with it a text: the share of equal texts is printed, on a GPU as the
+column, on a CPU as a line of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +28,7 @@ from unlearn_core.data.encode import encode_document, pad_id_of, prompt_ids
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.beyond import even_sample
-from unlearn_core.evaluation.mmlu import letter_ids, letter_prompt, predict
+from unlearn_core.evaluation.mmlu import letter_ids, letter_prompt, load_mmlu, predict
 from unlearn_core.models.generate import decode, end_ids, generate
 from unlearn_core.models.likelihood import traces
 from unlearn_core.models.targets import load_target
@@ -57,23 +61,25 @@ def main() -> None:
     parser.add_argument("--shape", choices=("demo", *SHAPES), action="append")
     parser.add_argument("--sample", type=int, default=None, help="prompts timed one at a time")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the LUME-sized work to do")
+    parser.add_argument("--data", default="demo", help="for the bundled model: another data set")
+    parser.add_argument("--mmlu", help="for the bundled model: MMLU instead of the data's own questions")
     arguments = parser.parse_args()
     shapes = arguments.shape or (list(SHAPES) if torch.cuda.is_available() else ["demo"])
     for shape in shapes:
-        run(shape, arguments.sample, arguments.scale)
+        run(shape, arguments)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def run(shape: str, sample: int | None, scale: float) -> None:
+def run(shape: str, arguments: argparse.Namespace) -> None:
     demo = load_target("demo", device="cpu")
     tokenizer: Any = demo.tokenizer
     if shape == "demo":
-        model, data = demo.model, load_data("demo")
+        model, data = demo.model, named_data(arguments)
     else:
-        model, data = random_olmo(shape), lume_sized(tokenizer, scale)
-    size = sample or (60 if shape == "demo" else 8)
+        model, data = random_olmo(shape), lume_sized(tokenizer, arguments.scale)
+    size = arguments.sample or (60 if shape == "demo" else 8)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     place = (
         torch.cuda.get_device_name()
@@ -104,6 +110,26 @@ def run(shape: str, sample: int | None, scale: float) -> None:
         print(row)
     if model.device.type == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+    else:
+        some = even_sample((*data.forget, *data.retain), size)
+        row = measure_answers(model.to(torch.bfloat16), tokenizer, some, data.max_new_tokens, size)
+        print(f"bfloat16: {row.equal:.1%} of {row.items} answers equal those of one at a time")
+
+
+def named_data(arguments: argparse.Namespace) -> UnlearningData:
+    """The data that the arguments name, `--scale` of its rows, documents and questions."""
+    data = load_data(arguments.data)
+    if arguments.mmlu:
+        few_shot, questions = load_mmlu(arguments.mmlu)
+        data = replace(data, few_shot=few_shot, questions=questions)
+
+    def part(rows: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(even_sample(rows, max(1, int(len(rows) * arguments.scale))))
+
+    return replace(
+        data, forget=part(data.forget), retain=part(data.retain), members=part(data.members),
+        nonmembers=part(data.nonmembers), questions=part(data.questions),
+    )  # fmt: skip
 
 
 def measure_answers(model: Any, tokenizer: Any, rows: Sequence[Example], limit: int, size: int) -> Row:

@@ -56,7 +56,11 @@ def leaderboard() -> Safe:
         "SemEval-2025 Task 4, on the benchmark's own OLMo models. Whatever wipes the model scores "
         f"{WIPED[0]} to {WIPED[1]} there. Scores on other models or other data cannot be compared with these."
     )
-    head = tag("tr", *(tag("th", words, scope="col") for words in _HEAD))
+    numbers = _HEAD[2:6]
+    head = tag(
+        "tr",
+        *(tag("th", words, scope="col", class_="le-number" if words in numbers else None) for words in _HEAD),
+    )
     rows = [_entry(entry) for entry in sorted(LEADERBOARD, key=lambda e: (e.model != "7B", -e.final))]
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
     return join(tag("p", told), tag("div", table, class_="le-scroll", tabindex="0"))

@@ -12,7 +12,7 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.files import write_json
 from unlearn_core.runs.home import LOGGER
 
-_VERSION = 1  # of what the scores hold; another number, another cache
+_VERSION = 2  # of what the scores hold; another number, another cache
 
 
 class ScoreCache:
