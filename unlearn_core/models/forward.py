@@ -111,22 +111,28 @@ class Answers:
 
 def answers(model: PreTrainedModel, batch: Batch) -> Answers:
     """Predictions of `model` at the labelled positions of a right-padded batch."""
+    hidden_ND, head, labels_N, row_N = unheaded(model, batch)
+    return Answers(head(hidden_ND), labels_N, row_N, batch.index_B)
+
+
+def unheaded(
+    model: PreTrainedModel, batch: Batch
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Hidden states (N, D) at the labelled positions, the head to put on them, labels (N,), rows (N,).
+
+    Where a model changes its logits after the head, those are the hidden states and the head is nothing.
+    """
     # Position t predicts the token at t + 1, so label t + 1 selects hidden state t.
     labels_BT = batch.labels_BT[:, 1:]
     wanted_BT = labels_BT != IGNORED
-    row_N = wanted_BT.nonzero()[:, 0]
-    logits_NV = _wanted_logits(model, batch, wanted_BT)
-    return Answers(logits_NV, labels_BT[wanted_BT], row_N, batch.index_B)
-
-
-def _wanted_logits(model: PreTrainedModel, batch: Batch, wanted_BT: torch.Tensor) -> torch.Tensor:
     inputs = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT, "use_cache": False}
     split = body_and_head(model)
     if split is None:
-        return unwrap(model)(**inputs).logits[:, :-1][wanted_BT]
-    body, head = split
-    hidden_BTD = body(**inputs).last_hidden_state
-    return head(hidden_BTD[:, :-1][wanted_BT])
+        states_BTD = unwrap(model)(**inputs).logits
+        head: torch.nn.Module = torch.nn.Identity()
+    else:
+        states_BTD, head = split[0](**inputs).last_hidden_state, split[1]
+    return states_BTD[:, :-1][wanted_BT], head, labels_BT[wanted_BT], wanted_BT.nonzero()[:, 0]
 
 
 def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module] | None:

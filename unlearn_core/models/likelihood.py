@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from unlearn_core.data.encode import Encoded, collate
-from unlearn_core.models.forward import Answers, answers
+from unlearn_core.data.encode import Batch, Encoded, collate
+from unlearn_core.models.forward import unheaded
 from unlearn_core.models.generate import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_TOKENS_PER_BATCH = {"cpu": 6144, "cuda": 65536}
-_LOGITS_PER_BATCH = {"cpu": 1 << 26, "cuda": 1 << 28}  # values in one (N, V) block
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+# Logits (values) in memory at a time: on a CPU few enough to stay in its cache.
+LOGITS_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 27}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def traces(
 ) -> Iterator[list[TokenTrace]]:
     """Traces of `rows`, one padded batch at a time, longest first; `index` is the place in `rows`."""
     device = device_of(model)
-    budget = batch_tokens or _budget(model, device.type)
+    budget = batch_tokens or TOKENS_PER_BATCH["cpu" if device.type == "cpu" else "cuda"]
     order = sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))
     start = 0
     while start < len(order):
@@ -76,12 +77,6 @@ def all_traces(
     return sorted(found, key=lambda trace: trace.index)
 
 
-def _budget(model: PreTrainedModel, device: str) -> int:
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    kind = "cpu" if device == "cpu" else "cuda"
-    return min(_TOKENS_PER_BATCH[kind], max(1, _LOGITS_PER_BATCH[kind] // vocabulary))
-
-
 @torch.inference_mode()
 def _batch_traces(
     model: PreTrainedModel, rows: Sequence[Encoded], places: list[int], pad_id: int, moments: bool
@@ -91,7 +86,7 @@ def _batch_traces(
     found = {place: TokenTrace(place, empty, empty.astype(bool), empty, empty) for place in places}
     if targeted:
         batch = collate([rows[place] for place in targeted], pad_id).to(device_of(model))
-        columns = _columns(answers(model, batch), moments)
+        columns = _columns(model, batch, moments)
         bounds = np.cumsum([rows[place].num_targets for place in targeted])[:-1]
         parts = [np.split(column, bounds) if len(column) else None for column in columns]
         for i, place in enumerate(targeted):
@@ -99,17 +94,25 @@ def _batch_traces(
     return [found[place] for place in places]
 
 
-def _columns(part: Answers, moments: bool) -> list[np.ndarray]:
+def _columns(model: PreTrainedModel, batch: Batch, moments: bool) -> list[np.ndarray]:
     """log p, first choice, and the two moments over the vocabulary, each (N,) or empty."""
-    log_probs_NV = part.logits_NV.float().log_softmax(-1)
-    log_prob_N = log_probs_NV.gather(-1, part.labels_N[:, None])[:, 0]
-    columns = [log_prob_N, log_probs_NV.argmax(-1) == part.labels_N]
-    if moments:
-        probs_NV = log_probs_NV.exp()
-        # p log p is 0 where p is 0, although log p may be -inf there.
-        mean_N = (probs_NV * log_probs_NV).nan_to_num(0.0).sum(-1)
-        square_N = (probs_NV * log_probs_NV.square()).nan_to_num(0.0).sum(-1)
-        columns += [mean_N, (square_N - mean_N.square()).clamp(min=1e-6).sqrt()]
-    else:
-        columns += [log_prob_N[:0], log_prob_N[:0]]
-    return [column.cpu().numpy() for column in columns]
+    hidden_ND, head, labels_N, _ = unheaded(model, batch)
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    limit = LOGITS_PER_BLOCK["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
+    size = max(1, limit // vocabulary)
+    blocks = zip(hidden_ND.split(size), labels_N.split(size), strict=True)
+    found = [_block_columns(head(hidden_nD), labels_n, moments) for hidden_nD, labels_n in blocks]
+    return [torch.cat(column).cpu().numpy() for column in zip(*found, strict=True)]
+
+
+def _block_columns(logits_NV: torch.Tensor, labels_N: torch.Tensor, moments: bool) -> list[torch.Tensor]:
+    log_probs_NV = logits_NV.float().log_softmax(-1)
+    log_prob_N = log_probs_NV.gather(-1, labels_N[:, None])[:, 0]
+    top_N = log_probs_NV.argmax(-1) == labels_N
+    if not moments:
+        return [log_prob_N, top_N, log_prob_N[:0], log_prob_N[:0]]
+    probs_NV = log_probs_NV.exp()
+    # p log p is 0 where p is 0, although log p may be -inf there.
+    mean_N = (probs_NV * log_probs_NV).nan_to_num(0.0).sum(-1)
+    square_N = (probs_NV * log_probs_NV.square()).nan_to_num(0.0).sum(-1)
+    return [log_prob_N, top_N, mean_N, (square_N - mean_N.square()).clamp(min=1e-6).sqrt()]

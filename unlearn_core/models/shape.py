@@ -1,0 +1,126 @@
+"""What a model of some configuration weighs, and what one forward pass computes and keeps.
+
+Nothing is loaded: a one- and a two-layer model of the same shape are built without storage (torch's meta
+device), a pass is traced through them, and the rest are layers like the second.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from unlearn_core.models.adapters import apply_lora
+from unlearn_core.models.forward import body_and_head, unwrap
+
+_ATTENTION = "lethe_traced"
+
+
+class Pass(NamedTuple):
+    """One forward pass of B rows of T positions below the output head, and the model it goes through."""
+
+    num_parameters: int
+    num_trained: int
+    kept_bytes: int  # for the backward pass
+    flops: int  # of the matrix products, attention included
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A causal language model's configuration, the type of its weights, and what would be trained of it."""
+
+    config: Any
+    dtype: torch.dtype
+    adapter: str = "full"
+    rank: int = 16
+
+    @property
+    def text(self) -> Any:
+        return self.config.get_text_config()
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values of one position."""
+        text = self.text
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return 2 * text.num_hidden_layers * heads * width * self.dtype.itemsize
+
+    def trace(self, rows: int, positions: int) -> Pass:
+        """The sizes of a pass of (rows, positions) through the whole model."""
+        one, two = (self._traced(layers, rows, positions) for layers in (1, 2))
+        more = self.text.num_hidden_layers - 1
+        return Pass(*(a + more * (b - a) for a, b in zip(one, two, strict=True)))
+
+    def _traced(self, num_layers: int, rows: int, positions: int) -> Pass:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        model = _hollow(self.config, num_layers, self.dtype)
+        if self.adapter == "lora":
+            apply_lora(model, self.rank)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        base = {id(p): p for p in model.parameters() if self.adapter == "full" or not p.requires_grad}
+        weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in weights:
+                kept[storage._cdata] = tensor  # held, so that no other takes its number
+            return tensor
+
+        ids = torch.zeros(rows, positions, dtype=torch.long, device="meta")
+        inputs = {
+            "input_ids": ids, "position_ids": ids, "use_cache": False,
+            "attention_mask": torch.ones(rows, 1, positions, positions, dtype=torch.bool, device="meta"),
+        }  # fmt: skip
+        split = body_and_head(model)
+        body = split[0] if split else unwrap(model)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            FlopCounterMode(display=False) as counter,
+        ):
+            body(**inputs)
+        attention = 4 * rows * positions**2 * self.text.hidden_size * num_layers
+        return Pass(
+            sum(p.numel() for p in base.values()), sum(p.numel() for p in trained),
+            sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
+            int(counter.get_total_flops()) + attention,
+        )  # fmt: skip
+
+
+def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
+    """A model of `num_layers` layers without storage."""
+    from transformers import AttentionInterface, AutoModelForCausalLM
+
+    AttentionInterface.register(_ATTENTION, _attend)
+    small = copy.deepcopy(config)
+    text = small.get_text_config()
+    text.num_hidden_layers = num_layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:num_layers]
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(small, attn_implementation=_ATTENTION, dtype=dtype).eval()
+
+
+def _attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **settings: Any) -> tuple[Any, None]:
+    """Stands for fused attention: the right shape, and what its backward pass keeps."""
+    return _Fused.apply(query, key, value).transpose(1, 2), None  # type: ignore[no-untyped-call]
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, query: Any, key: Any, value: Any) -> Any:
+        out = torch.empty(
+            (*query.shape[:1], query.shape[2], query.shape[1], query.shape[3]), dtype=query.dtype,
+            device=query.device,
+        ).transpose(1, 2)  # fmt: skip
+        sums = query.new_empty(query.shape[:3], dtype=torch.float32)
+        context.save_for_backward(query, key, value, out, sums)
+        return out
+
+    @staticmethod
+    def backward(context: Any, *slopes: Any) -> Any:
+        raise NotImplementedError("only traced")
