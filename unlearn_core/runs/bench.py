@@ -157,6 +157,7 @@ def read_trials(out: Path) -> list[Trial]:
 def figures(scores: Scores, tuning: bool, gold: Scores | None) -> dict[str, float | None]:
     """Scores on one part of the documents: every third (tuning), or the others. Utility is of neither.
 
+    `forgetting` is the harmonic mean of the forget terms, `keeping` that of the retain terms and utility.
     `loss_distance` is the 1-Wasserstein distance (nats per token) between the losses of the forget set's
     documents under this model and under the retain-only one; 0 is what perfect forgetting tends to.
     """
@@ -168,9 +169,13 @@ def figures(scores: Scores, tuning: bool, gold: Scores | None) -> dict[str, floa
     terms = semeval.terms((g.split, g.task, g.kind, g.score) for g in chosen)
     members = _every_third(scores.details["member_losses"], tuning)
     area = membership.auc(members, _every_third(scores.details["nonmember_losses"], tuning))
-    aggregate, mia = semeval.task_aggregate(semeval.aggregated(terms)), semeval.mia_score(area)
+    aggregated = semeval.aggregated(terms)
+    aggregate, mia = semeval.task_aggregate(aggregated), semeval.mia_score(area)
+    half = len(aggregated) // 2
     return {
         **_worst(terms),
+        "forgetting": semeval.partial_aggregate(aggregated[:half]),
+        "keeping": semeval.partial_aggregate([*aggregated[half:], scores.utility]),
         "task_aggregate": aggregate,
         "mia_auc": area,
         "mia_score": mia,

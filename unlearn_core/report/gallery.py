@@ -1,0 +1,140 @@
+"""The bench's leaderboards: every method's mean and spread, and forgetting against keeping.
+
+What is drawn was measured by `lethe bench` and ships with the weights' hashes and versions it was made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unlearn_core.report import palette
+from unlearn_core.report.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.format import model_title, score
+from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.report.verdict import verdict_tag
+
+Board = Mapping[str, Any]
+# Order offered to the reader -> figure it sorts by; True where more is better.
+ORDERS: dict[str, tuple[str, bool]] = {
+    "Final score": ("final_score", True),
+    "Task aggregate": ("task_aggregate", True),
+    "Membership (MIA) score": ("mia_score", True),
+    "Utility": ("utility", True),
+    "Distance to the retain-only model": ("loss_distance", False),
+}
+_COLUMNS = (
+    ("final_score", "Final"), ("task_aggregate", "Task aggregate"), ("mia_auc", "AUC"), ("mia_score", "MIA"),
+    ("utility", "Utility"), ("forget_knowledge", "Forget answered"), ("retain_knowledge", "Retain answered"),
+    ("loss_distance", "Distance"),
+)  # fmt: skip
+
+
+def made_with(board: Board) -> Safe:
+    """Which weights, data and versions a leaderboard was measured with, and how to read it."""
+    seeds = max((row["num_seeds"] for row in board["methods"]), default=0)
+    versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
+    told = (
+        f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among three settings "
+        "on a third of the documents; these figures are of the others. Answered is the worst of the three "
+        "tasks; distance is between the losses of the forgotten documents here and under the retain-only "
+        "model, in nats per token."
+    )
+    made = (
+        f"Measured {board['made']} on {board['target']} (weights {board['weights']['original'][:12]}, data "
+        f"{board['data_fingerprint'][:12]}) with {versions}, by lethe bench."
+    )
+    return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
+
+
+def board_table(board: Board, order: str = "Final score") -> Safe:
+    """One row a method in the order asked for, between the original and the retain-only model's."""
+    head = tag(
+        "tr",
+        tag("th", "Method", scope="col"),
+        tag("th", "Verdict", scope="col"),
+        *(tag("th", title, scope="col", class_="le-number") for _, title in _COLUMNS),
+        tag("th", "Seconds", scope="col", class_="le-number"),
+    )
+    body = [_reference(name, found) for name, found in board["scores"].items()]
+    body += [_row(row) for row in _sorted(board, order)]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    return tag(
+        "div", table, class_="le-card le-scroll le-tall", tabindex="0", role="region",
+        aria_label="Leaderboard",
+    )  # fmt: skip
+
+
+def board_figure(board: Board) -> Figure:
+    """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right."""
+    traces = []
+    for label, (color, symbol) in palette.VERDICTS.items():
+        rows = [row for row in board["methods"] if _verdict(row) == label]
+        points = [(row, _mean(row, "keeping"), _mean(row, "forgetting")) for row in rows]
+        shown = [(row, x, y) for row, x, y in points if x is not None and y is not None]
+        if shown:
+            traces.append({
+                "type": "scatter", "mode": "markers+text", "name": label,
+                "x": [round(x, 4) for _, x, _ in shown], "y": [round(y, 4) for _, _, y in shown],
+                "text": [plain(row["method"]) for row, _, _ in shown], "textposition": "top center",
+                "textfont": {"size": 10},
+                "hovertemplate": "%{text}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",
+                "marker": {"color": color, "symbol": symbol, "size": 10, "opacity": 0.85},
+            })  # fmt: skip
+    for name, found in board["scores"].items():
+        if found.get("keeping") is not None and found.get("forgetting") is not None:
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": model_title(name), "x": [found["keeping"]],
+                "y": [found["forgetting"]], "hovertemplate": "keeping %{x:.3f}<br>forgetting %{y:.3f}",
+                "marker": {"color": palette.MODELS[name], "symbol": "star", "size": 15},
+            })  # fmt: skip
+    axes = {
+        side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
+        for side, words in (("xaxis", "keeping: retain terms and utility"), ("yaxis", "forgetting"))
+    }
+    return {"data": traces, "layout": layout("gallery", height=440, **axes)}
+
+
+def _sorted(board: Board, order: str) -> list[Mapping[str, Any]]:
+    key, more_is_better = ORDERS[order]
+    missing = float("-inf") if more_is_better else float("inf")
+
+    def value(row: Mapping[str, Any]) -> float:
+        found = _mean(row, key)
+        return missing if found is None else found
+
+    return sorted(board["methods"], key=value, reverse=more_is_better)
+
+
+def _row(row: Mapping[str, Any]) -> Safe:
+    settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or "defaults"
+    return tag(
+        "tr",
+        tag("td", join(row["method"], tag("div", settings, class_="le-muted")), class_="le-name"),
+        tag("td", verdict_tag(_verdict(row))),
+        *(tag("td", _cell(row["figures"].get(key)), class_="le-number") for key, _ in _COLUMNS),
+        tag("td", f"{row['seconds']:.0f}", class_="le-number"),
+    )
+
+
+def _reference(name: str, found: Mapping[str, float | None]) -> Safe:
+    cells = [tag("td", score(found.get(key), 3), class_="le-number") for key, _ in _COLUMNS]
+    title = tag("td", tag("strong", model_title(name)), class_="le-name")
+    return tag("tr", title, tag("td", ""), *cells, tag("td", ""))
+
+
+def _cell(figure: Mapping[str, float | None] | None) -> str:
+    if not figure or figure["mean"] is None:
+        return score(None)
+    spread = figure["spread"]
+    return score(figure["mean"], 3) + ("" if spread is None else f" \u00b1{spread:.3f}")
+
+
+def _mean(row: Mapping[str, Any], key: str) -> float | None:
+    value: float | None = row["figures"].get(key, {}).get("mean")
+    return value
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """The commonest of its runs' verdicts."""
+    return str(max(row["verdicts"], key=row["verdicts"].get))
