@@ -1,0 +1,61 @@
+"""The leaderboard of the methods: sorted as asked, whatever is missing, and drawn with its reference points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from unlearn_core.report.gallery import ORDERS, board_figure, board_table, made_with
+
+
+def row(method: str, final: float, distance: float | None, label: str = "forgotten") -> dict[str, Any]:
+    values = {"final_score": final, "loss_distance": distance, "keeping": final, "forgetting": 0.5}
+    return {
+        "method": method, "settings": {"beta": 0.1} if method == "npo" else {}, "num_seeds": 5,
+        "seconds": 3.0, "verdicts": {label: 4, "collapsed": 1},
+        "figures": {name: {"mean": value, "spread": 0.01} for name, value in values.items()},
+    }  # fmt: skip
+
+
+BOARD: dict[str, Any] = {
+    "made": "2026-01-02", "versions": {"torch": "2.13"}, "target": "demo", "data_fingerprint": "d" * 64,
+    "weights": {"original": "a" * 64},
+    "scores": {
+        "original": {"final_score": 0.3, "keeping": 1.0, "forgetting": 0.0},
+        "retain_only": {"final_score": 0.9, "keeping": 1.0, "forgetting": 0.9},
+    },
+    "methods": [row("npo", 0.6, None), row("lethe", 0.9, 0.1), row("<b>x</b>", 0.7, 0.5, "collapsed")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [("Final score", ["lethe", "x", "npo"]), ("Distance to the retain-only model", ["lethe", "x", "npo"])],
+)
+def test_rows_stand_in_the_order_asked_for(order: str, expected: list[str]) -> None:
+    shown = board_table(BOARD, order)
+    places = [shown.index(f">{name}<" if name != "x" else "&lt;b&gt;x&lt;/b&gt;") for name in expected]
+    assert places == sorted(places)
+    assert "<b>x</b>" not in shown
+    assert "beta=0.1" in shown
+
+
+def test_every_order_names_a_figure() -> None:
+    for order in ORDERS:
+        assert "lethe" in board_table(BOARD, order)
+
+
+def test_the_figure_holds_every_method_and_both_reference_points() -> None:
+    figure = board_figure(BOARD)
+    names = {name for trace in figure["data"] for name in trace.get("text", [trace["name"]])}
+    assert {"npo", "lethe", "&lt;b&gt;x&lt;/b&gt;", "Original", "Retain-only"} <= names
+    lethe = next(trace for trace in figure["data"] if "lethe" in trace.get("text", ()))
+    assert lethe["x"][lethe["text"].index("lethe")] == 0.9
+
+
+def test_weights_and_versions_are_named() -> None:
+    told = made_with(BOARD)
+    assert "aaaaaaaaaaaa" in told
+    assert "torch 2.13" in told
+    assert "5 seeds" in told
