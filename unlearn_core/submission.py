@@ -57,6 +57,8 @@ def unlearn(
     began = time.monotonic()
     chosen = build(method, settings)
     data = load_data(forget_dir, retain=retain_dir)
+    if "steps" not in (settings or {}):
+        chosen = chosen.for_rows(len(data.forget))
     kept, aside = hold_out(data.retain, most=_PER_TASK)
     judged_by = replace(
         data, forget=some_documents(data.forget, _PER_TASK),

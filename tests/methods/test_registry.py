@@ -66,3 +66,10 @@ def test_a_misspelt_name_gets_a_suggestion() -> None:
         methods.get("graddiff")
     with pytest.raises(InputError, match="Did you mean beta"):
         methods.build("npo", {"betta": 1})
+
+
+def test_a_larger_forget_set_gets_as_many_passes_and_a_smaller_one_no_fewer_steps() -> None:
+    method = methods.REGISTRY["npo"](steps=60)
+    assert [method.for_rows(rows).steps for rows in (1, 280, 560, 1120)] == [60, 60, 120, 240]
+    assert method.for_rows(10**6, most=500).steps == 500
+    assert methods.REGISTRY["npo"](steps=900).for_rows(10**6, most=500).steps == 900

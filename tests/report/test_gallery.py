@@ -1,4 +1,4 @@
-"""The leaderboard of the methods: sorted as asked, whatever is missing, and drawn with its reference points."""
+"""The leaderboard of the methods: sorted as asked, and drawn with its reference points."""
 
 from __future__ import annotations
 

@@ -159,6 +159,9 @@ class Context:
     state: dict[str, Any] = field(default_factory=dict)
 
 
+BUNDLED_ROWS = 280  # forget rows of the bundled world, for which the default numbers of steps are meant
+
+
 @dataclass(frozen=True)
 class Method:
     """Base of every method: the schedule they share, and hooks that do nothing."""
@@ -169,7 +172,7 @@ class Method:
     separate_gradients: ClassVar[bool] = False
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
-    steps: int = parameter(60, "Optimiser steps", 1, 100_000)
+    steps: int = parameter(60, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     batch_size: int = parameter(24, "Forget sequences per step", 1, 4096)
     max_gradient_norm: float = parameter(1.0, "Gradient clipping; 0 switches it off", 0.0, 1e6)
     warmup: float = parameter(0.1, "Share of the steps over which the learning rate rises", 0.0, 1.0)
@@ -196,6 +199,11 @@ class Method:
         """The settings a comparison chooses from: the defaults and, for every method, two others."""
         rate = cls.learning_rate
         return {}, {"learning_rate": rate / 2}, {"learning_rate": min(1.0, rate * 2)}
+
+    def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
+        """The same with steps for a forget set of this size: as many passes as over the bundled one."""
+        steps = round(self.steps * max(1.0, num_forget / BUNDLED_ROWS))
+        return dataclasses.replace(self, steps=min(steps, max(most, self.steps)))
 
     def mix(self) -> Mix:
         """The make-up of a step: as many retain as forget sequences where the method needs them."""

@@ -37,7 +37,7 @@ from unlearn_core.runs.events import (
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
-from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.spec import MAX_STEPS, PUBLIC_STEPS, RunSpec
 from unlearn_core.runs.timing import Clock, Pace
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class _Run:
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
         settings = {key: getattr(self.method, key) for key in spec.settings if key != "steps"}
-        self.spec = replace(spec, settings=settings, steps=self.method.steps)
+        self.steps_given = spec.steps is not None or "steps" in spec.settings
+        self.spec = replace(spec, settings=settings, steps=self.method.steps if self.steps_given else None)
         self.gold = spec.target == spec.data == "demo"
         self.cache = ScoreCache(home)
         self.clock = Clock(self._stages())
@@ -107,6 +108,9 @@ class _Run:
         stages, steps = self.clock.stages, self.method.steps
         yield RunStarted(self.spec.to_json(), stages, steps, str(best_device()))
         data, target = yield from self._load()
+        if not self.steps_given:
+            most = PUBLIC_STEPS if self.public else MAX_STEPS
+            self.method = self.method.for_rows(len(data.forget), most)
         for note in data.notes:
             yield Warned(note)
         self._expect(target)

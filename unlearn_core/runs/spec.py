@@ -9,6 +9,7 @@ from unlearn_core.errors import InputError
 
 ADAPTERS = ("full", "lora")
 MAX_STEPS = 100_000
+PUBLIC_STEPS = 500  # optimiser steps a stranger's run may take
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class RunSpec:
 
     target: "demo", a local directory or a Hub id (optionally `id@revision`); data: the same, or a file.
     method: a name from the registry; settings: its parameters (see `lethe methods`).
-    steps: optimiser steps, None for the method's own default. adapter: "full", "lora" or None to choose
-    by model size. save: keep the unlearned weights in the run's folder.
+    steps: optimiser steps, None for the method's own number, which grows with the forget set. adapter:
+    "full", "lora" or None to choose by model size. save: keep the unlearned weights in the run's folder.
     """
 
     target: str = "demo"

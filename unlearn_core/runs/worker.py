@@ -21,11 +21,10 @@ from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.home import LOGGER, log_to
-from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.spec import PUBLIC_STEPS, RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 
 Runner = Callable[..., Iterator[Event]]
-PUBLIC_STEPS = 500  # optimiser steps a stranger's run may take
 _MAX_KEYS = 1_000
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Start it again to get its result."
 
