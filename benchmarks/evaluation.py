@@ -2,6 +2,8 @@
 
     python benchmarks/evaluation.py                   the bundled model on the CPU; on a GPU both OLMo shapes
     python benchmarks/evaluation.py --shape olmo-1b   OLMo-1B-shaped random weights (needs a GPU)
+    python benchmarks/evaluation.py --shape olmo-60m --scale 0.02
+                                                      the same on a CPU: weights larger than its caches
     python benchmarks/evaluation.py --data shared/data/semeval25 --mmlu shared/data/mmlu
                                                       the bundled model on the benchmark's own data
 
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--data", default="demo", help="for the bundled model: another data set")
     parser.add_argument("--mmlu", help="for the bundled model: MMLU instead of the data's own questions")
     arguments = parser.parse_args()
-    shapes = arguments.shape or (list(SHAPES) if torch.cuda.is_available() else ["demo"])
+    shapes = arguments.shape or (["olmo-1b", "olmo-7b"] if torch.cuda.is_available() else ["demo"])
     for shape in shapes:
         run(shape, arguments)
         gc.collect()

@@ -8,16 +8,21 @@ from typing import Any
 import torch
 
 from unlearn_core.data.types import Example, Question, UnlearningData
+from unlearn_core.models.targets import best_device, default_dtype
 
-# From the model cards: layers, hidden, heads, intermediate, tied head; vocabulary 50304.
-SHAPES = {"olmo-1b": (16, 2048, 16, 8192, True), "olmo-7b": (32, 4096, 32, 11008, False)}
+# From the model cards (60m: our own): layers, hidden, heads, intermediate, tied head; vocabulary 50304.
+SHAPES = {
+    "olmo-1b": (16, 2048, 16, 8192, True),
+    "olmo-7b": (32, 4096, 32, 11008, False),
+    "olmo-60m": (8, 512, 8, 2048, True),
+}
 # The sizes of the whole benchmark, and the lengths of the public LUME rows in OLMo tokens.
 NUM_PROMPTS, NUM_DOCUMENTS, NUM_QUESTIONS, NUM_SUBJECTS = 5466, 300, 14_042, 57
 COMPLETION_SHARE, COMPLETION_TOKENS, QUESTION_TOKENS, DOCUMENT_TOKENS = 0.31, 130, 13, 210
 
 
 def random_olmo(shape: str) -> Any:
-    """An OLMo of the model card's shape with random weights, bfloat16 on the GPU, that never stops early."""
+    """An OLMo of the given shape with random weights (bfloat16 on a GPU) that never stops early."""
     from transformers import OlmoConfig, OlmoForCausalLM
 
     layers, hidden, heads, intermediate, tied = SHAPES[shape]
@@ -27,9 +32,10 @@ def random_olmo(shape: str) -> Any:
         eos_token_id=50279, pad_token_id=1, bos_token_id=None,
     )  # fmt: skip
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
+    device = best_device()
+    torch.set_default_dtype(default_dtype(device))
     try:
-        with torch.device("cuda"):
+        with device:
             model: Any = OlmoForCausalLM._from_config(config, attn_implementation="sdpa")
     finally:
         torch.set_default_dtype(torch.float32)

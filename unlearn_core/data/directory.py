@@ -73,6 +73,15 @@ def read_documents(folder: Path, limits: Limits = LOCAL) -> tuple[tuple[str, ...
     return sides[0], sides[1]
 
 
+def first_file(folder: Path) -> Path:
+    """The file whose columns speak for the folder: its first forget file, or its first file of rows."""
+    files = _files(folder)
+    if not files:
+        raise InputError("data", str(folder), "holds no file of rows", "Add forget.jsonl.")
+    named = [path for path in files if (match := _SETS.fullmatch(path.stem)) and match[1] == "forget"]
+    return (named or files)[0]
+
+
 def tidy(path: Path, rows: list[Row], split: str, columns: Mapping[str, str]) -> dict[str, list[Row]]:
     """Rows by the set they belong to: as their `split` column says where it names one, else `split`."""
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}

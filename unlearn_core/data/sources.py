@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.data.directory import read_directory, tidy
+from unlearn_core.data.directory import first_file, read_directory, tidy
 from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, read_rows, read_text
 from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.data.validate import check_columns, examples
@@ -26,6 +26,7 @@ from unlearn_core.errors import InputError, ResourceError, clip
 FACTS = "facts:"
 UPLOAD = "upload:"
 HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,96})?(:[\w-]{1,64})?", re.ASCII)
+_NAMING_ROWS = 100  # rows whose columns are listed
 _UPLOAD_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 
 
@@ -98,25 +99,57 @@ def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
     }
 
 
+def columns_of(
+    ref: str, *, public: bool = False, limits: Limits | None = None, uploads: Path | None = None
+) -> tuple[str, ...]:
+    """The column names of the rows that `ref` names, for a page that offers to map them; none for the demo
+    and for typed facts."""
+    if ref == "demo" or ref.startswith(FACTS):
+        return ()
+    limits = limits or (PUBLIC if public else LOCAL)
+    place = _locate(ref, public, limits, uploads)
+    path = first_file(place.path) if place.path.is_dir() else place.path
+    if path.suffix.lower() == ".txt":
+        return ()
+    return tuple(dict.fromkeys(name for row in read_rows(path, limits)[:_NAMING_ROWS] for name in row.fields))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file or folder, what its data is called, and the part of it that was asked for."""
+
+    path: Path
+    name: str = ""  # the reader's own choice where empty
+    part: str = ""
+
+
+def _locate(ref: str, public: bool, limits: Limits, uploads: Path | None) -> _Place:
+    """Where the rows that `ref` names lie, fetched first where that is the Hub."""
+    if ref.startswith(UPLOAD):
+        return _Place(_uploaded(ref[len(UPLOAD) :], uploads))
+    if public:  # one answer for every other name, so that nothing on this machine can be found out by asking
+        raise InputError("data", ref, "is not offered here", "Use `demo`, type facts in, or upload a file.")
+    if "\0" in ref or len(ref) > 4096:
+        raise InputError("data", ref, "is not a path or a Hub id", "Check the name.")
+    if os.path.exists(ref):  # unlike Path's, False for a name too long for the file system
+        return _Place(Path(ref))
+    if HUB_ID.fullmatch(ref) and not ref.startswith(("./", "../")):
+        name, _, part = ref.partition(":")
+        repo, _, revision = name.partition("@")
+        return _Place(_snapshot(ref, repo, revision or None, limits), ref, part)
+    raise InputError("data", ref, "does not exist", "Give `demo`, a file, a directory or a Hub id.")
+
+
 def _load(
     ref: str, split: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
 ) -> UnlearningData:
     if ref.startswith(FACTS):
         return _facts(ref[len(FACTS) :], "typed facts", split, limits)
-    if ref.startswith(UPLOAD):
-        return _file(_uploaded(ref[len(UPLOAD) :], uploads), split, columns, limits)
-    if public:  # one answer for every other name, so that nothing on this machine can be found out by asking
-        raise InputError("data", ref, "is not offered here", "Use `demo`, type facts in, or upload a file.")
-    if "\0" in ref or len(ref) > 4096:
-        raise InputError("data", ref, "is not a path or a Hub id", "Check the name.")
-    path = Path(ref)
-    if os.path.isdir(path):  # unlike Path.is_dir, False for a name too long for the file system
-        return read_directory(path, columns, limits, needed=split)
-    if os.path.exists(path):
-        return _file(path, split, columns, limits)
-    if HUB_ID.fullmatch(ref) and not ref.startswith(("./", "../")):
-        return _hub(ref, split, columns, limits)
-    raise InputError("data", ref, "does not exist", "Give `demo`, a file, a directory or a Hub id.")
+    place = _locate(ref, public, limits, uploads)
+    if place.path.is_dir():
+        data = read_directory(place.path, columns, limits, part=place.part, needed=split)
+        return replace(data, name=place.name or data.name)
+    return _file(place.path, split, columns, limits)
 
 
 def _demo() -> UnlearningData:
@@ -163,14 +196,6 @@ def _uploaded(token: str, uploads: Path | None) -> Path:
     if len(files) != 1:
         raise InputError("data", UPLOAD + token, "is not here any more", "Upload the file again.")
     return files[0]
-
-
-def _hub(ref: str, split: str, columns: dict[str, str], limits: Limits) -> UnlearningData:
-    """Fetch the data files of a Hub data set and read them like a local directory; no code is run."""
-    name, _, part = ref.partition(":")
-    repo, _, revision = name.partition("@")
-    folder = _snapshot(ref, repo, revision or None, limits)
-    return replace(read_directory(folder, columns, limits, part=part, needed=split), name=ref)
 
 
 def _snapshot(ref: str, repo: str, revision: str | None, limits: Limits) -> Path:

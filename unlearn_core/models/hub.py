@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,47 @@ _UNWANTED = ("*/*", "consolidated*")
 _HTTP_CLIENTS = ("httpx", "httpcore", "requests", "urllib3")
 
 
+class Unreachable(ResourceError):
+    """No answer from the Hub, and no copy on this machine."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            "target", ref, "is not on this machine, and the Hub cannot be reached",
+            "Connect to the network, name a local directory, or use `demo`.",
+        )  # fmt: skip
+
+    def __reduce__(self) -> tuple[type[ResourceError], tuple[str, str, str, str]]:  # type: ignore[override]
+        return ResourceError, (self.field, self.value, self.problem, self.mend)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the Hub says of a model before anything is downloaded: sizes in bytes, tensors by kind."""
+
+    commit: str
+    sizes: dict[str, int]
+    tensors: tuple[TensorInfo, ...]
+
+    @property
+    def download(self) -> int:
+        """Bytes of the weights."""
+        return sum(weights_of(self.sizes).values())
+
+
+def look_up(repo: str, revision: str | None, ref: str) -> Listing:
+    """Ask the Hub about a model. LetheError where it refuses or cannot be reached."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=20)
+    except Exception as error:
+        raise _told(ref, error) from error
+    counts = getattr(info.safetensors, "parameters", None) or {}
+    stored = tuple(TensorInfo("", kind, count) for kind, count in counts.items())
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    return Listing(info.sha or revision or "main", sizes, stored)
+
+
 def fetch_snapshot(
     repo: str, revision: str | None, ref: str, dtype: torch.dtype, device: torch.device
 ) -> tuple[Path, str]:
@@ -26,42 +68,47 @@ def fetch_snapshot(
     Raises before the download where the weights would not fit into `device`'s memory as `dtype`. A token
     is taken from the environment (HF_TOKEN) by huggingface_hub itself.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    settings: dict[str, Any] = {
-        "repo_id": repo, "allow_patterns": list(_WANTED), "ignore_patterns": list(_UNWANTED),
-    }  # fmt: skip
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=20)
-        commit = info.sha or revision or "main"
-        _check_listing(ref, {file.rfilename: file.size or 0 for file in info.siblings or ()})
-        counts = getattr(info.safetensors, "parameters", None) or {}
-        stored = tuple(TensorInfo("", kind, count) for kind, count in counts.items())
-        require_memory(ref, memory_needed(stored, dtype), device)
-        return Path(snapshot_download(revision=commit, **settings)), commit
-    except LetheError:
-        raise
-    except Exception as error:
-        refusal = _refusal(ref, error)
-        if refusal is not None:
-            raise refusal from error
-        if not _is_unreachable(error):
-            raise
+        listing = look_up(repo, revision, ref)
+        check_listing(ref, listing.sizes)
+        require_memory(ref, memory_needed(listing.tensors, dtype), device)
+        try:
+            return Path(snapshot_download(revision=listing.commit, **_wanted(repo))), listing.commit
+        except Exception as error:
+            raise _told(ref, error) from error
+    except Unreachable:
+        folder = cached_snapshot(repo, revision, ref)
+        return folder, folder.name
+
+
+def cached_snapshot(repo: str, revision: str | None, ref: str) -> Path:
+    """The folder of a model downloaded earlier; ResourceError where there is none."""
+    from huggingface_hub import snapshot_download
+
     try:
-        folder = Path(snapshot_download(revision=revision, local_files_only=True, **settings))
+        return Path(snapshot_download(revision=revision, local_files_only=True, **_wanted(repo)))
     except (OSError, ValueError) as error:
-        raise _no_network(ref) from error
-    return folder, folder.name
+        raise Unreachable(ref) from error
 
 
-def _check_listing(ref: str, sizes: dict[str, int]) -> None:
+def _wanted(repo: str) -> dict[str, Any]:
+    return {"repo_id": repo, "allow_patterns": list(_WANTED), "ignore_patterns": list(_UNWANTED)}
+
+
+def weights_of(sizes: dict[str, int]) -> dict[str, int]:
+    """The files that hold the weights, of all files with their sizes."""
+    return {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
+
+
+def check_listing(ref: str, sizes: dict[str, int]) -> None:
+    """Refuse a model without safetensors, or larger than the disk's free space."""
     import shutil
 
     from huggingface_hub import constants
 
-    weights = {
-        name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name
-    }
+    weights = weights_of(sizes)
     if not weights:
         raise InputError(
             "target", ref, "has no weights in safetensors",
@@ -75,6 +122,11 @@ def _check_listing(ref: str, sizes: dict[str, int]) -> None:
             "target", ref, f"is a download of {gigabytes(needed)}, and {gigabytes(free)} of disk are free",
             "Free some space, or set HF_HOME to a larger disk.",
         )  # fmt: skip
+
+
+def _told(ref: str, error: Exception) -> Exception:
+    """`error` in people's words, or itself where it is none of the Hub's or the network's."""
+    return _refusal(ref, error) or (Unreachable(ref) if _is_unreachable(error) else error)
 
 
 def _refusal(ref: str, error: Exception) -> LetheError | None:
@@ -106,10 +158,3 @@ def _is_unreachable(error: Exception) -> bool:
         return False  # the disk, not the network
     known = (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
     return isinstance(error, known) or type(error).__module__.partition(".")[0] in _HTTP_CLIENTS
-
-
-def _no_network(ref: str) -> ResourceError:
-    return ResourceError(
-        "target", ref, "is not on this machine, and the Hub cannot be reached",
-        "Connect to the network, name a local directory, or use `demo`.",
-    )  # fmt: skip

@@ -97,14 +97,23 @@ def load_target(
 
 def _load(ref: str, device: str | torch.device | None, dtype: torch.dtype | None, public: bool) -> Target:
     place = torch.device(device) if device is not None else best_device()
-    precision = dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16)
-    folder, revision = _find(ref, public, precision, place)
+    precision = dtype or default_dtype(place)
+    found = locate(ref, public)
+    if isinstance(found, tuple):
+        folder, revision = fetch_snapshot(*found, ref, precision, place)
+    else:
+        folder, revision = found, ""
     files = check_directory(folder, ref)
     require_memory(ref, memory_needed(files, precision), place)
     model = _load_model(folder, ref, precision, place)
     tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """float32 on the CPU, bfloat16 on a GPU."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
 def best_device() -> torch.device:
@@ -124,8 +133,8 @@ def bundled_directory(ref: str) -> Path | None:
     return assets_directory() / "demo" / part if part else None
 
 
-def _find(ref: object, public: bool, dtype: torch.dtype, device: torch.device) -> tuple[Path, str]:
-    """The local folder with the model's files (downloading them first where needed) and the revision."""
+def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
+    """The local folder that `ref` names, or the Hub's repository and revision. Nothing is read or fetched."""
     if not isinstance(ref, str) or not ref.strip() or len(ref) > _MAX_REF or not ref.isprintable():
         raise InputError("target", ref, "is not the name of a model", _known())
     bundled = bundled_directory(ref)
@@ -135,19 +144,19 @@ def _find(ref: object, public: bool, dtype: torch.dtype, device: torch.device) -
                 "target", ref, "is not in this installation",
                 "Run from a full checkout, or set LETHE_ASSETS to the folder that holds `demo/`.",
             )  # fmt: skip
-        return bundled, ""
+        return bundled
     named = {info.name: info.ref for info in CATALOGUE} | {info.ref: info.ref for info in CATALOGUE}
     if public and ref not in named:
         raise InputError("target", ref, "is not one of the models offered here", _known())
     if ref in named:
-        return fetch_snapshot(named[ref], None, ref, dtype, device)
+        return named[ref], None
     if _is_directory(ref):
-        return Path(ref).expanduser(), ""
+        return Path(ref).expanduser()
     if "://" in ref or ref.startswith(("/", ".", "~", "\\")) or ".." in ref or not _HUB_ID.fullmatch(ref):
         problem = "is neither a model's name nor a directory that exists"
         raise InputError("target", ref, problem, f"{_known()} A Hub model is written owner/name.")
     repo, _, revision = ref.partition("@")
-    return fetch_snapshot(repo, revision or None, ref, dtype, device)
+    return repo, revision or None
 
 
 def _is_directory(ref: str) -> bool:

@@ -188,7 +188,10 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
     if "forget" not in parts:
         raise InputError("forget set", data.name, "has no rows", "Give at least one row to forget.")
     if "retain" in method.info.needs and "retain" not in parts:
-        mend = f"Give a retain set; {method.info.name} holds the rest of the model with it."
+        mend = (
+            f"{method.info.name} holds the rest of the model with it: give one, or `general` for the "
+            "bundled general text."
+        )
         raise InputError("retain set", data.name, "has no rows", mend)
     reason = method.supports(model)
     if reason:

@@ -1,0 +1,102 @@
+"""What a target will need, said before it is downloaded or loaded: parameters, download, memory.
+
+Only headers are read, of local files or of the Hub's listing. Training memory counts weights, gradients and
+the optimiser's two moments in the precision that is trained, and the copy that a run can go back to; what
+the activations take depends on the batch and comes on top (micro-batches shrink when memory runs out).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unlearn_core.models import targets
+from unlearn_core.models.adapters import LORA_FROM
+from unlearn_core.models.hub import Unreachable, cached_snapshot, check_listing, look_up
+from unlearn_core.models.model_files import (
+    TensorInfo,
+    check_directory,
+    free_memory,
+    gigabytes,
+    memory_needed,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COPIES_FULL = 5  # weights, what they were, gradient, two moments
+_LORA_SHARE = 0.05  # rank 16 on every linear layer, with gradient, moments and what is saved for backward
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes, and what they are compared with; `download` is 0 where the files are here already."""
+
+    ref: str
+    num_parameters: int
+    download: int
+    load: int
+    full: int
+    lora: int
+    free: int
+    device: str
+    needs: str = ""  # of a target listed by name
+
+    @property
+    def default_adapter(self) -> str:
+        return "lora" if self.num_parameters >= LORA_FROM else "full"
+
+    @property
+    def fits(self) -> bool:
+        """Whether it can be trained here in the way that is the default for its size."""
+        return (self.lora if self.default_adapter == "lora" else self.full) <= self.free
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        where = "on the GPU" if self.device == "cuda" else "of memory"
+        size = f"{self.num_parameters / 1e6:,.1f} million parameters"
+        here = f"{gigabytes(self.download)} to download" if self.download else "nothing to download"
+        told = [
+            f"{size}, {here}. About {gigabytes(self.load)} {where} to load, {gigabytes(self.lora)} to train "
+            f"LoRA, {gigabytes(self.full)} to train full weights; {gigabytes(self.free)} are free here."
+        ]
+        if self.needs:
+            told.append(f"It needs {self.needs}.")
+        if self.load > self.free:
+            told.append(
+                "It does not fit into this machine's memory: take a smaller model or a larger machine."
+            )
+        elif not self.fits:
+            told.append("It can be loaded here, but training it will probably run out of memory.")
+        return told
+
+
+def estimate_target(ref: str, *, public: bool = False) -> Estimate:
+    """What `ref` needs on this machine. Raises as `load_target` does, but downloads and loads nothing."""
+    device = targets.best_device()
+    dtype = targets.default_dtype(device)
+    named = next((info for info in targets.CATALOGUE if ref in (info.name, info.ref)), None)
+    tensors, download = _look(targets.locate(ref, public), ref)
+    count = sum(tensor.num_values for tensor in tensors)
+    load = memory_needed(tensors, dtype)
+    return Estimate(
+        ref=ref, num_parameters=count, download=download, load=load,
+        full=load + (_COPIES_FULL - 1) * count * dtype.itemsize, lora=int(load * (1 + _LORA_SHARE)),
+        free=free_memory(device), device=device.type, needs=named.needs if named else "",
+    )  # fmt: skip
+
+
+def _look(place: Path | tuple[str, str | None], ref: str) -> tuple[tuple[TensorInfo, ...], int]:
+    """Stored tensors, and bytes still to fetch."""
+    if not isinstance(place, tuple):
+        return check_directory(place, ref), 0
+    repo, revision = place
+    try:
+        listing = look_up(repo, revision, ref)
+    except Unreachable:
+        return check_directory(cached_snapshot(repo, revision, ref), ref), 0
+    try:
+        return check_directory(cached_snapshot(repo, listing.commit, ref), ref), 0
+    except Unreachable:
+        check_listing(ref, listing.sizes)
+        return listing.tensors, listing.download
