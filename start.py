@@ -75,10 +75,13 @@ def check(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     install_browser()
-    python = str(BIN / "python")
     started = time.monotonic()
     failed = check([])
-    failed = max(failed, subprocess.call([python, "-m", "pytest", *arguments], cwd=ROOT))
+    # A process per core, one thread each: whole files go to a process, so that they share their fixtures.
+    workers = str(min(4, os.cpu_count() or 1))
+    command = [str(BIN / "python"), "-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    failed = max(failed, subprocess.call(command, cwd=ROOT, env=environment))
     result = "FAILED" if failed else "all passed"
     print(f"Checks and tests took {time.monotonic() - started:.0f} s: {result}.")
     return failed
