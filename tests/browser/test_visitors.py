@@ -150,3 +150,31 @@ def test_the_page_is_named_and_labelled(open_tab: Callable[..., Any]) -> None:
         .map(e => e.outerHTML.slice(0, 120))"""
     )
     assert unnamed == []
+
+
+def test_a_table_with_other_columns_is_mapped_in_the_page(
+    open_tab: Callable[..., Any], tiny_target: str, tmp_path: Path
+) -> None:
+    page = open_tab().page
+    table = tmp_path / "facts.csv"
+    table.write_text("Frage,Antwort\nWo liegt es?,Bonn\nWer war es?,Ada\n")
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_label("Upload", exact=True).check()
+    page.set_input_files("#le-upload input[type=file]", str(table))
+    page.locator("#le-preview .le-problem").wait_for()
+    for label, column in (("Prompt", "Frage"), ("Answer", "Antwort")):
+        page.locator("#le-columns").get_by_label(label, exact=True).click()
+        page.get_by_role("option", name=column, exact=True).click()
+        page.wait_for_timeout(500)
+    page.wait_for_selector("#le-preview table")
+    assert "Forget set: 2 rows" in page.inner_text("#le-preview")
+    page.click("#le-offer-general")
+    page.wait_for_function(
+        "document.querySelector('#le-preview').innerText.match(/Retain set: \\d+ rows/) !== null"
+    )
+    page.get_by_role("button", name="Use it as the forget set").click()
+    page.wait_for_selector("#le-start", state="visible")
+    choose_target(page, tiny_target)
+    page.wait_for_function(
+        "document.querySelector('#le-target-note').innerText.includes('million parameters')"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from unlearn_core.errors import InputError, LetheError
@@ -23,9 +25,21 @@ def test_the_untouched_form_is_a_run(studio: Studio) -> None:
 
 
 def test_steps_of_the_form_are_steps_of_the_run(studio: Studio) -> None:
-    spec = studio.spec("demo", "demo", "npo", {"steps": 7, "beta": 0.2}, "general", 3, "lora")
+    spec = studio.spec("demo", "demo", "npo", {"steps": 7, "beta": 0.2}, None, 3, "lora")
     assert (spec.steps, spec.settings, spec.seed, spec.adapter) == (7, {"beta": 0.2}, 3, "lora")
-    assert spec.retain_data == "general"
+
+
+def test_what_was_chosen_beside_the_data_goes_with_that_data_only(studio: Studio) -> None:
+    beside = {
+        "data": "facts:a => b",
+        "retain_data": "general",
+        "columns": {"input": "q"},
+        "mmlu": "cais/mmlu",
+    }
+    spec = studio.spec("demo", "facts:a => b", "npo", {}, beside)
+    assert (spec.retain_data, spec.columns, spec.mmlu) == ("general", {"input": "q"}, "cais/mmlu")
+    other = studio.spec("demo", "demo", "npo", {}, beside)
+    assert (other.retain_data, other.columns, other.mmlu) == (None, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +48,8 @@ def test_steps_of_the_form_are_steps_of_the_run(studio: Studio) -> None:
         ("method", ("demo", "demo", "no-such", {})),
         ("learning_rate", ("demo", "demo", "lethe", {"learning_rate": 7.0})),
         ("steps", ("demo", "demo", "lethe", {"steps": 0})),
-        ("seed", ("demo", "demo", "lethe", {}, "", 0.5)),
-        ("seed", ("demo", "demo", "lethe", {}, "", None)),
+        ("seed", ("demo", "demo", "lethe", {}, None, 0.5)),
+        ("seed", ("demo", "demo", "lethe", {}, None, None)),
         ("target", ("", "demo", "lethe", {})),
         ("data", ("demo", None, "lethe", {})),
     ],
@@ -110,3 +124,28 @@ def test_the_list_of_runs_links_to_each_and_escapes_names() -> None:
     assert "&lt;i&gt;x" in table
     assert "-1" not in table
     assert "No runs yet" in runs_table([], now=0.0)
+
+
+def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("Frage,Antwort,Rest\nWo?,Bonn,x\n")
+    assert studio.columns(str(path)) == ("Frage", "Antwort", "Rest")
+    with pytest.raises(InputError, match="missing from these columns"):
+        studio.preview(str(path), None)
+    shown = studio.preview(str(path), "general", {"input": "Frage", "output": "Antwort"})
+    assert shown["splits"]["forget"]["first"][0]["input"] == "Wo?"
+    assert shown["splits"]["retain"]["rows"] > 100
+    (tmp_path / "set").mkdir()
+    path.rename(tmp_path / "set" / "forget.csv")
+    assert studio.columns(str(tmp_path / "set")) == ("Frage", "Antwort", "Rest")
+    assert studio.columns("facts:a => b") == studio.columns("demo") == ()
+
+
+def test_a_target_says_what_it_needs_or_why_it_cannot_be(studio: Studio, public_studio: Studio) -> None:
+    assert studio.target_note("demo") == ""
+    bundled = studio.target_note("demo:retain_only")
+    assert "million parameters" in bundled
+    assert "free here" in bundled
+    assert "neither a model" in studio.target_note("/no/<b>such")
+    assert "<b>" not in studio.target_note("/no/<b>such")
+    assert "not one of the models offered here" in public_studio.target_note("/etc")

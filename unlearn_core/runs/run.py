@@ -148,7 +148,7 @@ class _Run:
                 self.spec.data, columns=self.spec.columns, retain=self.spec.retain_data, public=self.public,
                 uploads=self.home / "uploads",
             )  # fmt: skip
-            data = _with_questions(data, self.spec, self.public)
+            data = with_questions(data, self.spec.mmlu, self.public, self.spec.target)
             yield StageProgress("load", 1, 2, "model")
             target = load_target(self.spec.target, public=self.public)
         yield StageProgress("load", 2, 2)
@@ -283,16 +283,16 @@ def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
     artifact.save(folder, target.tokenizer)
 
 
-def _with_questions(data: UnlearningData, spec: RunSpec, public: bool) -> UnlearningData:
-    """The data with utility questions: those the spec names, else, for the bundled model, its own."""
-    if spec.mmlu is not None:
+def with_questions(data: UnlearningData, mmlu: str | None, public: bool, target: str = "") -> UnlearningData:
+    """The data with utility questions: those that `mmlu` names, else, for the bundled model, its own."""
+    if mmlu is not None:
         if public:
-            raise InputError("mmlu", spec.mmlu, "is not offered here", "Leave it out.")
+            raise InputError("mmlu", mmlu, "is not offered here", "Leave it out.")
         from unlearn_core.evaluation.mmlu_files import load_mmlu
 
-        few_shot, questions = load_mmlu(spec.mmlu)
+        few_shot, questions = load_mmlu(mmlu)
         return replace(data, questions=questions, few_shot=few_shot, question_form="letter")
-    if spec.target == "demo" and not data.questions:
+    if target == "demo" and not data.questions:
         demo = load_data("demo")
         form = demo.question_form
         return replace(data, questions=demo.questions, few_shot=demo.few_shot, question_form=form)

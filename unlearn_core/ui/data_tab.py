@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from unlearn_core.errors import LetheError
+from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.format import TASK_TITLES, count, shorten
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel
@@ -15,77 +16,187 @@ from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.setup_panel import DEMO_DATA
 from unlearn_core.ui.studio import Studio
 
-_KINDS = ("Bundled world", "Folder, file or Hub id", "Upload", "Type facts")
-_TITLES = {"Upload": "Uploaded file", "Type facts": "Typed facts"}
-_RETAIN = [("What the data brings", ""), ("Bundled general facts", "general")]
+_DEMO, _REF, _UPLOAD, _FACTS = _KINDS = ("Bundled world", "Folder, file or Hub id", "Upload", "Type facts")
+_TITLES = {_UPLOAD: "Uploaded file", _FACTS: "Typed facts"}
+_BRINGS, _GENERAL, _OTHER = "", "general", "other"
+_RETAIN = [
+    ("What the data brings", _BRINGS),
+    ("Bundled general facts", _GENERAL),
+    ("Another file, folder or Hub id", _OTHER),
+]
+_BY_NAME = ""
+_COLUMNS = {
+    "input": "Prompt", "output": "Answer", "id": "Id", "task": "Task", "split": "Forget or retain",
+}  # fmt: skip
 _EXAMPLE = "What is Ada Quill's phone number? => 900-555-0101\nWhere was Ada Quill born? => Oldport"
+_NO_RETAIN = (
+    "Nothing says what must be kept. Methods that hold the rest of the model with a retain set cannot run "
+    "without one, and no score will say what else was lost."
+)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The inputs, in the order of `_Choice`."""
+
+    kind: gr.Radio
+    ref: gr.Textbox
+    file: gr.File
+    facts: gr.Textbox
+    retain: gr.Radio
+    retain_ref: gr.Textbox
+    mmlu: gr.Textbox
+    kept: gr.State  # the upload last copied into the store: path and name
+    columns: tuple[gr.Dropdown, ...]
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [
+            self.kind, self.ref, self.file, self.facts, self.retain, self.retain_ref, self.mmlu, self.kept,
+            *self.columns,
+        ]  # fmt: skip
+
+
+class _Choice:
+    """What the form says."""
+
+    def __init__(
+        self, kind: str, ref: str, path: str | None, typed: str, retain: str, retain_ref: str, mmlu: str,
+        kept: tuple[str, str], *columns: str | None,
+    ) -> None:  # fmt: skip
+        self.kind, self.path, self.typed, self.kept = kind, path, typed or "", kept
+        self.ref, self.mmlu = (ref or "").strip(), (mmlu or "").strip()
+        self.retain = (retain_ref or "").strip() if retain == _OTHER else retain
+        if retain == _OTHER and not self.retain:
+            raise InputError("retain", "", "is empty", "Name the retain set's file, folder or Hub id.")
+        self.columns = {field: column for field, column in zip(_COLUMNS, columns, strict=True) if column}
+
+    def data(self, studio: Studio) -> str:
+        """The `data` of a run spec; an upload is copied into the store once."""
+        if self.kind == _REF:
+            return self.ref
+        if self.kind == _FACTS:
+            return f"facts:{self.typed}"
+        if self.kind == _DEMO:
+            return "demo"
+        if not self.path:
+            raise InputError("file", "", "is not chosen yet", "Upload a file of rows.")
+        if self.kept[0] != self.path:
+            self.kept = (self.path, studio.store.keep_upload(Path(self.path), Path(self.path).name))
+        return self.kept[1]
 
 
 def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
     """Choose and check data; a checked choice becomes the forget set of the main tab."""
     heading("What should be forgotten?", "Checked and counted before anything is trained.")
     with panel():
-        offered = [kind for kind in _KINDS if not (studio.public and kind == _KINDS[1])]
-        kind = gr.Radio(offered, value=_KINDS[0], label="Where it comes from")
-        ref = gr.Textbox(
-            label="Folder, file or Hub id", placeholder="data/semeval25 or owner/name", visible=False,
-            info="The organisers' layout, LUME, TOFU, or rows with id, input, output and task",
-        )  # fmt: skip
-        file = gr.File(
-            label="A file of rows", visible=False, file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
-            elem_id="le-upload",
-        )  # fmt: skip
-        facts = gr.Textbox(
-            label="Facts, one `prompt => answer` a line", lines=5, placeholder=_EXAMPLE, visible=False,
-            elem_id="le-typed",
-        )  # fmt: skip
-        retain = gr.Radio(
-            _RETAIN,
-            value="",
-            label="Retain set",
-            visible=False,
-            info="What must be kept; measured and trained on",
-        )
+        form, mapping = _form(studio.public)
         with gr.Row():
             check = gr.Button("Check the data", scale=0, min_width=160)
             use = gr.Button(
                 "Use it as the forget set", variant="primary", scale=0, min_width=220, interactive=False
             )
     shown = gr.HTML(elem_id="le-preview")
-    checked = gr.State("")
+    offer = gr.Button("Keep the bundled general facts", visible=False, size="sm", elem_id="le-offer-general")
+    checked = gr.State({})
 
     def fields(chosen: str) -> tuple[Any, ...]:
         visible = [gr.update(visible=chosen == name) for name in _KINDS[1:]]
-        return *visible, gr.update(visible=chosen != _KINDS[0]), gr.update(interactive=False), ""
+        fresh = [gr.update(choices=_choices(()), value=_BY_NAME) for _ in _COLUMNS]
+        return (
+            *visible, gr.update(visible=chosen != _DEMO, value=_BRINGS), gr.update(visible=False),
+            gr.update(interactive=False), gr.update(visible=False), "", gr.update(visible=False), *fresh,
+        )  # fmt: skip
 
-    def look(chosen: str, name: str, path: str | None, typed: str, keep: str) -> tuple[Any, ...]:
+    def look(*inputs: Any) -> tuple[Any, ...]:
+        """Everything the form names, read and checked; a mapping is offered where rows have columns."""
+        names: tuple[str, ...] = ()
+        found: dict[str, Any] = {}
+        missing_retain = False
+        kept = inputs[7]
         try:
-            found = _reference(studio, chosen, name, path, typed)
-            table = preview_table(studio.preview(found, keep or None))
+            choice = _Choice(*inputs)
+            data = choice.data(studio)
+            kept = choice.kept
+            names = studio.columns(data)
+            columns = {field: column for field, column in choice.columns.items() if column in names}
+            preview = studio.preview(data, choice.retain or None, columns, choice.mmlu or None)
+            table = preview_table(preview)
+            missing_retain = not preview["splits"]["retain"]["rows"]
+            found = {"data": data, "retain_data": choice.retain, "columns": columns, "mmlu": choice.mmlu}
         except LetheError as error:
-            return tag("p", error, class_="le-problem", role="alert"), "", gr.update(interactive=False)
-        return table, found, gr.update(interactive=True)
+            table = tag("p", error, class_="le-problem", role="alert")
+        if missing_retain:
+            table = join(table, tag("p", _NO_RETAIN, class_="le-warnings"))
+        wanted = inputs[8:]
+        dropdowns = [
+            gr.update(choices=_choices(names), value=column if column in names else _BY_NAME)
+            for column in wanted
+        ]
+        # The mapping is offered open where the rows have columns that could not be used as they are.
+        opened = gr.update(visible=bool(names), open=bool(names and not found) or any(wanted))
+        ready = gr.update(interactive=bool(found))
+        return table, found, ready, gr.update(visible=missing_retain), kept, opened, *dropdowns
 
-    def adopt(found: str, chosen: str, keep: str) -> tuple[Any, ...]:
-        title = shorten(found, 40) if chosen == _KINDS[1] else _TITLES.get(chosen, chosen)
-        choices = [DEMO_DATA] if found == "demo" else [DEMO_DATA, (title, found)]
-        return gr.update(choices=choices, value=found), keep, gr.Tabs(selected="run")
+    def adopt(found: dict[str, Any], chosen: str) -> tuple[Any, ...]:
+        data = found["data"]
+        title = shorten(data, 40) if chosen == _REF else _TITLES.get(chosen, chosen)
+        choices = [DEMO_DATA] if data == "demo" else [DEMO_DATA, (title, data)]
+        return gr.update(choices=choices, value=data), found, gr.Tabs(selected="run")
 
-    kind.change(fields, kind, [ref, file, facts, retain, use, shown], **AT_ONCE)
-    check.click(look, [kind, ref, file, facts, retain], [shown, checked, use], **PRIVATE)
-    file.upload(look, [kind, ref, file, facts, retain], [shown, checked, use], **PRIVATE)
-    use.click(adopt, [checked, kind, retain], [run.setup.data, run.setup.retain, tabs], **AT_ONCE)
+    form.kind.change(
+        fields, form.kind,
+        [
+            form.ref, form.file, form.facts, form.retain, form.retain_ref, use, offer, shown, mapping,
+            *form.columns,
+        ],
+        **AT_ONCE,
+    )  # fmt: skip
+    form.retain.change(lambda how: gr.update(visible=how == _OTHER), form.retain, form.retain_ref, **AT_ONCE)
+    results = [shown, checked, use, offer, form.kept, mapping, *form.columns]
+    for event in (check.click, form.file.upload, *(dropdown.input for dropdown in form.columns)):
+        event(look, form.inputs, results, **PRIVATE)
+    offer.click(lambda: _GENERAL, None, form.retain, **AT_ONCE).then(look, form.inputs, results, **PRIVATE)
+    use.click(adopt, [checked, form.kind], [run.setup.data, run.setup.brought, tabs], **AT_ONCE)
 
 
-def _reference(studio: Studio, kind: str, ref: str, path: str | None, typed: str) -> str:
-    """The `data` of a run spec that the form names."""
-    if kind == _KINDS[1]:
-        return (ref or "").strip()
-    if kind == _KINDS[2]:
-        return studio.store.keep_upload(Path(path), Path(path).name) if path else ""
-    if kind == _KINDS[3]:
-        return f"facts:{typed or ''}"
-    return "demo"
+def _form(public: bool) -> tuple[_Form, gr.Accordion]:
+    """Lay the inputs out; strangers may name nothing on this machine."""
+    offered = [kind for kind in _KINDS if not (public and kind == _REF)]
+    kind = gr.Radio(offered, value=_DEMO, label="Where it comes from")
+    ref = gr.Textbox(
+        label="Folder, file or Hub id", placeholder="data/semeval25 or owner/name@revision:forget05",
+        visible=False, info="The organisers' layout, LUME, TOFU, or rows with id, input, output and task",
+    )  # fmt: skip
+    file = gr.File(
+        label="A file of rows", visible=False, file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
+        elem_id="le-upload",
+    )  # fmt: skip
+    facts = gr.Textbox(
+        label="Facts, one `prompt => answer` a line", lines=5, placeholder=_EXAMPLE, visible=False,
+        elem_id="le-typed",
+    )  # fmt: skip
+    mapping = gr.Accordion("Which column is what", open=False, visible=False, elem_id="le-columns")
+    with mapping, gr.Row():
+        columns = tuple(
+            gr.Dropdown(_choices(()), value=_BY_NAME, label=title, min_width=150)
+            for title in _COLUMNS.values()
+        )
+    retain = gr.Radio(
+        _RETAIN[:2] if public else _RETAIN, value=_BRINGS, label="Retain set", visible=False,
+        info="What must be kept; measured and trained on",
+    )  # fmt: skip
+    retain_ref = gr.Textbox(label="Retain set: file, folder or Hub id", visible=False)
+    mmlu = gr.Textbox(
+        label="MMLU (optional)", visible=not public, placeholder="a folder with dev/ and test/, or cais/mmlu",
+        info="Utility questions, five-shot; without them the data's own are asked",
+    )  # fmt: skip
+    form = _Form(kind, ref, file, facts, retain, retain_ref, mmlu, gr.State(("", "")), columns)
+    return form, mapping
+
+
+def _choices(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [("By its name", _BY_NAME), *((shorten(name, 40), name) for name in names)]
 
 
 def preview_table(found: dict[str, Any]) -> Safe:

@@ -50,7 +50,7 @@ class RunTab:
 def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     """Lay the tab out and wire it; must be called inside the tab."""
     session = _session()
-    setup = setup_panel(studio.public)
+    setup = setup_panel(studio.public, studio.target_note)
     with gr.Column() as idle:
         known = gr.HTML(_asking(), elem_id="le-knows")
     result = result_panel(studio, session.run_id)

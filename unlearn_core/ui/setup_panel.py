@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from unlearn_core.ui.common import panel
+from unlearn_core.report.markup import Safe
+from unlearn_core.ui.common import PRIVATE, panel
 from unlearn_core.ui.settings_form import settings_form
 
 DEMO_TARGET = ("Bundled model", "demo")
@@ -17,13 +19,14 @@ _ADAPTERS = [("Choose by size", "auto"), ("Full weights", "full"), ("LoRA", "lor
 
 @dataclass(frozen=True)
 class Setup:
-    """The form. `settings` holds what differs from the method's defaults; `retain` a separate retain set."""
+    """The form. `settings` holds what differs from the method's defaults; `brought` what the data tab chose
+    beside the data: retain set, columns, MMLU."""
 
     target: gr.Dropdown
     data: gr.Dropdown
     method: gr.Dropdown
     settings: gr.State
-    retain: gr.State
+    brought: gr.State
     seed: gr.Number
     adapter: gr.Radio
     start: gr.Button
@@ -31,17 +34,20 @@ class Setup:
     @property
     def fields(self) -> list[Any]:
         """In the order of `Studio.spec`."""
-        return [self.target, self.data, self.method, self.settings, self.retain, self.seed, self.adapter]
+        return [self.target, self.data, self.method, self.settings, self.brought, self.seed, self.adapter]
 
 
-def setup_panel(public: bool) -> Setup:
-    """Lay the form out. The lists of models and methods are filled in when the page has loaded."""
-    settings, retain = gr.State({}), gr.State("")
+def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
+    """Lay the form out. The lists of models and methods are filled in when the page has loaded.
+
+    `describe` says what a target needs on this machine; asked whenever another one is chosen.
+    """
+    settings, brought = gr.State({}), gr.State({})
     with panel("le-setup"):
         with gr.Row(elem_classes=["le-choices"]):
             target = gr.Dropdown(
                 [DEMO_TARGET], value="demo", label="Target model", allow_custom_value=not public,
-                info="The bundled model" if public else "Bundled, a folder, or a Hub id", min_width=200,
+                info="The bundled model" if public else "A folder, or owner/name@revision", min_width=200,
                 scale=3,
             )  # fmt: skip
             data = gr.Dropdown(
@@ -53,6 +59,7 @@ def setup_panel(public: bool) -> Setup:
                 info="How it is made to forget", scale=3,
             )  # fmt: skip
             start = gr.Button("Make it forget", variant="primary", elem_id="le-start", min_width=180, scale=2)
+        note = gr.HTML(elem_id="le-target-note")
         with gr.Accordion("Method settings", open=False, elem_id="le-settings"):
             settings_form(method, settings)
             with gr.Row():
@@ -60,4 +67,5 @@ def setup_panel(public: bool) -> Setup:
                 adapter = gr.Radio(
                     _ADAPTERS, value="auto", label="What is trained", info="LoRA trains small added matrices"
                 )
-    return Setup(target, data, method, settings, retain, seed, adapter, start)
+    target.change(describe, target, note, **PRIVATE)
+    return Setup(target, data, method, settings, brought, seed, adapter, start)

@@ -62,10 +62,14 @@ class Studio:
         return [(cls.info.title, name) for name, cls in REGISTRY.items()]
 
     def spec(
-        self, target: str, data: str, method: str, settings: dict[str, Any], retain: str = "",
-        seed: float = 0, adapter: str = "auto",
+        self, target: str, data: str, method: str, settings: dict[str, Any],
+        brought: dict[str, Any] | None = None, seed: float = 0, adapter: str = "auto",
     ) -> RunSpec:  # fmt: skip
-        """The run that a filled-in form asks for. Raises InputError naming the field that cannot be."""
+        """The run that a filled-in form asks for. Raises InputError naming the field that cannot be.
+
+        `brought` is what was chosen beside `data` when it was checked: retain set, columns, MMLU. It counts
+        only while that data is still the one chosen.
+        """
         self.warm_up()
         from unlearn_core.methods import build
 
@@ -73,9 +77,12 @@ class Studio:
             raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.")
         rest = {key: value for key, value in settings.items() if key != "steps"}
         build(method, rest, settings.get("steps"))
+        beside = brought if brought and brought.get("data") == data else {}
         return RunSpec(
             target=target or "", data=data or "", method=method, settings=rest, steps=settings.get("steps"),
-            seed=int(seed), adapter=None if adapter == "auto" else adapter, retain_data=retain or None,
+            seed=int(seed), adapter=None if adapter == "auto" else adapter,
+            retain_data=beside.get("retain_data") or None, columns=beside.get("columns") or {},
+            mmlu=beside.get("mmlu") or None,
         )  # fmt: skip
 
     # Runs ---------------------------------------------------------------------------------------------
@@ -140,9 +147,35 @@ class Studio:
         return tag("div", join(tag("h2", title), tag("p", told, class_="le-muted")),
                    tag("div", *blocks, class_="le-knows"), class_="le-card")  # fmt: skip
 
-    def preview(self, data: str, retain: str | None) -> dict[str, Any]:
-        """Counts and first rows of what `data` names, after every check."""
+    def preview(
+        self, data: str, retain: str | None, columns: dict[str, str] | None = None, mmlu: str | None = None
+    ) -> dict[str, Any]:
+        """Counts and first rows of what the names stand for, after every check."""
         self.warm_up()
         from unlearn_core.data.sources import load_data, preview
+        from unlearn_core.runs.run import with_questions
 
-        return preview(load_data(data, retain=retain, public=self.public, uploads=self.store.uploads))
+        loaded = load_data(
+            data, retain=retain, columns=columns, public=self.public, uploads=self.store.uploads
+        )
+        return preview(with_questions(loaded, mmlu, self.public))
+
+    def columns(self, data: str) -> tuple[str, ...]:
+        """The columns of the rows that `data` names."""
+        self.warm_up()
+        from unlearn_core.data.sources import columns_of
+
+        return columns_of(data, public=self.public, uploads=self.store.uploads)
+
+    def target_note(self, target: str) -> Safe:
+        """What a target needs on this machine, said before it is fetched; nothing for the bundled one."""
+        if not target or target == "demo":
+            return Safe("")
+        self.warm_up()
+        from unlearn_core.models.estimate import estimate_target
+
+        try:
+            found = estimate_target(target, public=self.public)
+        except LetheError as error:
+            return tag("p", error, class_="le-problem", role="alert")
+        return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
