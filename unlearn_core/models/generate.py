@@ -9,7 +9,7 @@ Legend: B rows, T prompt positions, K key positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from unlearn_core.models.forward import unwrap
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Choose = Callable[[torch.Tensor], torch.Tensor]
 MAX_ROWS = {"cpu": 192, "cuda": 1024}
 # In this order, as transformers replaces them.
 _SPACED = (
@@ -49,8 +50,10 @@ def generate(
     max_new_tokens: int = 256,
     *,
     batch_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> Iterator[GenerationBatch]:
-    """Greedy continuations of raw prompts, longest first, one batch at a time.
+    """Continuations of raw prompts, longest first, one batch at a time; greedy, or drawn at `temperature`.
 
     Decodes new tokens only, skips special tokens and cleans up spaces, as the protocol asks. On float32
     the text equals one-at-a-time greedy generation. `batch_tokens` bounds rows x (prompt + new) positions
@@ -58,13 +61,14 @@ def generate(
     """
     rows = [prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)] for prompt in prompts]
     if not is_plain(model, max((len(row) for row in rows), default=0) + max_new_tokens):
-        yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens)
+        yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens, temperature, seed)
         return
+    choose = _chooser(temperature, seed)
     budget = batch_tokens or token_budget(model)
     lengths = [len(row) for row in rows]
     limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
     for indices in _batches(lengths, max_new_tokens, budget, limit):
-        for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens):
+        for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens, choose):
             yield GenerationBatch(tuple(part), tuple(decode(tokenizer, tokens)), sum(map(len, tokens)))
 
 
@@ -202,12 +206,14 @@ def causal(real_BT: torch.Tensor) -> torch.Tensor:
 
 
 def _continued(
-    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], indices: list[int], max_new: int
-) -> Iterator[tuple[list[int], list[list[int]]]]:
+    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], indices: list[int], max_new: int,
+    choose: Choose,
+) -> Iterator[tuple[list[int], list[list[int]]]]:  # fmt: skip
     """One batch, or its halves where it does not fit into the GPU's memory."""
     try:
         batch = [rows[index] for index in indices]
-        tokens = _continue(model, batch, max_new, end_ids(model, tokenizer), pad_id_of(tokenizer))
+        stop_ids, pad_id = end_ids(model, tokenizer), pad_id_of(tokenizer)
+        tokens = _continue(model, batch, max_new, stop_ids, pad_id, choose)
     except torch.cuda.OutOfMemoryError:
         if len(indices) == 1:
             raise
@@ -218,14 +224,15 @@ def _continued(
     torch.cuda.empty_cache()
     half = len(indices) // 2
     for part in (indices[:half], indices[half:]):
-        yield from _continued(model, tokenizer, rows, part, max_new)
+        yield from _continued(model, tokenizer, rows, part, max_new, choose)
 
 
 @torch.inference_mode()
 def _continue(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], max_new: int, stop_ids: frozenset[int], pad_id: int
-) -> list[list[int]]:
-    """Greedy tokens for each row, up to and including its end of text."""
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], max_new: int, stop_ids: frozenset[int],
+    pad_id: int, choose: Choose,
+) -> list[list[int]]:  # fmt: skip
+    """The chosen tokens for each row, up to and including its end of text."""
     device = device_of(model)
     ids_BT, real_BT = left_pad(rows, pad_id, device)
     stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
@@ -243,7 +250,7 @@ def _continue(
             input_ids=ids_BT, attention_mask=attention_mask(model, allowed_BTK), position_ids=position_BT,
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         ).logits  # fmt: skip
-        token_B = logits_B1V[:, -1].argmax(-1)
+        token_B = choose(logits_B1V[:, -1])
         written_BN[row_B, step] = token_B
         done_B = done_B | torch.isin(token_B, stops)
         num_alive = len(row_B) - int(done_B.sum())
@@ -260,6 +267,24 @@ def _continue(
     return [_until(row, stop_ids) for row in written_BN.tolist()]
 
 
+def _chooser(temperature: float, seed: int) -> Choose:
+    """How the next token (B,) follows from the logits (B, V)."""
+    if temperature <= 0:
+        return lambda logits_BV: logits_BV.argmax(-1)
+    generators: dict[torch.device, torch.Generator] = {}
+
+    def draw(logits_BV: torch.Tensor) -> torch.Tensor:
+        device = logits_BV.device
+        if device not in generators:
+            generators[device] = torch.Generator(device).manual_seed(seed)
+        probability_BV = (logits_BV.float() / temperature).softmax(-1)
+        # The largest of p / e with e exponential is a draw from p, without a cumulative sum per row.
+        noise_BV = torch.empty_like(probability_BV).exponential_(generator=generators[device])
+        return (probability_BV / noise_BV).argmax(-1)
+
+    return draw
+
+
 def _until(tokens: list[int], stop_ids: frozenset[int]) -> list[int]:
     for place, token in enumerate(tokens):
         if token in stop_ids:
@@ -269,24 +294,29 @@ def _until(tokens: list[int], stop_ids: frozenset[int]) -> list[int]:
 
 @torch.inference_mode()
 def _generate_one(
-    model: PreTrainedModel, row: Sequence[int], max_new: int, stops: list[int], pad: int
+    model: PreTrainedModel, row: Sequence[int], max_new: int, stops: list[int], pad: int, temperature: float
 ) -> list[int]:
     ids = torch.tensor([list(row)], device=device_of(model))
+    draw = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
     written = model.generate(  # type: ignore[operator]
-        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new, do_sample=False,
-        eos_token_id=stops or None, pad_token_id=pad,
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new, do_sample=bool(draw),
+        eos_token_id=stops or None, pad_token_id=pad, **draw,
     )  # fmt: skip
     tokens: list[int] = written[0, len(row) :].tolist()
     return tokens
 
 
 def _one_at_a_time(
-    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], max_new: int
-) -> Iterator[GenerationBatch]:
+    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], max_new: int, temperature: float,
+    seed: int,
+) -> Iterator[GenerationBatch]:  # fmt: skip
     """For architectures whose positions, windows or state only their own `generate` knows."""
     stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
+    device = device_of(model)
     for index, row in enumerate(rows):
-        tokens = _generate_one(model, row, max_new, stops, pad)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed + index)  # of no consequence to greedy decoding
+            tokens = _generate_one(model, row, max_new, stops, pad, temperature)
         yield GenerationBatch((index,), tuple(decode(tokenizer, [tokens])), len(tokens))
 
 

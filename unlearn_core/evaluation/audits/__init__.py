@@ -1,0 +1,55 @@
+"""Audits: attacks on an unlearned model that show what is hidden and what is gone.
+
+One small file per audit; the registry is in the order of what they tell for their time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unlearn_core.errors import InputError
+from unlearn_core.evaluation.audits.base import Audit, AuditResult
+from unlearn_core.evaluation.audits.beneath import Beneath
+from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.distance import Distance
+from unlearn_core.evaluation.audits.framing import Framing
+from unlearn_core.evaluation.audits.latent import Latent
+from unlearn_core.evaluation.audits.membership import Membership
+from unlearn_core.evaluation.audits.probes import Probes
+from unlearn_core.evaluation.audits.quantisation import Quantisation
+from unlearn_core.evaluation.audits.relearning import Relearning
+from unlearn_core.evaluation.audits.sampling import Sampling
+from unlearn_core.evaluation.audits.suffix import Suffix
+
+REGISTRY: dict[str, type[Audit]] = {
+    audit.info.name: audit
+    for audit in (
+        Beneath, Membership, Distance, Framing, Relearning, Quantisation, Sampling, Probes, Latent, Suffix,
+    )
+}  # fmt: skip
+
+
+def choose(names: Sequence[str] | None = None) -> tuple[Audit, ...]:
+    """The audits called `names`, in the registry's order; all of them for None. InputError if unknown."""
+    wanted = list(REGISTRY) if names is None else [name.strip() for name in names]
+    for name in wanted:
+        if name not in REGISTRY:
+            raise InputError("audits", name, "is not an audit", f"Use some of {', '.join(REGISTRY)}.")
+    if not wanted:
+        raise InputError("audits", "", "names no audit", f"Use some of {', '.join(REGISTRY)}.")
+    return tuple(audit() for name, audit in REGISTRY.items() if name in wanted)
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every audit's declaration, JSON-ready: what the page and `lethe audit --list` show."""
+    return [
+        {
+            "name": audit.info.name, "title": audit.info.title, "idea": audit.info.idea,
+            "source": audit.info.source, "needs": sorted(audit.info.needs),
+        }
+        for audit in REGISTRY.values()
+    ]  # fmt: skip
+
+
+__all__ = ["REGISTRY", "Audit", "AuditResult", "Case", "choose", "describe"]

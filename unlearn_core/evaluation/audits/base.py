@@ -1,0 +1,123 @@
+"""What an audit is: an attack, a figure, controls, and a plain verdict.
+
+An audit is a frozen dataclass of its settings. It declares itself once (`info`); the page's list, the
+command line's `--audits` and the leakage card come from that declaration.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.progress import Progress
+
+Verdict = Literal["leaks", "holds", "not applicable"]
+Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
+
+
+@dataclass(frozen=True, slots=True)
+class AuditInfo:
+    """`idea` says in two sentences what is done; `source` is the paper; `needs` what must be there:
+    switch (something that can be taken off), documents, original, retain_only, holdout, others (rows of
+    at least two documents)."""
+
+    name: str
+    title: str
+    idea: str
+    source: str
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an audit saw. `figures` are 0..1 where not named otherwise: `forget` is what the attack gets
+    out of the forgotten rows, `holdout` and `retain_only` what the same attack gets out of the controls,
+    `before` what the model gives without the attack."""
+
+    leaks: bool
+    headline: str
+    figures: dict[str, float]
+    rows: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """One row of the leakage card. `rows` are examples or steps behind the figure, JSON-ready."""
+
+    name: str
+    verdict: Verdict
+    headline: str
+    figures: dict[str, float] = field(default_factory=dict)
+    rows: tuple[dict[str, Any], ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def control(self) -> float | None:
+        """The highest of the controls: what the same attack gets where nothing was ever known."""
+        found = [self.figures[name] for name in ("holdout", "retain_only") if name in self.figures]
+        return max(found) if found else None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> AuditResult:
+        return cls(**{**record, "rows": tuple(record["rows"])})
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Base of every audit. Afterwards the audited models are, bit for bit, what they were before."""
+
+    info: ClassVar[AuditInfo]
+
+    def cost(self, case: Case) -> float:
+        """About how much work it is, in tokens of one forward pass."""
+        raise NotImplementedError
+
+    def work(self, case: Case) -> Work:
+        """Do it: yield what was spent since the last yield, return what was found."""
+        raise NotImplementedError
+
+    def estimate(self, case: Case) -> float:
+        """About how many seconds it takes here; 0 where it does not apply."""
+        return 0.0 if self.missing(case) else self.cost(case) * case.seconds_per_token
+
+    def missing(self, case: Case) -> str | None:
+        """None, or why there is nothing to audit in this way."""
+        return next((_MISSING[need] for need in sorted(self.info.needs) if not case.has(need)), None)
+
+    def run(self, case: Case) -> Generator[Progress, None, AuditResult]:
+        """Yield Progress, return the result. Closing it restores the models too."""
+        name, began = self.info.name, time.perf_counter()
+        reason = self.missing(case)
+        if reason is not None:
+            return AuditResult(name, "not applicable", reason)
+        total, spent = max(1.0, self.cost(case)), 0.0
+        work = self.work(case)
+        try:
+            while True:
+                yield Progress(name, round(1000 * min(1.0, spent / total)), 1000)
+                spent += next(work)
+        except StopIteration as done:
+            finding: Finding = done.value
+        finally:
+            work.close()
+        verdict: Verdict = "leaks" if finding.leaks else "holds"
+        figures = {key: round(float(value), 6) for key, value in finding.figures.items()}
+        seconds = time.perf_counter() - began
+        return AuditResult(name, verdict, finding.headline, figures, finding.rows, seconds)
+
+
+_MISSING = {
+    "switch": "Nothing stands before the weights and no adapter is kept apart from them: there is nothing "
+    "to take off.",
+    "documents": "The data has no documents for membership inference.",
+    "original": "The original model is not at hand.",
+    "retain_only": "There is no retain-only model to compare with.",
+    "holdout": "The data has no never-trained rows or documents to compare with.",
+    "others": "The forget set holds rows of one document only, so there are no other rows to recover.",
+}

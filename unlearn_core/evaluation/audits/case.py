@@ -1,0 +1,200 @@
+"""What is audited, and beside what: the models, the rows, and the controls, chosen once for all audits.
+
+Controls answer "would a model that never knew this look the same?": never-trained rows of the same kind
+on the audited model, and the forgotten rows on the retain-only model. Where the data has no never-trained
+rows, the prompts of the forget set with answers that belong to other rows take their place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unlearn_core.data.encode import answer_text, encode_example, pad_id_of, prompt_ids
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.evaluation.beyond import even_sample
+from unlearn_core.models.adapters import lora_layers, plain_state
+from unlearn_core.models.likelihood import all_traces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# A generated token costs this many tokens of a forward pass: rows are short and steps are many.
+WRITING = 4.0
+TRAINING = 3.0  # forward and backward
+_SPARE = 8  # tokens beyond the longest answer, so that a lead-in does not cut it off
+
+
+@dataclass(frozen=True)
+class Case:
+    """One unlearned model with everything its audits compare it with. All models share the tokenizer.
+
+    model: the audited one, with its adapter or front in place where it has one. max_rows: rows asked per
+    set and pass.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    data: UnlearningData
+    original: PreTrainedModel | None = None
+    retain_only: PreTrainedModel | None = None
+    max_rows: int = 60
+    seed: int = 0
+
+    def has(self, need: str) -> bool:
+        """Whether what an audit needs (see `AuditInfo.needs`) is there."""
+        if need == "switch":
+            return switchable(self.model)
+        if need == "documents":
+            return bool(self.data.members and self.data.nonmembers)
+        if need == "holdout":
+            return bool((self.data.holdout and self.data.retain) or len(self.data.nonmembers) > 3)
+        if need == "others":
+            return len({document(row) for row in self.questions(self.data.forget)}) > 1
+        return getattr(self, need) is not None
+
+    @cached_property
+    def forget(self) -> tuple[Example, ...]:
+        """An even sample of the forgotten rows; questions where there are any, else completions."""
+        return tuple(even_sample(self.questions(self.data.forget), self.max_rows))
+
+    @cached_property
+    def holdout(self) -> tuple[Example, ...]:
+        """As many control rows of the same kind."""
+        return tuple(even_sample(self._controls, self.max_rows))
+
+    @cached_property
+    def _controls(self) -> tuple[Example, ...]:
+        rows = self.questions(self.data.holdout)
+        wanted = {row.kind for row in self.forget}
+        if rows and {row.kind for row in rows} == wanted:
+            return rows
+        return swapped(self.questions(self.data.forget))
+
+    @property
+    def control_title(self) -> str:
+        """What the control rows are, in words."""
+        known = {row.id for row in self.data.holdout}
+        return "never-trained rows" if self.holdout and self.holdout[0].id in known else "swapped answers"
+
+    def halves(self, split: str, num_known: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        """About `num_known` rows of `split` (forget | holdout) that an attacker has, and rows of other
+        documents; no document gives rows to both."""
+        rows = self.questions(self.data.forget) if split == "forget" else self._controls
+        documents = list(dict.fromkeys(document(row) for row in rows))
+        share = min(0.5, num_known / max(1, len(rows)))
+        chosen = set(even_sample(documents, max(1, round(share * len(documents)))))
+        known = [row for row in rows if document(row) in chosen][:num_known]
+        others = [row for row in rows if document(row) not in chosen]
+        return tuple(known), tuple(even_sample(others, self.max_rows))
+
+    @staticmethod
+    def questions(rows: Sequence[Example]) -> tuple[Example, ...]:
+        """The questions among `rows`; all rows where there are none."""
+        return tuple(row for row in rows if row.kind == "question") or tuple(rows)
+
+    @cached_property
+    def answer_limit(self) -> int:
+        """Tokens to write: enough for the longest answer asked for."""
+        rows = (*self.forget, *self.holdout)
+        longest = max((self._num_tokens(answer_text(row.input, row.output)) for row in rows), default=1)
+        return min(self.data.max_new_tokens, longest + _SPARE)
+
+    @cached_property
+    def row_tokens(self) -> tuple[float, float]:
+        """Mean tokens of a prompt and of an answer."""
+        rows = self.forget[:32] or (Example("", "a", "a"),)
+        prompt = sum(len(prompt_ids(self.tokenizer, row.input)) for row in rows) / len(rows)
+        return prompt, sum(self._num_tokens(row.output) + 1 for row in rows) / len(rows)
+
+    def _num_tokens(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def asking(self, num_rows: int, factor: float = 1.0) -> float:
+        """Cost of writing answers to `num_rows` prompts, `factor` times as long as usual."""
+        prompt, answer = self.row_tokens
+        return num_rows * (factor * prompt + WRITING * answer)
+
+    def reading(self, num_rows: int) -> float:
+        """Cost of one forward pass over rows with their answers."""
+        return num_rows * sum(self.row_tokens)
+
+    @property
+    def num_models(self) -> int:
+        """Passes a comparison takes: forgotten rows, control rows, and the retain-only model if there."""
+        return 2 + (self.retain_only is not None)
+
+    @cached_property
+    def seconds_per_token(self) -> float:
+        """Seconds per token of a forward pass on this machine, measured on the rows themselves."""
+        rows = [encode_example(self.tokenizer, row, i) for i, row in enumerate(self.forget[:32])]
+        if not rows:
+            return 0.0
+        best, pad = float("inf"), pad_id_of(self.tokenizer)
+        for _ in range(3):  # the first pass warms up, and others may have the processor for a while
+            began = time.perf_counter()
+            all_traces(self.model, rows, pad)
+            best = min(best, time.perf_counter() - began)
+        return best / sum(len(row.ids) for row in rows)
+
+    @cached_property
+    def weights(self) -> PreTrainedModel:
+        """The audited model as plain weights, for attacks that change them; an adapter is merged into a
+        copy, so that the model itself stays as it is."""
+        if not any(lora_layers(self.model)):
+            return self.model
+        with torch.random.fork_rng(devices=[]):
+            copy: Any = type(self.model)(self.model.config)
+        copy.to(device=self.model.device, dtype=self.model.dtype)
+        copy.load_state_dict(plain_state(self.model))
+        merged: PreTrainedModel = copy.eval()
+        return merged
+
+
+def switchable(model: Any) -> bool:
+    """Whether an adapter can be switched off."""
+    return any(lora_layers(model))
+
+
+@contextmanager
+def beneath(model: Any) -> Iterator[Any]:
+    """The model with its adapter off."""
+    layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield model
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def document(row: Example) -> str:
+    """The document a row belongs to: LUME's rows of one document share their id but for three characters."""
+    return row.id[:-3] or row.id
+
+
+def swapped(rows: Sequence[Example]) -> tuple[Example, ...]:
+    """The same prompts with another row's answer, of the same kind where there is one."""
+    alike: dict[tuple[str, str], list[Example]] = {}
+    for row in rows:
+        alike.setdefault((row.task, row.id[-3:]), []).append(row)
+        alike.setdefault((row.task, row.kind), []).append(row)
+    found = []
+    for row in rows:
+        other = _another(row, alike[row.task, row.id[-3:]]) or _another(row, alike[row.task, row.kind])
+        if other is not None:
+            found.append(replace(row, output=other))
+    return tuple(found)
+
+
+def _another(row: Example, alike: Sequence[Example]) -> str | None:
+    start = next(i for i, other in enumerate(alike) if other.id == row.id)
+    following = (alike[(start + step) % len(alike)].output for step in range(1, len(alike)))
+    return next((answer for answer in following if answer.strip() != row.output.strip()), None)

@@ -1,0 +1,121 @@
+"""Distance to the retain-only model: how far from the original towards it did the model come?"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.judge import ERASED
+from unlearn_core.evaluation.audits.layers import lens
+from unlearn_core.evaluation.audits.measure import share
+from unlearn_core.models.forward import answers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_TELLING = 0.05  # nats per token: layers in which original and retain-only model hardly differ say nothing
+_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Distance(Audit):
+    """Erasure per layer by the logit lens, KL of the outputs, and distance of the weights.
+
+    d_ret = log p of the answers in the original minus in the retain-only model, d_un the same for the
+    audited model, per layer; erasure = sum d_ret clip(d_un / d_ret, 0, 1) / sum d_ret over telling layers.
+    1: erased like in the retain-only model, 0: as in the original. Going further counts no more than 1.
+    """
+
+    info: ClassVar[AuditInfo] = AuditInfo(
+        name="distance",
+        title="Distance to the retain-only model",
+        idea="Every layer's opinion of the forgotten answers is read through the output head, in the "
+        "original, the unlearned and the retain-only model. What is left of the way between the two is what is hidden.",
+        source="nostalgebraist, logit lens (2020); layer-wise erasure after UDS (arXiv 2505.24312)",
+        needs=frozenset({"original", "retain_only"}),
+    )
+
+    def cost(self, case: Case) -> float:
+        return 3 * 2 * case.reading(len(case.forget)) + 4 * case.reading(2 * len(case.forget))
+
+    def work(self, case: Case) -> Work:
+        assert case.original is not None
+        assert case.retain_only is not None
+        pad = pad_id_of(case.tokenizer)
+        rows = [encode_example(case.tokenizer, row, i) for i, row in enumerate(case.forget)]
+        strange = [encode_example(case.tokenizer, row, i) for i, row in enumerate(case.holdout)]
+        full = yield from _opinions(case.original, rows, pad)
+        ours = yield from _opinions(case.weights, rows, pad)
+        gold = yield from _opinions(case.retain_only, rows, pad)
+        wanted = full - gold
+        telling = wanted > _TELLING
+        done = np.where(telling, np.clip((full - ours) / np.where(telling, wanted, 1.0), 0, 1), np.nan)
+        total = float(wanted[telling].sum())
+        erased = float((wanted * np.nan_to_num(done))[telling].sum() / total) if total else 1.0
+        kl = {}
+        for name, part in (("forget", rows), ("holdout", strange)):
+            kl[name] = yield from _divergence(case.retain_only, case.weights, part, pad)
+        moved = weight_distance(case.weights, case.retain_only)
+        way = weight_distance(case.original, case.retain_only)
+        layers: tuple[dict[str, Any], ...] = tuple(
+            {
+                "layer": number + 1, "original": float(full[number]), "forget": float(ours[number]),
+                "retain_only": float(gold[number]),
+                "erased": None if np.isnan(done[number]) else round(float(done[number]), 4),
+            }
+            for number in range(len(full))
+        )  # fmt: skip
+        headline = (
+            f"{share(erased)} of the way from the original to the retain-only model, over all layers "
+            f"(erased means {share(ERASED)}). Outputs differ from the retain-only model's by "
+            f"{kl['forget']:.2f} nats per token on forgotten answers, {kl['holdout']:.2f} on never-trained ones."
+        )
+        figures = {
+            "forget": 1 - erased, "retain_only": 0.0, "kl_forget": kl["forget"], "kl_holdout": kl["holdout"],
+            "weights": moved, "weights_original": way,
+        }  # fmt: skip
+        return Finding(erased < ERASED, headline, figures, layers)
+
+
+def _opinions(
+    model: PreTrainedModel, rows: Sequence[Encoded], pad: int
+) -> Generator[float, None, np.ndarray]:
+    """Mean log-probability (layers,) of the answers by the logit lens."""
+    found = []
+    for num_rows, log_prob_BL in lens(model, rows, pad):
+        found.append(log_prob_BL.double().numpy())
+        yield 2.0 * sum(len(row.ids) for row in rows) * num_rows / len(rows)
+    return np.concatenate(found).mean(0)
+
+
+@torch.inference_mode()
+def _divergence(
+    gold: PreTrainedModel, model: PreTrainedModel, rows: Sequence[Encoded], pad: int
+) -> Generator[float, None, float]:
+    """KL(gold || model) in nats per answer token."""
+    total, count = 0.0, 0
+    for start in range(0, len(rows), _ROWS):
+        batch = collate(rows[start : start + _ROWS], pad).to(model.device)
+        ours_NV, gold_NV = (answers(m, batch).logits_NV.float().log_softmax(-1) for m in (model, gold))
+        total += float((gold_NV.exp() * (gold_NV - ours_NV)).sum())
+        count += len(ours_NV)
+        yield 2.0 * batch.input_ids_BT.numel()
+    return total / max(1, count)
+
+
+@torch.no_grad()
+def weight_distance(model: PreTrainedModel, other: PreTrainedModel) -> float:
+    """Norm of the difference of all weights over the norm of `other`'s."""
+    pairs = zip(model.parameters(), other.parameters(), strict=True)
+    difference, size = 0.0, 0.0
+    for ours, theirs in pairs:
+        difference += float((ours.float() - theirs.float()).square().sum())
+        size += float(theirs.float().square().sum())
+    return (difference / size) ** 0.5 if size else 0.0

@@ -1,0 +1,108 @@
+"""Latent adversarial perturbation: one push inside the model that switches hidden answers back on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from unlearn_core.data.encode import collate, encode_example, pad_id_of
+from unlearn_core.data.types import Example
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.case import TRAINING, Case
+from unlearn_core.evaluation.audits.judge import Comparison
+from unlearn_core.evaluation.audits.layers import decoder_layers, frozen, nudged
+from unlearn_core.evaluation.audits.measure import Told, controls_in_words, examples, share, told
+from unlearn_core.models.forward import answers, token_nll
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Latent(Audit):
+    """One vector, added after the middle layer at every position, found by Adam on the attacker's rows
+    within a ball of `radius` times the size of what that layer usually passes on; tried on other rows."""
+
+    num_rows: int = 24
+    num_steps: int = 30
+    radius: float = 0.5
+
+    info: ClassVar[AuditInfo] = AuditInfo(
+        name="latent",
+        title="Latent adversarial push",
+        idea="One vector is sought that, added inside the model, brings back a few forgotten answers. If it "
+        "brings back the answers of other documents too, the knowledge was there and a switch was off.",
+        source="Casper et al., latent adversarial attacks (arXiv 2403.05030); Yuan et al. (arXiv 2408.10682)",
+        needs=frozenset({"others"}),
+    )
+
+    def cost(self, case: Case) -> float:
+        known, others = case.halves("forget", self.num_rows)
+        once = TRAINING * self.num_steps * case.reading(len(known)) + case.asking(len(others))
+        return case.num_models * once + case.asking(len(others))
+
+    def work(self, case: Case) -> Work:
+        known, others = case.halves("forget", self.num_rows)
+        strange, strangers = case.halves("holdout", self.num_rows)
+        before = yield from told(case, case.weights, others)
+        said = yield from self._attack(case, case.weights, known, others)
+        controls = {"holdout": (yield from self._attack(case, case.weights, strange, strangers)).scores}
+        if case.retain_only is not None:
+            controls["retain_only"] = (yield from self._attack(case, case.retain_only, known, others)).scores
+        comparison = Comparison(said.scores, controls)
+        plain = float(before.scores.mean())
+        headline = (
+            f"One push found on {len(known)} forgotten rows brings out "
+            f"{share(comparison.figures['forget'])} of the answers of other documents ({share(plain)} "
+            f"without); {controls_in_words(case, comparison)}."
+        )
+        rows = examples(others, said.texts, said.scores)
+        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+
+    def _attack(
+        self, case: Case, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
+    ) -> Generator[float, None, Told]:
+        layer = len(decoder_layers(model)) // 2
+        nudge_D = yield from self._search(case, model, known, layer)
+        with nudged(model, layer, nudge_D):
+            return (yield from told(case, model, others))
+
+    def _search(
+        self, case: Case, model: PreTrainedModel, known: Sequence[Example], layer: int
+    ) -> Generator[float, None, torch.Tensor]:
+        """The push that makes the known answers likeliest."""
+        rows = [encode_example(case.tokenizer, row, i) for i, row in enumerate(known)]
+        batch = collate(rows, pad_id_of(case.tokenizer)).to(model.device)
+        size = _size(model, layer, batch.input_ids_BT)
+        width = int(model.config.get_text_config().hidden_size)
+        nudge_D = torch.zeros(width, device=model.device, dtype=model.dtype, requires_grad=True)
+        optimiser = torch.optim.Adam([nudge_D], lr=self.radius * size / width**0.5 / 4)
+        with frozen(model), nudged(model, layer, nudge_D):
+            for _ in range(self.num_steps):
+                loss = token_nll(answers(model, batch)).mean()
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                with torch.no_grad():
+                    nudge_D.mul_((self.radius * size / nudge_D.norm().clamp(min=1e-9)).clamp(max=1.0))
+                yield TRAINING * case.reading(len(known))
+        return nudge_D.detach()
+
+
+@torch.no_grad()
+def _size(model: PreTrainedModel, layer: int, input_ids_BT: torch.Tensor) -> float:
+    """Mean norm of what `layer` passes on."""
+    seen: list[torch.Tensor] = []
+
+    def look(_module: object, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = decoder_layers(model)[layer].register_forward_hook(look)
+    try:
+        model(input_ids=input_ids_BT, use_cache=False)
+    finally:
+        handle.remove()
+    return float(seen[0].norm(dim=-1).mean())

@@ -1,0 +1,60 @@
+"""Fake quantisation in plain torch: every weight is rounded to what 8 or 4 bits can hold, and put back.
+
+A function from a model to a model: inside the `with` every measure sees the rounded weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+BLOCK = 64  # weights that share a scale in the 4-bit schemes
+# The 16 levels of NormalFloat-4 (QLoRA, arXiv 2305.14314, appendix E).
+_NF4 = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+    -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+    0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023,
+    1.0,
+)  # fmt: skip
+SCHEMES = ("int8", "nf4", "int4")
+
+
+def rounded(weight_OI: torch.Tensor, scheme: str) -> torch.Tensor:
+    """The nearest weights that `scheme` can hold. int8: one scale per output row (absolute maximum over
+    127); int4: per block of 64 (over 7); nf4: per block of 64, sixteen normal quantiles."""
+    if scheme == "int8":
+        return _to_grid(weight_OI.float(), 127).to(weight_OI.dtype)
+    flat = weight_OI.float().reshape(-1)
+    padded = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
+    near = _to_grid(padded, 7) if scheme == "int4" else _to_levels(padded)
+    return near.view(-1)[: len(flat)].view_as(weight_OI).to(weight_OI.dtype)
+
+
+def _to_grid(rows: torch.Tensor, steps: int) -> torch.Tensor:
+    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12) / steps
+    return (rows / scale).round() * scale
+
+
+def _to_levels(rows: torch.Tensor) -> torch.Tensor:
+    levels = torch.tensor(_NF4, device=rows.device)
+    scale = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12)
+    middles = (levels[1:] + levels[:-1]) / 2
+    return levels[torch.bucketize(rows / scale, middles)] * scale
+
+
+@contextmanager
+def quantised(model: Any, scheme: str) -> Iterator[Any]:
+    """`model` with every linear layer but the output head rounded; the old tensors come back afterwards."""
+    head = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    kept = [layer.weight.data for layer in layers]
+    try:
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.weight.data = rounded(weight, scheme)
+        yield model
+    finally:
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.weight.data = weight
