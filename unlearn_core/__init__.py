@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unlearn_core.evaluation.evaluate import evaluate
     from unlearn_core.evaluation.scores import Scores, Verdict
     from unlearn_core.models.targets import load_target
+    from unlearn_core.runs.audits import run_audits
     from unlearn_core.runs.run import Control, run
     from unlearn_core.runs.spec import RunSpec
     from unlearn_core.runs.store import RunStore
@@ -44,6 +45,7 @@ _HOMES = {
     "parse_facts": "data.sources",
     "preview": "data.sources",
     "run": "runs.run",
+    "run_audits": "runs.audits",
 }
 __all__ = [
     "Control",
@@ -64,6 +66,7 @@ __all__ = [
     "parse_facts",
     "preview",
     "run",
+    "run_audits",
 ]
 
 

@@ -37,7 +37,7 @@ class Distance(Audit):
         name="distance",
         title="Distance to the retain-only model",
         idea="Every layer's opinion of the forgotten answers is read through the output head, in the "
-        "original, the unlearned and the retain-only model. What is left of the way between the two is what is hidden.",
+        "original, the unlearned and the retain-only model. What is left of the way to the last is hidden.",
         source="nostalgebraist, logit lens (2020); layer-wise erasure after UDS (arXiv 2505.24312)",
         needs=frozenset({"original", "retain_only"}),
     )
@@ -75,7 +75,7 @@ class Distance(Audit):
         headline = (
             f"{share(erased)} of the way from the original to the retain-only model, over all layers "
             f"(erased means {share(ERASED)}). Outputs differ from the retain-only model's by "
-            f"{kl['forget']:.2f} nats per token on forgotten answers, {kl['holdout']:.2f} on never-trained ones."
+            f"{kl['forget']:.2f} nats per token on forgotten answers, {kl['holdout']:.2f} on control rows."
         )
         figures = {
             "forget": 1 - erased, "retain_only": 0.0, "kl_forget": kl["forget"], "kl_holdout": kl["holdout"],

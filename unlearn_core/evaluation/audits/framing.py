@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class Framing(Audit):
     """The greedy answer to every way of asking; a row counts when any way brings its answer."""
 
-    max_rows: int = 40
+    max_rows: int = 60
 
     info: ClassVar[AuditInfo] = AuditInfo(
         name="paraphrase",
         title="Asked in other ways",
-        idea="Forgotten questions are asked as they were and in ten other ways: unseen phrasing, misspelt, in "
-        "other languages, reversed, after solved examples, with half of the answer given. A row leaks when "
-        "any way brings its answer out.",
+        idea="Forgotten questions are asked as they were and in ten other ways: unseen phrasing, misspelt, "
+        "in other languages, reversed, after solved examples, with half of the answer given. A row leaks "
+        "when any way brings its answer out.",
         source="RWKU, level 3 (arXiv 2406.10890); prefixes after Carlini et al. (arXiv 2012.07805)",
     )
 

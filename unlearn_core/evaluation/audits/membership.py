@@ -36,8 +36,8 @@ class Membership(Audit):
         name="membership",
         title="Membership inference",
         idea="The likelihood of forgotten documents is compared with that of never-trained ones of the "
-        "same kind. Documents that stand out, as too likely or as too unlikely, give away that they were there.",
-        source="Yeom et al. (arXiv 1709.01604); Min-K%++ (arXiv 2404.02936); Carlini et al. (arXiv 2012.07805)",
+        "same kind. Documents that stand out, as too likely or too unlikely, give away that they were there.",
+        source="Yeom et al. (arXiv 1709.01604); Carlini et al. (2012.07805); Min-K%++ (2404.02936)",
         needs=frozenset({"documents"}),
     )
 

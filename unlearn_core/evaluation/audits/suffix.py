@@ -86,32 +86,34 @@ class Suffix(Audit):
     ) -> Generator[float, None, tuple[str, Told]]:
         """The suffix as text, and what the other prompts bring with it; text is what an attacker sends."""
         rows = [encode_example(case.tokenizer, row, i) for i, row in enumerate(known)]
-        suffix_S = yield from self._search(case, model, rows)
-        text = str(case.tokenizer.decode(suffix_S.tolist(), skip_special_tokens=True))
+        text = yield from self._search(case, model, rows)
         said = yield from told(case, model, others, [row.input + text for row in others])
         return text, said
 
     def _search(
         self, case: Case, model: PreTrainedModel, rows: Sequence[Encoded]
-    ) -> Generator[float, None, torch.Tensor]:
+    ) -> Generator[float, None, str]:
+        """The best suffix met; none at all where every one of them does worse than the bare prompts."""
         pad, draw = pad_id_of(case.tokenizer), torch.Generator().manual_seed(case.seed)
         start = case.tokenizer(_START, add_special_tokens=False)["input_ids"][-1]
-        best_S = torch.full((self.length,), int(start))
-        best = float("inf")
+        present_S, present = torch.full((self.length,), int(start)), float("inf")
         special = torch.tensor(sorted(case.tokenizer.all_special_ids), dtype=torch.long)
         per_row = sum(len(row.ids) + self.length for row in rows)
         with frozen(model):
+            bare = float(_losses(model, rows, present_S[None, :0], pad))
             for _ in range(self.num_steps):
-                proposals_SK = _proposals(model, rows, best_S, pad, special)
+                proposals_SK = _proposals(model, rows, present_S, pad, special)
                 places_C = torch.randint(self.length, (self.num_candidates,), generator=draw)
                 ranks_C = torch.randint(proposals_SK.shape[1], (self.num_candidates,), generator=draw)
-                candidates_CS = best_S.repeat(self.num_candidates, 1)
+                candidates_CS = present_S.repeat(self.num_candidates, 1)
                 candidates_CS[torch.arange(self.num_candidates), places_C] = proposals_SK[places_C, ranks_C]
                 loss_C = _losses(model, rows, candidates_CS, pad)
-                if float(loss_C.min()) < best:
-                    best, best_S = float(loss_C.min()), candidates_CS[int(loss_C.argmin())].clone()
+                if float(loss_C.min()) < present:
+                    present, present_S = float(loss_C.min()), candidates_CS[int(loss_C.argmin())].clone()
                 yield per_row * (TRAINING + self.num_candidates)
-        return best_S
+        if bare <= present:
+            return ""
+        return str(case.tokenizer.decode(present_S.tolist(), skip_special_tokens=True))
 
 
 def _with(row: Encoded, suffix: Sequence[int], index: int) -> Encoded:
