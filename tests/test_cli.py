@@ -145,3 +145,13 @@ def test_a_flag_that_is_no_number_says_what_to_write(flag: str, capsys: pytest.C
     said = capsys.readouterr().err
     assert flag in said
     assert "soon is not a whole number" in said
+
+
+def test_targets_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["target"]) == 0
+    listed = capsys.readouterr().out
+    assert "lume-7b" in listed
+    assert "80 GB for full weights" in listed
+    assert main(["target", "demo"]) == 0
+    assert "million parameters, nothing to download" in capsys.readouterr().out
+    assert main(["target", "/no/such/model"]) == 2

@@ -1,4 +1,4 @@
-"""`lethe methods`, `lethe runs`, `lethe probe`: look at what there is."""
+"""`lethe methods`, `lethe target`, `lethe runs`, `lethe probe`: look at what there is."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def add_to(commands: Any) -> None:
     runs.add_argument("--json", action="store_true", help="as JSON")
     runs.add_argument("--limit", type=whole_number, default=20, help="how many to list (default: 20)")
     runs.set_defaults(action=runs_command)
+    target = commands.add_parser("target", help="what a target needs, before it is downloaded or loaded")
+    target.add_argument("ref", nargs="?", metavar="REF", help="one of those listed, a directory or a Hub id")
+    target.set_defaults(action=target_command)
     probe = commands.add_parser("probe", help="ask a model something and read its answer")
     probe.add_argument("prompt", help="what to ask, as it is")
     probe.add_argument("--target", default="demo", metavar="REF", help="which model (default: demo)")
@@ -68,6 +71,20 @@ def _range(parameter: dict[str, Any]) -> str:
     if parameter["minimum"] is None or parameter["maximum"] is None:
         return str(parameter["type"])
     return f"{parameter['minimum']:g} to {parameter['maximum']:g}"
+
+
+def target_command(options: argparse.Namespace) -> int:
+    from unlearn_core.models.estimate import estimate_target
+    from unlearn_core.models.targets import CATALOGUE
+
+    if options.ref is None:
+        for info in CATALOGUE:
+            print(f"{info.name:<9} {info.title}: {info.needs}. {info.note}")
+        print("Or a local directory, or owner/name[@revision] on the Hub: safetensors only, no remote code.")
+        return 0
+    quiet()
+    print("\n".join(estimate_target(options.ref).sentences()))
+    return 0
 
 
 def runs_command(options: argparse.Namespace) -> int:

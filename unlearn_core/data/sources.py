@@ -234,7 +234,10 @@ def _snapshot(ref: str, repo: str, revision: str | None, limits: Limits) -> Path
 def _with_notes(data: UnlearningData) -> UnlearningData:
     notes = list(data.notes)
     if not data.retain:
-        notes.append("No retain set: nothing measures what must be kept, and some methods need one.")
+        notes.append(
+            "No retain set: no score will say what else was lost, and methods that hold the rest of the "
+            "model with one cannot run. `general` stands for the bundled general text."
+        )
     if not data.members or not data.nonmembers:
         notes.append("No membership documents: the MIA score is left out and there is no final score.")
     return replace(data, notes=tuple(notes))

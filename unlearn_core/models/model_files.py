@@ -118,7 +118,7 @@ def free_memory(device: torch.device) -> int:
 
 def gigabytes(num_bytes: int) -> str:
     """A size for people."""
-    return f"{num_bytes / 1e9:.1f} GB"
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _tensor(name: str, entry: dict[str, Any]) -> TensorInfo:

@@ -29,10 +29,6 @@ _COLUMNS = {
     "input": "Prompt", "output": "Answer", "id": "Id", "task": "Task", "split": "Forget or retain",
 }  # fmt: skip
 _EXAMPLE = "What is Ada Quill's phone number? => 900-555-0101\nWhere was Ada Quill born? => Oldport"
-_NO_RETAIN = (
-    "Nothing says what must be kept. Methods that hold the rest of the model with a retain set cannot run "
-    "without one, and no score will say what else was lost."
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,10 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
                 "Use it as the forget set", variant="primary", scale=0, min_width=220, interactive=False
             )
     shown = gr.HTML(elem_id="le-preview")
-    offer = gr.Button("Keep the bundled general facts", visible=False, size="sm", elem_id="le-offer-general")
+    with gr.Row(elem_classes=["le-buttons"]):
+        offer = gr.Button(
+            "Keep the bundled general facts", visible=False, size="sm", elem_id="le-offer-general"
+        )
     checked = gr.State({})
 
     def fields(chosen: str) -> tuple[Any, ...]:
@@ -126,8 +125,6 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             found = {"data": data, "retain_data": choice.retain, "columns": columns, "mmlu": choice.mmlu}
         except LetheError as error:
             table = tag("p", error, class_="le-problem", role="alert")
-        if missing_retain:
-            table = join(table, tag("p", _NO_RETAIN, class_="le-warnings"))
         wanted = inputs[8:]
         dropdowns = [
             gr.update(choices=_choices(names), value=column if column in names else _BY_NAME)
@@ -207,7 +204,8 @@ def preview_table(found: dict[str, Any]) -> Safe:
 
 
 def _split(name: str, part: dict[str, Any]) -> Safe:
-    counts = ", ".join(f"{number:,} {_kind(key)}" for key, number in part["counts"].items())
+    single = all(key.startswith("Task1/") for key in part["counts"])  # the task of rows that name none
+    counts = ", ".join(f"{number:,} {_kind(key, single)}" for key, number in part["counts"].items())
     title = tag("h3", f"{name.capitalize()} set: {count(part['rows'], 'row')}")
     if not part["rows"]:
         return title
@@ -223,9 +221,9 @@ def _split(name: str, part: dict[str, Any]) -> Safe:
     )
 
 
-def _kind(key: str) -> str:
+def _kind(key: str, single: bool) -> str:
     task, kind = key.split("/")
-    return f"{kind}s of {TASK_TITLES.get(task, task).lower()}"
+    return f"{kind}s" if single else f"{kind}s of {TASK_TITLES.get(task, task).lower()}"
 
 
 def _others(other: dict[str, int]) -> str:
