@@ -84,6 +84,10 @@ class Adapter(Artifact):
             layer.scaling[NAME] = self._scales[name] * strength
             layer.enable_adapters(strength != 0.0)
 
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter alone, in peft's format, into a folder inside `folder`."""
+        self._wrapped.save_pretrained(str(folder), save_embedding_layers=False)
+
     def release(self) -> PreTrainedModel:
         self.revert()
         return remove_lora(self._wrapped)

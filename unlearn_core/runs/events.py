@@ -21,6 +21,7 @@ class RunStarted:
     device: str
     weights_hash: str = ""
     data_fingerprint: str = ""
+    versions: dict[str, str] = field(default_factory=dict)  # of Lethe, Python and the libraries that compute
 
 
 @dataclass(frozen=True, slots=True)

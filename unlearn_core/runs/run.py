@@ -39,6 +39,7 @@ from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
 from unlearn_core.runs.spec import MAX_STEPS, PUBLIC_STEPS, RunSpec
 from unlearn_core.runs.timing import Clock, Pace
+from unlearn_core.runs.versions import library_versions
 
 if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
@@ -106,7 +107,8 @@ class _Run:
         from unlearn_core.models.targets import best_device
 
         stages, steps = self.clock.stages, self.method.steps
-        yield RunStarted(self.spec.to_json(), stages, steps, str(best_device()))
+        device = str(best_device())
+        yield RunStarted(self.spec.to_json(), stages, steps, device, versions=library_versions())
         data, target = yield from self._load()
         if not self.steps_given:
             most = PUBLIC_STEPS if self.public else MAX_STEPS
@@ -280,7 +282,11 @@ def _knows(original: Scores) -> bool:
 
 
 def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
+    from unlearn_core.models.artifacts import Adapter
+
     artifact.save(folder, target.tokenizer)
+    if isinstance(artifact, Adapter):
+        artifact.save_adapter(folder / "adapter")
 
 
 def with_questions(data: UnlearningData, mmlu: str | None, public: bool, target: str = "") -> UnlearningData:

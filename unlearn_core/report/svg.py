@@ -1,0 +1,128 @@
+"""Our figures as static SVG, for a report that opens offline and prints: lines, markers, levels and names.
+
+Reads the same plotly mappings that the page draws, as far as our figures use them. Text takes the colour of
+what is around it, so that one drawing serves light, dark and paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from unlearn_core.report.figure import Figure
+from unlearn_core.report.format import shorten
+from unlearn_core.report.markup import Safe, tag
+
+WIDTH, HEIGHT = 640, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 40
+_DASHES = {"dash": "7 4", "dot": "2 3"}
+
+
+def figure_svg(figure: Figure, title: str) -> Safe:
+    """The figure as one SVG element named `title`; says so where there is nothing to draw."""
+    traces = [trace for trace in figure["data"] if trace.get("x")]
+    if not traces:
+        return tag("p", f"{title}: nothing was recorded.", class_="le-muted")
+    axes = figure["layout"]
+    across = _Axis(axes["xaxis"], [x for t in traces for x in t["x"]], _LEFT, WIDTH - _RIGHT)
+    levels = [shape["y0"] for shape in axes.get("shapes", ())]
+    up = _Axis(axes["yaxis"], [y for t in traces for y in t["y"]] + levels, HEIGHT - _BOTTOM, _TOP)
+    parts = [*_grid(across, up), *(part for trace in traces for part in _trace(trace, across, up))]
+    parts += _levels(axes, up) + _legend(traces)
+    named = tag("title", title)
+    return tag(
+        "svg", named, *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title,
+        class_="le-svg", font_size="12",
+    )  # fmt: skip
+
+
+class _Axis:
+    """Where a value lies, and which values get a mark."""
+
+    def __init__(self, axis: dict[str, Any], values: list[float], start: float, stop: float) -> None:
+        low, high = axis.get("range") or (min(values), max(values))
+        if high == low:
+            low, high = low - 0.5, high + 0.5
+        room = 0 if "range" in axis else 0.05 * (high - low)
+        self.low, self.high, self.start, self.stop = low - room, high + room, start, stop
+        self.title = axis.get("title", {}).get("text", "")
+        self._percent = str(axis.get("tickformat", "")).endswith("%")
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.stop - self.start), 1)
+
+    def ticks(self) -> Iterator[tuple[float, str]]:
+        """About five round numbers within the axis, as text."""
+        raw = (self.high - self.low) / 5
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+        for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1):
+            value = number * step
+            yield value, f"{value:.0%}" if self._percent else f"{value:.6g}"
+
+
+def _grid(across: _Axis, up: _Axis) -> Iterator[Safe]:
+    for value, words in up.ticks():
+        y = up.at(value)
+        yield tag(
+            "line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, stroke="currentColor", stroke_opacity=".15"
+        )
+        yield _text(words, _LEFT - 6, y + 4, "end")
+    for value, words in across.ticks():
+        x = across.at(value)
+        yield tag(
+            "line", x1=x, x2=x, y1=_TOP, y2=HEIGHT - _BOTTOM, stroke="currentColor", stroke_opacity=".08"
+        )
+        yield _text(words, x, HEIGHT - _BOTTOM + 16, "middle")
+    if across.title:
+        yield _text(across.title, (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 6, "middle")
+
+
+def _trace(trace: dict[str, Any], across: _Axis, up: _Axis) -> Iterator[Safe]:
+    points = [(across.at(x), up.at(y)) for x, y in zip(trace["x"], trace["y"], strict=True) if y is not None]
+    color = trace.get("line", {}).get("color") or trace.get("marker", {}).get("color")
+    faint = trace.get("opacity", 1)
+    if "lines" in trace.get("mode", "lines") and len(points) > 1:
+        line = trace.get("line", {})
+        path = "M" + "L".join(f"{x} {y}" for x, y in points)
+        yield tag(
+            "path", d=path, fill="none", stroke=color, stroke_width=line.get("width", 2),
+            stroke_dasharray=_DASHES.get(line.get("dash", "")), stroke_opacity=faint, stroke_linejoin="round",
+        )  # fmt: skip
+    else:
+        for x, y in points:
+            yield tag("circle", cx=x, cy=y, r=4, fill=color, fill_opacity=faint)
+
+
+def _levels(axes: dict[str, Any], up: _Axis) -> list[Safe]:
+    found = []
+    for shape in axes.get("shapes", ()):
+        y = up.at(shape["y0"])
+        where = {"x1": _LEFT, "x2": WIDTH - _RIGHT, "y1": y, "y2": y}
+        found.append(tag("line", **where, stroke="currentColor", stroke_dasharray="6 4", stroke_opacity=".6"))
+    for name in axes.get("annotations", ()):
+        found.append(_text(name["text"], WIDTH - _RIGHT - 4, up.at(name["y"]) - 5, "end"))
+    return found
+
+
+def _legend(traces: list[dict[str, Any]]) -> list[Safe]:
+    parts: list[Safe] = []
+    x = float(_LEFT)
+    for trace in traces:
+        if trace.get("showlegend") is False or not trace.get("name"):
+            continue
+        color = trace.get("line", {}).get("color") or trace.get("marker", {}).get("color")
+        dash = _DASHES.get(trace.get("line", {}).get("dash", ""))
+        name = shorten(str(trace["name"]), 30)
+        parts.append(
+            tag("line", x1=x, x2=x + 18, y1=14, y2=14, stroke=color, stroke_width=3, stroke_dasharray=dash)
+        )
+        parts.append(_text(name, x + 24, 18, "start"))
+        x += 40 + 6.6 * len(name)
+    return parts
+
+
+def _text(words: str, x: float, y: float, anchor: str) -> Safe:
+    return tag("text", words, x=x, y=y, text_anchor=anchor, fill="currentColor")
