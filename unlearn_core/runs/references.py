@@ -80,11 +80,12 @@ def read_wiped(home: Path, ground: str) -> Scores | None:
 
 def score_wiped(home: Path, target: Target, data: UnlearningData) -> Generator[Progress, None, Scores]:
     """Wipe `target`, score it on `data` and keep the scores; progress meanwhile. The target is used up."""
-    from unlearn_core.evaluation.evaluate import evaluate
+    from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
 
     facts = {"weights_hash": target.weights_hash, "data_fingerprint": data.fingerprint}
     wipe(target.model)
-    scores = yield from evaluate(target.model, target.tokenizer, data)
+    settings = EvaluationSettings(paraphrases=False, beyond=False)  # the plot needs none of these
+    scores = yield from evaluate(target.model, target.tokenizer, data, settings=settings)
     path = _path(home, ground_of({"original": facts}))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
