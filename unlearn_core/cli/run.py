@@ -13,7 +13,7 @@ from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import scorecard
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
-from unlearn_core.runs.events import Failed, Finished, RunStarted, Score, Warned, to_json
+from unlearn_core.runs.events import CostEstimate, Failed, Finished, RunStarted, Score, Warned, to_json
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
 
 # Flag name -> field of the spec, where they differ.
@@ -25,6 +25,26 @@ def add_to(commands: Any) -> None:
         "run", help="forget a data set and judge the result", description=__doc__,
         epilog="Example: lethe run --target demo --data demo --method npo --set beta=0.1 --json result.json",
     )  # fmt: skip
+    spec_flags(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", help="keep the weights in DIR/weights (default: the run store)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for stdout)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what it would take")
+    parser.set_defaults(action=run_command)
+    estimate = commands.add_parser(
+        "estimate", help="say what a run would take: time, memory, FLOPs, money",
+        epilog="Example: lethe estimate --target lume-7b --method npo --adapter full --on 'H200 141GB'",
+    )  # fmt: skip
+    spec_flags(estimate)
+    estimate.add_argument("--on", metavar="DEVICE", help="a row of the price table (default: this machine)")
+    estimate.add_argument("--processes", type=whole_number, default=1, metavar="N", help="devices to share")
+    estimate.add_argument("--json", action="store_true", help="as JSON")
+    estimate.set_defaults(action=estimate_command)
+
+
+def spec_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what a run is."""
     parser.add_argument(
         "spec", nargs="?", metavar="SPEC.json", help="a spec to start from; flags overrule it"
     )
@@ -43,14 +63,30 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--seed", type=whole_number, metavar="N", help="seed (default: 0)")
     parser.add_argument("--adapter", choices=ADAPTERS, help="what to train (default: by model size)")
     parser.add_argument("--name", metavar="TEXT", help="what to call the run")
-    parser.add_argument(
-        "--out", metavar="DIR", help="keep the weights in DIR/weights (default: the run store)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for stdout)")
-    parser.set_defaults(action=run_command)
+
+
+def estimate_command(options: argparse.Namespace) -> int:
+    spec = _spec(options)
+    if options.processes < 1:
+        raise InputError("--processes", options.processes, "is no number of devices", "Use 1 or more.")
+    from unlearn_core.runs.costs import sentence
+    from unlearn_core.runs.home import home_dir
+    from unlearn_core.runs.plan import plan
+
+    quiet()
+    cost = plan(spec, home_dir(), on=options.on, processes=options.processes)
+    if options.json:
+        print(json.dumps(cost.to_json(), indent=2))
+        return 0
+    print(sentence(cost.to_json()))
+    for purpose, size in (cost.parts or {}).items():
+        print(f"  {purpose:<32}{size / 1e9:>9.2f} GB")
+    return 0
 
 
 def run_command(options: argparse.Namespace) -> int:
+    if options.dry_run:
+        return estimate_command(argparse.Namespace(**vars(options) | {"on": None, "processes": 1, "json": False}))
     spec = _spec(options)
     json_path = writable(options.json)
     out = _output_folder(options.out)
@@ -101,7 +137,9 @@ def _follow(events: Any) -> tuple[dict[str, Any], Failed | None]:
             elif isinstance(event, Score):
                 result[event.model] = {k: v for k, v in facts["scores"].items() if k != "generations"}
             elif isinstance(event, Finished):
-                result |= {key: facts[key] for key in ("verdict", "seconds", "changed")}
+                result |= {key: facts[key] for key in ("verdict", "seconds", "changed", "cost")}
+            elif isinstance(event, CostEstimate):
+                result["estimate"] = event.cost
             elif isinstance(event, Failed):
                 return result, event
     finally:

@@ -133,6 +133,22 @@ def bundled_directory(ref: str) -> Path | None:
     return assets_directory() / "demo" / part if part else None
 
 
+def load_tokenizer_of(ref: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model on this machine, without its weights."""
+    from transformers import AutoTokenizer
+
+    folder = locate(ref)
+    if not isinstance(folder, Path):
+        raise InputError("target", ref, "is not on this machine", "Name a local one.")
+    try:
+        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        raise InputError("target", ref, "has no tokenizer that can be loaded", "Save one with it.") from error
+    return loaded
+
+
 def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
     """The local folder that `ref` names, or the Hub's repository and revision. Nothing is read or fetched."""
     if not isinstance(ref, str) or not ref.strip() or len(ref) > _MAX_REF or not ref.isprintable():

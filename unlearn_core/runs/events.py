@@ -85,6 +85,13 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What the run will take (see runs.costs.Cost), said before the work begins."""
+
+    cost: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Last event of a run that reached its verdict; `seconds` maps stage to duration."""
 
@@ -92,6 +99,7 @@ class Finished:
     seconds: dict[str, float]
     artifact: str = ""  # folder of the saved weights, relative to the run's folder
     changed: dict[str, Any] = field(default_factory=dict)  # what the method changed, for people
+    cost: dict[str, Any] = field(default_factory=dict)  # what the run took (see runs.costs.Cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,10 @@ class Cancelled:
     step: int = 0
 
 
-Event = RunStarted | StageProgress | Step | FactProbe | Score | Warned | Finished | Failed | Cancelled
+Event = RunStarted | CostEstimate | StageProgress | Step | FactProbe | Score | Warned | Finished | Failed | Cancelled
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (RunStarted, StageProgress, Step, FactProbe, Score, Warned, Finished, Failed, Cancelled)
+    for kind in (RunStarted, CostEstimate, StageProgress, Step, FactProbe, Score, Warned, Finished, Failed, Cancelled)
 }
 TERMINAL = (Finished, Failed, Cancelled)
 

@@ -8,6 +8,7 @@ steps or two evaluation batches, and frees the model.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 import traceback
@@ -22,7 +23,9 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.control import Control
+from unlearn_core.runs.costs import Cost, Meter, device
 from unlearn_core.runs.events import (
+    CostEstimate,
     Event,
     Fact,
     FactProbe,
@@ -37,7 +40,9 @@ from unlearn_core.runs.events import (
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
+from unlearn_core.runs.plan import RATE
 from unlearn_core.runs.spec import MAX_STEPS, PUBLIC_STEPS, RunSpec
+from unlearn_core.runs.threads import give_memory_back
 from unlearn_core.runs.timing import Clock, Pace
 from unlearn_core.runs.versions import library_versions
 
@@ -69,6 +74,7 @@ def run(
     None to keep none. control: buttons for another thread. public: refuse local paths and Hub ids.
     """
     end: Failed | None = None
+    give_memory_back()
     try:
         yield from _Run(spec, home_dir(home), out, control or Control(), public).events()
     except Exception as error:
@@ -96,6 +102,8 @@ class _Run:
         self.clock = Clock(self._stages())
         self.clock.expect("save", 1.0)
         self.pace = Pace(home)
+        self.meter = Meter()
+        self.flops: float | None = None
 
     def _stages(self) -> tuple[str, ...]:
         """What will be done, in order. Weights are kept before they are scored, so that nothing is lost."""
@@ -116,6 +124,7 @@ class _Run:
         for note in data.notes:
             yield Warned(note)
         self._expect(target)
+        yield from self._estimated(target, data)
         original = yield from self._score("original", target, data, cache=True)
         self._expect_scores(sum(original.seconds.values()))
         if not _knows(original):
@@ -128,7 +137,27 @@ class _Run:
 
         judged = verdict(original, unlearned, gold)
         where = "" if "save" not in stages else WEIGHTS
-        yield Finished(judged.to_json(), self.clock.seconds, where, artifact.changed())
+        yield Finished(
+            judged.to_json(), self.clock.seconds, where, artifact.changed(), self._measured().to_json()
+        )
+
+    def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
+        """What the run will take, beside what it then does; said only where it can be told."""
+        from unlearn_core.runs.plan import plan_of
+
+        per_step = self.pace.read(self.pace_key)
+        with contextlib.suppress(Exception):  # an estimate is not worth a run
+            cost = plan_of(
+                self.spec, target.model.config, target.tokenizer, data, self.home, per_step=per_step
+            )
+            self.flops = cost.flops
+            yield CostEstimate(cost.to_json())
+
+    def _measured(self) -> Cost:
+        cost = self.meter.cost(device(None, self.home), self.flops)
+        if self.flops and cost.seconds:
+            self.pace.write(RATE, self.flops / cost.seconds)
+        return cost
 
     def _expect(self, target: Target) -> None:
         """What earlier runs on this machine say about how long the training will take."""

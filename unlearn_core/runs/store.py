@@ -69,6 +69,7 @@ class RunRecord:
     verdict: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     artifact: str = ""
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)  # "estimated" and "measured"
     version: int = 1
     title: str = ""  # what it was renamed to; kept in labels.json, like the tags
     tags: tuple[str, ...] = ()
@@ -128,6 +129,8 @@ class RunStore:
             if isinstance(event, ev.Score):
                 scores = {key: value for key, value in line["scores"].items() if key != "generations"}
                 changes = {"scores": {**record.scores, event.model: scores}}
+            if "costs" in changes:
+                changes["costs"] = {**record.costs, **changes["costs"]}
             self._write(replace(record, **changes))
 
     def get(self, run_id: str) -> RunRecord:
@@ -286,9 +289,12 @@ def _changes(event: ev.Event) -> dict[str, Any]:
         return {**started, "num_steps": event.num_steps, "spec": event.spec}
     if isinstance(event, ev.Score):
         return {"scores": {}}
+    if isinstance(event, ev.CostEstimate):
+        return {"costs": {"estimated": event.cost}}
     if isinstance(event, ev.Finished):
         done = {"status": "finished", "ended": now, "seconds": event.seconds}
-        return {**done, "verdict": event.verdict, "artifact": event.artifact}
+        costs = {"measured": event.cost} if event.cost else {}
+        return {**done, "verdict": event.verdict, "artifact": event.artifact, "costs": costs}
     if isinstance(event, ev.Failed):
         status = "interrupted" if event.kind == "interrupted" else "failed"
         return {"status": status, "ended": now, "message": event.message}

@@ -15,7 +15,7 @@ V vocabulary, S sequences.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class Pack:
 
     input_ids_BT: torch.Tensor
     position_ids_BT: torch.Tensor
-    mask_B1TT: torch.Tensor | None  # True where a position may look; None: plain causal attention
+    mask_B1TT: torch.Tensor | None  # 0 where a position may look, else -inf; None: plain causal attention
     at_N: torch.Tensor  # flat positions (row * T + column) that predict a labelled token
 
 
@@ -55,11 +55,9 @@ class Layout:
     offsets: tuple[int, ...]  # first labelled position of each sequence, and their number
     num_tokens: int
 
-    def inside(self, at: slice) -> torch.Tensor:
-        """Which labelled positions (N,) lie in `at`."""
-        inside_N = torch.zeros_like(self.labels_N, dtype=torch.bool)
-        inside_N[at] = True
-        return inside_N
+    def inside(self, first: int, last: int) -> torch.Tensor:
+        """Which labelled positions (N,) belong to sequences `first` to `last` - 1."""
+        return (self.row_N >= first) & (self.row_N < last)
 
     @property
     def num_positions(self) -> int:
@@ -78,7 +76,7 @@ def lay_out(
     device = model.device
     hidden = model.config.get_text_config().hidden_size if can_pack(model) else None
     shares = _shares(rows, team.size())
-    packs = _packs(rows, shares, limit or len(rows), pad_id, device, hidden)
+    packs = _packs(rows, shares, limit or len(rows), pad_id, model, hidden)
     # The first token of a sequence has nothing before it and is never a target.
     firsts = [max(row.num_prompt, 1) for row in rows]
     counts = torch.tensor([len(row.ids) - first for row, first in zip(rows, firsts, strict=True)])
@@ -103,7 +101,12 @@ def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
 
 
 def _packs(
-    rows: list[Encoded], shares: list[int], limit: int, pad_id: int, device: torch.device, hidden: int | None
+    rows: list[Encoded],
+    shares: list[int],
+    limit: int,
+    pad_id: int,
+    model: PreTrainedModel,
+    hidden: int | None,
 ) -> tuple[Pack, ...]:
     """This process's packs. Each process has as many, so that they call the sharded model in step."""
     first, last = shares[team.rank()], shares[team.rank() + 1]
@@ -111,15 +114,8 @@ def _packs(
     packs = []
     for at in range(first, first + most, limit):
         own = rows[at : min(at + limit, last)]
-        packs.append(_pack(own, pad_id, device, hidden) if own else _idle(rows[0], pad_id, device, hidden))
+        packs.append(_pack(own or rows[:1], pad_id, model, hidden, idle=not own))
     return tuple(packs)
-
-
-def _idle(row: Encoded, pad_id: int, device: torch.device, hidden: int | None) -> Pack:
-    """A pack that predicts nothing."""
-    return replace(
-        _pack([row], pad_id, device, hidden), at_N=torch.tensor([], dtype=torch.long, device=device)
-    )
 
 
 def can_pack(model: PreTrainedModel) -> bool:
@@ -130,12 +126,18 @@ def can_pack(model: PreTrainedModel) -> bool:
     return bool(rotary) and kinds == {"full_attention"} and config._attn_implementation == "sdpa"
 
 
-def _pack(rows: Sequence[Encoded], pad_id: int, device: torch.device, hidden: int | None) -> Pack:
+def _pack(
+    rows: Sequence[Encoded], pad_id: int, model: PreTrainedModel, hidden: int | None, idle: bool = False
+) -> Pack:
+    """`rows` laid out in rows of one width; an `idle` pack predicts nothing."""
+    device = model.device
     lengths = [len(row.ids) for row in rows]
     width = max(lengths)
     bins = [[i] for i in range(len(rows))]
     if hidden is not None:
-        width, bins = _cheapest_bins(lengths, hidden)
+        width, bins = cheapest_bins(lengths, hidden)
+        if device.type == "cuda":
+            width += -width % 8  # a mask of any other width would be copied in every layer
     ids: list[int] = []
     positions: list[int] = []
     segments: list[int] = []
@@ -161,14 +163,16 @@ def _pack(rows: Sequence[Encoded], pad_id: int, device: torch.device, hidden: in
     if len(bins) < len(rows):
         segments_BT = torch.tensor(segments, device=device).view(shape)
         same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
-        mask_B1TT = same_BTT.tril()[:, None]
+        # Added to the scores as it is; True and False would be turned into numbers in every layer.
+        zeros_BTT = torch.zeros(same_BTT.shape, dtype=model.dtype, device=device)
+        mask_B1TT = zeros_BTT.masked_fill(~same_BTT.tril(), -torch.inf)[:, None]
     return Pack(
         torch.tensor(ids, device=device).view(shape), torch.tensor(positions, device=device).view(shape),
-        mask_B1TT, torch.tensor(at, device=device),
+        mask_B1TT, torch.tensor([] if idle else at, dtype=torch.long, device=device),
     )  # fmt: skip
 
 
-def _cheapest_bins(lengths: Sequence[int], hidden: int) -> tuple[int, list[list[int]]]:
+def cheapest_bins(lengths: Sequence[int], hidden: int) -> tuple[int, list[list[int]]]:
     """A row width and which sequences share each row: narrow rows pad more, wide ones attend more.
 
     Per position and layer the linear maps cost about 24 D^2 and attention 4 T D operations.
@@ -239,11 +243,19 @@ def _pack_hidden(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
 
 def split_parts(layout: Layout, prediction: torch.Tensor | Unheaded) -> dict[str, Answers]:
     """The answers of each part, as views of the step's logits where those are there."""
+    if isinstance(prediction, torch.Tensor):
+        # Split and not sliced: the backward pass then joins the parts' slopes instead of adding padded ones.
+        pieces: Sequence[torch.Tensor | Unheaded] = prediction.split(
+            [layout.offsets[last] - layout.offsets[first] for _, first, last in layout.parts]
+        )
+    else:
+        pieces = [prediction[layout.inside(first, last)] for _, first, last in layout.parts]
     found = {}
-    for name, first, last in layout.parts:
+    for (name, first, last), piece in zip(layout.parts, pieces, strict=True):
         at = slice(layout.offsets[first], layout.offsets[last])
-        part = prediction[at] if isinstance(prediction, torch.Tensor) else prediction[layout.inside(at)]
-        found[name] = Answers(part, layout.labels_N[at], layout.row_N[at] - first, layout.index_S[first:last])
+        found[name] = Answers(
+            piece, layout.labels_N[at], layout.row_N[at] - first, layout.index_S[first:last]
+        )
     return found
 
 

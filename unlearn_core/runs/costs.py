@@ -1,0 +1,190 @@
+"""What a run costs: estimated before it starts, measured after it, beside training the model again.
+
+Time comes from counted FLOPs and a rate, as Xia et al. 2024 (arXiv 2408.04693) take throughput from a
+measured fit; money is hours times a price from an editable table. Training again without the forget set is
+the honest alternative: 6 FLOPs a parameter and training token (Kaplan et al. 2020), the scale of Cottier
+et al. 2024 (arXiv 2405.21015).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearn_core.training.estimate import Estimate
+
+UTILISATION = 0.4  # share of a device's peak that training reaches, where nothing was measured
+_TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: least training data of a well-trained model
+# Training tokens that are published: OLMo 1B and 7B, Groeneveld et al. 2024, arXiv 2402.00838, Table 1.
+_TRAINING_TOKENS = {"lume-1b": 2.0e12, "lume-7b": 2.46e12}
+
+
+@dataclass(frozen=True)
+class Device:
+    """One row of the price table; money and peak rate are None where they are not known."""
+
+    name: str
+    usd_per_hour: float | None
+    memory_gb: float | None
+    tflops: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, FLOPs, bytes at the peak and US dollars; None where nothing is known."""
+
+    seconds: float | None
+    flops: float | None
+    memory: int | None
+    dollars: float | None
+    device: str
+    retraining_flops: float | None = None
+    retraining_dollars: float | None = None
+    parts: dict[str, int] | None = None  # bytes by purpose at the peak
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def devices(home: Path | None = None) -> tuple[Device, ...]:
+    """The price table: `prices.json` in the home folder, or the one that ships."""
+    from unlearn_core.models.targets import assets_directory
+
+    own = home / "prices.json" if home is not None else None
+    path = own if own is not None and own.is_file() else assets_directory() / "prices.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["devices"]
+        found = tuple(Device(**row) for row in rows)
+        assert all(isinstance(row.name, str) for row in found)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        problem = "is not a price table"
+        raise InputError("prices", path.name, problem, 'Write {"devices": [{"name": ...}]}.') from None
+    return found
+
+
+def device(name: str | None, home: Path | None = None) -> Device:
+    """The row called `name`; without a name the first, which stands for this machine."""
+    rows = devices(home)
+    if name is None:
+        return rows[0]
+    for row in rows:
+        if row.name.lower() == name.lower():
+            return row
+    raise InputError("device", name, "is not in the price table", f"Use {', '.join(r.name for r in rows)}.")
+
+
+def money(seconds: float | None, on: Device, number: int = 1) -> float | None:
+    """US dollars for `seconds` on `number` devices."""
+    if seconds is None or on.usd_per_hour is None:
+        return None
+    return seconds / 3600 * on.usd_per_hour * number
+
+
+def before(
+    found: Estimate, on: Device, *, target: str = "", seconds: float | None = None, rate: float | None = None,
+    resident: int = 0, number: int = 1,
+) -> Cost:  # fmt: skip
+    """The cost of a run that has not begun.
+
+    seconds: where earlier runs tell. rate: FLOP/s at which this machine really works; the table's peak times
+    UTILISATION where it is None. resident: bytes the process holds anyhow.
+    """
+    peak = on.tflops * 1e12 * UTILISATION * number if on.tflops is not None else None
+    speed = rate or peak
+    if seconds is None and speed is not None:
+        seconds = found.flops / speed
+    again = 6.0 * found.num_parameters * _training_tokens(target, found.num_parameters)
+    parts = max(found.training, found.scoring, key=lambda part: sum(part.values()))
+    return Cost(
+        seconds, found.flops, found.peak + resident, money(seconds, on, number), on.name, again,
+        money(again / speed, on, number) if speed else None, parts,
+    )  # fmt: skip
+
+
+def _training_tokens(target: str, num_parameters: int) -> float:
+    from unlearn_core.models.targets import assets_directory
+
+    if target == "demo":
+        try:
+            manifest = json.loads((assets_directory() / "demo" / "manifest.json").read_text(encoding="utf-8"))
+            models = manifest["models"]
+            return float(sum(models[name]["training"]["tokens"] for name in ("base", "retain_only")))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    return _TRAINING_TOKENS.get(target, float(_TOKENS_PER_PARAMETER * num_parameters))
+
+
+class Meter:
+    """Seconds and peak memory of a run under way."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        with contextlib.suppress(OSError):  # elsewhere the mark is the process's own
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts from here
+
+    def cost(self, on: Device, flops: float | None, number: int = 1) -> Cost:
+        """What was used until now."""
+        seconds = time.perf_counter() - self._began
+        return Cost(seconds, flops, peak_memory(), money(seconds, on, number), on.name)
+
+
+def peak_memory() -> int | None:
+    """Most bytes in use: of the GPU where there is one, otherwise resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def resident_memory() -> int:
+    """Bytes this process holds now; nothing of a GPU."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def sentence(cost: dict[str, Any]) -> str:
+    """One line for people, for example "about 12 s, 0.9 GB of memory, 3.1 TFLOPs, $0.01 (H100 80GB)"."""
+    words = []
+    if cost.get("seconds") is not None:
+        words.append(duration(cost["seconds"]))
+    if cost.get("memory") is not None:
+        words.append(f"{cost['memory'] / 1e9:.1f} GB of memory")
+    if cost.get("flops") is not None:
+        words.append(scaled(cost["flops"]))
+    if cost.get("dollars"):
+        words.append(f"${cost['dollars']:,.2f}")
+    line = ", ".join(words) + f" on {cost.get('device', 'this machine')}"
+    if cost.get("retraining_flops") and cost.get("flops"):
+        times = cost["retraining_flops"] / cost["flops"]
+        line += f"; training it again from scratch is {times:,.3g} times the work"
+        if cost.get("retraining_dollars"):
+            line += f" (${cost['retraining_dollars']:,.0f})"
+    return line
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def scaled(flops: float) -> str:
+    for unit, size in (("EFLOPs", 1e18), ("PFLOPs", 1e15), ("TFLOPs", 1e12)):
+        if flops >= size:
+            return f"{flops / size:.1f} {unit}"
+    return f"{flops / 1e9:.0f} GFLOPs"
