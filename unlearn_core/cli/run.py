@@ -86,7 +86,9 @@ def estimate_command(options: argparse.Namespace) -> int:
 
 def run_command(options: argparse.Namespace) -> int:
     if options.dry_run:
-        return estimate_command(argparse.Namespace(**vars(options) | {"on": None, "processes": 1, "json": False}))
+        return estimate_command(
+            argparse.Namespace(**vars(options) | {"on": None, "processes": 1, "json": False})
+        )
     spec = _spec(options)
     json_path = writable(options.json)
     out = _output_folder(options.out)

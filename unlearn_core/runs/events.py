@@ -117,10 +117,32 @@ class Cancelled:
     step: int = 0
 
 
-Event = RunStarted | CostEstimate | StageProgress | Step | FactProbe | Score | Warned | Finished | Failed | Cancelled
+Event = (
+    RunStarted
+    | CostEstimate
+    | StageProgress
+    | Step
+    | FactProbe
+    | Score
+    | Warned
+    | Finished
+    | Failed
+    | Cancelled
+)
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (RunStarted, CostEstimate, StageProgress, Step, FactProbe, Score, Warned, Finished, Failed, Cancelled)
+    for kind in (
+        RunStarted,
+        CostEstimate,
+        StageProgress,
+        Step,
+        FactProbe,
+        Score,
+        Warned,
+        Finished,
+        Failed,
+        Cancelled,
+    )
 }
 TERMINAL = (Finished, Failed, Cancelled)
 
