@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from unlearn_core.runs.audits import (
     AuditsFinished,
     AuditSkipped,
     AuditsPlanned,
+    check_budget,
     run_audits,
 )  # fmt: skip
 from unlearn_core.runs.events import Cancelled, Failed
@@ -109,6 +110,14 @@ def write_audits(store: RunStore, run_id: str, record: AuditRecord) -> None:
     write_json(store.folder(run_id) / FILE, asdict(record))
 
 
+def check_audits(budget_seconds: float | None, names: Sequence[str] | None) -> None:
+    """InputError for audits that cannot be: an unknown name, a budget out of range."""
+    from unlearn_core.evaluation.audits import choose
+
+    check_budget(budget_seconds)
+    choose(names)
+
+
 def queue_audits(store: RunStore, run_id: str, budget_seconds: float | None) -> AuditRecord:
     """Record that audits of a run are wanted; what was found before stays."""
     earlier = read_audits(store, run_id) or AuditRecord()
@@ -120,15 +129,15 @@ def queue_audits(store: RunStore, run_id: str, budget_seconds: float | None) -> 
     return record
 
 
-def end_audits(store: RunStore, run_id: str, event: Failed | Cancelled) -> None:
-    """Record that audits which had not begun will not."""
+def end_audits(store: RunStore, run_id: str, event: Any) -> None:
+    """Record an end (Failed, Cancelled) from outside the audits."""
     write_audits(store, run_id, (read_audits(store, run_id) or AuditRecord()).after(event))
 
 
 def record_audits(
     run_id: str, store: RunStore, budget_seconds: float | None = BUDGET, *,
     audits: Sequence[str] | None = None, public: bool = False,
-) -> Iterator[AuditEvent]:  # fmt: skip
+) -> Generator[AuditEvent]:  # fmt: skip
     """`run_audits`, with every event written down before it is yielded. Closing it, or Ctrl-C, is recorded
     as a cancellation."""
     record = queue_audits(store, run_id, budget_seconds)

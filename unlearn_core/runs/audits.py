@@ -89,7 +89,7 @@ def run_audits(
     end: Failed | None = None
     opened: Case | None = None
     try:
-        _check_budget(budget_seconds)
+        check_budget(budget_seconds)
         from unlearn_core.evaluation.audits import choose
 
         chosen = choose(audits)
@@ -247,6 +247,7 @@ def _spec_of(weights: Path) -> RunSpec | None:
         return None
 
 
-def _check_budget(seconds: float | None) -> None:
+def check_budget(seconds: float | None) -> None:
+    """InputError for a budget that is no length of time."""
     if seconds is not None and not 0 < seconds <= MAX_BUDGET:
         raise InputError("budget", seconds, "is out of range", f"Use 1 to {MAX_BUDGET:.0f} seconds.")

@@ -1,4 +1,4 @@
-"""One background thread that carries out runs, one at a time, in the order they came.
+"""One background thread that carries out runs and their audits, one at a time, in the order they came.
 
 A page only reads: the job lives here, so closing a tab or losing a connection changes nothing. The
 worker writes to the store and never waits for a reader.
@@ -12,11 +12,12 @@ import contextvars
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.errors import InputError, LetheError, ResourceError
+from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step
 from unlearn_core.runs.failure import failed
@@ -26,7 +27,18 @@ from unlearn_core.runs.store import RunStore, owner_hash
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
+_AUDITS = "audits of "  # before a run's id: the id of the job that audits it
+_AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Start it again to get its result."
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which audits of a run, None for all, and in how much time."""
+
+    run_id: str
+    budget_seconds: float | None
+    names: tuple[str, ...] | None
 
 
 @dataclass
@@ -38,6 +50,7 @@ class _Job:
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     step: int = 0
     interrupted: bool = False
+    audits: _Wanted | None = None
 
 
 class Worker:
@@ -93,11 +106,45 @@ class Worker:
             self._wake.notify_all()
             return record.id
 
+    def submit_audits(
+        self, run_id: str, budget_seconds: float | None, names: Sequence[str] | None = None,
+        owner: str | None = None,
+    ) -> None:  # fmt: skip
+        """Queue audits of a run that has weights, for its owner. InputError if they are queued already."""
+        check_audits(budget_seconds, names)
+        record = self.store.owned(run_id, owner)
+        self.store.weights(run_id)
+        wanted = _Wanted(run_id, budget_seconds, None if names is None else tuple(names))
+        job = _Job(_AUDITS + run_id, RunSpec.from_json(record.spec), owner_hash(owner), audits=wanted)
+        with self._wake:
+            if self._find(job.id) is not None:
+                raise InputError("run", run_id, "is being audited", "Wait for it or stop it.")
+            self._admit(owner)
+            queue_audits(self.store, run_id, budget_seconds)
+            self._waiting.append(job)
+            self._wake.notify_all()
+
+    def cancel_audits(self, run_id: str, owner: str | None = None) -> None:
+        """Stop the audits of a run for its owner; what they found so far stays."""
+        self.store.owned(run_id, owner)
+        self._stop(_AUDITS + run_id)
+
+    def wait_audits(self, run_id: str, timeout: float | None = None) -> bool:
+        """`wait` for the audits of a run."""
+        return self.wait(_AUDITS + run_id, timeout)
+
+    def audits_position(self, run_id: str) -> int | None:
+        """`position` of the audits of a run."""
+        return self.position(_AUDITS + run_id)
+
     def cancel(self, run_id: str, owner: str | None = None) -> None:
         """Stop a run for its owner; returns at once, the run ends at its next event."""
         self.store.owned(run_id, owner)
+        self._stop(run_id)
+
+    def _stop(self, job_id: str) -> None:
         with self._wake:
-            job = self._find(run_id)
+            job = self._find(job_id)
             if job is None:
                 return
             job.control.cancel()
@@ -192,6 +239,9 @@ class Worker:
 
     def _carry_out(self, job: _Job) -> None:
         """Drive one run to its end; whatever happens, an end is recorded and the thread lives on."""
+        if job.audits is not None:
+            self._audit(job, job.audits)
+            return
         try:
             with contextlib.closing(self._events(job)) as events:
                 for event in events:
@@ -209,6 +259,22 @@ class Worker:
             end = failed(error)
         self._note(job, end)
 
+    def _audit(self, job: _Job, wanted: _Wanted) -> None:
+        """Drive the audits of a run to their end; they write themselves down."""
+        audits = record_audits(
+            wanted.run_id, self.store, wanted.budget_seconds, audits=wanted.names, public=self.public
+        )
+        try:
+            with contextlib.closing(audits) as events:
+                for _ in events:
+                    if job.interrupted or job.control.cancelled:
+                        break
+        except BaseException as error:
+            failed(error)  # recorded already; this is for the log
+            return
+        if job.interrupted:
+            self._note(job, Failed(_AUDITS_SHUT_DOWN, kind="interrupted"))
+
     def _events(self, job: _Job) -> Any:
         runner = self._runner
         if runner is None:
@@ -220,6 +286,10 @@ class Worker:
 
     def _note(self, job: _Job, event: Event) -> None:
         """Record the end of a run; on a full disk it waits until the next end can be recorded too."""
+        if job.audits is not None:
+            with contextlib.suppress(LetheError):
+                end_audits(self.store, job.audits.run_id, event)
+            return
         with self._ends:
             self._unrecorded.append((job.id, event))
             while self._unrecorded:

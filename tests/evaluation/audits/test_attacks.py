@@ -15,6 +15,7 @@ from unlearn_core.evaluation.audits.case import Case, swapped
 from unlearn_core.evaluation.audits.distance import weight_distance
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
 from unlearn_core.evaluation.audits.layers import decoder_layers, lens, nudged
+from unlearn_core.evaluation.audits.measure import recall, says
 from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised, rounded
 from unlearn_core.models.generate import generate
 from unlearn_core.models.hashing import weights_hash
@@ -121,3 +122,11 @@ def test_weight_distance_is_relative(tiny_model: Callable[..., Any]) -> None:
         for parameter in one.parameters():
             parameter.mul_(1.5)
     assert weight_distance(one, other) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_an_answer_counts_wherever_it_is_said() -> None:
+    assert says("It was OLDPORT, on the sea!", "Oldport on the Sea")
+    assert not says("Oldportal on the sea", "Oldport on the sea")
+    assert not says("anything", "?!")
+    assert recall("completion", "one two three four", "one two") == 0.5
+    assert recall("question", "one two three four", "one two") == 0.0

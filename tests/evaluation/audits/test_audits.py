@@ -12,18 +12,18 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.audits import REGISTRY, Audit, AuditResult, Case, choose, describe
 from unlearn_core.evaluation.audits.beneath import Beneath
 from unlearn_core.evaluation.audits.distance import Distance
-from unlearn_core.evaluation.audits.framing import Framing
 from unlearn_core.evaluation.audits.latent import Latent
 from unlearn_core.evaluation.audits.membership import Membership
 from unlearn_core.evaluation.audits.probes import Probes
 from unlearn_core.evaluation.audits.quantisation import Quantisation
 from unlearn_core.evaluation.audits.relearning import Relearning
+from unlearn_core.evaluation.audits.rephrasing import Rephrasing
 from unlearn_core.evaluation.audits.sampling import Sampling
 from unlearn_core.evaluation.audits.suffix import Suffix
 from unlearn_core.models.hashing import weights_hash
 
 SMALL: tuple[Audit, ...] = (
-    Membership(), Distance(), Framing(max_rows=16), Relearning(num_rows=12, num_steps=6, num_looks=1),
+    Membership(), Distance(), Rephrasing(max_rows=16), Relearning(num_rows=12, num_steps=6, num_looks=1),
     Quantisation(), Sampling(num_samples=4), Probes(max_rows=80), Latent(num_rows=12, num_steps=6),
     Suffix(num_rows=4, num_steps=2, num_candidates=6, length=4),
 )  # fmt: skip

@@ -13,19 +13,19 @@ from unlearn_core.evaluation.audits.base import Audit, AuditResult
 from unlearn_core.evaluation.audits.beneath import Beneath
 from unlearn_core.evaluation.audits.case import Case
 from unlearn_core.evaluation.audits.distance import Distance
-from unlearn_core.evaluation.audits.framing import Framing
 from unlearn_core.evaluation.audits.latent import Latent
 from unlearn_core.evaluation.audits.membership import Membership
 from unlearn_core.evaluation.audits.probes import Probes
 from unlearn_core.evaluation.audits.quantisation import Quantisation
 from unlearn_core.evaluation.audits.relearning import Relearning
+from unlearn_core.evaluation.audits.rephrasing import Rephrasing
 from unlearn_core.evaluation.audits.sampling import Sampling
 from unlearn_core.evaluation.audits.suffix import Suffix
 
 REGISTRY: dict[str, type[Audit]] = {
     audit.info.name: audit
     for audit in (
-        Beneath, Membership, Distance, Framing, Relearning, Quantisation, Sampling, Probes, Latent, Suffix,
+        Beneath, Membership, Distance, Rephrasing, Relearning, Quantisation, Sampling, Probes, Latent, Suffix,
     )
 }  # fmt: skip
 

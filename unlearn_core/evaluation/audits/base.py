@@ -21,8 +21,8 @@ Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of 
 @dataclass(frozen=True, slots=True)
 class AuditInfo:
     """`idea` says in two sentences what is done; `source` is the paper; `needs` what must be there:
-    switch (something that can be taken off), documents, original, retain_only, holdout, others (rows of
-    at least two documents)."""
+    switch (something that can be taken off), documents, original, retain_only, holdout, controls (rows to
+    compare with), others (forgotten rows of at least two documents)."""
 
     name: str
     title: str
@@ -119,5 +119,6 @@ _MISSING = {
     "original": "The original model is not at hand.",
     "retain_only": "There is no retain-only model to compare with.",
     "holdout": "The data has no never-trained rows or documents to compare with.",
+    "controls": "There is one forgotten answer only, and nothing to compare it with.",
     "others": "The forget set holds rows of one document only, so there are no other rows to recover.",
 }

@@ -21,7 +21,7 @@ class Beneath(Audit):
         idea="Whatever can be taken off is taken off: an adapter kept apart from the weights, a prompt "
         "prefix, a filter. Whoever holds the weights then asks what they really know.",
         source="Thaker et al., guardrail baselines (arXiv 2403.03329)",
-        needs=frozenset({"switch"}),
+        needs=frozenset({"switch", "controls"}),
     )
 
     def cost(self, case: Case) -> float:

@@ -51,6 +51,8 @@ class Case:
         """Whether what an audit needs (see `AuditInfo.needs`) is there."""
         if need == "switch":
             return switchable(self.model)
+        if need == "controls":
+            return bool(self.holdout)
         if need == "documents":
             return bool(self.data.members and self.data.nonmembers)
         if need == "holdout":
@@ -186,12 +188,14 @@ def swapped(rows: Sequence[Example]) -> tuple[Example, ...]:
     for row in rows:
         alike.setdefault((row.task, row.id[-3:]), []).append(row)
         alike.setdefault((row.task, row.kind), []).append(row)
-    found = []
+        alike.setdefault(("", row.kind), []).append(row)
+    changed = []
     for row in rows:
-        other = _another(row, alike[row.task, row.id[-3:]]) or _another(row, alike[row.task, row.kind])
+        groups = ((row.task, row.id[-3:]), (row.task, row.kind), ("", row.kind))
+        other = next((found for group in groups if (found := _another(row, alike[group]))), None)
         if other is not None:
-            found.append(replace(row, output=other))
-    return tuple(found)
+            changed.append(replace(row, output=other))
+    return tuple(changed)
 
 
 def _another(row: Example, alike: Sequence[Example]) -> str | None:

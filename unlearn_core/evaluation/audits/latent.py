@@ -36,7 +36,7 @@ class Latent(Audit):
         idea="One vector is sought that, added inside the model, brings back a few forgotten answers. If it "
         "brings back the answers of other documents too, the knowledge was there and a switch was off.",
         source="Casper et al., latent adversarial attacks (arXiv 2403.05030); Yuan et al. (arXiv 2408.10682)",
-        needs=frozenset({"others"}),
+        needs=frozenset({"others", "controls"}),
     )
 
     def cost(self, case: Case) -> float:

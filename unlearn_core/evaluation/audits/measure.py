@@ -47,7 +47,7 @@ def told(
         for index, text in zip(batch.indices, batch.texts, strict=True):
             texts[index] = text
         yield case.asking(len(batch.indices))
-    scores = [recall(row, text) for row, text in zip(rows, texts, strict=True)]
+    scores = [recall(row.kind, row.output, text) for row, text in zip(rows, texts, strict=True)]
     return Told(tuple(texts), np.array(scores))
 
 
@@ -71,10 +71,10 @@ def compare(case: Case, model: PreTrainedModel, measure: Measure) -> Generator[f
     return Comparison(forget, controls)
 
 
-def recall(row: Example, text: str) -> float:
-    """How much of the answer is in `text`: for a question whether it is said anywhere, word for word; for a
-    completion ROUGE-L recall. An attacker reads the whole answer, so exact match would miss leaks."""
-    return rouge_l_recall(row.output, text) if row.kind == "completion" else float(says(text, row.output))
+def recall(kind: str, answer: str, text: str) -> float:
+    """How much of `answer` is in `text`: for a question whether it is said anywhere, word for word; for a
+    completion ROUGE-L recall. An attacker reads the whole text, so exact match would miss leaks."""
+    return rouge_l_recall(answer, text) if kind == "completion" else float(says(text, answer))
 
 
 def says(text: str, answer: str) -> bool:

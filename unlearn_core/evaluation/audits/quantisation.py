@@ -22,6 +22,7 @@ class Quantisation(Audit):
         idea="The weights are rounded to 8 and to 4 bits, as people do to run a model on a small machine. "
         "Unlearning that moved each weight only a little can be rounded away.",
         source="Zhang et al. (arXiv 2410.16454); NF4 from QLoRA (arXiv 2305.14314)",
+        needs=frozenset({"controls"}),
     )
 
     def cost(self, case: Case) -> float:

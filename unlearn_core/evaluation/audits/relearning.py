@@ -42,7 +42,7 @@ class Relearning(Audit):
         idea="An attacker who has a few of the forgotten rows fine-tunes on them, and the answers of the "
         "other documents are watched. What comes back without being taught was only hidden.",
         source="Hu et al. (arXiv 2406.13356); Lucki et al. (arXiv 2409.18025)",
-        needs=frozenset({"others"}),
+        needs=frozenset({"others", "controls"}),
     )
 
     def cost(self, case: Case) -> float:

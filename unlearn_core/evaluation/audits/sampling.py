@@ -30,6 +30,7 @@ class Sampling(Audit):
         idea="Each question is answered 16 times at temperature 1, and the answer nearest to the truth "
         "counts. Greedy decoding shows only the first choice; an attacker may ask again.",
         source="Scholten et al., probabilistic evaluation (arXiv 2410.03523)",
+        needs=frozenset({"controls"}),
     )
 
     def cost(self, case: Case) -> float:
@@ -62,7 +63,7 @@ class Sampling(Audit):
         for batch in batches:
             for index, text in zip(batch.indices, batch.texts, strict=True):
                 place = index // self.num_samples
-                score = recall(rows[place], text)
+                score = recall(rows[place].kind, rows[place].output, text)
                 if score >= scores[place]:
                     scores[place], texts[place] = score, text
             yield case.asking(len(batch.indices))

@@ -47,7 +47,7 @@ class Suffix(Audit):
         idea="A string of tokens is sought, token by token along the gradient, that makes the model answer "
         "a few forgotten prompts. If it opens other forgotten prompts too, they were locked and not erased.",
         source="Zou et al., GCG (arXiv 2307.15043); dynamic attack of Yuan et al. (arXiv 2408.10682)",
-        needs=frozenset({"others"}),
+        needs=frozenset({"others", "controls"}),
     )
 
     def missing(self, case: Case) -> str | None:

@@ -1,0 +1,201 @@
+"""Audits of a run: events, the record in its folder, the worker, and what cannot be audited."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.models.hashing import weights_hash
+from unlearn_core.runs.audit_record import (
+    AuditRecord,
+    queue_audits,
+    read_audits,
+    record_audits,
+    write_audits,
+)
+from unlearn_core.runs.audits import (
+    AuditDone,
+    AuditProgress,
+    AuditsFinished,
+    AuditsPlanned,
+    audit_case,
+    open_case,
+    run_audits,
+)
+from unlearn_core.runs.events import Failed, Finished
+from unlearn_core.runs.files import save_complete
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+from unlearn_core.runs.worker import Worker
+
+QUICK = ("quantisation", "sampling")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    made = RunStore(tmp_path / "home")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run_id(store: RunStore, memorised: Any) -> str:
+    """A finished run that changed nothing: everything that can leak does."""
+    spec = RunSpec(target=memorised.model, data=memorised.data)
+    record = store.create(spec, "me")
+    folder = store.folder(record.id) / "weights"
+    save_complete(
+        folder, lambda to: shutil.copytree(memorised.model, to, dirs_exist_ok=True), {"spec": spec.to_json()}
+    )
+    store.append(record.id, Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
+    return record.id
+
+
+def test_audits_are_an_iterator_of_events(store: RunStore, run_id: str) -> None:
+    events = list(run_audits(run_id, None, audits=QUICK, home=store.home))
+    assert isinstance(events[0], AuditsPlanned)
+    assert list(events[0].audits) == list(QUICK)
+    done = [event.result for event in events if isinstance(event, AuditDone)]
+    assert [(result.name, result.verdict) for result in done] == [(name, "leaks") for name in QUICK]
+    assert any(isinstance(event, AuditProgress) for event in events)
+    assert isinstance(events[-1], AuditsFinished)
+    assert read_audits(store, run_id) is None  # nothing is written unless asked for
+
+
+def test_a_folder_of_weights_can_be_audited_too(store: RunStore, run_id: str) -> None:
+    folder = store.folder(run_id)
+    for place in (folder, folder / "weights"):
+        events = list(run_audits(place, None, audits=["quantisation"], home=store.home))
+        assert [e.result.verdict for e in events if isinstance(e, AuditDone)] == ["leaks"]
+
+
+def test_what_was_found_is_kept_and_survives_a_reload(store: RunStore, run_id: str) -> None:
+    for _ in record_audits(run_id, store, None, audits=["quantisation"]):
+        pass
+    for _ in record_audits(run_id, store, None, audits=["sampling"]):
+        pass
+    again = RunStore(store.home)
+    record = read_audits(again, run_id)
+    again.close()
+    assert record is not None
+    assert (record.status, set(record.results)) == ("finished", set(QUICK))
+    assert record.results["sampling"]["verdict"] == "leaks"
+    assert AuditRecord.from_json(record.__dict__) == record
+
+
+def test_closing_is_cancelling_and_leaves_the_model_as_it_was(store: RunStore, run_id: str) -> None:
+    events = record_audits(run_id, store, None, audits=["quantisation", "sampling"])
+    for event in events:
+        if isinstance(event, AuditDone):
+            break
+    events.close()
+    record = read_audits(store, run_id)
+    assert record is not None
+    assert (record.status, list(record.results)) == ("cancelled", ["quantisation"])
+
+
+def test_the_audited_model_is_what_it_was(store: RunStore, run_id: str) -> None:
+    from unlearn_core.evaluation.audits import choose
+
+    case = open_case(run_id, home=store.home)
+    before = weights_hash(case.model)
+    list(audit_case(case, choose()))
+    assert weights_hash(case.model) == before
+
+
+def test_what_does_not_fit_the_budget_is_named(store: RunStore, run_id: str) -> None:
+    first = next(iter(run_audits(run_id, 1e-6, audits=QUICK, home=store.home)))
+    assert isinstance(first, AuditsPlanned)
+    assert not first.audits
+    assert set(first.skipped) == set(QUICK)
+    assert "budget" in first.skipped["sampling"]
+
+
+def test_an_audit_that_breaks_does_not_end_the_others(
+    store: RunStore, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unlearn_core.evaluation.audits.quantisation import Quantisation
+
+    def broken(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(Quantisation, "work", broken)
+    events = list(run_audits(run_id, None, audits=QUICK, home=store.home))
+    done = {event.result.name: event.result for event in events if isinstance(event, AuditDone)}
+    assert done["quantisation"].verdict == "not applicable"
+    assert "memory" in done["quantisation"].headline
+    assert done["sampling"].verdict == "leaks"
+
+
+@pytest.mark.parametrize(
+    ("run", "audits", "budget"), [("no-such-run-at-all", None, 9.0), ("", ["x"], 9.0), ("", None, -1.0)]
+)
+def test_what_cannot_be_audited_is_explained(
+    store: RunStore, run_id: str, run: str, audits: list[str] | None, budget: float
+) -> None:
+    events = list(run_audits(run or run_id, budget, audits=audits, home=store.home))
+    assert len(events) == 1
+    assert isinstance(events[0], Failed)
+    assert "Traceback" not in events[0].message
+
+
+def test_audits_whose_process_died_read_as_interrupted(store: RunStore, run_id: str) -> None:
+    record = queue_audits(store, run_id, None)
+    write_audits(store, run_id, replace(record, status="running", process={**record.process, "start": 1.0}))
+    found = read_audits(store, run_id)
+    assert found is not None
+    assert found.status == "interrupted"
+
+
+def test_the_worker_audits_for_the_owner_only(store: RunStore, run_id: str) -> None:
+    worker = Worker(store)
+    try:
+        with pytest.raises(InputError):
+            worker.submit_audits(run_id, None, QUICK, "you")
+        with pytest.raises(InputError):
+            worker.submit_audits(run_id, None, ["no-such"], "me")
+        worker.submit_audits(run_id, None, QUICK, "me")
+        with pytest.raises(InputError):
+            worker.cancel_audits(run_id, "you")
+        assert worker.wait_audits(run_id, 60)
+        record = read_audits(store, run_id)
+        assert record is not None
+        assert (record.status, set(record.results)) == ("finished", set(QUICK))
+        assert store.get(run_id).status == "finished"
+    finally:
+        worker.close()
+
+
+def test_the_worker_stops_audits_and_ends_them_with_itself(store: RunStore, run_id: str) -> None:
+    worker = Worker(store)
+    worker.submit_audits(run_id, None, None, "me")
+    worker.cancel_audits(run_id, "me")
+    assert worker.wait_audits(run_id, 60)
+    record = read_audits(store, run_id)
+    assert record is not None
+    assert record.status == "cancelled"
+    worker.submit_audits(run_id, None, None, "me")
+    deadline = time.monotonic() + 30
+    while worker.current is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.close(30)
+    record = read_audits(store, run_id)
+    assert record is not None
+    assert record.status == "interrupted"
+
+
+def test_a_run_without_weights_cannot_be_audited(store: RunStore) -> None:
+    worker = Worker(store)
+    try:
+        record = store.create(RunSpec(save=False), "me")
+        with pytest.raises(IntegrityError):
+            worker.submit_audits(record.id, None, QUICK, "me")
+    finally:
+        worker.close()
