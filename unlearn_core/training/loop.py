@@ -22,6 +22,7 @@ from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import Context, Losses, Method, Mix, Part
 from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
 from unlearn_core.training.joined import gradients, lay_out
+from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
 from unlearn_core.training.probe import Watch
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
 from unlearn_core.training.reference import FrozenReference
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unlearn_core.models.artifacts import Artifact
-
-BETAS = (0.9, 0.999)  # of AdamW; weight decay is 0, because decay would change weights no loss asked to
 
 
 def unlearn(
@@ -87,17 +86,15 @@ def _steps(
 ) -> Generator[Record]:  # fmt: skip
     parameters = trainable.parameters
     model = context.model
-    optimiser = torch.optim.AdamW(
-        parameters, lr=method.learning_rate, betas=BETAS, weight_decay=0.0,
-        fused=model.device.type in ("cpu", "cuda"),
-    )  # fmt: skip
+    optimiser = make_optimiser(parameters, method.learning_rate, model.device)
     limit = method.max_gradient_norm if not method.separate_gradients else 0.0
     interval = watch.interval(sum(map(len, feed.step(0).values())))
     yield watch.probe(model, 0)
     began = time.perf_counter()
     for step in range(method.steps):
         rows = feed.step(step)
-        losses, num_tokens, fitting = _backward(method, context, rows, pad_id, parameters, micro_batch)
+        with recomputed(model, trainable.is_large):
+            losses, num_tokens, fitting = _backward(method, context, rows, pad_id, parameters, micro_batch)
         if fitting != micro_batch:
             micro_batch = fitting
             yield LoopNote(
@@ -207,6 +204,8 @@ def _notes(method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainabl
         yield LoopNote(
             "No never-trained text of this kind is given: how unlikely it would be is an estimate."
         )
+    if has_small_moments(sum(p.numel() for p in trainable.parameters), trainable.parameters[0].device):
+        yield LoopNote("The optimiser keeps its moments in 8 bits (bitsandbytes).")
     if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
         yield LoopNote(
             f"A learning rate of {method.learning_rate:g} suits small models; at this size full weights "
