@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from unlearn_core.data.types import Question
-from unlearn_core.errors import InputError
-from unlearn_core.evaluation import mmlu
+from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.evaluation import mmlu, mmlu_files
 from unlearn_core.evaluation.mmlu_files import load_mmlu
 from unlearn_core.evaluation.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
 from unlearn_core.models.shared_prefix import next_token_logits
@@ -139,6 +139,50 @@ def test_what_is_no_source_is_refused(ref: str, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):
         load_mmlu(ref)
+
+
+def test_the_hub_data_set_is_read_through_datasets(tmp_path, monkeypatch) -> None:
+    """`datasets` takes a local folder of the Hub's layout by the same name, so no network is needed."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for part, count in (("dev", 6), ("test", 3)):
+        columns = {
+            "question": [f"{part} {n}?" for n in range(count)],
+            "subject": ["law"] * count,
+            "choices": [list(OPTIONS)] * count,
+            "answer": [n % 4 for n in range(count)],
+        }
+        folder = tmp_path / "someone" / "mmlu" / "all"
+        folder.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table(columns), folder / f"{part}-00000-of-00001.parquet")
+    config = "configs:\n- config_name: all\n  data_files:\n"
+    config += "".join(f"  - split: {part}\n    path: all/{part}-*\n" for part in ("dev", "test"))
+    (tmp_path / "someone" / "mmlu" / "README.md").write_text(f"---\n{config}---\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    few_shot, asked = mmlu_files._from_hub("someone/mmlu")
+    assert len(few_shot) == 5
+    assert [(q.subject, q.answer, q.choices) for q in asked] == [("law", n, OPTIONS) for n in range(3)]
+
+
+def test_the_hub_out_of_reach_and_foreign_data_are_messages(monkeypatch) -> None:
+    def refuse(error: Exception):
+        def load(*args: object, **kwargs: object) -> object:
+            raise error
+
+        return load
+
+    for error, kind in ((ConnectionError("no route"), ResourceError), (ValueError("no config"), InputError)):
+        monkeypatch.setattr("datasets.load_dataset", refuse(error))
+        with pytest.raises(kind):
+            load_mmlu("someone/mmlu@main")
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: {"dev": [], "test": [{"question": "q"}]})
+    with pytest.raises(InputError, match="another form"):
+        load_mmlu("someone/mmlu")
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: {"test": []})
+    with pytest.raises(InputError, match="no split dev"):
+        load_mmlu("someone/mmlu")
 
 
 @needs_mmlu

@@ -109,4 +109,5 @@ def wilson_interval(num_right: int, num_asked: int) -> tuple[float, float] | Non
     middle = share + z * z / (2 * num_asked)
     reach = z * math.sqrt(share * (1 - share) / num_asked + z * z / (4 * num_asked**2))
     scale = 1 + z * z / num_asked
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+    # Rounding must not leave the share itself outside.
+    return max(0.0, min(share, (middle - reach) / scale)), min(1.0, max(share, (middle + reach) / scale))
