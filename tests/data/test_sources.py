@@ -52,6 +52,21 @@ def test_parquet_shards_with_a_split_column_and_without(tmp_path: Path) -> None:
     assert [r.id for r in data.forget + data.retain] == ["forgetqa0", "retainqa0"]
 
 
+def test_membership_documents_in_parquet_shards(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    write(tmp_path / "data" / "all.jsonl", row("aqa0", split="forget"), row("bqa0", split="retain"))
+    for side in ("member", "nonmember"):
+        table = pa.table({"id": ["1"], "document": [f"{side} text"], "split": ["retain"]})
+        path = tmp_path / "data" / "mia_data" / f"{side}-00000-of-00001.parquet"
+        path.parent.mkdir(exist_ok=True)
+        parquet.write_table(table, path)
+    data = load_data(str(tmp_path / "data"))
+    assert (data.members, data.nonmembers) == (("member text",), ("nonmember text",))
+    assert [r.id for r in data.forget + data.retain] == ["aqa0", "bqa0"]
+
+
 def test_one_file_is_taken_apart_by_its_split_column(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", row("aqa0", split="forget"), row("bqa0", split="retain"))
     data = load_data(str(path))

@@ -52,6 +52,7 @@ def test_one_call_writes_one_checkpoint_that_forgot(folders: list[str], tmp_path
     assert answers(folders[0]) == known
     assert answers(folders[1]) != known
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert (Path(folders[1]) / "model.safetensors").stat().st_mode & 0o044 == 0o044
     selection = json.loads((Path(folders[1]) / SELECTION).read_text())
     assert selection["chosen_step"] in [candidate["step"] for candidate in selection["candidates"]]
     assert selection["candidates"][-1]["step"] == 12

@@ -141,7 +141,9 @@ def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> 
     assert studio.columns("facts:a => b") == studio.columns("demo") == ()
 
 
-def test_a_target_says_what_it_needs_or_why_it_cannot_be(studio: Studio, public_studio: Studio) -> None:
+def test_a_target_says_what_it_needs_or_why_it_cannot_be(
+    studio: Studio, public_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert studio.target_note("demo") == ""
     bundled = studio.target_note("demo:retain_only")
     assert "million parameters" in bundled
@@ -149,3 +151,7 @@ def test_a_target_says_what_it_needs_or_why_it_cannot_be(studio: Studio, public_
     assert "neither a model" in studio.target_note("/no/<b>such")
     assert "<b>" not in studio.target_note("/no/<b>such")
     assert "not one of the models offered here" in public_studio.target_note("/etc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    offline = studio.target_note("lume-7b")
+    assert "needs a GPU with 80 GB" in offline
+    assert "Hub cannot be reached" in offline

@@ -10,9 +10,10 @@ from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
-from unlearn_core.cli.table import scorecard
+from unlearn_core.cli.table import judgement, scorecard
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.events import CostEstimate, Failed, Finished, RunStarted, Score, Warned, to_json
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
 
@@ -116,6 +117,9 @@ def run_command(options: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
         return 0
     print(scorecard(result, result["verdict"]))
+    if "unlearned" in result:
+        before = Scores.from_json(result["original"]) if "original" in result else None
+        print(judgement(None, Scores.from_json(result["unlearned"]), before))
     print(f"\nTook {sum(result['seconds'].values()):.1f} s. " + (f"Weights: {where}" if spec.save else ""))
     if json_path is not None:
         from unlearn_core.runs.files import write_json

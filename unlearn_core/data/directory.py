@@ -21,6 +21,7 @@ from unlearn_core.data.validate import column_of, documents, examples, text
 from unlearn_core.errors import InputError, clip
 
 _SETS = re.compile(r"(forget|retain)(\d{0,3})(?:[_-](?!perturbed)[\w.-]*)?", re.ASCII)
+_DOCUMENTS = re.compile(r"(member|nonmember)(?:-\d+-of-\d+)?", re.ASCII)
 _MAX_FILES = 1_000
 
 
@@ -137,7 +138,7 @@ def _by_split_column(
 ) -> dict[str, list[Row]]:
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}
     for path in files:
-        if path.stem in ("member", "nonmember", "holdout", "general"):
+        if path.stem in ("holdout", "general") or _DOCUMENTS.fullmatch(path.stem):
             continue
         for row in read_rows(path, limits):
             column = column_of(row, "split", columns)
@@ -160,7 +161,8 @@ def _documents(
 ) -> tuple[str, ...]:
     found: list[str] = []
     for path in files:
-        if path.stem == stem:
+        match = _DOCUMENTS.fullmatch(path.stem)
+        if match and match[1] == stem:
             found += documents(read_rows(path, limits), columns, limits)
     return tuple(found)
 

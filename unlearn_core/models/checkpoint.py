@@ -43,9 +43,11 @@ def write_checkpoint(
         unwrap(model).save_pretrained(partial, state_dict=state)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
-        for path in [*partial.iterdir(), partial]:
+        for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors writes for its owner only; others may be meant to read
             _flush(path)
         partial.chmod(0o755)
+        _flush(partial)
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)

@@ -173,9 +173,11 @@ class Studio:
             return Safe("")
         self.warm_up()
         from unlearn_core.models.estimate import estimate_target
+        from unlearn_core.models.targets import CATALOGUE
 
         try:
             found = estimate_target(target, public=self.public)
         except LetheError as error:
-            return tag("p", error, class_="le-problem", role="alert")
+            named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
+            return tag("p", *named, error, class_="le-problem", role="alert")
         return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
