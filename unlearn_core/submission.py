@@ -3,12 +3,14 @@
     from unlearn_core.submission import unlearn
     unlearn(model_path, output_path, forget_dir, retain_dir)
 
-Some documents of the retain set are kept out of the training. A few times on the way, and at its end, the
-model is scored on them and on a sample of the forget set; the best so far lies at `output_path`, whole
-at any moment, with `selection.json` beside the weights saying what was chosen from what. So running out
-of time costs the last minutes and not the submission, and going too far costs nothing.
+A few documents of the retain set are kept out of the training. A few times on the way, and at its end,
+the model is scored on them, beside as many and more that were trained on, and on a sample of the forget
+set; the best so far lies at `output_path`, whole at any moment, with `selection.json` beside the weights
+saying what was chosen from what. So running out of time costs the last minutes and not the submission, and
+going too far costs nothing.
 
-The forget set has no held-out part: what is kept out of it would not be forgotten.
+The held-out part is small, because what is not trained on is not kept either, and the organisers score
+all of it. The forget set has none: what is kept out of it would not be forgotten.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def unlearn(
     kept, aside = hold_out(data.retain, most=_PER_TASK)
     judged_by = replace(
         data, forget=some_documents(data.forget, _PER_TASK),
-        retain=aside or some_documents(data.retain, _PER_TASK), members=(), nonmembers=(),
+        retain=(*aside, *some_documents(kept, _PER_TASK)), members=(), nonmembers=(),
     )  # fmt: skip
     target = load_target(model_path)
     selection = Selection(target, judged_by, Path(output_path))

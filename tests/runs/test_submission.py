@@ -93,7 +93,7 @@ def test_whole_documents_are_kept_aside_where_there_are_enough() -> None:
     kept, aside = hold_out(rows)
     assert set(kept) | set(aside) == set(rows)
     assert {row.id[:-3] for row in kept}.isdisjoint(row.id[:-3] for row in aside)
-    assert [sum(row.task == f"Task{n}" for row in aside) for n in (1, 2, 3)] == [8, 0, 2]
-    assert len(hold_out(documents("Task1", 400))[1]) == 24
+    assert [sum(row.task == f"Task{n}" for row in aside) for n in (1, 2, 3)] == [4, 0, 2]
+    assert len(hold_out(documents("Task1", 400))[1]) == 24  # twelve documents, two rows each
     few = some_documents(rows, 3)
     assert [row.id[:-3] for row in few if row.task == "Task1"][::2] == ["Task1-0", "Task1-13", "Task1-26"]

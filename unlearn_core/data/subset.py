@@ -64,7 +64,7 @@ def some_documents(rows: Sequence[Example], per_task: int) -> tuple[Example, ...
 
 
 def hold_out(
-    rows: Sequence[Example], share: float = 0.1, most: int = 12
+    rows: Sequence[Example], share: float = 0.05, most: int = 12
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Rows to train on, and the rows of some whole documents kept aside to judge by.
 
