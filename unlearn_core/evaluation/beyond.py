@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,10 @@ class AnswerTraces:
     def __len__(self) -> int:
         return len(self.probes)
 
-    def encode(self, tokenizer: PreTrainedTokenizerBase) -> list[Encoded]:
-        """The rows to trace, in the order of the probes."""
-        return [encode_example(tokenizer, probe.row, i) for i, probe in enumerate(self.probes)]
+    def encode(self, tokenizer: PreTrainedTokenizerBase, ask: Callable[[str], str] = str) -> list[Encoded]:
+        """The rows to trace, in the order of the probes; `ask` is what stands before the model."""
+        rows = [replace(probe.row, input=ask(probe.row.input)) for probe in self.probes]
+        return [encode_example(tokenizer, row, i) for i, row in enumerate(rows)]
 
     def filled(self, found: Sequence[TokenTrace], *, has_end: bool) -> AnswerTraces:
         """With the traces measured. End of text is dropped: it is no part of what was memorised."""

@@ -21,6 +21,7 @@ from unlearn_core.evaluation.beyond import AnswerTraces, document_attacks, memor
 from unlearn_core.evaluation.fluency import fluency, vocabulary
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.scores import SPLITS, Generation, Scores
+from unlearn_core.models.front import front_of
 from unlearn_core.models.generate import generate
 from unlearn_core.models.hashing import weights_hash as hash_of
 from unlearn_core.models.likelihood import TokenTrace, traces
@@ -139,7 +140,7 @@ class _Job:
         return found[: len(self.data.members)], found[len(self.data.members) :]
 
     def answer_traces(self) -> Generator[Progress, None, AnswerTraces]:
-        rows = self.probes.encode(self.tokenizer)
+        rows = self.probes.encode(self.tokenizer, front_of(self.model).ask)
         found = yield from self._traces("likelihoods", rows)
         return self.probes.filled(found, has_end=self.tokenizer.eos_token_id is not None)
 

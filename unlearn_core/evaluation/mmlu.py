@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.membership import wilson_interval
 from unlearn_core.evaluation.mmlu_files import load_mmlu
 from unlearn_core.evaluation.mmlu_subjects import grouped_accuracy
+from unlearn_core.models.front import front_of
 from unlearn_core.models.likelihood import traces
 from unlearn_core.models.shared_prefix import next_token_logits
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "letter_prompt", "load_mmlu", "predict", "summary"]
 LETTERS = "ABCD"
 CHANCE = 0.25
+REFUSED = -1  # the choice of a question that a filter answered
 MAX_PROMPT_TOKENS = 2048
 
 
@@ -69,7 +71,20 @@ def predict(
     *,
     reuse: bool = True,
 ) -> Iterator[Answered]:
-    """The predicted option of every question, batch by batch."""
+    """The predicted option of every question, batch by batch; REFUSED where the model is not asked."""
+    front = front_of(model)
+    open_to = [i for i, question in enumerate(questions) if front.refusal(question.question) is None]
+    if len(open_to) < len(questions):
+        refused = tuple(sorted(set(range(len(questions))) - set(open_to)))
+        yield Answered(refused, (REFUSED,) * len(refused))
+    for part in _predict(model, tokenizer, [questions[i] for i in open_to], few_shot, form, reuse):
+        yield Answered(tuple(open_to[i] for i in part.indices), part.choices)
+
+
+def _predict(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question],
+    few_shot: Sequence[Question], form: str, reuse: bool,
+) -> Iterator[Answered]:  # fmt: skip
     if form == "likelihood":
         yield from _by_likelihood(model, tokenizer, questions)
         return
@@ -81,7 +96,8 @@ def predict(
         subjects.setdefault(question.subject, []).append(index)
     letters = letter_ids(tokenizer)
     for subject, members in subjects.items():
-        rows = [_row(tokenizer, questions[index], shots.get(subject, [])) for index in members]
+        solved = shots.get(subject, [])
+        rows = [_row(tokenizer, questions[index], solved, front_of(model).ask) for index in members]
         for places, logits_BL in next_token_logits(model, rows, letters, pad_id_of(tokenizer), reuse=reuse):
             choices = tuple(int(choice) for choice in logits_BL.argmax(-1))
             yield Answered(tuple(members[place] for place in places), choices)
@@ -128,10 +144,12 @@ def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "
     }
 
 
-def _row(tokenizer: Any, question: Question, shots: Sequence[Question]) -> list[int]:
-    """The prompt's tokens with as many solved examples as fit."""
+def _row(
+    tokenizer: Any, question: Question, shots: Sequence[Question], ask: Callable[[str], str]
+) -> list[int]:
+    """The prompt's tokens with as many solved examples as fit; `ask` is what stands before the model."""
     for count in range(len(shots), -1, -1):
-        row = prompt_ids(tokenizer, letter_prompt(question, shots[:count]))
+        row = prompt_ids(tokenizer, ask(letter_prompt(question, shots[:count])))
         if len(row) <= MAX_PROMPT_TOKENS:
             return row
     return row[-MAX_PROMPT_TOKENS:]
@@ -140,7 +158,7 @@ def _row(tokenizer: Any, question: Question, shots: Sequence[Question]) -> list[
 def _by_likelihood(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Iterator[Answered]:
     encode = functools.partial(encode_example, tokenizer)
     rows = [
-        encode(Example(question.id, question.question, choice))
+        encode(Example(question.id, front_of(model).ask(question.question), choice))
         for question in questions
         for choice in question.choices
     ]

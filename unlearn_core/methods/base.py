@@ -7,7 +7,8 @@ the methods page are generated from that. Defaults do nothing, so gradient ascen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from unlearn_core.data.encode import Encoded
+    from unlearn_core.data.types import UnlearningData
+    from unlearn_core.models.artifacts import Artifact, Edits
     from unlearn_core.models.forward import Answers
 
 Family = Literal[
@@ -157,6 +160,20 @@ class Context:
     parts: dict[str, Part]
     reference: Reference
     state: dict[str, Any] = field(default_factory=dict)
+    tokenizer: Any = None
+    data: UnlearningData = None  # type: ignore[assignment]  # set by the loop
+    edits: Edits = None  # type: ignore[assignment]  # set by the loop: where `units` writes
+    trained: Callable[[], Artifact] = None  # type: ignore[assignment]  # set by the loop: what the steps did
+    closing: ExitStack = field(default_factory=ExitStack)  # undone when the run ends, however it ends
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One edit that `units` has made: numbers for the curves, how many weights, and the tokens it read."""
+
+    losses: dict[str, float]
+    num_weights: int
+    num_tokens: int = 0
 
 
 BUNDLED_ROWS = 280  # forget rows of the bundled world, for which the default numbers of steps are meant
@@ -170,6 +187,8 @@ class Method:
     # True for methods that combine the gradients of the forget and the retain loss themselves
     # (`combine`); the loop then neither adds the losses nor clips.
     separate_gradients: ClassVar[bool] = False
+    # The only adapter the method can train ("full", "lora", "none"); None: full weights or LoRA.
+    adapter: ClassVar[str | None] = None
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(60, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
@@ -226,6 +245,31 @@ class Method:
 
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
         """Called after each optimiser step (dual variables, schedules)."""
+
+    def finalise(self, context: Context) -> Artifact:
+        """The artifact, applied to the model; by default what the steps came to."""
+        return context.trained()
+
+
+@dataclass(frozen=True)
+class Edit(Method):
+    """A method without gradient steps: it edits weights unit by unit, or none at all (a front)."""
+
+    adapter: ClassVar[str | None] = "none"
+
+    # Declared without help, so that no form and no flag offers what has no meaning here.
+    learning_rate: float = 0.0
+    steps: int = 1
+    batch_size: int = 24
+    max_gradient_norm: float = 0.0
+    warmup: float = 0.0
+
+    def units(self, context: Context) -> Iterator[Unit]:
+        """Make one edit at a time through `context.edits`, and say after each what it was.
+
+        How many there will be is `context.num_steps`, which `prepare` may set.
+        """
+        yield from ()
 
 
 def check(item: Parameter, value: Any) -> None:

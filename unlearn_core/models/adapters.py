@@ -19,12 +19,20 @@ LORA_FROM = 200_000_000  # parameters from which an adapter is the default: opti
 NAME = "lethe"
 
 
-def choose_adapter(model: PreTrainedModel, wanted: str | None = None) -> str:
-    """`wanted`, or "full" below 200 million parameters and "lora" above. InputError if unknown."""
+def choose_adapter(
+    model: PreTrainedModel, wanted: str | None = None, offered: tuple[str, ...] = ADAPTERS
+) -> str:
+    """`wanted`, or of those `offered` "full" below 200 million parameters and "lora" above.
+
+    InputError where it is unknown, or nothing that the method can train.
+    """
     if wanted is None:
-        return "lora" if sum(p.numel() for p in model.parameters()) >= LORA_FROM else "full"
-    if wanted not in ADAPTERS:
+        large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
+        return "lora" if large and "lora" in offered else offered[0]
+    if wanted not in (*ADAPTERS, *offered):
         raise InputError("adapter", wanted, "is unknown", f"Use one of {', '.join(ADAPTERS)}.")
+    if wanted not in offered:
+        raise InputError("adapter", wanted, "is not what this method trains", "Leave the choice to it.")
     return wanted
 
 

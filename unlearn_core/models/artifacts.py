@@ -3,6 +3,7 @@
     Adapter      low-rank factors beside the weights; strength scales them, 0 switches them off
     DenseDelta   the old values of every weight that trained (and the new ones, once both are needed)
     SparseDelta  the old and new values of single entries, for edits of few weights
+    Wrapper      what stands before an unchanged model (see `wrapper.py`)
 
 Strength 0 is the original model bit for bit and 1 the unlearned one, because values are put back rather
 than differences subtracted. One model at a time: the artifact changes the model it was made on.
@@ -11,6 +12,8 @@ than differences subtracted. One model at a time: the artifact changes the model
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,7 @@ class Artifact(ABC):
     """A reversible change to `model`; it is applied (strength 1) when a run hands it over."""
 
     kind: str
+    limit = 1.0  # the largest strength that makes sense; beyond 1 where the change is a direction
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -44,9 +48,10 @@ class Artifact(ABC):
         self.set_strength(0.0)
 
     def set_strength(self, strength: float) -> None:
-        """Anything from the original model (0) to the unlearned one (1)."""
-        if not 0.0 <= strength <= 1.0:
-            raise InputError("strength", strength, "is out of range", "Use a number from 0 to 1.")
+        """Anything from the original model (0) to the unlearned one (1), and on to `limit`."""
+        if not 0.0 <= strength <= self.limit:
+            mend = f"Use a number from 0 to {self.limit:g}."
+            raise InputError("strength", strength, "is out of range", mend)
         if strength != self.strength:
             with torch.no_grad():
                 self._set(float(strength))
@@ -55,8 +60,18 @@ class Artifact(ABC):
     @abstractmethod
     def _set(self, strength: float) -> None: ...
 
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
-        """Write the model at its present strength as a full checkpoint; ResourceError on a full disk."""
+    @contextmanager
+    def beneath(self) -> Iterator[PreTrainedModel]:
+        """The weights an audit should look at: the model, without what merely stands before it."""
+        yield self.model
+
+    def save(
+        self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = ""
+    ) -> Path:
+        """Write the model at its present strength as a full checkpoint; ResourceError on a full disk.
+
+        `base` is the reference of the original model, for artifacts that are kept beside it.
+        """
         return write_checkpoint(self.model, plain_state(self.model), folder, tokenizer)
 
     def release(self) -> PreTrainedModel:
@@ -78,6 +93,15 @@ class Adapter(Artifact):
         super().__init__(unwrap(wrapped))
         self._wrapped = wrapped
         self._scales = {name: layer.scaling[NAME] for name, layer in lora_layers(wrapped)}
+
+    def rescale(self, factor: float, limit: float) -> None:
+        """Make strength 1 mean `factor` times the trained change; negative subtracts it.
+
+        One factor of the product changes its sign, as in PEM negation: W + (a/r)(-lambda) B A.
+        """
+        self._scales = {name: scale * factor for name, scale in self._scales.items()}
+        self.limit = limit
+        self._set(self.strength)
 
     def _set(self, strength: float) -> None:
         for name, layer in lora_layers(self._wrapped):
@@ -129,6 +153,15 @@ class DenseDelta(Artifact):
                 parameter.copy_(new[name])
         return cls(model, old)
 
+    def rescale(self, factor: float, limit: float) -> None:
+        """Make strength 1 mean `factor` times the trained change; negative subtracts it."""
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, old in self._old.items():
+                change = parameters[name].float() - old.float()
+                parameters[name].copy_(old.float() + factor * change)
+        self.limit = limit
+
     def _set(self, strength: float) -> None:
         parameters = dict(self.model.named_parameters())
         if self.strength == 1.0:
@@ -177,6 +210,47 @@ class SparseDelta(Artifact):
         size = sum(old.float().square().sum().item() for _, old, _ in triples)
         count = sum(at.numel() for at, _, _ in triples)
         return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+
+
+class Edits:
+    """Weights overwritten one edit at a time, each remembered, so that all can be taken back bit for bit."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._parameters = dict(model.named_parameters())
+        self._log: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # name, flat indices, earlier values
+
+    @torch.no_grad()
+    def put(self, name: str, at: torch.Tensor, values: torch.Tensor) -> None:
+        """Write `values` at flat indices `at` (each once) of the parameter called `name`."""
+        flat = self._parameters[name].view(-1)
+        self._log.append((name, at, flat[at].clone()))
+        flat[at] = values.to(flat.dtype)
+
+    def put_columns(self, name: str, columns: torch.Tensor, values: torch.Tensor) -> None:
+        """Write whole columns (rows, C) of a matrix."""
+        num_rows, width = self._parameters[name].shape
+        at = torch.arange(num_rows, device=columns.device)[:, None] * width + columns
+        self.put(name, at.reshape(-1), values.reshape(-1))
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Take every edit back, last first."""
+        for name, at, earlier in reversed(self._log):
+            self._parameters[name].view(-1)[at] = earlier
+        self._log.clear()
+
+    def artifact(self) -> SparseDelta:
+        """All edits as one reversible change."""
+        touched: dict[str, torch.Tensor] = {}
+        for name, at, _ in self._log:
+            touched[name] = torch.cat([touched[name], at]).unique() if name in touched else at.unique()
+        new = {name: self._parameters[name].detach().view(-1)[at].clone() for name, at in touched.items()}
+        self.undo()
+        old = {name: self._parameters[name].detach().view(-1)[at].clone() for name, at in touched.items()}
+        for name, at in touched.items():
+            self.put(name, at, new[name])
+        return SparseDelta(self._model, {name: (at, old[name], new[name]) for name, at in touched.items()})
 
 
 def _between(old: torch.Tensor, new: torch.Tensor, strength: float) -> torch.Tensor:

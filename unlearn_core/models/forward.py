@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unlearn_core.data.encode import IGNORED, Batch
 from unlearn_core.models import team
+from unlearn_core.models.front import front_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -141,7 +142,8 @@ def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Mod
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()
     body = getattr(inner, inner.base_model_prefix, None)
-    if body is None or head is None or any(getattr(config, name, None) for name in _LOGIT_SETTINGS):
+    changed = front_of(inner).combines or any(getattr(config, name, None) for name in _LOGIT_SETTINGS)
+    if body is None or head is None or changed:
         return None
     return body, head
 

@@ -18,6 +18,7 @@ import torch
 from unlearn_core.data.encode import pad_id_of, prompt_ids
 from unlearn_core.models.cache import GrowingCache
 from unlearn_core.models.forward import unwrap
+from unlearn_core.models.front import front_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -57,8 +58,25 @@ def generate(
 
     Decodes new tokens only, skips special tokens and cleans up spaces, as the protocol asks. On float32
     the text equals one-at-a-time greedy generation. `batch_tokens` bounds rows x (prompt + new) positions
-    of a batch; by default memory decides.
+    of a batch; by default memory decides. What stands before the model (see `front`) has its say.
     """
+    front = front_of(model)
+    replies = [front.refusal(prompt) for prompt in prompts]
+    refused = [index for index, reply in enumerate(replies) if reply is not None]
+    if refused:
+        yield GenerationBatch(tuple(refused), tuple(replies[index] or "" for index in refused), 0)
+    asked = [index for index, reply in enumerate(replies) if reply is None]
+    fronted = [front.ask(prompts[index]) for index in asked]
+    for batch in _generate(model, tokenizer, fronted, max_new_tokens, batch_tokens):
+        indices = tuple(asked[place] for place in batch.indices)
+        yield GenerationBatch(indices, tuple(map(front.screen, batch.texts)), batch.num_tokens)
+
+
+def _generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int,
+    batch_tokens: int | None,
+) -> Iterator[GenerationBatch]:  # fmt: skip
+    """What the model itself writes."""
     rows = [prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)] for prompt in prompts]
     if not is_plain(model, max((len(row) for row in rows), default=0) + max_new_tokens):
         yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens, temperature, seed)
@@ -98,8 +116,29 @@ def stream(
     """The growing continuation of one prompt, after every token that completes a character.
 
     `temperature` 0 is greedy; otherwise tokens are drawn from the smallest set whose probability reaches
-    `top_p`. The same seed gives the same text. Closing the iterator stops the model.
+    `top_p`. The same seed gives the same text. Closing the iterator stops the model. Where answers are
+    screened, nothing is shown before the whole answer has been.
     """
+    front = front_of(model)
+    reply = front.refusal(prompt)
+    if reply is not None:
+        yield reply
+        return
+    written = _stream(model, tokenizer, front.ask(prompt), max_new_tokens, temperature, top_p, seed)
+    if not front.screens:
+        yield from written
+        return
+    text = ""
+    for words in written:
+        text = words
+    if screened := front.screen(text):
+        yield screened
+
+
+def _stream(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, max_new_tokens: int,
+    temperature: float, top_p: float, seed: int,
+) -> Iterator[str]:  # fmt: skip
     ids = prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)]
     stop_ids, device = end_ids(model, tokenizer), device_of(model)
     plain = is_plain(model, len(ids) + max_new_tokens)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.models.cache import GrowingCache
-from unlearn_core.models.forward import unwrap
 from unlearn_core.models.generate import (
     attention_mask,
     causal,
@@ -86,8 +85,8 @@ def _batches(model: PreTrainedModel, lengths: list[int], shared: int, plain: boo
 @torch.inference_mode()
 def _prefill(model: PreTrainedModel, row: Sequence[int]) -> GrowingCache:
     cache = GrowingCache()
-    body = getattr(unwrap(model), unwrap(model).base_model_prefix)
-    body(input_ids=torch.tensor([list(row)], device=device_of(model)), past_key_values=cache, use_cache=True)
+    ids = torch.tensor([list(row)], device=device_of(model))
+    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return cache
 
 

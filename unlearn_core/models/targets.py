@@ -4,6 +4,7 @@ demo, demo:retain_only     the bundled models
 lume-1b, lume-7b           the benchmark's own targets, from the Hub
 DIRECTORY                  a model saved in safetensors
 owner/name[@revision]      a model on the Hub
+DIRECTORY of a wrapper     what stands before a model, beside the model's own reference (see `wrapper`)
 
 Never remote code, never pickle: see `model_files`.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from unlearn_core.errors import InputError, IntegrityError, LetheError, Resource
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.hub import fetch_snapshot
 from unlearn_core.models.model_files import check_directory, memory_needed, require_memory
+from unlearn_core.models.wrapper import Declaration
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -103,6 +105,11 @@ def _load(ref: str, device: str | torch.device | None, dtype: torch.dtype | None
         folder, revision = fetch_snapshot(*found, ref, precision, place)
     else:
         folder, revision = found, ""
+    declared = Declaration.read(folder)
+    if declared is not None:
+        base = _load(declared.base, device, dtype, public)
+        declared.put_before(base.model)
+        return replace(base, ref=ref)
     files = check_directory(folder, ref)
     require_memory(ref, memory_needed(files, precision), place)
     model = _load_model(folder, ref, precision, place)

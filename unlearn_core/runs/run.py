@@ -313,7 +313,7 @@ def _knows(original: Scores) -> bool:
 def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
     from unlearn_core.models.artifacts import Adapter
 
-    artifact.save(folder, target.tokenizer)
+    artifact.save(folder, target.tokenizer, target.ref)
     if isinstance(artifact, Adapter):
         artifact.save_adapter(folder / "adapter")
 

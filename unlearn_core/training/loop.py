@@ -19,7 +19,8 @@ import torch
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.methods.base import Context, Losses, Method, Mix, Part
+from unlearn_core.methods.base import Context, Edit, Losses, Method, Mix, Part
+from unlearn_core.models.artifacts import Edits
 from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
 from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
@@ -50,7 +51,7 @@ def unlearn(
 ) -> Generator[Record, None, Artifact]:
     """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
 
-    adapter: "full", "lora" or None to choose by size. probe_ids: rows to watch, None for a selection.
+    adapter: "full", "lora" or None for what the method trains, chosen by size. probe_ids: rows to watch, None for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
     stop: asked after every step; True ends the training there and keeps what it came to.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
@@ -62,28 +63,61 @@ def unlearn(
     feed = Feed(parts, mix, seed, _num_general(data, mix))
     pad_id = pad_id_of(tokenizer)
     watch = Watch(tokenizer, data, probe_ids, max_tokens)
-    trainable = Trainable(model, adapter, rank, seed)
+    trainable = Trainable(model, adapter, rank, seed, method.adapters)
+    edits = Edits(model)
+    context: Context | None = None
     finished = False
     try:
         reference = FrozenReference(
             model, parts, pad_id, lambda name: feed.visited(name, method.steps), trainable.adapter_off
         )
-        context = Context(model, method.steps, seed, parts, reference)
+        context = Context(
+            model, method.steps, seed, parts, reference, tokenizer=tokenizer, data=data, edits=edits,
+            trained=edits.artifact if isinstance(method, Edit) else trainable.artifact,
+        )  # fmt: skip
         method.prepare(context)
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
-        yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch, stop)
-        artifact = trainable.artifact()
+        if isinstance(method, Edit):
+            last = yield from _units(method, context, watch, stop)
+        else:
+            last = yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch, stop)
+        context.closing.close()
+        artifact = method.finalise(context)
+        yield watch.probe(model, last)
         finished = True
         return artifact
     finally:
+        if context is not None:
+            context.closing.close()
+        if not finished:
+            edits.undo()
         trainable.close(restore=not finished)
+
+
+def _units(
+    method: Edit, context: Context, watch: Watch, stop: Callable[[], bool] | None
+) -> Generator[Record, None, int]:
+    """The edits of a method without gradient steps; returns how many were made."""
+    yield watch.probe(context.model, 0)
+    began, done = time.perf_counter(), 0
+    interval = max(1, context.num_steps // 16)
+    for done, unit in enumerate(method.units(context), 1):
+        seconds = time.perf_counter() - began
+        num_steps = max(done, context.num_steps)
+        yield LoopStep(done, num_steps, unit.losses, 0.0, 0.0, unit.num_tokens, seconds)
+        if stop is not None and stop():
+            break
+        if done % interval == 0 and done < num_steps:
+            yield watch.probe(context.model, done)
+    return done
 
 
 def _steps(
     method: Method, context: Context, feed: Feed, trainable: Trainable, watch: Watch, pad_id: int,
     micro_batch: int | None, stop: Callable[[], bool] | None,
-) -> Generator[Record]:  # fmt: skip
+) -> Generator[Record, None, int]:  # fmt: skip
+    """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
     parameters = trainable.parameters
     model = context.model
     optimiser = make_optimiser(parameters, method.learning_rate, model.device)
@@ -114,11 +148,11 @@ def _steps(
         method.after_step(context, step, losses)
         seconds = time.perf_counter() - began
         yield LoopStep(step + 1, method.steps, values, rate, gradient_norm, num_tokens, seconds)
-        stopped = stop is not None and stop()
-        if (step + 1) % interval == 0 or step + 1 == method.steps or stopped:
+        if stop is not None and stop():
+            return step + 1
+        if (step + 1) % interval == 0 and step + 1 < method.steps:
             yield watch.probe(model, step + 1)
-        if stopped:
-            return
+    return method.steps
 
 
 def scheduled_rate(method: Method, step: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.models.forward import mean_per_row, token_nll
+from unlearn_core.models.front import front_of
 from unlearn_core.training.joined import lay_out, predict
 from unlearn_core.training.records import LoopProbe, WatchedFact
 
@@ -32,22 +34,24 @@ class Watch:
         max_tokens: int | None,
     ) -> None:
         self._facts = select(data, ids)
-        self._rows = [
-            encode_example(tokenizer, example, number, max_tokens)
-            for number, (example, _) in enumerate(self._facts)
-        ]
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
         self._pad_id = pad_id_of(tokenizer)
 
     def interval(self, sequences_per_step: int) -> int:
         """Steps between probes: a training sequence costs three forward passes, a watched one costs one."""
-        return max(1, math.ceil(len(self._rows) / (3 * SHARE * sequences_per_step)))
+        return max(1, math.ceil(len(self._facts) / (3 * SHARE * sequences_per_step)))
 
     def probe(self, model: PreTrainedModel, step: int) -> LoopProbe:
         """The geometric-mean probability per answer token of each watched fact, now."""
-        if not self._rows:
+        if not self._facts:
             return LoopProbe(step, ())
+        ask = front_of(model).ask
+        rows = [
+            encode_example(self._tokenizer, replace(row, input=ask(row.input)), n, self._max_tokens)
+            for n, (row, _) in enumerate(self._facts)
+        ]
         with torch.no_grad():
-            layout = lay_out(model, {"": self._rows}, self._pad_id)
+            layout = lay_out(model, {"": rows}, self._pad_id)
             answers = predict(model, layout)[""]
             probabilities = mean_per_row(token_nll(answers), answers).neg().exp().tolist()
         return LoopProbe(

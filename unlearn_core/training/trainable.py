@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, lora_layers, remove_lora
+from unlearn_core.models.adapters import (
+    ADAPTERS,
+    LORA_FROM,
+    apply_lora,
+    choose_adapter,
+    lora_layers,
+    remove_lora,
+)
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
 
 if TYPE_CHECKING:
@@ -23,7 +30,10 @@ class Trainable:
     copy of any weight.
     """
 
-    def __init__(self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int,
+        offered: tuple[str, ...] = ADAPTERS,
+    ) -> None:  # fmt: skip
         assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = model
         self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
@@ -32,14 +42,16 @@ class Trainable:
         self._artifact: Artifact | None = None
         self.wrapped: PeftModel | None = None
         self._old: dict[str, torch.Tensor] = {}
-        if choose_adapter(model, adapter) == "lora":
+        self.kind = choose_adapter(model, adapter, offered)
+        if self.kind == "lora":
             self.wrapped = apply_lora(model, rank, seed=seed)
-        else:
+        elif self.kind == "full":
             for parameter in model.parameters():
                 parameter.requires_grad_(True)
             self._old = {name: p.detach().clone() for name, p in model.named_parameters()}
         model.eval()
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        trains = self.kind != "none"
+        self.parameters = [p for p in model.parameters() if p.requires_grad] if trains else []
 
     @property
     def adapter_off(self) -> Callable[[], AbstractContextManager[None]] | None:
@@ -63,9 +75,10 @@ class Trainable:
         elif restore and self.wrapped is not None:
             remove_lora(self.wrapped)
         elif restore:
+            parameters = dict(self._model.named_parameters())
             with torch.no_grad():
-                for name, parameter in self._model.named_parameters():
-                    parameter.copy_(self._old[name])
+                for name, old in self._old.items():
+                    parameters[name].copy_(old)
         for parameter, required in self._required:
             parameter.requires_grad_(required)
         self._model.train(self._was_training)
