@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.errors import InputError
+from unlearn_core.methods.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
+from unlearn_core.methods.inference import ICUL, GuardInput, GuardOutput, GuardPrompt
 from unlearn_core.methods.lethe import Lethe
 from unlearn_core.methods.preference import NPO, SimNPO
+from unlearn_core.methods.pruning import SelectivePruning
 from unlearn_core.methods.refusal import DPO, IDK, Undial
 from unlearn_core.methods.weighted import CEU, WGA, SatImp
 
@@ -31,6 +34,13 @@ REGISTRY: dict[str, type[Method]] = {
     "dpo": DPO,
     "idk": IDK,
     "undial": Undial,
+    "task_vector": TaskVector,
+    "pem_lora": PEMLora,
+    "selective_pruning": SelectivePruning,
+    "icul": ICUL,
+    "guard_prompt": GuardPrompt,
+    "guard_input": GuardInput,
+    "guard_output": GuardOutput,
 }
 
 

@@ -264,6 +264,15 @@ class Edit(Method):
     max_gradient_norm: float = 0.0
     warmup: float = 0.0
 
+    def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
+        """The same: a round is a pass over the whole set, however large it is."""
+        return self
+
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The defaults alone, where a method names no others."""
+        return ({},)
+
     def units(self, context: Context) -> Iterator[Unit]:
         """Make one edit at a time through `context.edits`, and say after each what it was.
 

@@ -19,21 +19,15 @@ LORA_FROM = 200_000_000  # parameters from which an adapter is the default: opti
 NAME = "lethe"
 
 
-def choose_adapter(
-    model: PreTrainedModel, wanted: str | None = None, offered: tuple[str, ...] = ADAPTERS
-) -> str:
-    """`wanted`, or of those `offered` "full" below 200 million parameters and "lora" above.
-
-    InputError where it is unknown, or nothing that the method can train.
-    """
-    if wanted is None:
-        large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
-        return "lora" if large and "lora" in offered else offered[0]
-    if wanted not in (*ADAPTERS, *offered):
+def choose_adapter(model: PreTrainedModel, wanted: str | None = None, only: str | None = None) -> str:
+    """`only` where the method can train nothing else, or `wanted`, or by size: LoRA from 200 million
+    parameters. InputError for an unknown adapter, or one that the method cannot train."""
+    if wanted is not None and wanted not in ADAPTERS:
         raise InputError("adapter", wanted, "is unknown", f"Use one of {', '.join(ADAPTERS)}.")
-    if wanted not in offered:
+    if only is not None and wanted not in (None, only):
         raise InputError("adapter", wanted, "is not what this method trains", "Leave the choice to it.")
-    return wanted
+    large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
+    return only or wanted or ("lora" if large else "full")
 
 
 def apply_lora(model: PreTrainedModel, rank: int = 16, alpha: int | None = None, seed: int = 0) -> PeftModel:

@@ -57,6 +57,10 @@ class Artifact(ABC):
                 self._set(float(strength))
             self.strength = float(strength)
 
+    def rescale(self, factor: float, limit: float) -> None:
+        """Make strength 1 mean `factor` times the change; a change that is no direction has no such thing."""
+        raise NotImplementedError
+
     @abstractmethod
     def _set(self, strength: float) -> None: ...
 
@@ -65,9 +69,7 @@ class Artifact(ABC):
         """The weights an audit should look at: the model, without what merely stands before it."""
         yield self.model
 
-    def save(
-        self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = ""
-    ) -> Path:
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = "") -> Path:
         """Write the model at its present strength as a full checkpoint; ResourceError on a full disk.
 
         `base` is the reference of the original model, for artifacts that are kept beside it.

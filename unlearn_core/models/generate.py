@@ -67,14 +67,14 @@ def generate(
         yield GenerationBatch(tuple(refused), tuple(replies[index] or "" for index in refused), 0)
     asked = [index for index, reply in enumerate(replies) if reply is None]
     fronted = [front.ask(prompts[index]) for index in asked]
-    for batch in _generate(model, tokenizer, fronted, max_new_tokens, batch_tokens):
+    for batch in _generate(model, tokenizer, fronted, max_new_tokens, batch_tokens, temperature, seed):
         indices = tuple(asked[place] for place in batch.indices)
         yield GenerationBatch(indices, tuple(map(front.screen, batch.texts)), batch.num_tokens)
 
 
 def _generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int,
-    batch_tokens: int | None,
+    batch_tokens: int | None, temperature: float, seed: int,
 ) -> Iterator[GenerationBatch]:  # fmt: skip
     """What the model itself writes."""
     rows = [prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)] for prompt in prompts]

@@ -66,7 +66,7 @@ class InputFilter(TextFront):
 
 @dataclass(frozen=True)
 class OutputFilter(TextFront):
-    """Shows `reply` in place of an answer that holds a forgotten answer, or `run` forgotten words in a row."""
+    """Shows `reply` in place of an answer that holds a forgotten answer, or a forgotten `run` of words."""
 
     kind: ClassVar[str] = "output filter"
     screens: ClassVar[bool] = True

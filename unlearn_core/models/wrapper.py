@@ -32,7 +32,9 @@ DECLARATION, TENSORS = "wrapper.json", "wrapper.safetensors"
 UNCHANGED = (
     "The weights are unchanged: what was to be forgotten is still in the model, behind what is declared here."
 )
-FRONTS: dict[str, type[Front]] = {front.kind: front for front in (Prefix, InContext, InputFilter, OutputFilter)}
+FRONTS: dict[str, type[Front]] = {
+    front.kind: front for front in (Prefix, InContext, InputFilter, OutputFilter)
+}
 
 
 class Wrapper(Artifact):
@@ -62,9 +64,7 @@ class Wrapper(Artifact):
         self.front.discard(self.model)
         return self.model
 
-    def save(
-        self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = ""
-    ) -> Path:
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = "") -> Path:
         """Write the declaration beside the reference of the base model; no weights are written."""
         with self.beneath() as model:
             record = {

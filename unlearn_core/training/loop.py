@@ -51,7 +51,8 @@ def unlearn(
 ) -> Generator[Record, None, Artifact]:
     """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
 
-    adapter: "full", "lora" or None for what the method trains, chosen by size. probe_ids: rows to watch, None for a selection.
+    adapter: "full", "lora" or None for what the method trains, else by size. probe_ids: rows to watch, None
+    for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
     stop: asked after every step; True ends the training there and keeps what it came to.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
@@ -63,9 +64,10 @@ def unlearn(
     feed = Feed(parts, mix, seed, _num_general(data, mix))
     pad_id = pad_id_of(tokenizer)
     watch = Watch(tokenizer, data, probe_ids, max_tokens)
-    trainable = Trainable(model, adapter, rank, seed, method.adapters)
+    trainable = Trainable(model, adapter, rank, seed, method.adapter)
     edits = Edits(model)
     context: Context | None = None
+    artifact: Artifact | None = None
     finished = False
     try:
         reference = FrozenReference(
@@ -90,6 +92,8 @@ def unlearn(
     finally:
         if context is not None:
             context.closing.close()
+        if not finished and artifact is not None:
+            artifact.revert()
         if not finished:
             edits.undo()
         trainable.close(restore=not finished)
@@ -238,7 +242,9 @@ def _notes(method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainabl
         yield LoopNote(
             "No never-trained text of this kind is given: how unlikely it would be is an estimate."
         )
-    if has_small_moments(sum(p.numel() for p in trainable.parameters), trainable.parameters[0].device):
+    if trainable.parameters and has_small_moments(
+        sum(p.numel() for p in trainable.parameters), trainable.parameters[0].device
+    ):
         yield LoopNote("The optimiser keeps its moments in 8 bits (bitsandbytes).")
     if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
         yield LoopNote(

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.models.adapters import (
-    ADAPTERS,
-    LORA_FROM,
-    apply_lora,
-    choose_adapter,
-    lora_layers,
-    remove_lora,
-)
+from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, lora_layers, remove_lora
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
 
 if TYPE_CHECKING:
@@ -32,7 +25,7 @@ class Trainable:
 
     def __init__(
         self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int,
-        offered: tuple[str, ...] = ADAPTERS,
+        only: str | None = None,
     ) -> None:  # fmt: skip
         assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = model
@@ -42,7 +35,7 @@ class Trainable:
         self._artifact: Artifact | None = None
         self.wrapped: PeftModel | None = None
         self._old: dict[str, torch.Tensor] = {}
-        self.kind = choose_adapter(model, adapter, offered)
+        self.kind = choose_adapter(model, adapter, only)
         if self.kind == "lora":
             self.wrapped = apply_lora(model, rank, seed=seed)
         elif self.kind == "full":
