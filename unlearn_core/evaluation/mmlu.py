@@ -145,7 +145,7 @@ def summary(questions: Sequence[Question], choices: Sequence[int], form: str = "
 
 
 def _row(
-    tokenizer: Any, question: Question, shots: Sequence[Question], ask: Callable[[str], str]
+    tokenizer: Any, question: Question, shots: Sequence[Question], ask: Callable[[str], str] = str
 ) -> list[int]:
     """The prompt's tokens with as many solved examples as fit; `ask` is what stands before the model."""
     for count in range(len(shots), -1, -1):

@@ -115,7 +115,7 @@ class GuardOutput(Edit):
         caution=_BENEATH + " The same fact in other words passes.",
     )
 
-    run: int = parameter(4, "Words in a row that count as copied", 1, 100)
+    run: int = parameter(8, "Words in a row that count as copied", 1, 100)
     reply: str = parameter("I don't know.", "What is answered instead")
 
     def finalise(self, context: Context) -> Artifact:
