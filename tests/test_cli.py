@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +156,33 @@ def test_targets_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[st
     assert main(["target", "demo"]) == 0
     assert "million parameters, nothing to download" in capsys.readouterr().out
     assert main(["target", "/no/such/model"]) == 2
+
+
+def test_a_table_with_other_columns_is_evaluated_into_the_official_files(
+    tmp_path: Path, tiny_model: Any, tiny_tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    tiny_model("olmo2").save_pretrained(model)
+    tiny_tokenizer.save_pretrained(model)
+    for name in ("forget", "retain"):
+        (tmp_path / f"{name}.csv").write_text("Frage,Antwort\nWo?,Bonn\n")
+    out = tmp_path / "out"
+    flags = [
+        "--column",
+        "input=Frage",
+        "--column",
+        "output=Antwort",
+        "--retain",
+        str(tmp_path / "retain.csv"),
+    ]
+    data = str(tmp_path / "forget.csv")
+    assert main(["eval", "--model", str(model), "--data", data, "--out", str(out), *flags]) == 0
+    assert "Bonn" in (out / "forget_0.csv").read_text()
+    assert {"forget_0.csv", "retain_0.csv", "evaluation_results.jsonl", "scores.json"} <= {
+        path.name for path in out.iterdir()
+    }
+    capsys.readouterr()
+    assert main(["score", str(out)]) == 0
+    assert "Equal to the last digit: forget-set, retain-set" in capsys.readouterr().err
+    bad = ["eval", "--model", str(model), "--data", data, "--out", str(out), "--column", "input=Nein"]
+    assert main(bad) == 2

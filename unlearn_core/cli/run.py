@@ -162,7 +162,7 @@ def _spec(options: argparse.Namespace) -> RunSpec:
     if options.retain is not None:
         record["retain_data"] = options.retain
     for flag, field in (("set", "settings"), ("column", "columns")):
-        pairs = dict(_pair(flag, text) for text in getattr(options, flag))
+        pairs = dict(pair(flag, text) for text in getattr(options, flag))
         if pairs:
             record[field] = {**record.get(field, {}), **pairs}
     return RunSpec.from_json(record)
@@ -180,7 +180,7 @@ def _spec_file(name: str) -> dict[str, Any]:
     return record
 
 
-def _pair(flag: str, text: str) -> tuple[str, str]:
+def pair(flag: str, text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--{flag}", text, "is not KEY=VALUE", "Write, for example, --set beta=0.1.")

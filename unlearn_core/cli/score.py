@@ -11,7 +11,7 @@ from typing import Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
-from unlearn_core.cli.run import writable
+from unlearn_core.cli.run import pair, writable
 from unlearn_core.cli.table import judgement, scorecard, table
 from unlearn_core.errors import InputError
 
@@ -31,6 +31,10 @@ def add_to(commands: Any) -> None:
     evaluate.add_argument("--model", required=True, metavar="REF", help="demo, a directory or a Hub id")
     evaluate.add_argument(
         "--data", required=True, metavar="REF", help="demo, a file, a directory or a Hub id"
+    )
+    evaluate.add_argument("--retain", metavar="REF", help="a separate retain set")
+    evaluate.add_argument(
+        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="name a column"
     )
     evaluate.add_argument("--mia", metavar="DIR", help="member.jsonl and nonmember.jsonl")
     evaluate.add_argument("--mmlu", metavar="REF", help="MMLU: a local directory or a Hub id")
@@ -107,7 +111,8 @@ def eval_command(options: argparse.Namespace) -> int:
 
     quiet()
     use_cores(serving=False)
-    data = load_data(options.data)
+    columns = dict(pair("column", text) for text in options.column)
+    data = load_data(options.data, columns=columns, retain=options.retain)
     for split in ("forget", "retain"):
         if not getattr(data, split):
             raise InputError("--data", options.data, f"has no {split} rows", "The protocol needs both sets.")
