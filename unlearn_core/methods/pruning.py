@@ -40,7 +40,7 @@ class SelectivePruning(Edit):
         "shares and harms what lies beside them.",
     )
 
-    steps: int = parameter(10, "Rounds of measuring and pruning", 1, 1000)
+    steps: int = parameter(4, "Rounds of measuring and pruning", 1, 1000)
     share: float = parameter(0.3, "Share of all MLP neurons switched off in the end", 0.0, 1.0)
     eps: float = parameter(1e-3, "Added to the activation on the retain set", 1e-9, 1.0)
 

@@ -204,6 +204,7 @@ def open_case(
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.audits import Case
+    from unlearn_core.models.front import front_of
     from unlearn_core.models.targets import load_target
 
     store = RunStore(home)
@@ -215,6 +216,7 @@ def open_case(
     finally:
         store.close()
     unlearned = load_target(str(weights))
+    front_of(unlearned.model).detach(unlearned.model)  # an audit looks at what lies beneath
     retain_only = original = None
     if spec.target == spec.data == "demo":
         with contextlib.suppress(IntegrityError):  # not in this installation

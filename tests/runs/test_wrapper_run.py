@@ -1,0 +1,28 @@
+"""A run whose method changes no weight: kept, asked again, and audited beneath."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.data.sources import load_data
+from unlearn_core.models.generate import generate_all
+from unlearn_core.models.targets import load_target
+from unlearn_core.runs.audits import open_case
+from unlearn_core.runs.events import Finished
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
+
+
+def test_a_guarded_run_refuses_when_asked_again_and_is_audited_beneath(
+    memorised: Any, tmp_path: Path
+) -> None:
+    spec = RunSpec(target=memorised.model, data=memorised.data, method="guard_input")
+    events = list(run(spec, home=tmp_path / "home", out=tmp_path / "run"))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].changed["kind"] == "wrapper, weights unchanged"
+    row = load_data(memorised.data).forget[1]
+    kept = load_target(str(tmp_path / "run" / "weights"), device="cpu")
+    assert generate_all(kept.model, kept.tokenizer, [row.input], 8) == ["I don't know."]
+    case = open_case(tmp_path / "run", home=tmp_path / "home")
+    assert generate_all(case.model, case.tokenizer, [row.input], 8)[0].strip() == row.output
