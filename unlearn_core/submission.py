@@ -21,13 +21,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from unlearn_core.data.types import UnlearningData
     from unlearn_core.evaluation.scores import Scores
+    from unlearn_core.methods.base import Method
+    from unlearn_core.models.artifacts import Artifact
     from unlearn_core.models.targets import Target
+    from unlearn_core.training.records import Record
 
 TIME_BUDGET = 55 * 60.0  # seconds, scoring and saving included; the rest of the hour is for what went slow
 NUM_CANDIDATES = 8  # states of the model that are scored on the way, the last one included
 _PER_TASK = 12  # documents of each task and set that a candidate is scored on
+_TRIAL_STEPS = 3
+_SAFETY = 0.9  # share of the time left that is planned for
 SELECTION = "selection.json"
 
 
@@ -45,8 +52,9 @@ def unlearn(
 ) -> None:
     """Make the model at `model_path` forget the rows in `forget_dir` and write it to `output_path`.
 
-    `seconds` bounds the whole call, as far as one step and one scoring can be foreseen. `candidates` are
-    scored, at least the last. Raises LetheError for unusable input or a full disk, and for a loss that is
+    `seconds` bounds the whole call, as far as one step and one scoring can be foreseen; where the method's
+    steps do not fit into it, it gets fewer, so that its schedule still ends. `candidates` are scored, at
+    least the last. Raises LetheError for unusable input or a full disk, and for a loss that is
     not finite before anything was saved; afterwards training just ends there, with the best at hand.
     """
     from unlearn_core.data.sources import load_data
@@ -69,14 +77,21 @@ def unlearn(
     target = load_target(model_path)
     selection = Selection(target, judged_by, Path(output_path))
     selection.measure_original()
+
+    def training(method: Method) -> Generator[Record, None, Artifact]:
+        return train(
+            target.model, target.tokenizer, replace(data, retain=kept), method, seed=seed, probe_ids=(),
+            stop=lambda: time.monotonic() - began + selection.seconds > seconds,
+        )  # fmt: skip
+
+    per_step = seconds_per_step(training(chosen))
+    left = seconds - (time.monotonic() - began) - candidates * selection.seconds
+    fitting = max(1, int(_SAFETY * left / per_step)) if per_step else chosen.steps
+    chosen = replace(chosen, steps=min(chosen.steps, fitting))
     every = max(1, chosen.steps // max(1, candidates))
-    records = train(
-        target.model, target.tokenizer, replace(data, retain=kept), chosen, seed=seed, probe_ids=(),
-        stop=lambda: time.monotonic() - began + selection.seconds > seconds,
-    )  # fmt: skip
     step = 0
     try:
-        for record in records:
+        for record in training(chosen):
             if isinstance(record, LoopStep):
                 step = record.step
                 if step % every == 0 and step + every <= chosen.steps:
@@ -86,6 +101,22 @@ def unlearn(
             raise
         return
     selection.consider(step)
+
+
+def seconds_per_step(records: Generator[Record, None, Artifact]) -> float | None:
+    """What a step takes, measured on the first few, which are undone. The schedule of the learning rate can
+    then end with the time. None where the training is over or diverges before that."""
+    from unlearn_core.training.records import LoopStep, StepDiverged
+
+    try:
+        for record in records:
+            if isinstance(record, LoopStep) and record.step == _TRIAL_STEPS:
+                return record.seconds / record.step
+    except StepDiverged:
+        pass  # the training proper meets it again, and tells
+    finally:
+        records.close()  # puts the model back exactly as it was
+    return None
 
 
 @dataclass

@@ -84,6 +84,27 @@ def test_no_time_left_still_hands_in_a_checkpoint(folders: list[str]) -> None:
     assert json.loads((Path(folders[1]) / SELECTION).read_text())["chosen_step"] == 1
 
 
+def test_the_schedule_ends_with_the_time_and_the_trial_leaves_no_trace(folders: list[str]) -> None:
+    """As many steps as fit are planned, and with room for all, the trial steps change no weight."""
+    settings = {"learning_rate": 3e-3, "batch_size": 6, "steps": 100_000}
+    unlearn(*folders, method="grad_diff", settings=settings, seconds=6.0)  # type: ignore[call-arg, arg-type]
+    last = json.loads((Path(folders[1]) / SELECTION).read_text())["candidates"][-1]["step"]
+    assert 3 < last < 100_000
+    from unlearn_core import load_target
+    from unlearn_core.data.sources import load_data
+    from unlearn_core.methods import build
+    from unlearn_core.submission import seconds_per_step
+    from unlearn_core.training.loop import unlearn as train
+
+    target = load_target(folders[0])
+    data = load_data(folders[2], retain=folders[3])
+    records = train(target.model, target.tokenizer, data, build("grad_diff", {"batch_size": 6}, 9))
+    assert seconds_per_step(records) is not None
+    from unlearn_core.models.hashing import weights_hash
+
+    assert weights_hash(target.model) == target.weights_hash
+
+
 def documents(task: str, count: int) -> list[Example]:
     return [Example(f"{task}-{n}{end}", "p", "a", task) for n in range(count) for end in ("sc1", "qa0")]
 
