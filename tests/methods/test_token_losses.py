@@ -110,7 +110,7 @@ def test_flatness_by_hand() -> None:
 def test_the_price_of_pdu_follows_the_constraint() -> None:
     """bound 0.1, rate 5, start 10, fixed for 2 of 10 steps: 0.5 adds 5 * 0.4 = 2; 0.0 takes 0.5 off."""
     method = methods.build("pdu", {"bound": 0.1, "rate": 5.0, "price": 10.0, "fixed": 0.2})
-    context = Context(None, 10, 0, {}, None)  # type: ignore[arg-type]
+    context = Context(None, 10, 0, {}, None, None)  # type: ignore[arg-type]
     method.prepare(context)
     prices = []
     for step, retain in ((0, 0.5), (2, 0.5), (3, 0.0), (4, -100.0)):

@@ -75,7 +75,7 @@ def one_step(model: Any, method: Method, rows: list[Encoded], limit: int | None)
     model.zero_grad()
     layout = lay_out(model, {"forget": rows[:4], "retain": rows[4:]}, PAD, limit)
     reference = SimpleNamespace(nll=lambda part: torch.full((len(rows),), 3.0))
-    context: Any = Context(model, 1, 0, {}, reference)  # type: ignore[arg-type]
+    context: Any = Context(model, 1, 0, {}, reference, Any)  # type: ignore[arg-type]
     losses = gradients(model, method, context, layout, in_pieces=limit is not None)
     return losses, [p.grad.clone() for p in model.parameters()]
 

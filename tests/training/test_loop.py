@@ -47,10 +47,10 @@ def test_lack_of_memory_halves_what_runs_at_once_and_not_the_step(
     drain(unlearn(plain, tiny_tokenizer, tiny_data, method))
     real = loop.gradients
 
-    def starved(model: Any, method: Any, context: Any, layout: Any, in_pieces: bool) -> Losses:
+    def starved(model: Any, method: Any, context: Any, layout: Any, in_pieces: bool, shift: Any) -> Losses:
         if max(len(pack.at_N) for pack in layout.packs) > 40:
             raise error
-        return real(model, method, context, layout, in_pieces)
+        return real(model, method, context, layout, in_pieces, shift)
 
     monkeypatch.setattr(loop, "gradients", starved)
     model = memorised()

@@ -8,16 +8,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.errors import InputError
+from unlearn_core.methods.alternatives import AltPO
 from unlearn_core.methods.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
+from unlearn_core.methods.global_weight import GlobalWeight
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
 from unlearn_core.methods.inference import ICUL, GuardInput, GuardOutput, GuardPrompt
 from unlearn_core.methods.lethe import Lethe
 from unlearn_core.methods.preference import NPO, SimNPO
 from unlearn_core.methods.pruning import SelectivePruning
+from unlearn_core.methods.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
 from unlearn_core.methods.refusal import DPO, IDK, Undial
-from unlearn_core.methods.weighted import CEU, WGA, SatImp
+from unlearn_core.methods.representation import RMU, AdaptiveRMU
+from unlearn_core.methods.weighted import CEU, FPGA, WGA, SatImp
+from unlearn_core.methods.wrappers import AdvGA, AdvNPO, Masked
 
 REGISTRY: dict[str, type[Method]] = {
     "lethe": Lethe,
@@ -41,6 +46,18 @@ REGISTRY: dict[str, type[Method]] = {
     "guard_prompt": GuardPrompt,
     "guard_input": GuardInput,
     "guard_output": GuardOutput,
+    "fpga": FPGA,
+    "altpo": AltPO,
+    "rmu": RMU,
+    "adaptive_rmu": AdaptiveRMU,
+    "adv_ga": AdvGA,
+    "adv_npo": AdvNPO,
+    "wagle": Masked,
+    "sugd": SUGD,
+    "agad": AGAD,
+    "constrained_mlp": ConstrainedMLP,
+    "adapter_npo": AdapterNPO,
+    "global_weight": GlobalWeight,
 }
 
 

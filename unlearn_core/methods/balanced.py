@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -68,9 +67,11 @@ class NGDiff(Method):
         caution="The push never fades: stop in time. The paper's automatic learning rate is not part of it "
         "here; the usual schedule is.",
     )
-    separate_gradients: ClassVar[bool] = True
-
     learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+
+    @property
+    def separate_gradients(self) -> bool:
+        return True
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         forget, retain = mean_nll(batch.forget), mean_nll(batch.retain)

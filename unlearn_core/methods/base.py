@@ -82,13 +82,15 @@ class Losses:
 class StepBatch:
     """The parts of one step, already forwarded together in one padded pass.
 
-    `index_B` of each part numbers rows of `Context.parts[name]`.
+    `index_B` of each part numbers rows of `Context.parts[name]`. A part of which the step takes no
+    sequence has none.
     """
 
     forget: Answers
     retain: Answers | None = None
     holdout: Answers | None = None
     refusals: Answers | None = None
+    alternatives: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,37 @@ class Part:
     forms: tuple[Form, ...]
 
 
+@dataclass(frozen=True)
+class Attack:
+    """A shift of the hidden states that enter `layer`, sought anew each step to make the forget answers
+    likely: `rounds` steps of descent within `radius` (the norm of a sequence's whole shift)."""
+
+    layer: int
+    radius: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run with its own optimiser, schedule, losses and choice of rows."""
+
+    method: Method
+    rows: Mapping[str, Sequence[int]] = field(default_factory=dict)  # by part; all where not named
+
+
+class Passes(Protocol):
+    """What a method may ask of the model as it is now, besides a step's own pass."""
+
+    def answers(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
+        """Predictions for the rows without gradient, some at a time and in no given order."""
+
+    def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+        """Gradient of the token mean NLL over all rows, by name of each trained parameter."""
+
+    def continuations(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+        """Greedy tokens after each prompt, batched, up to and including the end of text."""
+
+
 class Reference(Protocol):
     """The model as it was before the first step, without a second copy of it in memory."""
 
@@ -134,7 +167,7 @@ class Reference(Protocol):
         """NLL (R,) of each row of a part, summed over its targets, in nats; first asked for in `prepare`."""
 
     def keep(self, part: str) -> None:
-        """Announce, in `prepare`, that `kl` or `log_probs` of a part will be asked for."""
+        """Announce, in `prepare`, that `kl`, `log_probs` or `hidden` of a part will be asked for."""
 
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Replace, in `prepare`, the reference of some rows by what it says at their teachers' targets.
@@ -149,6 +182,9 @@ class Reference(Protocol):
     def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
         """Reference log-probabilities (N, V) at the labelled positions of `answers`."""
 
+    def hidden(self, part: str, answers: Answers) -> torch.Tensor:
+        """Reference hidden states (N, D) there, after the layer that the method reads (`Method.reads`)."""
+
 
 @dataclass
 class Context:
@@ -159,12 +195,17 @@ class Context:
     seed: int
     parts: dict[str, Part]
     reference: Reference
+    passes: Passes
+    # By name, what trains; filled in before `prepare`.
+    parameters: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     tokenizer: Any = None
     data: UnlearningData = None  # type: ignore[assignment]  # set by the loop
     edits: Edits = None  # type: ignore[assignment]  # set by the loop: where `units` writes
     trained: Callable[[], Artifact] = None  # type: ignore[assignment]  # set by the loop: what the steps did
     closing: ExitStack = field(default_factory=ExitStack)  # undone when the run ends, however it ends
+    step: int = 0  # of the whole run, from 0
+    rows: dict[str, list[Encoded]] = field(default_factory=dict)  # the sequences of this step, by part
 
 
 @dataclass(frozen=True)
@@ -184,9 +225,6 @@ class Method:
     """Base of every method: the schedule they share, and hooks that do nothing."""
 
     info: ClassVar[Info]
-    # True for methods that combine the gradients of the forget and the retain loss themselves
-    # (`combine`); the loop then neither adds the losses nor clips.
-    separate_gradients: ClassVar[bool] = False
     # The only adapter the method can train ("full", "lora", "none"); None: full weights or LoRA.
     adapter: ClassVar[str | None] = None
 
@@ -228,6 +266,28 @@ class Method:
         """The make-up of a step: as many retain as forget sequences where the method needs them."""
         return Mix(self.batch_size, self.batch_size if "retain" in self.info.needs else 0)
 
+    @property
+    def separate_gradients(self) -> bool:
+        """True where the method combines the gradients of the forget and the retain loss (`combine`);
+        the loop then neither adds the losses nor clips."""
+        return False
+
+    def trains(self, name: str, num_layers: int) -> bool:
+        """Whether the parameter called `name` trains, in a model of `num_layers` layers."""
+        return True
+
+    def reads(self, num_layers: int) -> int | None:
+        """The layer whose output the losses read (`Answers.hidden_ND`); nothing above runs. None: logits."""
+        return None
+
+    def attack(self, num_layers: int) -> Attack | None:
+        """The shift under which the forget sequences pass the model in training; None for none."""
+        return None
+
+    def phases(self, parts: Mapping[str, Part], seed: int) -> tuple[Phase, ...]:
+        """What follows what; their steps add up to `steps`. Only this method's own `prepare` is called."""
+        return (Phase(self),)
+
     def supports(self, model: PreTrainedModel) -> str | None:
         """None, or the reason this method cannot work on `model`."""
         return None
@@ -243,8 +303,15 @@ class Method:
         """The gradient to step along, from those of the forget and the retain loss, per parameter."""
         raise NotImplementedError
 
+    def after_backward(self, context: Context) -> None:
+        """Called before each optimiser step, with the clipped gradients in `context.parameters`."""
+
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
         """Called after each optimiser step (dual variables, schedules)."""
+
+    def rate_factor(self, context: Context) -> float:
+        """What the scheduled learning rate of the next step is multiplied by."""
+        return 1.0
 
     def finalise(self, context: Context) -> Artifact:
         """The artifact, applied to the model; by default what the steps came to."""

@@ -93,6 +93,11 @@ def wga_loss(nll_N: torch.Tensor, beta: float) -> torch.Tensor:
     return -((-beta * nll_N.detach()).exp() * nll_N).mean()
 
 
+def weighted_ascent(nll_N: torch.Tensor, weight_N: torch.Tensor) -> torch.Tensor:
+    """-sum w nll / sum w: gradient ascent on some tokens more than on others; equal weights are ascent."""
+    return -(weight_N * nll_N).sum() / weight_N.sum().clamp(min=1e-12)
+
+
 def satimp_loss(nll_N: torch.Tensor, beta1: float, beta2: float) -> torch.Tensor:
     """-mean p^beta1 (1 - p)^beta2 nll with p held fixed, token MEAN (Yang et al. 2025, arXiv 2505.11953)."""
     p_N = (-nll_N.detach()).exp()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+import torch
+
+from unlearn_core.methods.base import Context, Info, Losses, Method, Part, StepBatch, parameter
 from unlearn_core.methods.gradient import mean_nll
-from unlearn_core.methods.losses import counter_entropy, satimp_loss, wga_loss
+from unlearn_core.methods.losses import counter_entropy, satimp_loss, weighted_ascent, wga_loss
 from unlearn_core.models.forward import token_nll
 
 
@@ -87,3 +90,47 @@ class CEU(Method):
         forget = mean_nll(batch.forget).detach()
         retain = mean_nll(batch.retain)
         return Losses(push + self.retain_weight * retain, forget, retain)
+
+
+@dataclass(frozen=True)
+class FPGA(Method):
+    info = Info(
+        name="fpga",
+        title="Token-weighted ascent (after FPGA)",
+        family="gradient",
+        taxonomy="global weights",
+        idea="Gradient ascent on the tokens that belong to the forget set and not on those the retain "
+        "answers share with it. The weight rule is Lethe's own.",
+        formula="-sum w NLL(forget token) / sum w + retain_weight NLL(retain); w = share of a token's uses "
+        "that fall into the forget answers, each set counted in proportion",
+        paper="After Feng et al. 2024, Fine-grained Pluggable Gradient Ascent, EMNLP 2024 main 566",
+        cost=2.0,
+        needs=frozenset({"forget", "retain"}),
+        caution="The paper's weight rule could not be read; this one is ours. Unbounded below.",
+    )
+
+    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+    retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+
+    def prepare(self, context: Context) -> None:
+        size = context.model.config.get_text_config().vocab_size
+        weight_V = sensitivity(context.parts["forget"], context.parts["retain"], size)
+        context.state["weight_V"] = weight_V.to(context.model.device)
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        nll_N, retain = token_nll(batch.forget), mean_nll(batch.retain)
+        push = weighted_ascent(nll_N, context.state["weight_V"][batch.forget.labels_N])
+        return Losses(push + self.retain_weight * retain, nll_N.mean(), retain)
+
+
+def sensitivity(forget: Part, retain: Part, vocabulary: int) -> torch.Tensor:
+    """For each token (V,) f / (f + r), its frequencies in forget and retain answers; 0 if unused."""
+    frequency = []
+    for part in (forget, retain):
+        counts = Counter(token for row in part.rows for token in row.ids[row.num_prompt :])
+        counts_V = torch.zeros(vocabulary)
+        for token, count in counts.items():
+            counts_V[token] = count
+        frequency.append(counts_V / counts_V.sum().clamp(min=1))
+    forget_V, retain_V = frequency
+    return forget_V / (forget_V + retain_V).clamp(min=1e-12)

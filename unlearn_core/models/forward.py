@@ -7,6 +7,7 @@ Legend: B sequences, T positions, N labelled positions laid end to end, D hidden
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,11 @@ class Answers:
     def num_rows(self) -> int:
         return int(self.index_B.shape[0])
 
+    @property
+    def hidden_ND(self) -> torch.Tensor:
+        """The same values, for a pass that ended at a layer: its hidden states in place of the logits."""
+        return self.logits_NV
+
     def rows(self, start: int, stop: int) -> Answers:
         """The part that belongs to sequences `start` to `stop`, renumbered from 0."""
         inside_N = (self.row_N >= start) & (self.row_N < stop)
@@ -146,6 +152,27 @@ def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Mod
     if body is None or head is None or changed:
         return None
     return body, head
+
+
+def num_layers(model: PreTrainedModel) -> int:
+    """Decoder layers of the model."""
+    return int(model.config.get_text_config().num_hidden_layers)
+
+
+def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The decoder layers, bottom first."""
+    inner = unwrap(model)
+    body = getattr(inner, inner.base_model_prefix)
+    count = num_layers(model)
+    return next(
+        child for child in body.children() if isinstance(child, torch.nn.ModuleList) and len(child) == count
+    )
+
+
+def layer_of(name: str) -> int | None:
+    """The layer a parameter belongs to, by its name; None for embeddings, last norm and head."""
+    found = re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{name}")
+    return int(found[1]) if found else None
 
 
 def unwrap(model: Any) -> PreTrainedModel:

@@ -104,6 +104,26 @@ def generate_all(
     return texts
 
 
+def continue_all(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Sequence[int]],
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """Greedy tokens after each row of tokens, up to and including the end of text, in the rows' order."""
+    lengths = [len(row) for row in rows]
+    if not is_plain(model, max(lengths, default=0) + max_new_tokens):
+        stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
+        return [_generate_one(model, row, max_new_tokens, stops, pad, 0.0) for row in rows]
+    found: list[list[int]] = [[] for _ in rows]
+    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
+    for indices in _batches(lengths, max_new_tokens, token_budget(model), limit):
+        for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens, _chooser(0.0, 0)):
+            for place, written in zip(part, tokens, strict=True):
+                found[place] = written
+    return found
+
+
 def stream(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from unlearn_core.methods.refusal import REFUSALS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FOLLOWERS = ("refusals", "alternatives")  # parts with one row for each of the forget part, taken with it
 MAX_TOKENS = 1024  # longer sequences are cut; LUME's longest document has about 600
 
 
@@ -76,43 +77,47 @@ def _part(
 
 @dataclass(frozen=True)
 class _Cycle:
-    """`size` rows a step out of `first` to `first + count`, all covered before any is repeated."""
+    """`size` of the rows a step, all covered before any is repeated."""
 
-    first: int
-    count: int
+    members: Sequence[int]
     size: int
     seed: int
 
     def rows(self, step: int) -> list[int]:
-        places = range(step * self.size, (step + 1) * self.size)
-        return [
-            self.first + _order(self.count, self.seed, at // self.count)[at % self.count] for at in places
-        ]
+        places, count = range(step * self.size, (step + 1) * self.size), len(self.members)
+        return [self.members[_order(count, self.seed, at // count)[at % count]] for at in places]
 
 
 class Feed:
-    """The sequences of any step, by part. `num_general` rows at the end of `retain` are general facts."""
+    """The sequences of any step, by part. `num_general` rows at the end of `retain` are general facts.
 
-    def __init__(self, parts: dict[str, Part], mix: Mix, seed: int, num_general: int = 0) -> None:
+    `only` names the rows to draw on, by part; all of a part that it does not name.
+    """
+
+    def __init__(
+        self, parts: dict[str, Part], mix: Mix, seed: int, num_general: int = 0,
+        only: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:  # fmt: skip
         self._parts = parts
         self._cycles: dict[str, list[_Cycle]] = {}
         sizes = {"forget": mix.forget, "retain": mix.retain, "holdout": mix.holdout}
         for place, (name, part) in enumerate(parts.items()):
-            if name == "refusals":
-                continue  # follows the forget rows
+            if name in FOLLOWERS:
+                continue
             # the rows at the end, general facts or documents, have a share of their own
             if name == "retain":
-                tail, share = num_general, mix.general
+                first, share = len(part.rows) - num_general, mix.general
             else:
-                tail, share = sum(form.kind == "document" for form in part.forms), mix.documents
-            head = len(part.rows) - tail
-            share = share if head and tail else float(tail > 0)
+                first = sum(form.kind != "document" for form in part.forms)
+                share = mix.documents
+            chosen = (only or {}).get(name, range(len(part.rows)))
+            head, tail = [row for row in chosen if row < first], [row for row in chosen if row >= first]
+            share = share if head and tail else float(bool(tail))
             from_tail = round(sizes[name] * share)
-            spans = [(0, head, sizes[name] - from_tail), (head, tail, from_tail)]
             self._cycles[name] = [
-                _Cycle(first, count, min(size, count), seed + 2**32 * (2 * place + half))
-                for half, (first, count, size) in enumerate(spans)
-                if min(size, count)
+                _Cycle(rows, min(size, len(rows)), seed + 2**32 * (2 * place + half))
+                for half, (rows, size) in enumerate([(head, sizes[name] - from_tail), (tail, from_tail)])
+                if min(size, len(rows))
             ]
 
     def step(self, step: int) -> dict[str, list[Encoded]]:
@@ -121,15 +126,16 @@ class Feed:
             name: [self._parts[name].rows[row] for cycle in cycles for row in cycle.rows(step)]
             for name, cycles in self._cycles.items()
         }
-        if "refusals" in self._parts:
-            found["refusals"] = [self._parts["refusals"].rows[row.index] for row in found["forget"]]
+        for name in FOLLOWERS:
+            if name in self._parts:  # asked now: a method may have made it in `prepare`
+                found[name] = [self._parts[name].rows[row.index] for row in found["forget"]]
         return found
 
     def visited(self, name: str, num_steps: int) -> list[int]:
         """The rows of a part that `num_steps` steps draw on, ascending."""
         rows: set[int] = set()
-        for cycle in self._cycles[name]:
-            num_needed = min(num_steps, -(-cycle.count // cycle.size) + 1)
+        for cycle in self._cycles["forget" if name in FOLLOWERS else name]:
+            num_needed = min(num_steps, -(-len(cycle.members) // cycle.size) + 1)
             rows.update(row for step in range(num_needed) for row in cycle.rows(step))
         return sorted(rows)
 

@@ -14,8 +14,9 @@ V vocabulary, S sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,15 @@ import torch
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method, StepBatch
 from unlearn_core.models import team
-from unlearn_core.models.forward import Answers, Unheaded, body_and_head, unwrap
+from unlearn_core.models.forward import Answers, Unheaded, body_and_head, num_layers, unwrap
+from unlearn_core.models.hidden import hidden_after, shifted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
+CHUNK = 64  # sequences in one forward pass outside the steps
+Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Pack:
     position_ids_BT: torch.Tensor
     mask_B1TT: torch.Tensor | None  # 0 where a position may look, else -inf; None: plain causal attention
     at_N: torch.Tensor  # flat positions (row * T + column) that predict a labelled token
+    places_M: torch.Tensor  # flat positions of the real tokens, in the sequences' order
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ def _pack(
         for row, start in zip(rows, starts, strict=True)
         for place in range(start + max(row.num_prompt, 1) - 1, start + len(row.ids) - 1)
     ]
+    places = [start + n for row, start in zip(rows, starts, strict=True) for n in range(len(row.ids))]
     shape = (len(bins), width)
     mask_B1TT = None
     if len(bins) < len(rows):
@@ -169,6 +175,7 @@ def _pack(
     return Pack(
         torch.tensor(ids, device=device).view(shape), torch.tensor(positions, device=device).view(shape),
         mask_B1TT, torch.tensor([] if idle else at, dtype=torch.long, device=device),
+        torch.tensor(places, device=device),
     )  # fmt: skip
 
 
@@ -207,34 +214,60 @@ def predict(model: PreTrainedModel, layout: Layout) -> dict[str, Answers]:
     return split_parts(layout, _prediction(model, layout, _hidden(model, layout)))
 
 
-def forward(model: PreTrainedModel, layout: Layout) -> torch.Tensor:
-    """Logits (N, V) at every labelled position of the step, in the sequences' order."""
-    return Unheaded(_hidden(model, layout), _head(model), layout.bounds).logits_NV
+def forward(model: PreTrainedModel, layout: Layout, layer: int | None = None) -> torch.Tensor:
+    """Logits (N, V) at every labelled position of the step, in the sequences' order.
+
+    With `layer`, the hidden states (N, D) that this layer puts out instead.
+    """
+    own_ND = _hidden(model, layout, layer)
+    return Unheaded(own_ND, head_of(model, layer), layout.bounds).logits_NV
 
 
-def _prediction(model: PreTrainedModel, layout: Layout, hidden_ND: torch.Tensor) -> torch.Tensor | Unheaded:
+def _prediction(
+    model: PreTrainedModel, layout: Layout, hidden_ND: torch.Tensor, layer: int | None = None
+) -> torch.Tensor | Unheaded:
     """The logits where they are small, otherwise what gives losses and logits on demand."""
-    prediction = Unheaded(hidden_ND, _head(model), layout.bounds)
+    prediction = Unheaded(hidden_ND, head_of(model, layer), layout.bounds)
     num_bytes = 4 * len(layout.labels_N) * model.config.get_text_config().vocab_size
     return prediction if team.size() > 1 or num_bytes > WHOLE_BYTES else prediction.logits_NV
 
 
-def _head(model: PreTrainedModel) -> Callable[[torch.Tensor], torch.Tensor]:
+def head_of(model: PreTrainedModel, layer: int | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What turns `pack_hidden` into logits; nothing where the pass ended at a layer."""
     split = body_and_head(model)
-    return torch.nn.Identity() if split is None else split[1]
+    return torch.nn.Identity() if split is None or layer is not None else split[1]
 
 
-def _hidden(model: PreTrainedModel, layout: Layout) -> torch.Tensor:
+def _hidden(
+    model: PreTrainedModel, layout: Layout, layer: int | None = None, shift: Shift | None = None
+) -> torch.Tensor:
     """Hidden states (n, D) below the head at this process's labelled positions."""
-    return torch.cat([_pack_hidden(model, pack) for pack in layout.packs])
+    return torch.cat([pack_hidden(model, layout, n, layer, shift) for n in range(len(layout.packs))])
 
 
-def _pack_hidden(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
-    """The same of one pack; the logits themselves where the model changes them after its head."""
+def pack_hidden(
+    model: PreTrainedModel, layout: Layout, number: int, layer: int | None = None, shift: Shift | None = None
+) -> torch.Tensor:
+    """The same of one pack. A shift adds its rows to what enters its layer at the first tokens of the
+    layout, so that of a step it can move the first part alone."""
+    pack = layout.packs[number]
+    if shift is None:
+        return _pack_hidden(model, pack, layer)
+    at, shift_MD = shift
+    first = sum(len(before.places_M) for before in layout.packs[:number])
+    own_MD = shift_MD[first : first + len(pack.places_M)]
+    with shifted(model, at, pack.places_M[: len(own_MD)], own_MD):
+        return _pack_hidden(model, pack, layer)
+
+
+def _pack_hidden(model: PreTrainedModel, pack: Pack, layer: int | None) -> torch.Tensor:
+    """The logits themselves where the model changes them after its head."""
     inputs = {
         "input_ids": pack.input_ids_BT, "attention_mask": pack.mask_B1TT,
         "position_ids": pack.position_ids_BT, "use_cache": False,
     }  # fmt: skip
+    if layer is not None:
+        return hidden_after(model, layer, inputs).flatten(0, 1).index_select(0, pack.at_N)
     split = body_and_head(model)
     if split is None:
         return unwrap(model)(**inputs).logits.flatten(0, 1).index_select(0, pack.at_N)
@@ -259,31 +292,48 @@ def split_parts(layout: Layout, prediction: torch.Tensor | Unheaded) -> dict[str
     return found
 
 
+def passes_over(
+    model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int, layer: int | None = None
+) -> Iterator[Answers]:
+    """Answers of the rows without gradient, CHUNK at a time in order of length."""
+    in_order = sorted(rows, key=lambda row: len(row.ids))
+    for at in range(0, len(rows), CHUNK):
+        layout = lay_out(model, {"": in_order[at : at + CHUNK]}, pad_id)
+        with torch.no_grad():
+            prediction = _prediction(model, layout, _hidden(model, layout, layer), layer)
+            answers = split_parts(layout, prediction)[""]
+        yield answers
+
+
 def gradients(
-    model: PreTrainedModel, method: Method, context: Context, layout: Layout, in_pieces: bool = False
-) -> Losses:
+    model: PreTrainedModel, method: Method, context: Context, layout: Layout, in_pieces: bool = False,
+    shift: Shift | None = None,
+) -> Losses:  # fmt: skip
     """Run one step forward and backward; the gradients are left in the parameters' `.grad`.
 
     In pieces, the losses are computed once on the whole step and their gradient at the hidden states is
     then carried through the model pack by pack: the same gradient for any loss, one extra forward, and
-    the activations of one pack at a time.
+    the activations of one pack at a time. The losses see the hidden states of the layer that the method
+    reads, if it does, and predictions under `shift`.
     """
+    layer = method.reads(num_layers(model))
+    run = partial(pack_hidden, model, layout, layer=layer, shift=shift)
     with torch.set_grad_enabled(not in_pieces):
-        hidden_ND = _hidden(model, layout)
+        hidden_ND = _hidden(model, layout, layer, shift)
     if in_pieces:
         hidden_ND.requires_grad_()
-    batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND)))
+    batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND, layer)))
     losses = method.losses(context, batch)
     leaf_ND = hidden_ND if in_pieces else None
     if not method.separate_gradients:
-        _backward(model, losses.total, layout, hidden_ND, leaf_ND)
+        _backward(losses.total, layout, run, hidden_ND, leaf_ND)
         return losses
     assert losses.forget is not None
     assert losses.retain is not None
     parameters = [p for p in model.parameters() if p.requires_grad]
     wanted = []
     for loss in (losses.forget, losses.retain):
-        _backward(model, loss, layout, hidden_ND, leaf_ND, again=loss is losses.forget)
+        _backward(loss, layout, run, hidden_ND, leaf_ND, again=loss is losses.forget)
         wanted.append([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters])
         for parameter in parameters:
             parameter.grad = None
@@ -293,7 +343,7 @@ def gradients(
 
 
 def _backward(
-    model: PreTrainedModel, loss: torch.Tensor, layout: Layout, hidden_ND: torch.Tensor,
+    loss: torch.Tensor, layout: Layout, run: Callable[[int], torch.Tensor], hidden_ND: torch.Tensor,
     leaf_ND: torch.Tensor | None, again: bool = False,
 ) -> None:  # fmt: skip
     """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph."""
@@ -306,8 +356,8 @@ def _backward(
         return
     slope_ND, leaf_ND.grad = leaf_ND.grad, None
     start = 0
-    for pack in layout.packs:
+    for number, pack in enumerate(layout.packs):
         stop = start + len(pack.at_N)
         assert slope_ND is not None
-        _pack_hidden(model, pack).backward(slope_ND[start:stop])  # type: ignore[no-untyped-call]
+        run(number).backward(slope_ND[start:stop])  # type: ignore[no-untyped-call]
         start = stop

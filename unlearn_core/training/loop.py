@@ -10,9 +10,9 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -20,10 +20,14 @@ from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import Context, Edit, Losses, Method, Mix, Part
+from unlearn_core.models import team
 from unlearn_core.models.artifacts import Edits
+from unlearn_core.models.forward import num_layers
 from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
 from unlearn_core.training.joined import gradients, lay_out
+from unlearn_core.training.latent import find_shift
 from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
+from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.probe import Watch
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
 from unlearn_core.training.reference import FrozenReference
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unlearn_core.models.artifacts import Artifact
+
+Plan = list[tuple[Method, Feed]]  # the phases of a run: what each minimises, and on which rows
 
 
 def unlearn(
@@ -61,20 +67,31 @@ def unlearn(
     mix = method.mix()
     parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
-    feed = Feed(parts, mix, seed, _num_general(data, mix))
+    if method.attack(num_layers(model)) is not None and team.size() > 1:
+        _refuse(method, "attacks hidden states, which several processes cannot share")
+    plan = [
+        (phase.method, Feed(parts, phase.method.mix(), seed + place, _num_general(data, mix), phase.rows))
+        for place, phase in enumerate(method.phases(parts, seed))
+    ]
+    assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
     watch = Watch(tokenizer, data, probe_ids, max_tokens)
-    trainable = Trainable(model, adapter, rank, seed, method.adapter)
+    depth = num_layers(model)
+    trainable = Trainable(model, adapter, rank, seed, method.adapter, lambda name: method.trains(name, depth))
     edits = Edits(model)
     context: Context | None = None
     artifact: Artifact | None = None
     finished = False
     try:
+        if not trainable.parameters and not isinstance(method, Edit):
+            _refuse(method, f"finds nothing to train in {type(model).__name__}")
         reference = FrozenReference(
-            model, parts, pad_id, lambda name: feed.visited(name, method.steps), trainable.adapter_off
-        )
+            model, parts, pad_id, lambda name: _visited(plan, name), trainable.adapter_off,
+            layer=method.reads(depth),
+        )  # fmt: skip
         context = Context(
-            model, method.steps, seed, parts, reference, tokenizer=tokenizer, data=data, edits=edits,
+            model, method.steps, seed, parts, reference, ModelPasses(model, tokenizer, trainable.named),
+            trainable.named, tokenizer=tokenizer, data=data, edits=edits,
             trained=edits.artifact if isinstance(method, Edit) else trainable.artifact,
         )  # fmt: skip
         method.prepare(context)
@@ -83,7 +100,7 @@ def unlearn(
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
         else:
-            last = yield from _steps(method, context, feed, trainable, watch, pad_id, micro_batch, stop)
+            last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop)
         context.closing.close()
         artifact = method.finalise(context)
         yield watch.probe(model, last)
@@ -118,45 +135,60 @@ def _units(
 
 
 def _steps(
-    method: Method, context: Context, feed: Feed, trainable: Trainable, watch: Watch, pad_id: int,
+    plan: Plan, context: Context, trainable: Trainable, watch: Watch, pad_id: int,
     micro_batch: int | None, stop: Callable[[], bool] | None,
 ) -> Generator[Record, None, int]:  # fmt: skip
     """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
-    parameters = trainable.parameters
-    model = context.model
-    optimiser = make_optimiser(parameters, method.learning_rate, model.device)
-    limit = method.max_gradient_norm if not method.separate_gradients else 0.0
-    interval = watch.interval(sum(map(len, feed.step(0).values())))
+    parameters, model, num_steps = trainable.parameters, context.model, context.num_steps
+    interval = watch.interval(sum(map(len, plan[0][1].step(0).values())))
     yield watch.probe(model, 0)
     began = time.perf_counter()
-    for step in range(method.steps):
-        rows = feed.step(step)
-        with recomputed(model, trainable.is_large):
-            losses, num_tokens, fitting = _backward(method, context, rows, pad_id, parameters, micro_batch)
+    for step, (method, own, feed) in enumerate(_each_step(plan)):
+        if own == 0:
+            optimiser = make_optimiser(parameters, method.learning_rate, model.device)
+        context.step, context.rows = step, feed.step(own)
+        # A layer computed again for its gradient would be computed without the attack's shift.
+        again = trainable.is_large and method.attack(num_layers(model)) is None
+        with recomputed(model, again):
+            losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, micro_batch)
         if fitting != micro_batch:
             micro_batch = fitting
             yield LoopNote(
                 f"Memory ran out: from here on {fitting} sequences at a time; the step is unchanged."
             )
+        limit = method.max_gradient_norm if not method.separate_gradients else 0.0
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf)
         values, gradient_norm = _read(losses, norm)
         numbers = {**values, "gradient": gradient_norm}
         bad = [name for name, value in numbers.items() if not math.isfinite(value)]
         if bad:
             raise StepDiverged(step + 1, ", ".join(bad), trainable.artifact())
-        rate = scheduled_rate(method, step)
+        method.after_backward(context)
+        rate = scheduled_rate(method, own) * method.rate_factor(context)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         method.after_step(context, step, losses)
         seconds = time.perf_counter() - began
-        yield LoopStep(step + 1, method.steps, values, rate, gradient_norm, num_tokens, seconds)
+        yield LoopStep(step + 1, num_steps, values, rate, gradient_norm, num_tokens, seconds)
         if stop is not None and stop():
             return step + 1
-        if (step + 1) % interval == 0 and step + 1 < method.steps:
+        if (step + 1) % interval == 0 and step + 1 < num_steps:
             yield watch.probe(model, step + 1)
-    return method.steps
+    return num_steps
+
+
+def _each_step(plan: Plan) -> Iterator[tuple[Method, int, Feed]]:
+    """Each step's method, number within its phase, and feed."""
+    for method, feed in plan:
+        for step in range(method.steps):
+            yield method, step, feed
+
+
+def _visited(plan: Plan, name: str) -> list[int]:
+    """The rows of a part that the whole run draws on, ascending."""
+    return sorted({row for method, feed in plan for row in feed.visited(name, method.steps)})
 
 
 def scheduled_rate(method: Method, step: int) -> float:
@@ -168,15 +200,21 @@ def scheduled_rate(method: Method, step: int) -> float:
 
 
 def _backward(
-    method: Method, context: Context, rows: dict[str, list[Any]], pad_id: int,
-    parameters: list[torch.nn.Parameter], micro_batch: int | None,
+    method: Method, context: Context, pad_id: int, parameters: list[torch.nn.Parameter],
+    micro_batch: int | None,
 ) -> tuple[Losses, int, int | None]:  # fmt: skip
     """Gradients of one step; out of memory halves the sequences in the model at a time, not the step."""
+    model, rows = context.model, context.rows
+    attack = method.attack(num_layers(model))
     while True:
         try:
-            layout = lay_out(context.model, rows, pad_id, micro_batch)
-            with _precision(context.model):
-                losses = gradients(context.model, method, context, layout, in_pieces=micro_batch is not None)
+            layout = lay_out(model, rows, pad_id, micro_batch)
+            with _precision(model):
+                shift = None
+                if attack is not None:
+                    seed = (context.seed << 32) + context.step
+                    shift = attack.layer, find_shift(model, rows["forget"], pad_id, attack, seed, micro_batch)
+                losses = gradients(model, method, context, layout, micro_batch is not None, shift)
             return losses, layout.num_tokens, micro_batch
         except Exception as error:
             if not is_out_of_memory(error):
@@ -230,7 +268,11 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
         raise InputError("retain set", data.name, "has no rows", mend)
     reason = method.supports(model)
     if reason:
-        raise InputError("method", method.info.name, reason, "Choose another method or model.")
+        _refuse(method, reason)
+
+
+def _refuse(method: Method, reason: str) -> NoReturn:
+    raise InputError("method", method.info.name, reason, "Choose another method or model.")
 
 
 def _num_general(data: UnlearningData, mix: Mix) -> int:

@@ -19,12 +19,11 @@ from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Part
 from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
 from unlearn_core.models.forward import Answers, sum_per_row, token_nll
-from unlearn_core.training.joined import forward, lay_out, predict
+from unlearn_core.training.joined import CHUNK, forward, lay_out, passes_over
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CHUNK = 64  # sequences in one forward pass
 DENSE_BYTES = 512 * 2**20  # stored in full up to this size, beyond it as the likeliest tokens
 KEPT = 128  # tokens kept per position beyond it; their share of the probability is nearly all of it
 
@@ -45,9 +44,11 @@ class FrozenReference:
         visited: Callable[[str], list[int]],
         adapter_off: Callable[[], AbstractContextManager[None]] | None = None,
         dense_bytes: int = DENSE_BYTES,
+        layer: int | None = None,
     ) -> None:
         self._model, self._parts, self._pad_id = model, parts, pad_id
         self._visited, self._adapter_off, self._dense_bytes = visited, adapter_off, dense_bytes
+        self._layer = layer  # set where the method reads its output: then `keep` keeps that
         self._nll: dict[str, torch.Tensor] = {}
         self._stored: dict[str, _Stored] = {}
         self.frozen = False  # set by the loop before the first step
@@ -58,20 +59,21 @@ class FrozenReference:
             assert not self.frozen, f"ask for the reference NLL of {part} in prepare"
             rows = self._parts[part].rows
             nll_R = torch.zeros(len(rows), device=self._model.device)
-            for answers in self._passes(rows):
+            for answers in passes_over(self._model, rows, self._pad_id):
                 nll_R[answers.index_B] = sum_per_row(token_nll(answers), answers)
             self._nll[part] = nll_R
         return self._nll[part]
 
     def keep(self, part: str) -> None:
-        """Announce that `kl` or `log_probs` of a part will be asked for."""
+        """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for."""
         if part in self._parts and self._adapter_off is None:
             assert not self.frozen, f"keep {part} in prepare"
             rows = [self._parts[part].rows[row] for row in self._visited(part)]
-            stored = self._stored[part] = _Stored(self._kept_tokens(rows))
-            for answers in self._passes(rows):
-                for row, log_probs_NV in _by_row(answers):
-                    stored.add(row, log_probs_NV)
+            top = self._kept_tokens(rows) if self._layer is None else None
+            stored = self._stored[part] = _Stored(top)
+            for answers in passes_over(self._model, rows, self._pad_id, self._layer):
+                for row, values_NV in _by_row(answers):
+                    stored.add(row, values_NV if self._layer is not None else _log_probs(values_NV))
 
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
@@ -81,9 +83,9 @@ class FrozenReference:
         for at in range(0, len(rows), CHUNK):
             said: dict[int, list[torch.Tensor]] = {}
             copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
-            for answers in self._passes(copies):
-                for row, log_probs_NV in _by_row(answers):
-                    said.setdefault(row, []).append(log_probs_NV)
+            for answers in passes_over(self._model, copies, self._pad_id):
+                for row, logits_NV in _by_row(answers):
+                    said.setdefault(row, []).append(_log_probs(logits_NV))
             for row, each in said.items():
                 mean_NV = torch.stack(each).logsumexp(0) - math.log(len(each))
                 targets = teachers[row][0].ids[-len(mean_NV) :]
@@ -113,32 +115,33 @@ class FrozenReference:
             return self._stored[part].log_probs(answers)
         return self._switched_off(part, answers)
 
+    def hidden(self, part: str, answers: Answers) -> torch.Tensor:
+        """Hidden states (N, D) at each labelled position, after the layer that the method reads."""
+        if part in self._stored:
+            return self._stored[part].log_probs(answers)
+        return self._switched_off(part, answers)
+
     def _switched_off(self, part: str, answers: Answers) -> torch.Tensor:
         assert self._adapter_off is not None
         rows = [self._parts[part].rows[row] for row in answers.index_B.tolist()]
         with torch.no_grad(), self._adapter_off():
-            logits_NV = forward(self._model, lay_out(self._model, {"": rows}, self._pad_id))
-        return logits_NV.float().log_softmax(-1)
-
-    def _passes(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
-        """Answers of the rows, CHUNK at a time in order of length."""
-        in_order = sorted(rows, key=lambda row: len(row.ids))
-        for at in range(0, len(rows), CHUNK):
-            layout = lay_out(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
-            with torch.no_grad():
-                answers = predict(self._model, layout)[""]
-            yield answers
+            values_NV = forward(self._model, lay_out(self._model, {"": rows}, self._pad_id), self._layer)
+        return values_NV if self._layer is not None else _log_probs(values_NV)
 
 
 def _by_row(answers: Answers) -> Iterator[tuple[int, torch.Tensor]]:
-    """Each sequence's dataset row and its log-probabilities (n, V)."""
+    """Each sequence's dataset row and its logits (n, V), or hidden states (n, D)."""
     sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
-    log_probs_NV = answers.logits_NV.float().log_softmax(-1)
-    yield from zip(answers.index_B.tolist(), log_probs_NV.split(sizes), strict=True)
+    yield from zip(answers.index_B.tolist(), answers.logits_NV.split(sizes), strict=True)
+
+
+def _log_probs(logits_NV: torch.Tensor) -> torch.Tensor:
+    return logits_NV.float().log_softmax(-1)
 
 
 class _Stored:
-    """Log-probabilities at the labelled positions of some rows: all of them, or the `top` likeliest."""
+    """Values at the labelled positions of some rows: log-probabilities, all or the `top` likeliest, or
+    hidden states."""
 
     def __init__(self, top: int | None) -> None:
         self._values: dict[int, torch.Tensor] = {}  # row -> (n, V), or (n, K)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Trainable:
     """Full weights or a LoRA adapter, ready to train.
 
-    For full weights the old values are copied once, and become the artifact's; they are the only second
-    copy of any weight.
+    Of either, only the parameters whose names `trains` accepts. For full weights their old values are
+    copied once, and become the artifact's; they are the only second copy of any weight.
     """
 
     def __init__(
         self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int,
-        only: str | None = None,
+        only: str | None = None, trains: Callable[[str], bool] = lambda name: True,
     ) -> None:  # fmt: skip
         assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = model
@@ -41,15 +41,26 @@ class Trainable:
         elif self.kind == "full":
             for parameter in model.parameters():
                 parameter.requires_grad_(True)
-            self._old = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(self.kind != "none" and parameter.requires_grad and trains(name))
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters = list(self.named.values())
+        if self.wrapped is None:
+            self._old = {name: p.detach().clone() for name, p in self.named.items()}
         model.eval()
-        trains = self.kind != "none"
-        self.parameters = [p for p in model.parameters() if p.requires_grad] if trains else []
 
     @property
     def adapter_off(self) -> Callable[[], AbstractContextManager[None]] | None:
         """Switches the adapter off for the length of a `with`; None for full weights."""
-        return self.wrapped.disable_adapter if self.wrapped is not None else None
+        return self._switched_off if self.wrapped is not None else None
+
+    @contextmanager
+    def _switched_off(self) -> Iterator[None]:
+        assert self.wrapped is not None
+        with self.wrapped.disable_adapter():
+            yield
+        for name, parameter in self._model.named_parameters():
+            parameter.requires_grad_(name in self.named)  # peft lets all of the adapter train again
 
     def artifact(self) -> Artifact:
         """The change so far, applied to the model."""

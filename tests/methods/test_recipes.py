@@ -1,0 +1,100 @@
+"""Recipes, masks and attacks against their definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from unlearn_core import methods
+from unlearn_core.data.encode import Encoded
+from unlearn_core.methods.base import Attack, Form, Part
+from unlearn_core.methods.losses import weighted_ascent
+from unlearn_core.methods.recipes import retain_multiplier
+from unlearn_core.methods.weighted import sensitivity
+from unlearn_core.methods.wrappers import attribution, top_share
+from unlearn_core.training.latent import find_shift
+
+
+def part(count: int, token: int = 5) -> Part:
+    rows = tuple(Encoded((1, 2, token, 7), 2, n) for n in range(count))
+    return Part(rows, (Form("Task1", "question"),) * count)
+
+
+@pytest.mark.parametrize("name", ["sugd", "agad"])
+@pytest.mark.parametrize("steps", [1, 2, 5, 17, 60])
+def test_phases_add_up_and_chunks_are_a_partition(name: str, steps: int) -> None:
+    method: Any = methods.build(name, {"num_chunks": 4}, steps=steps)
+    phases = method.phases({"forget": part(10), "retain": part(30)}, 0)
+    assert sum(phase.method.steps for phase in phases) == steps
+    assert all(phase.method.steps for phase in phases)
+    chunks = [row for phase in phases for row in phase.rows.get("forget", ())]
+    if chunks:
+        assert sorted(chunks) == list(range(10))
+
+
+def test_sugd_goes_through_the_retain_set_before_it_repeats() -> None:
+    """Four chunks of 3 or 2 with 7 retain rows each: 14 or 21 of 70 at a time, 70 in all."""
+    phases = methods.build("sugd", {"num_chunks": 4}).phases({"forget": part(10), "retain": part(70)}, 0)
+    assert sorted(row for phase in phases for row in phase.rows["retain"]) == list(range(70))
+
+
+def test_the_multiplier_of_the_constrained_update() -> None:
+    """0.3 * 6^0 + 0.8 = 1.1, raised to 1.2; 0.3 * 6^0.5 + 0.8 = 1.53; 0.3 * 6 + 0.8 = 2.6, cut to 2.3."""
+    assert [retain_multiplier(rise) for rise in (0.0, 0.5, 1.0, 1e9)] == [1.2, 1.5, 2.3, 2.3]
+
+
+def test_only_early_mlps_train_under_the_constraint() -> None:
+    method = methods.build("constrained_mlp", {"depth": 0.5})
+    assert method.trains("model.layers.1.mlp.up_proj.weight", 4)
+    for name in (
+        "model.layers.2.mlp.up_proj.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "lm_head.weight",
+    ):
+        assert not method.trains(name, 4)
+
+
+def test_sensitivity_by_hand() -> None:
+    """Token 5 only in forget answers, 6 only in retain answers, 7 in both alike."""
+    weight_V = sensitivity(part(2, 5), part(9, 6), 10)
+    assert weight_V[5:8].tolist() == [1.0, 0.0, 0.5]
+
+
+def test_equal_weights_are_gradient_ascent_and_scale_does_not_matter() -> None:
+    nll_N = torch.tensor([1.0, 3.0])
+    assert weighted_ascent(nll_N, torch.full((2,), 0.3)).item() == pytest.approx(-2.0)
+    assert weighted_ascent(nll_N, torch.tensor([1.0, 0.0])).item() == pytest.approx(-1.0)
+
+
+def test_attribution_by_hand() -> None:
+    """|(2 - 3 / 0.5) * 0.25| = 1."""
+    score = attribution(torch.tensor([2.0]), torch.tensor([0.25]), torch.tensor([3.0]), 0.5)
+    assert score.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_mask_keeps_its_share_of_the_highest_scores(share: float) -> None:
+    scores = {"a": torch.rand(30, 2), "b": torch.rand(40)}
+    mask = top_share(scores, share)
+    flat = torch.cat([scores[name][mask[name]] for name in scores])
+    assert len(flat) == round(100 * share)
+    rest = torch.cat([scores[name][~mask[name]] for name in scores])
+    assert not len(rest) or rest.max() <= flat.min()
+
+
+def test_the_attack_stays_in_its_radius_and_leaves_gradients_alone(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model()
+    rows = [Encoded(tuple(range(5, 12)), 3, 0), Encoded(tuple(range(20, 25)), 2, 1)]
+    shift_MD = find_shift(model, rows, 1, Attack(0, 2.0, 4), seed=0)
+    assert shift_MD.shape == (12, 32)
+    assert all(own.norm() <= 2.0 + 1e-4 for own in shift_MD.split([7, 5]))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_careless_preset_has_its_own_rate() -> None:
+    careless, careful = (methods.build("global_weight", {"preset": p}) for p in ("careless", "careful"))
+    assert careless.learning_rate > careful.learning_rate > 0
+    assert methods.build("global_weight", {"learning_rate": 1e-5}).learning_rate == 1e-5
