@@ -12,6 +12,7 @@ import torch
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.methods.base import Method
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.forward import body_and_head
 from unlearn_core.models.shape import Shape
@@ -86,7 +87,14 @@ def test_the_estimate_grows_with_what_is_asked(
     assert halves.training["optimiser"] == more.training["optimiser"] // 2
 
 
-@pytest.mark.parametrize("name", sorted(methods.REGISTRY))
+WHOLE = sorted(
+    name
+    for name, cls in methods.REGISTRY.items()
+    if cls.adapter in (None, "full") and cls.trains is Method.trains  # all weights train
+)
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_no_method_keeps_weights_that_its_estimate_does_not_count(
     tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str
 ) -> None:
@@ -101,7 +109,8 @@ def test_no_method_keeps_weights_that_its_estimate_does_not_count(
     finally:
         gc.unfreeze()
     weights = sum(4 * p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
-    assert 4 * weights <= max(held) <= 4.1 * weights
+    most = 4.35 if name == "wagle" else 4.1  # its mask has a byte for each weight of four
+    assert 4 * weights <= max(held) <= most * weights
 
 
 def resident(shapes: set[tuple[int, ...]]) -> int:
