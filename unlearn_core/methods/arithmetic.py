@@ -30,10 +30,10 @@ class TaskVector(Method):
         "forget and retain set share is subtracted too. Until its end the curve shows the fine-tuning.",
     )
 
-    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(
-        1.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100
+        2.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100
     )
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
