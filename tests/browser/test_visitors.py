@@ -178,3 +178,19 @@ def test_a_table_with_other_columns_is_mapped_in_the_page(
     page.wait_for_function(
         "document.querySelector('#le-target-note').innerText.includes('million parameters')"
     )
+
+
+def test_published_runs_teach_to_distrust_the_score(open_tab: Callable[..., Any]) -> None:
+    tab = open_tab()
+    page = tab.page
+    page.get_by_role("tab", name="Published runs").click()
+    page.wait_for_selector("#le-published tbody tr")
+    page.wait_for_selector("#le-published-plot .js-plotly-plot")
+    rows = page.locator("#le-published tbody tr")
+    wrecks = page.locator("#le-published tr.le-wreck").count()
+    assert rows.count() == 153
+    assert "collapsed" in rows.first.inner_text()
+    page.get_by_label("Official score, wrecks left out").check()
+    page.wait_for_function(f"document.querySelectorAll('#le-published tbody tr').length === {153 - wrecks}")
+    assert page.locator("#le-published tr.le-wreck").count() == 0
+    assert tab.external() == []
