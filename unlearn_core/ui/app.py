@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from unlearn_core.report.markup import Safe, tag
+from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.published_tab import build_published_tab
@@ -32,6 +33,8 @@ def build(studio: Studio) -> gr.Blocks:
                 run = build_run_tab(studio, page)
             with gr.Tab("Data", id="data"):
                 build_data_tab(studio, run, tabs)
+            with gr.Tab("Attack", id="attack") as attack:
+                build_attack_tab(studio, run, attack)
             with gr.Tab("Runs", id="runs") as runs:
                 build_runs_tab(studio, run, runs)
             with gr.Tab("Published runs", id="published") as published:

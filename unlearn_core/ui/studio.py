@@ -61,6 +61,17 @@ class Studio:
 
         return [(cls.info.title, name) for name, cls in REGISTRY.items()]
 
+    def audits(self) -> list[dict[str, Any]]:
+        """The attacks offered, by their declarations."""
+        self.warm_up()
+        from unlearn_core.evaluation.audits import describe
+
+        return describe()
+
+    def audit_titles(self) -> dict[str, str]:
+        """Titles of the attacks by name, in their order."""
+        return {audit["name"]: audit["title"] for audit in self.audits()}
+
     def spec(
         self, target: str, data: str, method: str, settings: dict[str, Any],
         brought: dict[str, Any] | None = None, seed: float = 0, adapter: str = "auto",
