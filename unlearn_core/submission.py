@@ -84,8 +84,10 @@ def unlearn(
             stop=lambda: time.monotonic() - began + selection.seconds > seconds,
         )  # fmt: skip
 
+    trial_began = time.monotonic()
     per_step = seconds_per_step(training(chosen))
-    left = seconds - (time.monotonic() - began) - candidates * selection.seconds
+    trial = time.monotonic() - trial_began  # what is prepared for it is prepared again
+    left = seconds - (time.monotonic() - began) - trial - candidates * selection.seconds
     fitting = max(1, int(_SAFETY * left / per_step)) if per_step else chosen.steps
     chosen = replace(chosen, steps=min(chosen.steps, fitting))
     every = max(1, chosen.steps // max(1, candidates))
