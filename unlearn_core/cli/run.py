@@ -30,6 +30,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="keep the weights in DIR/weights (default: the run store)"
     )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with an interrupted run (see `lethe runs`); takes no spec"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for stdout)")
     parser.add_argument("--dry-run", action="store_true", help="only say what it would take")
     parser.set_defaults(action=run_command)
@@ -90,7 +93,7 @@ def run_command(options: argparse.Namespace) -> int:
         return estimate_command(
             argparse.Namespace(**vars(options) | {"on": None, "processes": 1, "json": False})
         )
-    spec = _spec(options)
+    spec = _spec(options) if options.resume is None else None
     json_path = writable(options.json)
     out = _output_folder(options.out)
 
@@ -100,12 +103,18 @@ def run_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.store import RunStore
     from unlearn_core.runs.threads import use_cores
 
-    build(spec.method, spec.settings, spec.steps)  # a misspelt setting is said before anything is stored
+    if spec is not None:  # a misspelt setting is said before anything is stored
+        build(spec.method, spec.settings, spec.steps)
     quiet()
     use_cores(serving=False)
     store = RunStore()
     log_to(store.home)
-    run_id = store.create(spec).id
+    if spec is None:
+        store.recover()  # the run may have been killed a moment ago
+        run_id = options.resume
+        spec = RunSpec.from_json(store.reopen(run_id).spec)
+    else:
+        run_id = store.create(spec).id
     result, failure = _follow(record(spec, store, run_id=run_id, out=out))
     if failure is not None:
         print(f"lethe: {failure.message}", file=sys.stderr)

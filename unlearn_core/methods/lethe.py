@@ -85,6 +85,7 @@ class Lethe(Method):
             if not self.target:
                 unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
                 context.state["drift"] = Drift(holdout, context.reference.nll("holdout"))
+                context.state["drift_K"] = context.state["drift"].by_kind_K  # kept with a checkpoint
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
             if self.anchor_weight:
                 context.reference.keep("holdout")

@@ -15,6 +15,7 @@ from unlearn_core.runs.events import (
     FactProbe,
     Failed,
     Finished,
+    Resumed,
     RunStarted,
     Score,
     StageProgress,
@@ -47,9 +48,11 @@ class Story:
             case StageProgress():
                 self.progress = event
             case Step():
-                self.steps.append(event)
+                _put(self.steps, event)
             case FactProbe():
-                self.probes.append(event)
+                _put(self.probes, event)
+            case Resumed():
+                self.end = self.progress = None
             case Score():
                 self.scores[event.model] = Scores.from_json(event.scores)
             case Warned():
@@ -95,3 +98,10 @@ class Story:
     def seconds(self) -> float | None:
         """Wall time of a finished run, all stages together."""
         return sum(self.end.seconds.values()) if isinstance(self.end, Finished) else None
+
+
+def _put(known: list[Any], event: Step | FactProbe) -> None:
+    """Append by step: a run that was resumed goes through some steps a second time."""
+    while known and known[-1].step >= event.step:
+        known.pop()
+    known.append(event)

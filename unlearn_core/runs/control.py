@@ -6,11 +6,12 @@ import threading
 
 
 class Control:
-    """Two buttons: stop and discard, and stop training early but keep and score what there is."""
+    """The buttons: stop and discard, end the training early but score it, stop but go on later."""
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
         self._finish = threading.Event()
+        self._pause = threading.Event()
 
     def cancel(self) -> None:
         """Ask for an end without a result; whoever drives the iterator closes it at the next event."""
@@ -19,6 +20,15 @@ class Control:
     def finish_early(self) -> None:
         """Ask the training loop to end after the current step; scoring and the verdict follow."""
         self._finish.set()
+
+    def pause(self) -> None:
+        """Ask for an end that can be resumed: where the training stands is kept on the way out."""
+        self._pause.set()
+        self._cancel.set()
+
+    @property
+    def pausing(self) -> bool:
+        return self._pause.is_set()
 
     @property
     def cancelled(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,13 @@ class Cancelled:
     step: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """An interrupted run waits to go on after `step`; steps after it that were seen before come again."""
+
+    step: int = 0
+
+
 Event = (
     RunStarted
     | CostEstimate
@@ -125,25 +132,12 @@ Event = (
     | FactProbe
     | Score
     | Warned
+    | Resumed
     | Finished
     | Failed
     | Cancelled
 )
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        RunStarted,
-        CostEstimate,
-        StageProgress,
-        Step,
-        FactProbe,
-        Score,
-        Warned,
-        Finished,
-        Failed,
-        Cancelled,
-    )
-}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 TERMINAL = (Finished, Failed, Cancelled)
 
 

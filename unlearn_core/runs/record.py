@@ -31,7 +31,10 @@ def record(
         run_id = store.create(spec).id
     step = 0
     end: Event | None = None
-    events = run(spec, home=store.home, out=out or store.folder(run_id), control=control, public=public)
+    events = run(
+        spec, home=store.home, out=out or store.folder(run_id), control=control, public=public,
+        checkpoints=store.checkpoints(run_id),
+    )  # fmt: skip
     try:
         for event in events:
             if isinstance(event, Step):

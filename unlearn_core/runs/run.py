@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.cache import ScoreCache
+from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.costs import Cost, Meter, device
 from unlearn_core.runs.events import (
@@ -67,16 +68,19 @@ def run(
     out: str | Path | None = None,
     control: Control | None = None,
     public: bool = False,
+    checkpoints: str | Path | None = None,
 ) -> Iterator[Event]:
     """Carry out `spec` and yield what happens; the last event is Finished or Failed.
 
     home: where scores are cached and uploads lie (see `home_dir`). out: the folder that gets `weights/`,
     None to keep none. control: buttons for another thread. public: refuse local paths and Hub ids.
+    checkpoints: the folder that keeps where the training stands; a run interrupted there goes on from it
+    to the same scores.
     """
     end: Failed | None = None
     give_memory_back()
     try:
-        yield from _Run(spec, home_dir(home), out, control or Control(), public).events()
+        yield from _Run(spec, home_dir(home), out, control or Control(), public, checkpoints).events()
     except Exception as error:
         end = failed(error)
         traceback.clear_frames(error.__traceback__)  # they hold the model
@@ -88,9 +92,11 @@ def run(
 
 class _Run:
     def __init__(
-        self, spec: RunSpec, home: Path, out: str | Path | None, control: Control, public: bool
-    ) -> None:
+        self, spec: RunSpec, home: Path, out: str | Path | None, control: Control, public: bool,
+        checkpoints: str | Path | None,
+    ) -> None:  # fmt: skip
         self.home, self.out, self.control, self.public = home, out, control, public
+        self.checkpoint_folder = None if checkpoints is None else Path(checkpoints)
         from unlearn_core.methods import build
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
@@ -240,20 +246,43 @@ class _Run:
 
     def _unlearn(self, target: Target, data: UnlearningData) -> Generator[Event, None, Artifact]:
         from unlearn_core.training.loop import unlearn
+        from unlearn_core.training.snapshot import Snapshot
 
         yield StageProgress("unlearn", 0, self.method.steps, "preparing")
         with self.clock.stage("unlearn"):
+            self.checkpoints = self._open_checkpoints(target, data)
+            self.snapshot = Snapshot(self.checkpoints.latest() if self.checkpoints else None)
             records = unlearn(
                 target.model, target.tokenizer, data, self.method, seed=self.spec.seed,
-                adapter=self.spec.adapter, stop=lambda: self.control.finishing,
+                adapter=self.spec.adapter, stop=lambda: self.control.finishing, snapshot=self.snapshot,
             )  # fmt: skip
             try:
                 artifact = yield from self._trained(records)
+            except GeneratorExit:
+                if self.control.pausing and self.checkpoints and self.snapshot.attached:
+                    self.checkpoints.write(self.snapshot)
+                raise
             finally:
                 records.close()
         if not self.control.finishing:
             self.pace.write(self.pace_key, self.clock.seconds["unlearn"] / self.method.steps)
         return artifact
+
+    def _open_checkpoints(self, target: Target, data: UnlearningData) -> Checkpoints | None:
+        if self.checkpoint_folder is None:
+            return None
+        spec = {key: value for key, value in self.spec.to_json().items() if key not in ("name", "save")}
+        facts = {"spec": spec, "original": target.weights_hash, "data": data.fingerprint}
+        return Checkpoints(self.checkpoint_folder, facts)
+
+    def _keep(self) -> Iterator[Event]:
+        """A checkpoint where one is due; without room for it the training goes on."""
+        if self.checkpoints is None or not self.checkpoints.due():
+            return
+        try:
+            self.checkpoints.write(self.snapshot)
+        except ResourceError:
+            yield Warned("There was no room on the disk for a checkpoint; the training goes on without.")
 
     def _trained(self, records: Any) -> Generator[Event, None, Artifact]:
         from unlearn_core.training.records import LoopNote, LoopProbe
@@ -272,6 +301,7 @@ class _Run:
                 yield FactProbe(record.step, tuple(facts))
             else:
                 left = self.clock.left(record.step / record.num_steps)
+                yield from self._keep()
                 rate = record.tokens / max(record.seconds - before, 1e-9)
                 before = record.seconds
                 yield Step(

@@ -4,6 +4,7 @@
     labels.json    what people wrote on it: a name and tags; theirs, so that no writer of the run is disturbed
     events.jsonl   every event, appended; a torn last line is ignored
     weights/       the unlearned weights, renamed into place with a completeness marker
+    checkpoints/   where the training stood last, until the run is over
 
 One writer per run, any number of readers in any process. A reload, a second viewer and a restart
 lose nothing.
@@ -28,6 +29,8 @@ from typing import Any
 
 from unlearn_core.errors import InputError, ResourceError, clip
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.checkpoints import FOLDER as CHECKPOINTS
+from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.files import (
     append_line,
     check_complete,
@@ -48,7 +51,7 @@ OPEN = ("queued", "running")
 WEIGHTS = "weights"
 MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
-_INTERRUPTED = "Lethe stopped while this run was under way. Start it again to get its result."
+_INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class RunStore:
             self.uploads.mkdir(parents=True, exist_ok=True)
         self._index = Index(self.home / "index.sqlite", self.runs)
         self._lock = threading.Lock()
+        self._reopening = threading.Lock()
 
     def create(self, spec: RunSpec, owner: str | None = None) -> RunRecord:
         """A new queued run. Whoever knows the `owner` token may stop and delete it."""
@@ -124,6 +128,8 @@ class RunStore:
         changes = _changes(event)
         if not changes:
             return
+        if isinstance(event, ev.TERMINAL) and changes["status"] != "interrupted":
+            shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
         with self._lock:
             record = self.get(run_id)
             if isinstance(event, ev.Score):
@@ -206,6 +212,21 @@ class RunStore:
         if record.owner and not hmac.compare_digest(record.owner, owner_hash(owner)):
             raise _unknown(run_id)
         return record
+
+    def checkpoints(self, run_id: str) -> Path:
+        """The folder that keeps where the training of a run stands."""
+        return self.folder(run_id) / CHECKPOINTS
+
+    def reopen(self, run_id: str) -> RunRecord:
+        """Make an interrupted run a queued one again; InputError for a run in any other state."""
+        with self._reopening:
+            record = self.get(run_id)
+            if record.status != "interrupted":
+                mend = "Only a run that was interrupted can be resumed."
+                raise InputError("run", run_id, f"is {record.status}", mend)
+            mend_torn_line(self.folder(run_id) / "events.jsonl")
+            self.append(run_id, ev.Resumed(newest_step(self.checkpoints(run_id))))
+        return self.get(run_id)
 
     def delete(self, run_id: str, owner: str | None = None) -> None:
         """Remove a run and everything of it."""
@@ -298,6 +319,8 @@ def _changes(event: ev.Event) -> dict[str, Any]:
     if isinstance(event, ev.Failed):
         status = "interrupted" if event.kind == "interrupted" else "failed"
         return {"status": status, "ended": now, "message": event.message}
+    if isinstance(event, ev.Resumed):
+        return {"status": "queued", "ended": None, "message": "", "process": this_process()}
     if isinstance(event, ev.Cancelled):
         return {"status": "cancelled", "ended": now}
     return {}

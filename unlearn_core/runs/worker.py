@@ -29,7 +29,7 @@ Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
-_SHUT_DOWN = "Lethe was shut down while this run was under way. Start it again to get its result."
+_SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,17 @@ class Worker:
         """`position` of the audits of a run."""
         return self.position(_AUDITS + run_id)
 
+    def resume(self, run_id: str, owner: str | None = None) -> None:
+        """Queue an interrupted run of this owner again; it goes on from its last checkpoint."""
+        record = self.store.owned(run_id, owner)
+        with self._wake:
+            if self._find(run_id) is not None:
+                return
+            self._admit(owner)
+            spec = RunSpec.from_json(self.store.reopen(run_id).spec)
+            self._waiting.append(_Job(run_id, spec, record.owner))
+            self._wake.notify_all()
+
     def cancel(self, run_id: str, owner: str | None = None) -> None:
         """Stop a run for its owner; returns at once, the run ends at its next event."""
         self.store.owned(run_id, owner)
@@ -192,7 +203,7 @@ class Worker:
             waiting, self._waiting = list(self._waiting), deque()
             if self._running is not None:
                 self._running.interrupted = True
-                self._running.control.cancel()
+                self._running.control.pause()
             self._wake.notify_all()
         for job in waiting:
             self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
@@ -281,8 +292,10 @@ class Worker:
             from unlearn_core.runs.run import run
 
             runner = run
-        out = self.store.folder(job.id)
-        return runner(job.spec, home=self.store.home, out=out, control=job.control, public=self.public)
+        return runner(
+            job.spec, home=self.store.home, out=self.store.folder(job.id), control=job.control,
+            public=self.public, checkpoints=self.store.checkpoints(job.id),
+        )  # fmt: skip
 
     def _note(self, job: _Job, event: Event) -> None:
         """Record the end of a run; on a full disk it waits until the next end can be recorded too."""

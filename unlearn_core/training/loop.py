@@ -31,6 +31,7 @@ from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.probe import Watch
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
 from unlearn_core.training.reference import FrozenReference
+from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def unlearn(
     max_tokens: int = MAX_TOKENS,
     micro_batch: int | None = None,
     stop: Callable[[], bool] | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Record, None, Artifact]:
     """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
 
@@ -61,6 +63,7 @@ def unlearn(
     for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
     stop: asked after every step; True ends the training there and keeps what it came to.
+    snapshot: can be saved between any two records; a loaded one goes on where it was saved.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
     (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
     """
@@ -97,10 +100,11 @@ def unlearn(
         method.prepare(context)
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
+        snapshot = snapshot or Snapshot()
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
         else:
-            last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop)
+            last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop, snapshot)
         context.closing.close()
         artifact = method.finalise(context)
         yield watch.probe(model, last)
@@ -136,16 +140,22 @@ def _units(
 
 def _steps(
     plan: Plan, context: Context, trainable: Trainable, watch: Watch, pad_id: int,
-    micro_batch: int | None, stop: Callable[[], bool] | None,
+    micro_batch: int | None, stop: Callable[[], bool] | None, snapshot: Snapshot,
 ) -> Generator[Record, None, int]:  # fmt: skip
     """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
     parameters, model, num_steps = trainable.parameters, context.model, context.num_steps
     interval = watch.interval(sum(map(len, plan[0][1].step(0).values())))
-    yield watch.probe(model, 0)
+    first = snapshot.step
+    snapshot.restore(model, context.state)
+    if first == 0:
+        yield watch.probe(model, 0)
     began = time.perf_counter()
     for step, (method, own, feed) in enumerate(_each_step(plan)):
-        if own == 0:
+        if step < first:
+            continue
+        if own == 0 or step == first:
             optimiser = make_optimiser(parameters, method.learning_rate, model.device)
+            snapshot.follow(optimiser, fresh=own == 0)
         context.step, context.rows = step, feed.step(own)
         # A layer computed again for its gradient would be computed without the attack's shift.
         again = trainable.is_large and method.attack(num_layers(model)) is None
@@ -170,6 +180,7 @@ def _steps(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         method.after_step(context, step, losses)
+        snapshot.step = step + 1
         seconds = time.perf_counter() - began
         yield LoopStep(step + 1, num_steps, values, rate, gradient_norm, num_tokens, seconds)
         if stop is not None and stop():

@@ -1,0 +1,77 @@
+"""A training that was cut off and goes on ends at the same weights, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_helpers import drain, same
+from loop_helpers import snapshot as weights_of
+
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.errors import IntegrityError
+from unlearn_core.methods import build
+from unlearn_core.training.loop import LoopProbe, LoopStep, unlearn
+from unlearn_core.training.snapshot import Snapshot
+
+STEPS = 7
+SETTINGS = {"batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter", "cut"),
+    [("lethe", "full", 1), ("npo", "full", 5), ("grad_diff", "lora", 3), ("pdu", "full", 4)],
+)
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    name: str, adapter: str, cut: int, memorised: Callable[..., Any], tiny_tokenizer: Any,
+    tiny_data: UnlearningData, tmp_path: Path,
+) -> None:  # fmt: skip
+    method = build(name, SETTINGS, STEPS)
+    options = {"seed": 3, "adapter": adapter}
+    whole = memorised()
+    records, _ = drain(unlearn(whole, tiny_tokenizer, tiny_data, method, **options))
+
+    state = Snapshot()
+    first = unlearn(memorised(), tiny_tokenizer, tiny_data, method, snapshot=state, **options)
+    seen = []
+    while state.step < cut:
+        seen.append(next(first))
+    state.write(tmp_path)
+    first.close()
+    resumed = memorised()
+    rest, _ = drain(
+        unlearn(resumed, tiny_tokenizer, tiny_data, method, snapshot=Snapshot(tmp_path), **options)
+    )
+    assert same(weights_of(whole), weights_of(resumed))
+    assert losses(records) == losses([*seen, *rest])
+    steps = [record.step for record in [*seen, *rest] if isinstance(record, LoopProbe)]
+    assert steps == sorted(set(steps))
+
+
+def losses(records: list[Any]) -> list[tuple[int, dict[str, float], float]]:
+    return [(r.step, r.losses, r.gradient_norm) for r in records if isinstance(r, LoopStep)]
+
+
+def test_a_snapshot_of_another_training_is_refused(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, tmp_path: Path
+) -> None:
+    state = Snapshot()
+    method = build("grad_diff", SETTINGS, STEPS)
+    run = unlearn(memorised(), tiny_tokenizer, tiny_data, method, adapter="lora", snapshot=state)
+    while state.step < 2:
+        next(run)
+    state.write(tmp_path)
+    run.close()
+    model = memorised()
+    original = weights_of(model)
+    with pytest.raises(IntegrityError, match="does not fit"):
+        drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", snapshot=Snapshot(tmp_path)))
+    assert same(weights_of(model), original)
+
+
+def test_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        Snapshot(tmp_path)
