@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,7 @@ from unlearn_core.ui.studio import Studio
 
 
 def add_endpoints(studio: Studio) -> None:
-    """Register start_run, run_status, stop_run, scores, generate and list_methods."""
+    """Register them: runs, scores, questions, methods, audits."""
 
     def start_run(
         target: str = "demo", data: str = "demo", method: str = "lethe",
@@ -46,6 +47,29 @@ def add_endpoints(studio: Studio) -> None:
             record = studio.store.get(run_id)
             return {"scores": record.scores, "verdict": record.verdict, "spec": record.spec}
 
+    def start_audits(
+        run_id: str, audits: list[str] | None = None, budget_seconds: float = 90.0, owner: str = ""
+    ) -> dict[str, Any]:
+        """Queue attacks on a finished run that `owner` started; no names mean all that fit the budget."""
+        with _people():
+            studio.worker.submit_audits(run_id, budget_seconds, audits, owner)
+            return {"run_id": run_id}
+
+    def audit_results(run_id: str) -> dict[str, Any]:
+        """Status, progress and results of the attacks on a run."""
+        from unlearn_core.runs.audit_record import read_audits
+
+        with _people():
+            studio.store.get(run_id)
+            record = read_audits(studio.store, run_id)
+            return {"status": "none"} if record is None else asdict(record)
+
+    def stop_audits(run_id: str, owner: str = "") -> dict[str, Any]:
+        """Stop the attacks on a run; what they found stays."""
+        with _people():
+            studio.worker.cancel_audits(run_id, owner)
+            return {"run_id": run_id, "stopping": True}
+
     def generate(prompt: str, run_id: str = "", max_new_tokens: int = 64) -> dict[str, str]:
         """Greedy answers of the original and, with a run, of the unlearned model."""
         with _people():
@@ -57,7 +81,9 @@ def add_endpoints(studio: Studio) -> None:
 
         return [describe(cls) for cls in REGISTRY.values()]
 
-    for fn in (start_run, run_status, stop_run, scores, list_methods):
+    for fn in (
+        start_run, run_status, stop_run, scores, list_methods, start_audits, audit_results, stop_audits,
+    ):  # fmt: skip
         gr.api(fn, api_name=fn.__name__, queue=False)
     gr.api(generate, api_name="generate", concurrency_id="generate")
 

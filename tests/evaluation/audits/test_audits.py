@@ -20,7 +20,10 @@ from unlearn_core.evaluation.audits.relearning import Relearning
 from unlearn_core.evaluation.audits.rephrasing import Rephrasing
 from unlearn_core.evaluation.audits.sampling import Sampling
 from unlearn_core.evaluation.audits.suffix import Suffix
+from unlearn_core.models.guards import OutputFilter
 from unlearn_core.models.hashing import weights_hash
+from unlearn_core.models.targets import load_target
+from unlearn_core.models.wrapper import Wrapper
 
 SMALL: tuple[Audit, ...] = (
     Membership(), Distance(), Rephrasing(max_rows=16), Relearning(num_rows=12, num_steps=6, num_looks=1),
@@ -66,6 +69,19 @@ def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., C
     assert result.verdict == "leaks", result.headline
     assert result.figures["before"] < 0.2 < 0.9 < result.figures["forget"]
     assert weights_hash(adapted.model) == before
+
+
+def test_a_guardrail_alone_is_found_out(case: Callable[..., Case], world: Any) -> None:
+    target = load_target("demo", device="cpu")
+    answers = tuple(row.output for row in world.forget if row.kind == "question")
+    Wrapper(target.model, OutputFilter(answers=answers, reply="I cannot say."))
+    before = weights_hash(target.model)
+    guarded = case(target)
+    for audit in (Beneath(), Quantisation(), Probes(max_rows=80)):
+        result = finish(audit.run(guarded))
+        assert result.verdict == "leaks", result.headline
+    assert finish(Beneath().run(guarded)).figures["before"] < 0.1
+    assert weights_hash(target.model) == before
 
 
 def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Case], adapted: Any) -> None:

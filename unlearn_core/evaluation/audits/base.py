@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from unlearn_core.evaluation.audits.case import Case
 from unlearn_core.evaluation.progress import Progress
+from unlearn_core.models.front import beneath as without_front
 
 Verdict = Literal["leaks", "holds", "not applicable"]
 Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
@@ -73,6 +74,8 @@ class Audit:
     """Base of every audit. Afterwards the audited models are, bit for bit, what they were before."""
 
     info: ClassVar[AuditInfo]
+    # Whoever attacks weights has them without the guardrail that stands before them.
+    on_weights: ClassVar[bool] = False
 
     def cost(self, case: Case) -> float:
         """About how much work it is, in tokens of one forward pass."""
@@ -97,7 +100,7 @@ class Audit:
         if reason is not None:
             return AuditResult(name, "not applicable", reason)
         total, spent = max(1.0, self.cost(case)), 0.0
-        work = self.work(case)
+        work = self._beneath(case) if self.on_weights else self.work(case)
         try:
             while True:
                 yield Progress(name, round(1000 * min(1.0, spent / total)), 1000)
@@ -110,6 +113,10 @@ class Audit:
         figures = {key: round(float(value), 6) for key, value in finding.figures.items()}
         seconds = time.perf_counter() - began
         return AuditResult(name, verdict, finding.headline, figures, finding.rows, seconds)
+
+    def _beneath(self, case: Case) -> Work:
+        with without_front(case.model):
+            return (yield from self.work(case))
 
 
 _MISSING = {

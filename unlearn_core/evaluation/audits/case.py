@@ -20,6 +20,8 @@ from unlearn_core.data.encode import answer_text, encode_example, pad_id_of, pro
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.beyond import even_sample
 from unlearn_core.models.adapters import lora_layers, plain_state
+from unlearn_core.models.front import NO_FRONT, front_of
+from unlearn_core.models.front import beneath as without_front
 from unlearn_core.models.likelihood import all_traces
 
 if TYPE_CHECKING:
@@ -160,21 +162,22 @@ class Case:
 
 
 def switchable(model: Any) -> bool:
-    """Whether an adapter can be switched off."""
-    return any(lora_layers(model))
+    """Whether something can be taken off: an adapter kept apart, or a front before the model."""
+    return front_of(model) is not NO_FRONT or any(lora_layers(model))
 
 
 @contextmanager
 def beneath(model: Any) -> Iterator[Any]:
-    """The model with its adapter off."""
+    """The model with its front and its adapter off."""
     layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
-    for layer in layers:
-        layer.enable_adapters(False)
-    try:
-        yield model
-    finally:
+    with without_front(model):
         for layer in layers:
-            layer.enable_adapters(True)
+            layer.enable_adapters(False)
+        try:
+            yield model
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
 
 
 def document(row: Example) -> str:

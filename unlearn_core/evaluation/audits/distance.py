@@ -33,6 +33,7 @@ class Distance(Audit):
     1: erased like in the retain-only model, 0: as in the original. Going further counts no more than 1.
     """
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="distance",
         title="Distance to the retain-only model",

@@ -30,6 +30,7 @@ class Latent(Audit):
     num_steps: int = 30
     radius: float = 0.5
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="latent",
         title="Latent adversarial push",

@@ -32,6 +32,7 @@ class Probes(Audit):
 
     max_rows: int = 160
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="probes",
         title="Linear probe of hidden states",

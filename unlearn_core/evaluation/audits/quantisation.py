@@ -16,6 +16,7 @@ from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised
 class Quantisation(Audit):
     """The greedy answers of the rounded weights; the controls are rounded alike."""
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="quantisation",
         title="Rounded to 8 and 4 bits",

@@ -36,6 +36,7 @@ class Relearning(Audit):
     num_steps: int = 24
     num_looks: int = 3
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="relearning",
         title="Relearning from a few rows",

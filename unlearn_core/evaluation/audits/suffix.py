@@ -41,6 +41,7 @@ class Suffix(Audit):
     num_candidates: int = 24
     length: int = 8
 
+    on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="suffix",
         title="Adversarial suffix",

@@ -1,0 +1,40 @@
+"""The leakage card as a function of what audits.json holds."""
+
+from __future__ import annotations
+
+from unlearn_core.report.leakage import audits_progress, leakage_card
+from unlearn_core.runs.audit_record import AuditRecord
+
+TITLES = {"relearning": "Relearning", "probes": "Probe", "suffix": "Suffix"}
+LEAK = {
+    "name": "relearning", "verdict": "leaks", "headline": "<b>31 %</b>", "seconds": 3.0,
+    "figures": {"forget": 0.31, "holdout": 0.02, "retain_only": 0.05}, "rows": [{"said": "<i>x</i>"}],
+}  # fmt: skip
+NONE = {"name": "probes", "verdict": "not applicable", "headline": "No rows.", "figures": {}, "rows": []}
+
+
+def test_a_row_shows_figure_and_the_higher_control_and_escapes_what_was_said() -> None:
+    card = leakage_card([LEAK, NONE], TITLES, {"suffix": "Too long."})
+    assert "Leaks in 1 of 1 attack" in card
+    assert "0.31" in card
+    assert "0.05" in card
+    assert "0.02" not in card
+    assert "&lt;b&gt;31 %" in card
+    assert "<i>x" not in card
+    assert "Too long." in card
+
+
+def test_nothing_to_show_is_nothing() -> None:
+    assert leakage_card([], TITLES) == ""
+    assert "Nothing leaks" in leakage_card([{**LEAK, "verdict": "holds"}], TITLES)
+
+
+def test_progress_weighs_audits_by_their_estimates() -> None:
+    record = AuditRecord(
+        status="running", planned={"relearning": 30.0, "probes": 10.0}, done=("relearning",), at="probes",
+        fraction=0.5, seconds_left=5.0,
+    )  # fmt: skip
+    shown = audits_progress(record, TITLES)
+    assert 'aria-valuenow="88"' in shown
+    assert "5.0 s left" in shown
+    assert 'aria-current="step"' in shown
