@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
-from unlearn_core.ui.app import launch
+from unlearn_core.cli import main
 
 ON_SPACE = bool(os.environ.get("SPACE_ID"))
 
 if __name__ == "__main__":
-    launch(host="0.0.0.0" if ON_SPACE else "127.0.0.1", public=ON_SPACE)
+    if ON_SPACE:
+        os.environ.setdefault("GRADIO_SERVER_NAME", "0.0.0.0")
+    sys.exit(main(["serve", "--public"] if ON_SPACE else ["serve"]))

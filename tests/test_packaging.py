@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,3 +57,21 @@ def test_the_readme_front_matter_fits_a_space():
     assert card["python_version"] == "3.12.12"
     assert (ROOT / card["app_file"]).exists()
     assert len(card["short_description"]) <= 60
+
+
+def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {"SPACE_ID": "a/b", "PORT": str(port), "LETHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py")], env={**os.environ, **given}, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    said = child.stdout.readline()
+    child.send_signal(signal.SIGTERM)
+    code = child.wait(30)
+    child.stdout.close()
+    assert f":{port}" in said
+    assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from typing import Any
 
@@ -22,18 +23,23 @@ def add_to(commands: Any) -> None:
 
 
 def serve_command(options: argparse.Namespace) -> int:
-    port = options.port if options.port is not None else _port_of(os.environ.get("GRADIO_SERVER_PORT"))
+    port = options.port
+    for name in ("GRADIO_SERVER_PORT", "PORT"):
+        port = port if port is not None else _port_of(name)
     if port is not None and not 1 <= port <= 65535:
         raise InputError("--port", port, "is not a port", "Use 1 to 65535.")
     from unlearn_core.ui.app import launch
 
-    launch(options.host, port, public=options.public, open_browser=options.open)
+    with contextlib.suppress(KeyboardInterrupt):  # being told to end is how a server ends
+        launch(options.host, port, public=options.public, open_browser=options.open)
     return 0
 
 
-def _port_of(text: str | None) -> int | None:
+def _port_of(name: str) -> int | None:
+    """The port that an environment variable names, None where it is not set."""
+    text = os.environ.get(name)
     if not text:
         return None
     if not text.isdigit():
-        raise InputError("GRADIO_SERVER_PORT", text, "is not a port", "Use 1 to 65535.")
+        raise InputError(name, text, "is not a port", "Use 1 to 65535.")
     return int(text)

@@ -19,7 +19,7 @@ from unlearn_core.ui.answers import Answerer
 from unlearn_core.ui.live import Live
 
 NUM_KNOWN = 3  # facts shown before the first run
-RUNS_PER_STRANGER = 2  # waiting or running at a time
+RUNS_PER_STRANGER = 1  # waiting or running at a time
 
 
 class Studio:
