@@ -10,7 +10,17 @@ from unlearn_core.ui.settings_form import _collect, method_note
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.theme import STYLE
 
-ENDPOINTS = {"start_run", "run_status", "stop_run", "scores", "generate", "list_methods"}
+ENDPOINTS = {
+    "start_run",
+    "run_status",
+    "stop_run",
+    "start_audits",
+    "audit_results",
+    "stop_audits",
+    "scores",
+    "generate",
+    "list_methods",
+}
 
 
 def test_only_named_endpoints_are_public(studio: Studio) -> None:
