@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from unlearn_core.errors import InputError, LetheError
+from unlearn_core.report.runs_table import runs_table
+from unlearn_core.runs.rows import RunRow
 from unlearn_core.runs.store import RunRecord
 from unlearn_core.ui.data_tab import preview_table
-from unlearn_core.ui.runs_tab import runs_table
 from unlearn_core.ui.studio import Studio
 
 
@@ -118,7 +120,7 @@ def test_the_list_of_runs_links_to_each_and_escapes_names() -> None:
     spec = {"target": "demo", "data": "d", "method": "npo", "name": "<i>x"}
     scores = {"unlearned": {"final_score": -1.0, "utility": 0.5}}
     record = RunRecord("a" * 22, spec, "finished", 100.0, scores=scores)
-    table = runs_table([record], now=7400.0)
+    table = runs_table([RunRow.of(asdict(record), {})], now=7400.0)
     assert f'href="?run={record.id}"' in table
     assert "2 h ago" in table
     assert "&lt;i&gt;x" in table

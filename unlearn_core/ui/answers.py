@@ -51,6 +51,13 @@ class Answerer:
         seed: int = 0,
     ) -> Iterator[dict[str, str]]:  # fmt: skip
         """The growing answers by model; every model draws with the same seed."""
+        return self.ask_places(self.models(run_id, target), prompt, max_new_tokens, temperature, seed)
+
+    def ask_places(
+        self, places: dict[str, str], prompt: str, max_new_tokens: int = 64, temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Iterator[dict[str, str]]:  # fmt: skip
+        """The same for models named by where they are found."""
         if not prompt.strip():
             raise InputError("prompt", prompt, "is empty", "Type a question.")
         if len(prompt) > MAX_PROMPT:
@@ -59,7 +66,6 @@ class Answerer:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {MAX_NEW_TOKENS}.")
         if not 0.0 <= temperature <= 2.0:
             raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
-        places = self.models(run_id, target)
         streams = [
             self._stream(place, prompt, max_new_tokens, temperature, seed) for place in places.values()
         ]

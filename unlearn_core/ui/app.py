@@ -11,6 +11,7 @@ import gradio as gr
 
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.ui.attack_tab import build_attack_tab
+from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.published_tab import build_published_tab
@@ -36,7 +37,9 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab("Attack", id="attack") as attack:
                 build_attack_tab(studio, run, attack)
             with gr.Tab("Runs", id="runs") as runs:
-                build_runs_tab(studio, run, runs)
+                listed = build_runs_tab(studio, run, runs)
+            with gr.Tab("Compare", id="compare") as compare:
+                build_compare_tab(studio, run, listed, compare, tabs)
             with gr.Tab("Published runs", id="published") as published:
                 build_published_tab(studio, published)
         add_endpoints(studio)

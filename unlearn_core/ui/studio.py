@@ -6,14 +6,14 @@ No Gradio in here, so that what the page does can be tested without a browser.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 from unlearn_core.ui.answers import Answerer
 from unlearn_core.ui.live import Live
@@ -109,6 +109,10 @@ class Studio:
             return False
         return True
 
+    def mine(self, owner: str) -> str | None:
+        """What limits listings to one visitor: their hash on a shared server, None on one's own machine."""
+        return owner_hash(owner) if self.public else None
+
     def position(self, run_id: str) -> int:
         """How many runs are ahead of this one; 0 for one at work or over."""
         return self.worker.position(run_id) or 0
@@ -119,6 +123,20 @@ class Studio:
         """The growing answers of the run's models, or of the target alone (see `Answerer.ask`)."""
         self.warm_up()
         return self.answers.ask(run_id, target, prompt, **sampling)
+
+    def ask_runs(self, ids: Sequence[str], prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+        """The growing answers of the original and of two to four runs from their kept weights, by run id."""
+        from unlearn_core.runs.compare import MAX_COMPARED
+
+        chosen = list(dict.fromkeys(ids))
+        if not 1 <= len(chosen) <= MAX_COMPARED:
+            raise InputError("runs", len(chosen), "cannot be asked", f"Choose 1 to {MAX_COMPARED} runs.")
+        targets = list(dict.fromkeys(str(self.store.get(run_id).spec["target"]) for run_id in chosen))
+        if len(targets) > 1:
+            raise InputError("runs", len(targets), "have different targets", "Choose runs of one model.")
+        self.warm_up()
+        places = {"original": targets[0]} | {run_id: str(self.store.weights(run_id)) for run_id in chosen}
+        return self.answers.ask_places(places, prompt, **sampling)
 
     # What the model knows -----------------------------------------------------------------------------
 

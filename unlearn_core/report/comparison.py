@@ -1,0 +1,112 @@
+"""Two to four runs beside each other: their settings, and their scores with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unlearn_core.report.csvfile import csv_link
+from unlearn_core.report.format import MISSING, count, shorten
+from unlearn_core.report.markup import Safe, details, join, tag
+from unlearn_core.report.palette import LETTERS
+from unlearn_core.runs.compare import MEASURES, Compared, Estimate, difference, estimate, settings_beside
+
+_READ = (
+    "Mean over the seeds of each run, with the 95 % t interval; differences to A with Welch's interval. "
+    "One seed has no interval: run the same settings with other seeds to get one."
+)
+
+
+def comparison(runs: Sequence[Compared]) -> Safe:
+    """Scores first, then settings; what differs is marked."""
+    return tag("div", _scores(runs), _settings(runs), class_="le-card")
+
+
+def run_mark(place: int) -> Safe:
+    """The letter of a run in its colour."""
+    return tag("b", LETTERS[place], class_=f"le-letter le-run-{place}")
+
+
+def show(found: Estimate | None, signed: bool = False) -> str:
+    """`0.52 [0.48, 0.56] (3 seeds)`; a difference with its sign."""
+    if found is None:
+        return MISSING
+    form = "+.3f" if signed else ".3f"
+    if found.low is None or found.high is None:
+        return f"{found.mean:{form}}"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
+def _scores(runs: Sequence[Compared]) -> Safe:
+    others = list(enumerate(runs))[1:]
+    head = tag(
+        "tr",
+        tag("th", "Score", scope="col"),
+        *(_run_head(place, run) for place, run in enumerate(runs)),
+        *(tag("th", f"{LETTERS[place]} - A", scope="col", class_="le-number") for place, _ in others),
+    )
+    rows, cells = [], []
+    for measure, title in MEASURES:
+        values = [run.values(measure) for run in runs]
+        means = [estimate(each) for each in values]
+        gaps = [difference(values[0], values[place]) for place, _ in others]
+        rows.append(
+            tag("tr", tag("th", title, scope="row"), *(tag("td", show(m), class_="le-number") for m in means),
+                *(_gap(gap) for gap in gaps))
+        )  # fmt: skip
+        cells.append([title, *(part for found in (*means, *gaps) for part in _parts(found))])
+    parts = ("mean", "low", "high")
+    header = ["score", *(f"{LETTERS[i]} {part}" for i in range(len(runs)) for part in parts)]
+    header += [f"{LETTERS[i]}-A {part}" for i, _ in others for part in parts]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    scroll = tag(
+        "div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Scores of the runs"
+    )
+    link = csv_link("comparison.csv", header, cells)
+    return join(tag("h3", "Scores"), tag("p", _READ, class_="le-muted"), scroll, tag("p", link))
+
+
+def _run_head(place: int, run: Compared) -> Safe:
+    told = count(len(run.repeats), "seed")
+    return tag(
+        "th", run_mark(place), " ", shorten(run.record.name, 40), tag("div", told, class_="le-muted"),
+        scope="col", class_="le-number",
+    )  # fmt: skip
+
+
+def _gap(found: Estimate | None) -> Safe:
+    sure = found is not None and found.low is not None and found.high is not None
+    clear = sure and found is not None and (found.low or 0) * (found.high or 0) > 0
+    badge = tag("span", "differs", class_="le-tag") if clear else None
+    return tag("td", show(found, signed=True), " ", badge, class_="le-number")
+
+
+def _parts(found: Estimate | None) -> list[float | None]:
+    return [None] * 3 if found is None else [found.mean, found.low, found.high]
+
+
+def _settings(runs: Sequence[Compared]) -> Safe:
+    rows = settings_beside([run.record.spec for run in runs])
+    differ = [row for row in rows if row[2]]
+    alike = [row for row in rows if not row[2]]
+    told = None if differ else tag("p", "The settings are the same.", class_="le-muted")
+    return join(
+        tag("h3", "Settings that differ"),
+        told or _settings_table(runs, differ),
+        details(f"{count(len(alike), 'setting')} alike", _settings_table(runs, alike)) if alike else None,
+    )
+
+
+def _settings_table(runs: Sequence[Compared], rows: Sequence[tuple[str, list[str], bool]]) -> Safe:
+    head = tag(
+        "tr",
+        tag("th", "Setting", scope="col"),
+        *(tag("th", run_mark(i), scope="col") for i in range(len(runs))),
+    )
+    body = [
+        tag("tr", tag("th", name, scope="row"), *(tag("td", shorten(value, 120)) for value in values))
+        for name, values, _ in rows
+    ]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    return tag(
+        "div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Settings of the runs"
+    )

@@ -1,0 +1,115 @@
+"""Runs as lines across their settings and scores: which values led where.
+
+Drawn as plain lines on axes of their own scale, so that it works without a graphics card and prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unlearn_core.report import palette
+from unlearn_core.report.csvfile import csv_link
+from unlearn_core.report.figure import Figure, layout, plain
+from unlearn_core.report.format import shorten
+from unlearn_core.report.markup import Safe, details, tag
+from unlearn_core.runs.rows import RunRow
+
+MAX_LINES = 150
+SCORES = (("forget", "forgotten"), ("retain", "retained"), ("final", "final"))
+
+
+def dimensions(rows: Sequence[RunRow]) -> list[str]:
+    """The settings in which these runs differ, the method and the seed among them."""
+    names = list(dict.fromkeys(name for row in rows for name in _settings(row)))
+    return [name for name in names if len({str(_settings(row).get(name)) for row in rows}) > 1]
+
+
+def parallel_figure(rows: Sequence[RunRow]) -> Figure:
+    """One line a run, coloured by verdict, across what differs and then the scores."""
+    shown = [row for row in rows if row.final is not None or row.forget is not None][:MAX_LINES]
+    names = dimensions(shown)
+    axes = [_Axis(name, [_settings(row).get(name) for row in shown]) for name in names]
+    axes += [_Axis(title, [getattr(row, key) for row in shown], (0.0, 1.0)) for key, title in SCORES]
+    traces = []
+    named: set[str] = set()
+    for i, row in enumerate(shown):
+        color, _ = palette.VERDICTS.get(row.verdict, (palette.TOTAL, ""))
+        first = row.verdict not in named
+        named.add(row.verdict)
+        points = [(place, axis.at(i)) for place, axis in enumerate(axes)]
+        told = [f"{row.name}: {axis.name} {axis.words[i]}" for axis in axes if axis.at(i) is not None]
+        traces.append({
+            "type": "scatter", "mode": "lines+markers", "name": row.verdict or "no verdict",
+            "legendgroup": row.verdict, "showlegend": first, "opacity": 0.65,
+            "x": [x for x, y in points if y is not None], "y": [y for _, y in points if y is not None],
+            "text": [plain(words) for words in told],
+            "hovertemplate": "%{text}<extra></extra>", "line": {"color": color, "width": 2},
+            "marker": {"color": color, "size": 5},
+        })  # fmt: skip
+    places = list(range(len(axes)))
+    across = {
+        "tickmode": "array", "tickvals": places, "ticktext": [plain(shorten(a.name, 16)) for a in axes],
+        "range": [-0.4, len(axes) - 0.6], "gridcolor": "rgba(128,128,128,0.6)", "zeroline": False,
+        "tickangle": -30 if len(axes) > 4 else 0, "automargin": True,
+    }  # fmt: skip
+    up = {"range": [-0.12, 1.12], "visible": False}
+    notes = [
+        {"x": place, "y": y, "text": plain(words), "showarrow": False, "font": {"size": 10}}
+        for place, axis in enumerate(axes)
+        for y, words in ((-0.07, axis.low_words), (1.07, axis.high_words))
+    ]
+    drawn = layout("parallel", height=360, xaxis=across, yaxis=up, annotations=notes)
+    return {"data": traces, "layout": drawn}
+
+
+def parallel_table(rows: Sequence[RunRow]) -> Safe:
+    """The table behind the lines, with the data to download."""
+    names = dimensions(rows)
+    header = ["Name", *names, *(title for _, title in SCORES)]
+    cells = [
+        [row.name, *(_settings(row).get(n) for n in names), *(getattr(row, k) for k, _ in SCORES)]
+        for row in rows
+    ]
+    head = tag("tr", *(tag("th", words, scope="col") for words in header))
+    body = [tag("tr", *(tag("td", _short(cell)) for cell in line)) for line in cells[:100]]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    link = csv_link("settings-and-scores.csv", header, cells)
+    scroll = tag(
+        "div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Data of the lines"
+    )
+    return details("The figures behind these lines", tag("p", link), scroll)
+
+
+class _Axis:
+    """One upright: numbers on their own scale, anything else on evenly spread rungs."""
+
+    def __init__(self, name: str, values: Sequence[Any], span: tuple[float, float] | None = None) -> None:
+        self.name = name
+        self.words = [_short(value) for value in values]
+        numbers = [
+            value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
+        if len(numbers) == sum(value is not None for value in values) and numbers:
+            low, high = span or (min(numbers), max(numbers))
+            self._places = [None if v is None else (v - low) / ((high - low) or 1) for v in values]
+            self.low_words, self.high_words = _short(low), _short(high)
+        else:
+            rungs = sorted(set(self.words))
+            self._places = [rungs.index(words) / max(1, len(rungs) - 1) for words in self.words]
+            self.low_words = shorten(rungs[0], 14) if rungs else ""
+            self.high_words = shorten(rungs[-1], 14) if len(rungs) > 1 else ""
+
+    def at(self, index: int) -> float | None:
+        place = self._places[index]
+        return None if place is None else round(float(place), 4)
+
+
+def _settings(row: RunRow) -> dict[str, Any]:
+    return {"method": row.method, **row.settings, "seed": row.seed}
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "default"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

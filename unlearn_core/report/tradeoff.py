@@ -1,0 +1,90 @@
+"""Forgetting against what is kept, one mark a run, with the fixed points that every run is read against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn_core.report import palette
+from unlearn_core.report.csvfile import csv_link
+from unlearn_core.report.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.format import score
+from unlearn_core.report.markup import Safe, details, tag
+from unlearn_core.runs.references import Reference
+from unlearn_core.runs.rows import RunRow
+
+KEEPING = {"Retain set": "retain", "Utility": "utility"}  # what the across axis can show
+_SYMBOLS = {"original": "circle", "retain_only": "star", "wiped": "x-thin"}
+_HOVER = "%{text}<br>keeping %{x:.3f}<br>forgotten %{y:.3f}"
+
+
+def tradeoff_figure(
+    rows: Sequence[RunRow], points: Sequence[Reference], keeping: str, picked: Mapping[str, str]
+) -> Figure:
+    """Marks shaped and coloured by verdict, reference points named, picked runs ringed with their letter.
+    `keeping` is a field of RunRow; `picked` maps run ids to letters."""
+    traces = []
+    for label, (color, symbol) in palette.VERDICTS.items():
+        shown = [row for row in rows if row.verdict == label and _known(row, keeping)]
+        if shown:
+            marker = {"color": color, "symbol": symbol, "size": 9, "opacity": 0.8}
+            traces.append(_marks(label, shown, keeping, marker))
+    for point in points:
+        if point.row is not None and _known(point.row, keeping):
+            line = {"width": 3, "color": palette.MODELS[point.model]}
+            marker = {
+                "color": palette.MODELS[point.model],
+                "symbol": _SYMBOLS[point.model],
+                "size": 15,
+                "line": line,
+            }
+            traces.append(_marks(point.title, [point.row], keeping, marker))
+    ringed = [row for row in rows if row.id in picked and _known(row, keeping)]
+    if ringed:
+        marker = {"color": "rgba(0,0,0,0)", "size": 19, "line": {"width": 2, "color": "#767676"}}
+        trace = _marks("picked", ringed, keeping, marker)
+        letters = [picked[row.id] for row in ringed]
+        traces.append(trace | {"mode": "markers+text", "text": letters, "textposition": "top right",
+                               "showlegend": False, "hoverinfo": "skip", "hovertemplate": None})  # fmt: skip
+    across = "kept: utility" if keeping == "utility" else "kept: mean of the retain terms"
+    axes = {
+        side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
+        for side, words in (("xaxis", across), ("yaxis", "forgotten: mean of 1 - forget terms"))
+    }
+    return {"data": traces, "layout": layout("tradeoff", height=420, **axes)}
+
+
+def tradeoff_table(rows: Sequence[RunRow], points: Sequence[Reference]) -> Safe:
+    """The table behind the plot, reference points first, with the data to download."""
+    header = ("Name", "Verdict", "Forgotten", "Retained", "Utility", "Final")
+    head = tag("tr", *(tag("th", words, scope="col", class_="le-number" if i > 1 else None)
+                       for i, words in enumerate(header)))  # fmt: skip
+    named = [(point.title, point.note, point.row) for point in points]
+    named += [(row.name, row.verdict, row) for row in rows]
+    body = [tag("tr", tag("td", name), tag("td", words), *_numbers(row)) for name, words, row in named[:100]]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    link = csv_link("forgetting-and-keeping.csv", header, ([n, w, *_values(row)] for n, w, row in named))
+    more = f"The first 100 of {len(named)} are shown; the download has all. " if len(named) > 100 else ""
+    scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Data of the plot")
+    return details("The figures behind this plot", tag("p", more, link), scroll)
+
+
+def _marks(name: str, rows: Sequence[RunRow], keeping: str, marker: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter", "mode": "markers", "name": name, "hovertemplate": _HOVER + "<extra></extra>",
+        "x": [round(getattr(row, keeping), 4) for row in rows],
+        "y": [round(row.forget or 0.0, 4) for row in rows],
+        "text": [plain(row.name) for row in rows], "marker": marker,
+    }  # fmt: skip
+
+
+def _known(row: RunRow, keeping: str) -> bool:
+    return row.forget is not None and getattr(row, keeping) is not None
+
+
+def _values(row: RunRow | None) -> list[float | None]:
+    return [None] * 4 if row is None else [row.forget, row.retain, row.utility, row.final]
+
+
+def _numbers(row: RunRow | None) -> list[Safe]:
+    return [tag("td", score(value), class_="le-number") for value in _values(row)]

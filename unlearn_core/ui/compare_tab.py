@@ -1,0 +1,177 @@
+"""Runs against each other: forgetting against keeping, settings against scores, two to four side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.report.comparison import comparison, run_mark
+from unlearn_core.report.format import shorten
+from unlearn_core.report.markup import Safe, tag
+from unlearn_core.report.palette import LETTERS
+from unlearn_core.report.parallel import parallel_figure, parallel_table
+from unlearn_core.report.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
+from unlearn_core.runs.compare import MAX_COMPARED, compared
+from unlearn_core.runs.references import references, score_wiped_of
+from unlearn_core.runs.rows import MAX_PAGE, RunQuery, RunRow
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.live import plot
+from unlearn_core.ui.run_tab import RunTab
+from unlearn_core.ui.runs_tab import RunsTab
+from unlearn_core.ui.studio import Studio
+
+_EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
+
+
+def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
+    """Lay the tab out and wire it; everything is read when the tab is opened."""
+    owner = run.session.owner
+    heading("Compare", "Runs on the same model and data; scores of different ones cannot be compared.")
+    with panel():
+        with gr.Row():
+            ground = gr.Dropdown([], label="Model and data", scale=3, min_width=220)
+            keeping = gr.Radio(
+                list(KEEPING), value="Retain set", label="What is kept", scale=2, min_width=200
+            )
+        empty = gr.HTML(elem_id="le-compare-empty")
+        marks = gr.Plot(show_label=False, container=False, elem_id="le-tradeoff")
+        marks_table = gr.HTML(elem_id="le-tradeoff-table")
+        with gr.Row(elem_classes=["le-buttons"]):
+            wiped = gr.Button("Score a wiped copy of this model", size="sm", visible=False, elem_id="le-wipe")
+    heading("Settings and scores", "One line a run, across the settings in which they differ.")
+    with panel():
+        lines = gr.Plot(show_label=False, container=False, elem_id="le-parallel")
+        lines_table = gr.HTML(elem_id="le-parallel-table")
+    heading(
+        "Side by side",
+        f"Two to {MAX_COMPARED} runs: differences with intervals over seeds, and live answers.",
+    )
+    with panel():
+        picked = gr.Dropdown([], value=[], multiselect=True, max_choices=MAX_COMPARED, label="Runs compared",
+                             info="The first is A, which the others are compared with", elem_id="le-compared",
+                             )  # fmt: skip
+        beside = gr.HTML(elem_id="le-comparison")
+    _ask_panel(studio, picked)
+
+    def open_tab(token: str, ids: list[str], chosen: str) -> tuple[Any, ...]:
+        grounds = _grounds(studio, token)
+        known = [value for _, value in grounds]
+        rows, _ = studio.store.rows(RunQuery(status="finished", owner=studio.mine(token), limit=200))
+        extra, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
+        names = {row.id: _title(row) for row in (*extra, *rows)}
+        kept = [run_id for run_id in ids if run_id in names][:MAX_COMPARED]
+        first = next((row.ground for row in extra if row.ground in known), known[0] if known else None)
+        ground_now = chosen if chosen in known and not extra else first
+        told = "" if grounds else tag("p", _EMPTY, class_="le-muted")
+        return (
+            gr.update(choices=grounds, value=ground_now), told,
+            gr.update(choices=[(title, key) for key, title in names.items()], value=kept),
+        )  # fmt: skip
+
+    def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[Any, ...]:
+        rows, points = _rows(studio, place, token), references(studio.store, place) if place else []
+        if not rows:
+            return None, "", gr.update(visible=False), None, ""
+        letters = {run_id: LETTERS[i] for i, run_id in enumerate(ids or [])}
+        missing = any(point.model == "wiped" and point.row is None for point in points)
+        figure = tradeoff_figure(rows, points, KEEPING[kept], letters)
+        return (
+            plot(figure), tradeoff_table(rows, points), gr.update(visible=missing and not studio.public),
+            plot(parallel_figure(rows)), parallel_table(rows),
+        )  # fmt: skip
+
+    def compare(ids: list[str], token: str) -> Safe:
+        if len(ids or []) < 2:
+            return tag("p", "Choose at least two runs above, or pick them under Runs.", class_="le-muted")
+        try:
+            return comparison(compared(studio.store, ids, studio.mine(token)))
+        except LetheError as error:
+            return tag("p", error, class_="le-problem", role="alert")
+
+    def wipe(place: str, token: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
+        with toast("Not scored"):
+            studio.warm_up()
+            newest = _rows(studio, place, token)[0]
+            for part in score_wiped_of(studio.store, newest.id, studio.public):
+                progress(part.done / part.total, desc=f"Scoring the wiped model: {part.stage}")
+
+    seen = [ground, keeping, picked, owner]
+    drawn = [marks, marks_table, wiped, lines, lines_table]
+    opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
+    opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], beside, **AT_ONCE)
+    for field in (ground, keeping):
+        field.input(draw, seen, drawn, **AT_ONCE)
+    picked.input(compare, [picked, owner], beside, **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
+    wiped.click(
+        wipe, [ground, owner], marks_table, api_visibility="private", concurrency_id="generate",
+        show_progress="full",
+    ).success(draw, seen, drawn, **AT_ONCE)  # fmt: skip
+    runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
+
+
+def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:
+    """One prompt, answered by the original and every compared run from its kept weights."""
+    with panel():
+        with gr.Row(elem_classes=["le-asking"]):
+            prompt = gr.Textbox(
+                label="The same prompt for every run", lines=2, max_lines=6, scale=6, min_width=220,
+                placeholder="Type a question, or how a story begins", max_length=4000,
+                elem_id="le-compare-prompt",
+            )  # fmt: skip
+            ask = gr.Button(
+                "Ask them all", variant="primary", scale=1, min_width=110, elem_id="le-compare-ask"
+            )
+        answers = gr.HTML(elem_id="le-compare-answers")
+
+    def reply(ids: list[str], words: str) -> Iterator[Safe]:
+        with toast("No answer"):
+            last: dict[str, str] = {}
+            for last in studio.ask_runs(ids or [], words):
+                yield answer_columns(studio, last, done=False)
+            yield answer_columns(studio, last, done=True)
+
+    gr.on(
+        [ask.click, prompt.submit], reply, [picked, prompt], answers, trigger_mode="once",
+        concurrency_id="generate", concurrency_limit=2, **PRIVATE,
+    )  # fmt: skip
+
+
+def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
+    """The answers so far, the original first, each run under its letter and name."""
+    blocks = []
+    for place, (name, words) in enumerate(answers.items(), -1):
+        if name == "original":
+            title = tag("h4", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
+        else:
+            title = tag("h4", run_mark(place), " ", shorten(studio.store.get(name).name, 40))
+        shown = words.strip() or ("(empty answer)" if done else "")
+        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
+        edge = "le-original-edge" if name == "original" else f"le-run-{place}-edge"
+        blocks.append(tag("div", title, tag("p", shown, class_=kind), class_=f"le-answer-column {edge}"))
+    return tag("div", *blocks, class_="le-answers", aria_live="polite", aria_busy="false" if done else "true")
+
+
+def _grounds(studio: Studio, token: str) -> list[tuple[str, str]]:
+    """Title and key of every model and data that has finished runs, the newest first."""
+    found = []
+    for key, number in studio.store.values("ground", token if studio.public else None)[:50]:
+        rows, _ = studio.store.rows(RunQuery(ground=key, limit=1))
+        if rows:
+            name = f"{shorten(rows[0].target, 40)} / {shorten(rows[0].data, 40)}"
+            found.append((f"{name} ({number})", key))
+    return found
+
+
+def _rows(studio: Studio, ground: str | None, token: str) -> list[RunRow]:
+    if not ground:
+        return []
+    query = RunQuery(ground=ground, status="finished", owner=studio.mine(token), limit=MAX_PAGE)
+    return studio.store.rows(query)[0]
+
+
+def _title(row: RunRow) -> str:
+    final = "" if row.final is None else f", final {row.final:.2f}"
+    return f"{shorten(row.name, 40)} (seed {row.seed}{final}, {row.id[:6]})"
