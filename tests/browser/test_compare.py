@@ -1,0 +1,63 @@
+"""Runs and comparing in a real browser: finished runs of a tiny model, made by a sweep from the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gradio_client import Client
+
+FACTS = "facts:Where is Ada? => Oldport\nWho is <b>Bo</b>? => a baker"
+
+
+@pytest.fixture(scope="module")
+def runs(server: str, tiny_target: str) -> list[str]:
+    """Three finished runs: two seeds of one method and one of another."""
+    import time
+
+    client = Client(server, verbose=False)
+    found = []
+    for method, seed in (("grad_ascent", 0), ("grad_ascent", 1), ("npo", 0)):
+        form = {
+            "target": tiny_target,
+            "data": FACTS,
+            "method": method,
+            "settings": {"steps": 2},
+            "seed": seed,
+        }
+        found.append(client.predict(**form, owner="", api_name="/start_run")["run_id"])
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        told = [client.predict(run, 0, api_name="/run_status")["status"] for run in found]
+        if all(status == "finished" for status in told):
+            return found
+        time.sleep(0.3)
+    raise AssertionError(told)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
+def test_runs_are_picked_and_compared(
+    runs: list[str], open_tab: Callable[..., Any], width: int, theme: str
+) -> None:
+    tab = open_tab("", width, theme)
+    page = tab.page
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector("#le-runs tbody tr")
+    page.click("#le-runs button[data-sort=name]")
+    page.wait_for_selector("#le-runs th[aria-sort]")
+    for run in (runs[0], runs[2]):
+        page.check(f"#le-runs input[data-run='{run}']")
+        page.wait_for_timeout(300)
+    page.locator("#le-picked", has_text="2 runs picked").wait_for()
+    page.click("#le-compare")
+    page.wait_for_selector("#le-comparison table")
+    assert "Final score" in page.inner_text("#le-comparison")
+    assert "2 seeds" in page.inner_text("#le-comparison")
+    page.wait_for_selector("#le-tradeoff .js-plotly-plot")
+    page.wait_for_selector("#le-parallel .js-plotly-plot")
+    page.fill("#le-compare-prompt textarea", "Where is Ada?")
+    page.click("#le-compare-ask")
+    page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=60_000)
+    assert page.locator("#le-compare-answers .le-answer-column").count() == 3
+    assert tab.overflow() == 0
