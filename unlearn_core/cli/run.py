@@ -98,15 +98,35 @@ def run_command(options: argparse.Namespace) -> int:
     out = _output_folder(options.out)
 
     from unlearn_core.methods import build
-    from unlearn_core.runs.home import log_to
-    from unlearn_core.runs.record import record
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.models import team
     from unlearn_core.runs.threads import use_cores
 
     if spec is not None:  # a misspelt setting is said before anything is stored
         build(spec.method, spec.settings, spec.steps)
     quiet()
     use_cores(serving=False)
+    team.join()
+    try:
+        if team.rank() > 0:
+            return _help_along(spec)
+        return _lead(spec, options, out, json_path)
+    finally:
+        team.leave()
+
+
+def _help_along(spec: RunSpec) -> int:
+    """The part of a process that shares in a run another one records."""
+    from unlearn_core.runs.run import run
+
+    failures = [event for event in run(spec) if isinstance(event, Failed)]
+    return 2 if failures else 0
+
+
+def _lead(spec: RunSpec, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
+    from unlearn_core.runs.home import log_to
+    from unlearn_core.runs.record import record
+    from unlearn_core.runs.store import RunStore
+
     store = RunStore()
     log_to(store.home)
     if spec is None:

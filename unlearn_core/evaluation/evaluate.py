@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.encode import encode_document, pad_id_of
@@ -21,6 +21,7 @@ from unlearn_core.evaluation.beyond import AnswerTraces, document_attacks, memor
 from unlearn_core.evaluation.fluency import fluency, vocabulary
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.scores import SPLITS, Generation, Scores
+from unlearn_core.models import team
 from unlearn_core.models.front import front_of
 from unlearn_core.models.generate import generate
 from unlearn_core.models.hashing import weights_hash as hash_of
@@ -103,7 +104,7 @@ class _Job:
         )
 
     def _step(self, stage: str, num_items: int) -> Progress:
-        self._done += num_items * _WEIGHTS[stage]
+        self._done = min(self.total, self._done + num_items * team.size() * _WEIGHTS[stage])
         return Progress(stage, self._done, max(1, self.total))
 
     @contextmanager
@@ -116,15 +117,17 @@ class _Job:
 
     def generations(self) -> Generator[Progress, None, list[Generation]]:
         prompts = [row.input for _, row in self.asked]
-        texts = [""] * len(prompts)
+        own = team.share(range(len(prompts)))
+        written: dict[int, str] = {}
         with self._timed("answers"):
             for batch in generate(
-                self.model, self.tokenizer, prompts, self.data.max_new_tokens,
+                self.model, self.tokenizer, [prompts[place] for place in own], self.data.max_new_tokens,
                 batch_tokens=self.settings.batch_tokens,
             ):  # fmt: skip
                 for index, text in zip(batch.indices, batch.texts, strict=True):
-                    texts[index] = text
+                    written[own[index]] = text
                 yield self._step("answers", len(batch.indices))
+            texts = team.merge(written, len(prompts))
             return [
                 Generation(
                     row.id, split, row.task, row.kind, row.input, row.output, text,
@@ -146,31 +149,33 @@ class _Job:
 
     def questions(self) -> Generator[Progress, None, list[int]]:
         data = self.data
-        choices = [0] * len(data.questions)
+        own = team.share(range(len(data.questions)))
+        asked = [data.questions[place] for place in own]
+        choices: dict[int, int] = {}
         with self._timed("questions"):
-            for batch in mmlu.predict(
-                self.model, self.tokenizer, data.questions, data.few_shot, data.question_form
-            ):
+            for batch in mmlu.predict(self.model, self.tokenizer, asked, data.few_shot, data.question_form):
                 for index, choice in zip(batch.indices, batch.choices, strict=True):
-                    choices[index] = choice
+                    choices[own[index]] = choice
                 yield self._step("questions", len(batch.indices))
-        return choices
+        return team.merge(choices, len(data.questions))
 
     def _traces(
         self, stage: str, rows: list[Any], moments: bool = False
     ) -> Generator[Progress, None, list[TokenTrace]]:
-        found: list[TokenTrace] = []
+        own = team.share(range(len(rows)))
+        found: dict[int, TokenTrace] = {}
         with self._timed(stage):
-            for batch in traces(self.model, rows, pad_id_of(self.tokenizer), moments=moments):
+            chosen = [rows[place] for place in own]
+            for batch in traces(self.model, chosen, pad_id_of(self.tokenizer), moments=moments):
                 for trace in batch:
                     if len(trace.log_prob_T) and math.isnan(trace.nll):
                         raise DivergedError(
                             "loss", trace.nll, "the model's loss is not a number, so it cannot be scored",
                             "Lower the learning rate or the number of steps.",
                         )  # fmt: skip
-                found += batch
+                found |= {own[trace.index]: replace(trace, index=own[trace.index]) for trace in batch}
                 yield self._step(stage, len(batch))
-        return sorted(found, key=lambda trace: trace.index)
+        return team.merge(found, len(rows))
 
     def scores(
         self,

@@ -148,6 +148,8 @@ def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Mod
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()
     body = getattr(inner, inner.base_model_prefix, None)
+    if getattr(inner, "gives_hidden_states", False):  # sharded: its hooks want the whole model called
+        body = inner
     changed = front_of(inner).combines or any(getattr(config, name, None) for name in _LOGIT_SETTINGS)
     if body is None or head is None or changed:
         return None

@@ -7,18 +7,22 @@ runs the same code on the same data, does its own share of the forward passes, a
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
 
 def join() -> None:
     """Meet the other processes, where the launcher started several. Called once, before a model is loaded."""
+    import torch
+    import torch.distributed as dist
+
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
     if torch.cuda.is_available():
@@ -31,23 +35,28 @@ def join() -> None:
 def leave() -> None:
     """Say goodbye to the others."""
     if size() > 1:
+        import torch.distributed as dist
+
         dist.destroy_process_group()
 
 
 def size() -> int:
     """How many processes there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    dist = sys.modules.get("torch.distributed")  # a process alone need not load it
+    return dist.get_world_size() if dist and dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """This process's number, from 0; number 0 writes."""
-    return dist.get_rank() if size() > 1 else 0
+    return sys.modules["torch.distributed"].get_rank() if size() > 1 else 0
 
 
 def broadcast(value: T) -> T:
     """What process 0 has."""
     if size() == 1:
         return value
+    import torch.distributed as dist
+
     held: list[Any] = [value]
     dist.broadcast_object_list(held, src=0)
     chosen: T = held[0]
@@ -63,6 +72,8 @@ def merge(mine: Mapping[int, T], total: int) -> list[T]:
     """The results of all processes in the order of their places, each place exactly once."""
     parts: list[Any] = [mine]
     if size() > 1:
+        import torch.distributed as dist
+
         parts = [None] * size()
         dist.all_gather_object(parts, dict(mine))
     merged: dict[int, T] = {}
@@ -78,6 +89,9 @@ def gather_rows(own: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
     """All rows, of which process r has `bounds[r]` to `bounds[r + 1]`; only a process's own have a slope."""
     if size() == 1:
         return own
+    import torch
+    import torch.distributed as dist
+
     counts = [stop - start for start, stop in pairwise(bounds)]
     most = max(counts)
     padded = own.new_zeros((most, *own.shape[1:]))  # not every backend takes rows of different number

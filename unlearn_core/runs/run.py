@@ -21,6 +21,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
@@ -154,14 +155,20 @@ class _Run:
         per_step = self.pace.read(self.pace_key)
         with contextlib.suppress(Exception):  # an estimate is not worth a run
             cost = plan_of(
-                self.spec, target.model.config, target.tokenizer, data, self.home, per_step=per_step
+                self.spec,
+                target.model.config,
+                target.tokenizer,
+                data,
+                self.home,
+                per_step=per_step,
+                processes=team.size(),
             )
             self.flops = cost.flops
             yield CostEstimate(cost.to_json())
 
     def _measured(self) -> Cost:
-        cost = self.meter.cost(device(None, self.home), self.flops)
-        if self.flops and cost.seconds:
+        cost = self.meter.cost(device(None, self.home), self.flops, team.size())
+        if self.flops and cost.seconds and team.rank() == 0:
             self.pace.write(RATE, self.flops / cost.seconds)
         return cost
 
@@ -201,7 +208,7 @@ class _Run:
 
         stage = f"score {name.replace('_', '-')}"
         with self.clock.stage(stage):
-            scores = self.cache.read(target.weights_hash, data) if cache else None
+            scores = team.broadcast(self.cache.read(target.weights_hash, data) if cache else None)
             cached = scores is not None
             if scores is None:
                 yield StageProgress(stage, 0, 1, seconds_left=self.clock.left(0.0))
@@ -209,7 +216,7 @@ class _Run:
                     target.model, target.tokenizer, data, weights_hash=target.weights_hash if cache else None
                 )
                 scores = yield from self._forward(stage, batches)
-                if cache:
+                if cache and team.rank() == 0:
                     self.cache.write(scores, data)
                 if gold is not None:
                     scores = compared(scores, gold)
@@ -264,7 +271,7 @@ class _Run:
                 raise
             finally:
                 records.close()
-        if not self.control.finishing:
+        if not self.control.finishing and team.rank() == 0:
             self.pace.write(self.pace_key, self.clock.seconds["unlearn"] / self.method.steps)
         return artifact
 
@@ -313,7 +320,7 @@ class _Run:
                     yield StageProgress("unlearn", record.step, record.num_steps, seconds_left=left)
 
     def _save(self, artifact: Artifact, target: Target) -> Iterator[Event]:
-        if "save" not in self.clock.stages:
+        if "save" not in self.clock.stages or team.rank() > 0:
             return
         from unlearn_core.models.hashing import weights_hash
 

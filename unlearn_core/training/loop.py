@@ -31,6 +31,7 @@ from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.probe import Watch
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
 from unlearn_core.training.reference import FrozenReference
+from unlearn_core.training.sharded import ShardedTrainable, whole
 from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact
 
 Plan = list[tuple[Method, Feed]]  # the phases of a run: what each minimises, and on which rows
+
+
+Trained = Trainable | ShardedTrainable
 
 
 def unlearn(
@@ -80,7 +84,11 @@ def unlearn(
     pad_id = pad_id_of(tokenizer)
     watch = Watch(tokenizer, data, probe_ids, max_tokens)
     depth = num_layers(model)
-    trainable = Trainable(model, adapter, rank, seed, method.adapter, lambda name: method.trains(name, depth))
+    if team.size() > 1 and (isinstance(method, Edit) or method.reads(depth) is not None):
+        _refuse(method, "looks inside the model, which several processes cannot share")
+    kind = ShardedTrainable if team.size() > 1 else Trainable
+    trainable = kind(model, adapter, rank, seed, method.adapter, lambda name: method.trains(name, depth))
+    model = trainable.model
     edits = Edits(model)
     context: Context | None = None
     artifact: Artifact | None = None
@@ -139,7 +147,7 @@ def _units(
 
 
 def _steps(
-    plan: Plan, context: Context, trainable: Trainable, watch: Watch, pad_id: int,
+    plan: Plan, context: Context, trainable: Trained, watch: Watch, pad_id: int,
     micro_batch: int | None, stop: Callable[[], bool] | None, snapshot: Snapshot,
 ) -> Generator[Record, None, int]:  # fmt: skip
     """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
@@ -167,7 +175,7 @@ def _steps(
                 f"Memory ran out: from here on {fitting} sequences at a time; the step is unchanged."
             )
         limit = method.max_gradient_norm if not method.separate_gradients else 0.0
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf)
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf))
         values, gradient_norm = _read(losses, norm)
         numbers = {**values, "gradient": gradient_norm}
         bad = [name for name, value in numbers.items() if not math.isfinite(value)]
@@ -183,7 +191,7 @@ def _steps(
         snapshot.step = step + 1
         seconds = time.perf_counter() - began
         yield LoopStep(step + 1, num_steps, values, rate, gradient_norm, num_tokens, seconds)
-        if stop is not None and stop():
+        if team.broadcast(stop is not None and stop()):
             return step + 1
         if (step + 1) % interval == 0 and step + 1 < num_steps:
             yield watch.probe(model, step + 1)
@@ -228,7 +236,7 @@ def _backward(
                 losses = gradients(model, method, context, layout, micro_batch is not None, shift)
             return losses, layout.num_tokens, micro_batch
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or team.size() > 1:  # the others wait for this step as it is
                 raise
             present = micro_batch or sum(len(part) for part in rows.values())
             if present == 1:
@@ -290,7 +298,9 @@ def _num_general(data: UnlearningData, mix: Mix) -> int:
     return len(data.general) if mix.general or not data.retain else 0
 
 
-def _notes(method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable) -> Generator[Record]:
+def _notes(
+    method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable | ShardedTrainable
+) -> Generator[Record]:
     if mix.holdout and "holdout" not in parts:
         yield LoopNote(
             "No never-trained text of this kind is given: how unlikely it would be is an estimate."

@@ -53,6 +53,7 @@ class FrozenReference:
         self._stored: dict[str, _Stored] = {}
         self.frozen = False  # set by the loop before the first step
 
+    @torch.no_grad()
     def nll(self, part: str) -> torch.Tensor:
         """NLL (R,) of each row of a part, summed over its targets, in nats; computed once."""
         if part not in self._nll:
@@ -64,6 +65,7 @@ class FrozenReference:
             self._nll[part] = nll_R
         return self._nll[part]
 
+    @torch.no_grad()
     def keep(self, part: str) -> None:
         """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for."""
         if part in self._parts and self._adapter_off is None:
@@ -75,6 +77,7 @@ class FrozenReference:
                 for row, values_NV in _by_row(answers):
                     stored.add(row, values_NV if self._layer is not None else _log_probs(values_NV))
 
+    @torch.no_grad()
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
         assert not self.frozen, f"teach {part} in prepare"

@@ -28,7 +28,7 @@ class Trainable:
         only: str | None = None, trains: Callable[[str], bool] = lambda name: True,
     ) -> None:  # fmt: skip
         assert not any(lora_layers(model)), "release the artifact of the run before"
-        self._model = model
+        self._model = self.model = model
         self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
         self._was_training = model.training
         self._required = [(p, p.requires_grad) for p in model.parameters()]

@@ -1,0 +1,148 @@
+"""Training a model whose weights, gradients and optimiser are spread over the processes of a team.
+
+FSDP2 (torch's `fully_shard`): each process holds an equal share of every layer and gathers a layer only
+while it computes. The model that came in stays whole, in the host's memory meanwhile; it is both the copy
+of the old weights that an artifact needs and the place where the new ones are gathered.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unlearn_core.errors import InputError
+from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter
+from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
+from unlearn_core.models.forward import body_and_head, unwrap
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+class ShardedTrainable:
+    """What `Trainable` is for one process: `model` trains, its parameters are this process's share."""
+
+    def __init__(
+        self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int,
+        only: str | None = None, trains: Callable[[str], bool] = lambda name: True,
+    ) -> None:  # fmt: skip
+        self._whole, self._rank, self._seed = model, rank, seed
+        self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
+        kind = self.kind = choose_adapter(model, adapter, only)
+        if kind not in ("full", "lora"):
+            raise InputError("adapter", kind, "is not shared by several processes", "Use one process.")
+        device = model.device
+        self.model = copy.deepcopy(model)
+        if device.type != "cpu":
+            model.to("cpu")  # type: ignore[arg-type]
+        self.wrapped: PeftModel | None = None
+        if kind == "lora":
+            self.wrapped = apply_lora(self.model, rank, seed=seed)
+        else:
+            for parameter in self.model.parameters():
+                parameter.requires_grad_(True)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and trains(name))
+        self.model.eval()
+        self._device = device
+        shard(self.model)
+        self.named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.parameters = list(self.named.values())
+        self._artifact: Artifact | None = None
+
+    @property
+    def adapter_off(self) -> Callable[[], AbstractContextManager[None]] | None:
+        """Switches the adapter off for the length of a `with`; None for full weights."""
+        return self.wrapped.disable_adapter if self.wrapped is not None else None
+
+    def artifact(self) -> Artifact:
+        """The change so far, gathered and applied to the whole model of every process."""
+        if self._artifact is not None:
+            return self._artifact
+        self._whole.to(self._device)  # type: ignore[arg-type]
+        trained = {name: whole(p) for name, p in self.named.items()}
+        if self.wrapped is None:
+            parameters = dict(self._whole.named_parameters())
+            old = {name: parameters[name].detach().clone() for name in trained}
+            self._take(parameters, trained)
+            self._artifact = DenseDelta(self._whole, old)
+        else:
+            wrapped = apply_lora(self._whole, self._rank, seed=self._seed)
+            self._take(dict(self._whole.named_parameters()), trained)
+            self._artifact = Adapter(wrapped)
+        return self._artifact
+
+    @torch.no_grad()
+    def _take(self, parameters: dict[str, torch.nn.Parameter], trained: dict[str, torch.Tensor]) -> None:
+        for name, value in trained.items():
+            parameters[name].copy_(value)
+
+    def close(self, restore: bool) -> None:
+        """Let go of the shards; with `restore` the whole model is the original one."""
+        if restore and self._artifact is not None:
+            self._artifact.revert()
+        self._whole.to(self._device)  # type: ignore[arg-type]
+        self.named, self.parameters = {}, []
+
+
+def shard(model: Any) -> None:
+    """Spread `model` in place: one unit a decoder layer, one for what is around them.
+
+    Calling the model from here on gives the hidden states below the head. Settings are those of the
+    launcher's FSDP configuration, which it leaves in the environment.
+    """
+    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
+
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        mend = "Launch with assets/scale/fsdp2.yaml, which shards weights, gradients and optimiser alike."
+        raise InputError("launcher", "DeepSpeed", "is not what Lethe shards with", mend)
+    inner = unwrap(model)
+    split = body_and_head(inner)
+    if split is None:
+        problem = "changes its logits after the head, which several processes do not support"
+        raise InputError("target", type(inner).__name__, problem, "Run it in one process.")
+    body, _ = split
+    offload = OffloadPolicy()
+    if _flag("FSDP_OFFLOAD_PARAMS", False) and inner.device.type != "cpu":
+        offload = CPUOffloadPolicy()
+    for layer in body.layers:  # type: ignore[union-attr]
+        if _flag("FSDP_ACTIVATION_CHECKPOINTING", False):
+            _recompute(layer)
+        fully_shard(layer, reshard_after_forward=_flag("FSDP_RESHARD_AFTER_FORWARD", True),
+                    offload_policy=offload)  # fmt: skip
+    # The head is called outside the model's own forward, so what is around the layers stays gathered
+    # between the forward and the backward pass.
+    fully_shard(inner, reshard_after_forward=False, offload_policy=offload)
+    inner.forward = lambda **inputs: body(**inputs)
+    inner.gives_hidden_states = True  # type: ignore[assignment]
+
+
+def _recompute(layer: torch.nn.Module) -> None:
+    """Activation checkpointing: keep a layer's input, and compute the rest again on the way back."""
+    from torch.utils.checkpoint import checkpoint
+
+    forward = layer.forward
+
+    def again(*inputs: Any, **settings: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*inputs, **settings)
+        return checkpoint(forward, *inputs, use_reentrant=False, **settings)
+
+    layer.forward = again  # type: ignore[method-assign]
+
+
+@torch.no_grad()
+def whole(tensor: Any) -> torch.Tensor:
+    """A sharded tensor gathered on every process; any other as it is."""
+    gathered: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered.detach()
+
+
+def _flag(name: str, default: bool) -> bool:
+    return os.environ.get(name, str(default)).lower() in ("1", "true", "yes")
