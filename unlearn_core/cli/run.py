@@ -107,7 +107,9 @@ def run_command(options: argparse.Namespace) -> int:
     use_cores(serving=False)
     team.join()
     try:
-        if team.rank() > 0:
+        if team.size() > 1 and spec is None:
+            raise InputError("--resume", options.resume, "needs one process", "Start it without a launcher.")
+        if spec is not None and team.rank() > 0:
             return _help_along(spec)
         return _lead(spec, options, out, json_path)
     finally:
@@ -122,7 +124,7 @@ def _help_along(spec: RunSpec) -> int:
     return 2 if failures else 0
 
 
-def _lead(spec: RunSpec, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
+def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
     from unlearn_core.runs.home import log_to
     from unlearn_core.runs.record import record
     from unlearn_core.runs.store import RunStore

@@ -97,7 +97,9 @@ class _Run:
         checkpoints: str | Path | None,
     ) -> None:  # fmt: skip
         self.home, self.out, self.control, self.public = home, out, control, public
-        self.checkpoint_folder = None if checkpoints is None else Path(checkpoints)
+        # What several processes train is spread over them and cannot be saved by one.
+        keeps = checkpoints is not None and team.size() == 1
+        self.checkpoint_folder = Path(checkpoints) if keeps and checkpoints is not None else None
         from unlearn_core.methods import build
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
