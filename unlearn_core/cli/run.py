@@ -208,6 +208,8 @@ def _spec_file(name: str) -> dict[str, Any]:
         raise InputError("spec", name, "is not JSON", 'Write {"method": "npo", ...}.') from None
     if not isinstance(record, dict):
         raise InputError("spec", name, "is not a JSON object", 'Write {"method": "npo", ...}.')
+    if record.get("kind") == "lethe report" and isinstance(record.get("spec"), dict):
+        return dict(record["spec"])  # a report repeats its run
     return record
 
 
