@@ -9,7 +9,9 @@ import pytest
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.runs_table import runs_table
+from unlearn_core.runs import events as ev
 from unlearn_core.runs.rows import RunRow
+from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunRecord
 from unlearn_core.ui.data_tab import preview_table
 from unlearn_core.ui.studio import Studio
@@ -157,3 +159,14 @@ def test_a_target_says_what_it_needs_or_why_it_cannot_be(
     offline = studio.target_note("lume-7b")
     assert "needs a GPU with 80 GB" in offline
     assert "Hub cannot be reached" in offline
+
+
+def test_an_interrupted_run_can_be_resumed_by_whoever_started_it(studio: Studio) -> None:
+    record = studio.store.create(RunSpec(method="npo"), "mine")
+    studio.store.append(record.id, ev.Failed("Lethe stopped.", kind="interrupted"))
+    assert studio.may_resume(record.id, "mine")
+    assert not studio.may_resume(record.id, "yours")
+    studio.worker.resume(record.id, "mine")
+    assert studio.worker.wait(record.id, 10)
+    assert studio.store.get(record.id).status == "finished"
+    assert not studio.may_resume(record.id, "mine")

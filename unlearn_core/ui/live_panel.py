@@ -20,6 +20,7 @@ class LivePanel:
     progress: gr.HTML
     stop: gr.Button
     early: gr.Button
+    resume: gr.Button
     losses: gr.Plot
     facts: gr.Plot
     rows: gr.HTML
@@ -45,6 +46,7 @@ def live_panel() -> LivePanel:
                 "Stop training, keep and score it", size="sm", visible=False, elem_id="le-early"
             )
             stop = gr.Button("Stop and discard", size="sm", visible=False, elem_id="le-stop")
+            resume = gr.Button("Resume this run", size="sm", visible=False, elem_id="le-resume")
         with gr.Row():
             with panel(min_width=300):
                 gr.HTML(
@@ -55,7 +57,7 @@ def live_panel() -> LivePanel:
                 gr.HTML(_title("Fading secrets", "How probable each watched answer is; bold is the average."))
                 facts = gr.Plot(show_label=False, container=False, elem_id="le-facts-plot")
         rows = gr.HTML(elem_id="le-facts")
-    return LivePanel(box, progress, stop, early, losses, facts, rows)
+    return LivePanel(box, progress, stop, early, resume, losses, facts, rows)
 
 
 def _title(words: str, aside: str) -> Safe:

@@ -60,6 +60,7 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     watch = _Watch(studio, session, result, live, share, idle)
     _wire_start(studio, setup, watch)
     _wire_stop(studio, session, live)
+    _wire_resume(studio, watch, live)
     _wire_load(studio, page, setup, watch, known)
     return RunTab(setup, session)
 
@@ -85,7 +86,7 @@ class _Watch:
         self.inputs = [session.run_id, session.seen, session.owner, result.order]
         self.outputs: list[Any] = [
             *live.drawn, *result.drawn, *share.drawn,
-            idle, live.box, live.stop, live.early, session.timer, session.seen,
+            idle, live.box, live.stop, live.early, live.resume, session.timer, session.seen,
         ]  # fmt: skip
 
     def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
@@ -108,7 +109,8 @@ class _Watch:
         mine = not view.over and self.studio.may_stop(run, owner)
         changed += self.result.changes(story, order) + self.share.changes(story)
         changed += [gr.update(visible=False), gr.update(visible=True)]
-        changed += [gr.update(visible=mine), gr.update(visible=mine)]
+        again = view.over and self.studio.may_resume(run, owner)
+        changed += [gr.update(visible=mine), gr.update(visible=mine), gr.update(visible=again)]
         return [*changed, gr.Timer(active=not view.over), view.versions]
 
 
@@ -145,6 +147,18 @@ def _wire_stop(studio: Studio, session: Session, live: LivePanel) -> None:
 
     live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
     live.early.click(finish, [session.run_id, session.owner], None, **PRIVATE)
+
+
+def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
+    session = watch.session
+
+    def resume(run: str, owner: str) -> Any:
+        with toast("This run was not resumed"):
+            studio.worker.resume(run, owner)
+        return gr.Timer(active=True)
+
+    resumed = live.resume.click(resume, [session.run_id, session.owner], session.timer, **PRIVATE)
+    resumed.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
 
 
 def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> None:

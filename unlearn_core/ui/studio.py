@@ -101,6 +101,10 @@ class Studio:
     def submit(self, spec: RunSpec, owner: str) -> str:
         return str(self.worker.submit(spec, owner))
 
+    def may_resume(self, run_id: str, owner: str) -> bool:
+        """Whether the run was interrupted and this visitor started it."""
+        return self.may_stop(run_id, owner) and self.store.get(run_id).status == "interrupted"
+
     def may_stop(self, run_id: str, owner: str) -> bool:
         """Whether this visitor started the run."""
         try:
