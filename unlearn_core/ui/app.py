@@ -14,6 +14,7 @@ from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
+from unlearn_core.ui.gallery_tab import build_gallery_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
@@ -40,6 +41,8 @@ def build(studio: Studio) -> gr.Blocks:
                 listed = build_runs_tab(studio, run, runs)
             with gr.Tab("Compare", id="compare") as compare:
                 build_compare_tab(studio, run, listed, compare, tabs)
+            with gr.Tab("Leaderboard", id="gallery") as gallery:
+                build_gallery_tab(studio, gallery)
             with gr.Tab("Published runs", id="published") as published:
                 build_published_tab(studio, published)
         add_endpoints(studio)

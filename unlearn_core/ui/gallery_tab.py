@@ -9,11 +9,13 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.gallery import ORDERS, board_figure, board_table, made_with
+from unlearn_core.report.markup import tag
 from unlearn_core.ui.common import AT_ONCE, heading, panel
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.studio import Studio
 
 TITLES = {"demo": "Bundled model", "lume": "A model that memorised 480 + 480 rows of LUME"}
+_NONE = "This installation has no leaderboard of that model. Make one with lethe bench."
 
 
 def build_gallery_tab(studio: Studio, tab: gr.Tab) -> None:
@@ -29,6 +31,8 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> None:
 
     def show(name: str, by: str) -> tuple[Any, ...]:
         boards = _read(studio)
+        if name not in boards:
+            return gr.skip(), gr.skip(), tag("p", _NONE, class_="le-problem", role="alert"), ""
         choices = [(TITLES.get(key, key), key) for key in boards]
         board = boards[name]
         return gr.update(choices=choices), plot(board_figure(board)), board_table(board, by), made_with(board)
