@@ -13,19 +13,14 @@ FACTS = "facts:Where is Ada? => Oldport\nWho is <b>Bo</b>? => a baker"
 
 @pytest.fixture(scope="module")
 def runs(server: str, tiny_target: str) -> list[str]:
-    """Three finished runs: two seeds of one method and one of another."""
+    """Three finished runs: two seeds of one setting and one of another."""
     import time
 
     client = Client(server, verbose=False)
     found = []
-    for method, seed in (("grad_ascent", 0), ("grad_ascent", 1), ("npo", 0)):
-        form = {
-            "target": tiny_target,
-            "data": FACTS,
-            "method": method,
-            "settings": {"steps": 2},
-            "seed": seed,
-        }
+    for steps, seed in ((2, 0), (2, 1), (3, 0)):
+        form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "seed": seed}
+        form["settings"] = {"steps": steps}
         found.append(client.predict(**form, owner="", api_name="/start_run")["run_id"])
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -42,7 +37,11 @@ def test_runs_are_picked_and_compared(
 ) -> None:
     tab = open_tab("", width, theme)
     page = tab.page
-    page.get_by_role("tab", name="Runs", exact=True).click()
+    if width < 600:  # tabs that find no room are in a menu
+        page.locator(".overflow-menu > button").first.click()
+        page.locator(".overflow-dropdown button", has_text="Runs").first.click()
+    else:
+        page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector("#le-runs tbody tr")
     page.click("#le-runs button[data-sort=name]")
     page.wait_for_selector("#le-runs th[aria-sort]")
