@@ -115,6 +115,7 @@ def test_both_models_answer_a_prompt(finished: Seen, open_tab: Callable[..., Any
     page = open_tab(f"?run={finished.run_id}").page
     page.wait_for_selector("#le-side-by-side .le-item")
     prompt = page.inner_text("#le-side-by-side .le-item .le-question >> nth=0")
+    page.get_by_role("tab", name="Probe").click()
     page.fill("#le-prompt textarea", prompt)
     page.click("#le-ask")
     page.wait_for_selector("#le-answers [aria-busy=false]", timeout=60_000)

@@ -48,14 +48,16 @@ class Answerer:
 
     def ask(
         self, run_id: str, target: str, prompt: str, max_new_tokens: int = 64, temperature: float = 0.0,
-        seed: int = 0,
+        seed: int = 0, top_p: float = 1.0, template: bool = False,
     ) -> Iterator[dict[str, str]]:  # fmt: skip
-        """The growing answers by model; every model draws with the same seed."""
-        return self.ask_places(self.models(run_id, target), prompt, max_new_tokens, temperature, seed)
+        """The growing answers by model; every model draws with the same seed. `template` puts the
+        tokenizer's chat template around the prompt."""
+        places = self.models(run_id, target)
+        return self.ask_places(places, prompt, max_new_tokens, temperature, seed, top_p, template)
 
     def ask_places(
         self, places: dict[str, str], prompt: str, max_new_tokens: int = 64, temperature: float = 0.0,
-        seed: int = 0,
+        seed: int = 0, top_p: float = 1.0, template: bool = False,
     ) -> Iterator[dict[str, str]]:  # fmt: skip
         """The same for models named by where they are found."""
         if not prompt.strip():
@@ -66,8 +68,11 @@ class Answerer:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {MAX_NEW_TOKENS}.")
         if not 0.0 <= temperature <= 2.0:
             raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
+        if not 0.0 < top_p <= 1.0:
+            raise InputError("top_p", top_p, "is out of range", "Use more than 0, up to 1.")
         streams = [
-            self._stream(place, prompt, max_new_tokens, temperature, seed) for place in places.values()
+            self._stream(place, prompt, max_new_tokens, temperature, seed, top_p, template)
+            for place in places.values()
         ]
         answers = dict.fromkeys(places, "")
         yield dict(answers)
@@ -76,11 +81,27 @@ class Answerer:
                 answers[name] = answers[name] if words is None else words
             yield dict(answers)
 
-    def _stream(self, place: str, prompt: str, tokens: int, temperature: float, seed: int) -> Iterator[str]:
+    def loaded(self, run_id: str, target: str) -> Iterator[tuple[str, Any]]:
+        """Each model of a run by name, loaded when its turn comes."""
+        for name, place in self.models(run_id, target).items():
+            yield name, self._model(place)
+
+    def has_template(self, run_id: str, target: str) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return bool(self._model(self.models(run_id, target)["original"]).tokenizer.chat_template)
+
+    def _stream(
+        self, place: str, prompt: str, tokens: int, temperature: float, seed: int, top_p: float = 1.0,
+        template: bool = False,
+    ) -> Iterator[str]:  # fmt: skip
         from unlearn_core.models.generate import stream
 
         target = self._model(place)
-        return stream(target.model, target.tokenizer, prompt, tokens, temperature=temperature, seed=seed)
+        if template:
+            prompt = chat_prompt(target.tokenizer, prompt)
+        return stream(
+            target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed
+        )
 
     def _model(self, place: str) -> Any:
         from unlearn_core.models.targets import load_target
@@ -94,3 +115,12 @@ class Answerer:
             while len(self._models) > MAX_MODELS:
                 self._models.popitem(last=False)
             return self._models[place]
+
+
+def chat_prompt(tokenizer: Any, prompt: str) -> str:
+    """The prompt as a user's turn. Raises InputError where the tokenizer has no chat template."""
+    if not tokenizer.chat_template:
+        raise InputError("template", "chat", "is not part of this tokenizer", "Switch the template off.")
+    turn = [{"role": "user", "content": prompt}]
+    text: str = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    return text.removeprefix(tokenizer.bos_token or "")  # the tokenizer puts it there again

@@ -15,6 +15,7 @@ from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
+from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
@@ -33,6 +34,8 @@ def build(studio: Studio) -> gr.Blocks:
         with gr.Tabs(selected="run") as tabs:
             with gr.Tab("Unlearn", id="run"):
                 run = build_run_tab(studio, page)
+            with gr.Tab("Probe", id="probe") as probe:
+                build_probe_tab(studio, run, page, tabs, probe)
             with gr.Tab("Data", id="data"):
                 build_data_tab(studio, run, tabs)
             with gr.Tab("Attack", id="attack") as attack:

@@ -12,7 +12,6 @@ import gradio as gr
 
 from unlearn_core.errors import InputError
 from unlearn_core.report.markup import Safe, tag, text
-from unlearn_core.ui.ask_panel import ask_panel
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, toast
 from unlearn_core.ui.live_panel import LivePanel, live_panel
 from unlearn_core.ui.result_panel import ResultPanel, SharePanel, result_panel, share_panel
@@ -55,7 +54,6 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
         known = gr.HTML(_asking(), elem_id="le-knows")
     result = result_panel(studio, session.run_id)
     live = live_panel()
-    ask_panel(studio, session.run_id, setup.target)
     share = share_panel()
     watch = _Watch(studio, session, result, live, share, idle)
     _wire_start(studio, setup, watch)

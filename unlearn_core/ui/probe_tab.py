@@ -1,0 +1,202 @@
+"""The Probe tab: one prompt put to every model, and what each thinks of the gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.report.format import model_title
+from unlearn_core.report.markup import Safe, join, tag, text
+from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
+from unlearn_core.runs.probes import Probe
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.live import plot
+from unlearn_core.ui.prober import SETS, Prober
+from unlearn_core.ui.run_tab import RunTab
+from unlearn_core.ui.studio import Studio
+
+_SET_PROBE = """(probe) => {
+  if (!probe) return;
+  const url = new URL(window.location);
+  url.searchParams.set('probe', probe);
+  window.history.replaceState({}, '', url);
+}"""
+_COPY = "() => { navigator.clipboard.writeText(window.location.href); }"
+
+
+def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
+    """Lay the tab out and wire it; must be called inside the tab."""
+    prober = Prober(studio)
+    run_id, target, owner = run.session.run_id, run.setup.target, run.session.owner
+    heading("Probe", "Ask each model the same, and see how likely it finds the answer that should be gone.")
+    with panel():
+        with gr.Row(elem_classes=["le-choosers"]):
+            split = gr.Radio(list(SETS), value="forget", label="Ready probes", scale=2, min_width=260)
+            fact = gr.Dropdown(
+                [], label="Fact", scale=4, min_width=240, elem_id="le-fact", info="Or type your own"
+            )
+        prompt = gr.Textbox(
+            label="Prompt", lines=2, max_lines=6, elem_id="le-prompt", max_length=4000,
+            placeholder="Type a question, or how a story begins",
+        )  # fmt: skip
+        answer = gr.Textbox(
+            label="Gold answer", lines=1, max_lines=4, elem_id="le-gold", max_length=4000,
+            info="What is looked for; without it the models only answer",
+        )  # fmt: skip
+        with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
+            tokens = gr.Slider(1, 512, value=64, step=1, label="Longest answer", info="In tokens")
+            heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
+            top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top p", info="1 keeps every token")
+            seed = gr.Number(0, label="Sampling seed", precision=0)
+            template = gr.Checkbox(False, label="Chat template", info="As a user's turn", visible=False)
+        with gr.Row(elem_classes=["le-buttons"]):
+            ask = gr.Button("Ask every model", variant="primary", elem_id="le-ask")
+            save = gr.Button("Save to the run", size="sm", elem_id="le-save-probe")
+            gr.Button("Copy the link", size="sm").click(None, js=_COPY, **AT_ONCE)
+    answers = gr.HTML(elem_id="le-answers")
+    with gr.Column(visible=False) as looked:
+        heading("Token by token", "How likely each model finds the gold answer, whatever it wrote above.")
+        with panel():
+            inside = gr.HTML(elem_id="le-tokens")
+        heading("How the answer faded", "Read from inside the model layer by layer, and along the training.")
+        with gr.Row():
+            with panel(min_width=300):
+                gr.HTML(tag("div", tag("h3", "Per layer (logit lens)"), class_="le-plot-title"))
+                layers = gr.Plot(show_label=False, container=False, elem_id="le-layers")
+                layer_rows = gr.HTML()
+            with panel(min_width=300):
+                gr.HTML(tag("div", tag("h3", "Per training step"), class_="le-plot-title"))
+                steps = gr.Plot(show_label=False, container=False, elem_id="le-steps")
+                step_rows = gr.HTML(elem_id="le-step-rows")
+        heading("The same fact asked otherwise", "Which way of asking still gets it: greedy answers.")
+        with panel():
+            ways = gr.HTML(elem_id="le-ways")
+    asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
+    saved = gr.Textbox("", visible="hidden", label="Saved probe")
+
+    def show(run_id: str, place: str, *form: Any) -> Iterator[tuple[Any, ...]]:
+        """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
+        with toast("No answer"):
+            probe = _probe(*form)
+            skip = [gr.skip()] * 7
+            last: dict[str, str] = {}
+            for last in studio.ask(
+                run_id, place, probe.prompt, max_new_tokens=probe.max_new_tokens, seed=probe.seed,
+                temperature=probe.temperature, top_p=probe.top_p, template=probe.template,
+            ):  # fmt: skip
+                yield columns(last, done=False), *skip
+            yield columns(last, done=True), gr.update(visible=bool(probe.answer.strip())), *skip[1:]
+            if not probe.answer.strip():
+                return
+            seen = prober.inspect(run_id, place, probe.prompt, probe.answer)
+            story = studio.live.story(run_id) if run_id else None
+            curve = plot(steps_figure(story, probe.prompt)) if story else gr.skip()
+            by_layer, by_step = fade_tables(seen, story, probe.prompt)
+            yield (
+                gr.skip(), gr.skip(), token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step,
+                tag("p", "Asking otherwise ...", class_="le-muted", role="status"),
+            )  # fmt: skip
+            for told in prober.ways(run_id, place, probe):
+                yield *[gr.skip()] * 7, ways_strip(told, probe.split == "forget")
+
+    drawn = [answers, looked, inside, layers, layer_rows, steps, step_rows, ways]
+    ready = {"concurrency_id": "generate", "concurrency_limit": 2, "trigger_mode": "once", **PRIVATE}
+    gr.on([ask.click, prompt.submit], show, [run_id, target, *asked], drawn, **ready)
+
+    def offer(run: str, kind: str, place: str) -> tuple[Any, ...]:
+        """The ready probes of the run on screen; the first is filled in where nothing is typed yet."""
+        try:
+            choices = prober.facts(run, kind)
+            chat = studio.answers.has_template(run, place)
+        except LetheError:
+            choices, chat = [], False
+        return gr.update(choices=choices, value=None), gr.update(visible=chat)
+
+    def fill(run: str, place: str | None) -> tuple[Any, ...]:
+        if not place:
+            return gr.skip(), gr.skip()
+        with toast("This fact cannot be asked"):
+            row = prober.fact(run, place)
+        return row.input, row.output
+
+    for event in (tab.select, split.input):
+        event(offer, [run_id, split, target], [fact, template], **PRIVATE)
+    fact.input(fill, [run_id, fact], [prompt, answer], **PRIVATE)
+    _wire_saving(prober, page, tabs, save, saved, run_id, owner, asked, show, target, drawn, ready)
+
+
+def _wire_saving(
+    prober: Prober, page: gr.Blocks, tabs: gr.Tabs, save: gr.Button, saved: gr.Textbox, run_id: gr.Textbox,
+    owner: gr.BrowserState, asked: list[Any], show: Any, target: gr.Dropdown, drawn: list[Any],
+    ready: dict[str, Any],
+) -> None:  # fmt: skip
+    """A saved probe is in the run's folder and in the address; opening that address asks it again."""
+
+    def keep(run: str, token: str, *form: Any) -> str:
+        with toast("This probe was not saved"):
+            kept = prober.save(run, _probe(*form), token)
+        gr.Info("The address of this page now leads to it.", title="Saved to the run")
+        return kept
+
+    def follow(request: gr.Request) -> tuple[Any, ...]:
+        run, wanted = (request.query_params.get(key, "") for key in ("run", "probe"))
+        nothing = (*[gr.skip()] * (len(asked) + 2), "")
+        if not (run and wanted):
+            return nothing
+        try:
+            probe = prober.find(run, wanted)
+        except LetheError as error:
+            gr.Warning(str(text(error)), title="No such probe")
+            return nothing
+        form = (
+            probe.prompt, probe.answer, probe.split, probe.max_new_tokens, probe.temperature, probe.top_p,
+            probe.seed, probe.template,
+        )  # fmt: skip
+        return *form, gr.Tabs(selected="probe"), run, probe.id
+
+    def show_saved(found: str, run: str, place: str, *form: Any) -> Iterator[Any]:
+        if not found:
+            yield tuple([gr.skip()] * len(drawn))
+            return
+        yield from show(run, place, *form)
+
+    save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(
+        None, saved, None, js=_SET_PROBE, **AT_ONCE
+    )
+    linked = gr.Textbox("", visible="hidden", label="Linked probe")
+    page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE).success(
+        show_saved, [linked, run_id, target, *asked], drawn, **ready
+    )
+
+
+def _probe(
+    prompt: str, answer: str, split: str, tokens: float, heat: float, top_p: float, seed: float | None,
+    template: bool,
+) -> Probe:  # fmt: skip
+    return Probe(
+        prompt or "",
+        answer or "",
+        split,
+        int(tokens),
+        float(heat),
+        float(top_p),
+        int(seed or 0),
+        bool(template),
+    )
+
+
+def columns(answers: dict[str, str], done: bool) -> Safe:
+    """The answers so far; a caret says that more may come, a screen reader hears the finished ones."""
+    blocks = []
+    for name, words in answers.items():
+        head = tag("h4", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name))
+        shown = words.strip() or ("(empty answer)" if done else "")
+        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
+        blocks.append(
+            tag("div", head, tag("p", shown, class_=kind), class_=f"le-answer-column le-{name}-edge")
+        )
+    busy = "false" if done else "true"
+    return tag("div", join(*blocks), class_="le-answers le-card", aria_live="polite", aria_busy=busy)

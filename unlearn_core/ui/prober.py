@@ -1,0 +1,124 @@
+"""The work behind the Probe tab: ready facts, and what each model of a run makes of an answer.
+
+No Gradio in here, so that it can be tested without a page.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.errors import InputError, LetheError
+from unlearn_core.report.format import shorten
+from unlearn_core.runs.probes import MAX_TEXT, Probe, find_probe, save_probe
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.ways import Told
+    from unlearn_core.models.inspect import Inspection
+    from unlearn_core.ui.studio import Studio
+
+SETS = (("Forgotten", "forget"), ("Retained", "retain"), ("General", "general"))
+MAX_FACTS = 60
+MAX_WAY_TOKENS = 96
+
+
+class Prober:
+    """Bound to a studio; keeps the data of the last few runs asked about."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._data = functools.lru_cache(maxsize=4)(self._load)
+
+    def data(self, run_id: str) -> UnlearningData | None:
+        """The data of the run on screen, of the bundled world without one, None where it is gone."""
+        spec: dict[str, Any] = self.studio.store.get(run_id).spec if run_id else {"data": "demo"}
+        columns = tuple(sorted((spec.get("columns") or {}).items()))
+        try:
+            return self._data(str(spec["data"]), columns, spec.get("retain_data"))
+        except LetheError:
+            return None
+
+    def _load(self, data: str, columns: tuple[Any, ...], retain: str | None) -> UnlearningData:
+        self.studio.warm_up()
+        from unlearn_core.data.sources import load_data
+
+        return load_data(
+            data, columns=dict(columns), retain=retain, public=self.studio.public,
+            uploads=self.studio.store.uploads,
+        )  # fmt: skip
+
+    def facts(self, run_id: str, split: str) -> list[tuple[str, str]]:
+        """(label, place) of the ready probes of one set, questions first, spread over the set; facts that
+        the run watched lead, because they have a curve."""
+        data = self.data(run_id)
+        rows = list(getattr(data, split)) if data else []
+        order = sorted(range(len(rows)), key=lambda i: rows[i].kind != "question")
+        watched = set()
+        if run_id:
+            watched = {f.prompt for p in self.studio.live.story(run_id).probes[:1] for f in p.facts}
+        order = order[:: max(1, len(order) // MAX_FACTS)][:MAX_FACTS]
+        first = [i for i in range(len(rows)) if rows[i].input in watched]
+        return [
+            (shorten(rows[i].input, 90), f"{split}/{i}")
+            for i in [*first, *(i for i in order if i not in first)]
+        ]
+
+    def fact(self, run_id: str, place: str) -> Example:
+        """The row of a ready probe."""
+        data = self.data(run_id)
+        split, _, number = place.partition("/")
+        rows = getattr(data, split, ()) if split in ("forget", "retain", "general") else ()
+        if not number.isdigit() or int(number) >= len(rows):
+            raise InputError("fact", place, "is not a fact of this run", "Choose one of the list.")
+        row: Example = rows[int(number)]
+        return row
+
+    def inspect(self, run_id: str, target: str, prompt: str, answer: str) -> dict[str, Inspection]:
+        """The answer's tokens and layers under each model."""
+        if max(len(prompt), len(answer)) > MAX_TEXT:
+            raise InputError("answer", answer, "is too long", f"Use at most {MAX_TEXT} characters.")
+        from unlearn_core.models.inspect import inspect_answer
+
+        answers = self.studio.answers
+        return {
+            name: inspect_answer(model.model, model.tokenizer, prompt, answer)
+            for name, model in answers.loaded(run_id, target)
+        }
+
+    def ways(self, run_id: str, target: str, probe: Probe) -> Iterator[dict[str, list[Told]]]:
+        """The fact asked every way, one more model at a time."""
+        from unlearn_core.evaluation.ways import put_to, wordings
+
+        row = self._row(run_id, probe)
+        asked = wordings(row, self.data(run_id))
+        length = MAX_WAY_TOKENS if row.kind == "completion" else 32
+        told: dict[str, list[Told]] = {}
+        for name, model in self.studio.answers.loaded(run_id, target):
+            told[name] = put_to(model.model, model.tokenizer, asked, length)
+            yield dict(told)
+
+    def _row(self, run_id: str, probe: Probe) -> Example:
+        """The row that was asked, so that its own unseen phrasing is known; or the prompt as a row."""
+        data = self.data(run_id)
+        for split in ("forget", "retain", "general"):
+            for row in getattr(data, split, ()):
+                if (row.input, row.output) == (probe.prompt, probe.answer):
+                    found: Example = row
+                    return found
+        question = probe.prompt.rstrip().endswith("?")
+        return Example("probe-qa0" if question else "probe-sc1", probe.prompt, probe.answer)
+
+    def save(self, run_id: str, probe: Probe, owner: str) -> str:
+        """Keep the probe with the run; on a shared server only its owner may."""
+        if not run_id:
+            raise InputError("run", run_id, "is not on screen", "Make it forget first, then save the probe.")
+        if self.studio.public:
+            self.studio.store.owned(run_id, owner or None)
+        return save_probe(self.studio.store.folder(run_id), probe)
+
+    def find(self, run_id: str, probe_id: str) -> Probe:
+        """The probe of a link."""
+        self.studio.store.get(run_id)
+        return find_probe(self.studio.store.folder(run_id), probe_id)
