@@ -10,6 +10,7 @@ import gradio as gr
 from unlearn_core.errors import LetheError
 from unlearn_core.report.format import model_title
 from unlearn_core.report.markup import Safe, join, tag, text
+from unlearn_core.report.story import Story
 from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
@@ -77,34 +78,17 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
     saved = gr.Textbox("", visible="hidden", label="Saved probe")
 
-    def show(run_id: str, place: str, *form: Any) -> Iterator[tuple[Any, ...]]:
-        """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
-        with toast("No answer"):
-            probe = _probe(*form)
-            skip = [gr.skip()] * 7
-            last: dict[str, str] = {}
-            for last in studio.ask(
-                run_id, place, probe.prompt, max_new_tokens=probe.max_new_tokens, seed=probe.seed,
-                temperature=probe.temperature, top_p=probe.top_p, template=probe.template,
-            ):  # fmt: skip
-                yield columns(last, done=False), *skip
-            yield columns(last, done=True), gr.update(visible=bool(probe.answer.strip())), *skip[1:]
-            if not probe.answer.strip():
-                return
-            seen = prober.inspect(run_id, place, probe.prompt, probe.answer)
-            story = studio.live.story(run_id) if run_id else None
-            curve = plot(steps_figure(story, probe.prompt)) if story else gr.skip()
-            by_layer, by_step = fade_tables(seen, story, probe.prompt)
-            yield (
-                gr.skip(), gr.skip(), token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step,
-                tag("p", "Asking otherwise ...", class_="le-muted", role="status"),
-            )  # fmt: skip
-            for told in prober.ways(run_id, place, probe):
-                yield *[gr.skip()] * 7, ways_strip(told, probe.split == "forget")
+    steps_of_it = _asking(studio, prober)
+    shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
+    ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
 
-    drawn = [answers, looked, inside, layers, layer_rows, steps, step_rows, ways]
-    ready = {"concurrency_id": "generate", "concurrency_limit": 2, "trigger_mode": "once", **PRIVATE}
-    gr.on([ask.click, prompt.submit], show, [run_id, target, *asked], drawn, **ready)
+    def ask_when(event: Any) -> None:
+        """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
+        for step, outputs in zip(steps_of_it, shown, strict=True):
+            event = event(step, [run_id, target, *asked], outputs, **ready).success
+
+    ask_when(ask.click)
+    ask_when(prompt.submit)
 
     def offer(run: str, kind: str, place: str) -> tuple[Any, ...]:
         """The ready probes of the run on screen; the first is filled in where nothing is typed yet."""
@@ -125,14 +109,52 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     for event in (tab.select, split.input):
         event(offer, [run_id, split, target], [fact, template], **PRIVATE)
     fact.input(fill, [run_id, fact], [prompt, answer], **PRIVATE)
-    _wire_saving(prober, page, tabs, save, saved, run_id, owner, asked, show, target, drawn, ready)
+    linked = _wire_saving(prober, page, tabs, save, saved, run_id, owner, asked)
+    ask_when(linked)
+
+
+def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
+    """The three things done with a probe, in order; each takes the run, the target and the form."""
+
+    def reply(run: str, place: str, *form: Any) -> Iterator[tuple[Any, ...]]:
+        probe = _probe(*form)
+        with toast("No answer"):
+            last: dict[str, str] = {}
+            for last in studio.ask(
+                run, place, probe.prompt, max_new_tokens=probe.max_new_tokens, seed=probe.seed,
+                temperature=probe.temperature, top_p=probe.top_p, template=probe.template,
+            ):  # fmt: skip
+                yield columns(last, done=False), gr.skip()
+            yield columns(last, done=True), gr.update(visible=bool(probe.answer.strip()))
+
+    def look(run: str, place: str, *form: Any) -> tuple[Any, ...]:
+        probe = _probe(*form)
+        if not probe.answer.strip():
+            return tuple([gr.skip()] * 6)
+        with toast("The answer cannot be looked at"):
+            seen = prober.inspect(run, place, probe.prompt, probe.answer)
+        story = studio.live.story(run) if run else Story()
+        by_layer, by_step = fade_tables(seen, story, probe.prompt)
+        curve = plot(steps_figure(story, probe.prompt))
+        waiting = tag("p", "Asking otherwise ...", class_="le-muted", role="status")
+        return token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step, waiting
+
+    def ask_otherwise(run: str, place: str, *form: Any) -> Iterator[Any]:
+        probe = _probe(*form)
+        if not probe.answer.strip():
+            yield gr.skip()
+            return
+        with toast("It could not be asked otherwise"):
+            for told in prober.ways(run, place, probe):
+                yield ways_strip(told, probe.split == "forget")
+
+    return reply, look, ask_otherwise
 
 
 def _wire_saving(
     prober: Prober, page: gr.Blocks, tabs: gr.Tabs, save: gr.Button, saved: gr.Textbox, run_id: gr.Textbox,
-    owner: gr.BrowserState, asked: list[Any], show: Any, target: gr.Dropdown, drawn: list[Any],
-    ready: dict[str, Any],
-) -> None:  # fmt: skip
+    owner: gr.BrowserState, asked: list[Any],
+) -> Any:  # fmt: skip
     """A saved probe is in the run's folder and in the address; opening that address asks it again."""
 
     def keep(run: str, token: str, *form: Any) -> str:
@@ -157,19 +179,12 @@ def _wire_saving(
         )  # fmt: skip
         return *form, gr.Tabs(selected="probe"), run, probe.id
 
-    def show_saved(found: str, run: str, place: str, *form: Any) -> Iterator[Any]:
-        if not found:
-            yield tuple([gr.skip()] * len(drawn))
-            return
-        yield from show(run, place, *form)
-
     save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(
         None, saved, None, js=_SET_PROBE, **AT_ONCE
     )
     linked = gr.Textbox("", visible="hidden", label="Linked probe")
-    page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE).success(
-        show_saved, [linked, run_id, target, *asked], drawn, **ready
-    )
+    page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE)
+    return linked.change  # only a link that was found changes it
 
 
 def _probe(
