@@ -123,6 +123,31 @@ def test_both_models_answer_a_prompt(finished: Seen, open_tab: Callable[..., Any
     assert page.locator("#le-answers .le-output").all_inner_texts()[0].strip()
 
 
+def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
+    finished: Seen, open_tab: Callable[..., Any]
+) -> None:
+    page = open_tab(f"?run={finished.run_id}").page
+    page.wait_for_selector("#le-side-by-side .le-item")
+    page.get_by_role("tab", name="Probe").click()
+    page.click("#le-fact input")
+    page.get_by_role("option").first.click()
+    page.wait_for_function("document.querySelector('#le-prompt textarea').value.length > 0")
+    prompt = page.input_value("#le-prompt textarea")
+    page.click("#le-ask")
+    page.wait_for_selector("#le-ways thead th >> nth=3", timeout=60_000)
+    page.focus("#le-tokens .le-token >> nth=0")
+    assert "rank 1" in page.locator("#le-tokens .le-token").first.inner_text()
+    assert page.locator("#le-tokens .le-token-row").count() == 3
+    page.wait_for_function("document.querySelector('#le-layers .js-plotly-plot')?.data?.length === 3")
+    page.wait_for_selector("#le-steps .js-plotly-plot")
+    assert "leak" in page.inner_text(".le-ways-told")
+    page.click("#le-save-probe")
+    page.wait_for_url("**probe=*")
+    again = open_tab("?" + page.url.split("?")[1]).page
+    again.wait_for_selector("#le-ways table", timeout=60_000)
+    assert again.input_value("#le-prompt textarea") == prompt
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_phone_shows_the_result_without_sideways_scrolling(
     finished: Seen, open_tab: Callable[..., Any], theme: str

@@ -61,13 +61,13 @@ def inspect_answer(
 
     Raises InputError for an answer without tokens. Long answers are read up to MAX_ANSWER_TOKENS.
     """
+    if not answer.strip():
+        raise InputError("answer", answer, "has no words", "Type the answer to look at.")
     row = encode_example(tokenizer, Example("probe-qa0", prompt, answer))
     ids, start = list(row.ids), max(1, row.num_prompt)
     if ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     ids = ids[: start + MAX_ANSWER_TOKENS]
-    if len(ids) <= start:
-        raise InputError("answer", answer, "has no words", "Type the answer to look at.")
     inner = unwrap(model)
     out = inner(
         input_ids=torch.tensor([ids], device=device_of(model)), output_hidden_states=True, use_cache=False

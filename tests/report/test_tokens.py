@@ -1,0 +1,55 @@
+"""What the Probe tab draws: escaped, named for screen readers, with the numbers behind each chart."""
+
+from __future__ import annotations
+
+from unlearn_core.evaluation.rephrase import Asked
+from unlearn_core.evaluation.ways import Told, leak
+from unlearn_core.models.inspect import Inspection, TokenView
+from unlearn_core.report.story import Story
+from unlearn_core.report.tokens import fade_tables, layers_figure, token_rows, ways_strip
+from unlearn_core.runs.events import Fact, FactProbe
+
+SEEN = {
+    "original": Inspection((TokenView(" <b>", 0.9, 1, ((" <b>", 0.9), ("\n", 0.1))),), (0.1, 0.9)),
+    "unlearned": Inspection((TokenView(" <b>", 0.01, 37, ((" no", 0.5),)),), (0.1, 0.01)),
+}
+
+
+def told(way: str, score: float) -> Told:
+    return Told(Asked(way, "Who is <i>Bo</i>?", "a baker"), "a baker" if score else "no", score)
+
+
+def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None:
+    drawn = token_rows(SEEN)
+    assert drawn.count("<button") == 2
+    assert 'aria-label="&lt;b&gt;: 1 %, rank 37. Likeliest here: no 50 %"' in drawn
+    assert "<b> " not in drawn
+
+
+def test_the_strip_says_which_way_still_leaks() -> None:
+    strip = ways_strip({"unlearned": [told("as trained", 0.0), told("few-shot", 1.0)]}, to_forget=True)
+    assert "Still leaks when asked: few-shot." in strip
+    assert "<i>Bo" not in strip
+    clean = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=True)
+    assert "Nothing leaks" in clean
+    kept = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=False)
+    assert "No longer answered" in kept
+
+
+def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
+    story = Story(
+        probes=[FactProbe(step, (Fact("a", "Who?", "Bo", p, "forget"),)) for step, p in ((0, 0.9), (5, 0.1))]
+    )
+    layers, steps = fade_tables(SEEN, story, "Who?")
+    assert 'download="layers.csv"' in layers
+    assert "embeddings" in layers
+    assert 'download="steps.csv"' in steps
+    assert [trace["y"] for trace in layers_figure(SEEN)["data"]] == [[0.1, 0.9], [0.1, 0.01]]
+    assert "did not watch this fact" in fade_tables(SEEN, story, "Where?")[1]
+
+
+def test_an_answer_counts_where_the_output_begins_with_it_as_words() -> None:
+    asked = Asked("few-shot", "Who?", "a baker")
+    assert leak(asked, " A baker\nWho is Ada?") == 1.0
+    assert leak(asked, "a bakery") == 0.0
+    assert leak(asked, "not a baker") == 0.0
