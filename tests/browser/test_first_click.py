@@ -93,7 +93,7 @@ def test_the_verdict_says_forgotten_with_its_figures(finished: Seen, open_tab: C
     page.wait_for_selector("#le-side-by-side .le-item")
     assert page.inner_text("#le-verdict h2") == "Forgotten"
     assert page.locator("#le-verdict .le-tile").count() == 4
-    assert page.locator("#le-breakdown tbody tr").count() == 14  # twelve terms under two headings
+    assert page.locator("#le-breakdown .le-terms tbody tr").count() == 14  # twelve terms under two headings
     assert "lethe run" in page.inner_text("#le-command")
 
 
@@ -164,7 +164,7 @@ def test_a_phone_shows_the_result_without_sideways_scrolling(
 
 def test_the_run_is_listed(finished: Seen, open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
-    page.get_by_role("tab", name="Runs").click()
+    page.get_by_role("tab", name="Runs", exact=True).click()
     link = page.locator(f"#le-runs a[href='?run={finished.run_id}']")
     link.wait_for()
     assert "forgotten" in page.inner_text("#le-runs")
