@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def export_run(store: RunStore, run_id: str, out: Path, kind: str = "weights") -
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def export_zip(store: RunStore, run_id: str, folder: Path, kind: str = "weights") -> Path:
+    """The same as one zip file in `folder`; weights do not shrink, so nothing is compressed."""
+    name = f"lethe-{run_id[:8]}-{kind}"
+    made = folder / f"{name}.zip"
+    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder) as place:
+        out = export_run(store, run_id, Path(place) / name, kind)
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed:
+            for path in sorted(out.iterdir()):
+                packed.write(path, f"{name}/{path.name}")
+    return made
 
 
 def exportable(store: RunStore, run_id: str, kind: str = "weights") -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,16 @@ from unlearn_core.report.markup import tag, text
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+
+_SAVE = """(file) => {
+  if (!file?.url) return;
+  const link = document.createElement('a');
+  link.href = file.url;
+  link.download = file.orig_name || '';
+  document.body.append(link);
+  link.click();
+  link.remove();
+}"""
 
 
 def heading(title: str, aside: str = "") -> gr.HTML:
@@ -34,3 +44,14 @@ def toast(title: str) -> Iterator[None]:
         yield
     except LetheError as error:
         raise gr.Error(str(text(error)), title=title, print_exception=False) from None
+
+
+def download(button: gr.Button, make: Callable[..., str], inputs: list[Any]) -> None:
+    """Let the button make a file (`make` returns its path) and the browser save it, in one press.
+
+    A gr.DownloadButton saves what it held before it was pressed, so it serves as the carrier only.
+    """
+    carrier = gr.DownloadButton(visible="hidden")
+    settings: dict[str, Any] = {"trigger_mode": "once", "concurrency_id": "export", **PRIVATE}
+    made = button.click(make, inputs, carrier, **settings | {"show_progress_on": button})
+    made.success(None, carrier, None, js=_SAVE, **AT_ONCE)

@@ -13,6 +13,7 @@ import gradio as gr
 from unlearn_core.errors import InputError
 from unlearn_core.report.markup import Safe, tag, text
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, toast
+from unlearn_core.ui.handover_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.live_panel import LivePanel, live_panel
 from unlearn_core.ui.result_panel import ResultPanel, SharePanel, result_panel, share_panel
 from unlearn_core.ui.setup_panel import Setup, setup_panel
@@ -54,8 +55,9 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
         known = gr.HTML(_asking(), elem_id="le-knows")
     result = result_panel(studio, session.run_id)
     live = live_panel()
+    handover = handover_panel(studio, session.run_id, session.owner)
     share = share_panel()
-    watch = _Watch(studio, session, result, live, share, idle)
+    watch = _Watch(studio, session, result, live, handover, share, idle)
     _wire_start(studio, setup, watch)
     _wire_stop(studio, session, live)
     _wire_resume(studio, watch, live)
@@ -76,14 +78,14 @@ class _Watch:
     """Draws what is new of the run on screen; polled once a second while it is under way."""
 
     def __init__(
-        self, studio: Studio, session: Session, result: ResultPanel, live: LivePanel, share: SharePanel,
-        idle: gr.Column,
+        self, studio: Studio, session: Session, result: ResultPanel, live: LivePanel,
+        handover: HandoverPanel, share: SharePanel, idle: gr.Column,
     ) -> None:  # fmt: skip
         self.studio, self.session = studio, session
-        self.result, self.live, self.share = result, live, share
+        self.result, self.live, self.handover, self.share = result, live, handover, share
         self.inputs = [session.run_id, session.seen, session.owner, result.order]
         self.outputs: list[Any] = [
-            *live.drawn, *result.drawn, *share.drawn,
+            *live.drawn, *result.drawn, *handover.drawn, *share.drawn,
             idle, live.box, live.stop, live.early, live.resume, session.timer, session.seen,
         ]  # fmt: skip
 
@@ -105,7 +107,8 @@ class _Watch:
             return [*changed, *[gr.skip()] * rest, view.versions]
         story = self.studio.live.story(run)
         mine = not view.over and self.studio.may_stop(run, owner)
-        changed += self.result.changes(story, order) + self.share.changes(story)
+        changed += self.result.changes(story, order)
+        changed += self.handover.changes(story) + self.share.changes(story)
         changed += [gr.update(visible=False), gr.update(visible=True)]
         again = view.over and self.studio.may_resume(run, owner)
         changed += [gr.update(visible=mine), gr.update(visible=mine), gr.update(visible=again)]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,7 +16,7 @@ from unlearn_core.report.runs_table import CSV, csv_rows, page_line, runs_table
 from unlearn_core.runs.compare import MAX_COMPARED
 from unlearn_core.runs.rows import MAX_PAGE, PAGE, RunQuery
 from unlearn_core.runs.store import STATUSES
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, panel, toast
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.sweep_panel import sweep_form
@@ -65,7 +63,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         before = gr.Button("Previous page", size="sm")
         after = gr.Button("Next page", size="sm", elem_id="le-next-page")
         refresh = gr.Button("Refresh", size="sm")
-        save = gr.DownloadButton("Download as CSV", size="sm", elem_id="le-runs-csv")
+        save = gr.Button("Download as CSV", size="sm", elem_id="le-runs-csv")
     page = gr.HTML(elem_id="le-runs-page")
     chosen = gr.HTML(_picked([]), elem_id="le-picked")
     with gr.Row(elem_classes=["le-buttons"]):
@@ -104,7 +102,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         event(table.choices, owner, [method, verdict], **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
     emptied = nobody.click(lambda: ([], _picked([]), *_states([])), None, [picked, chosen, *acts], **AT_ONCE)
     emptied.then(table.read, asked, shown, **AT_ONCE)
-    save.click(table.csv, [*filters, owner], save, **PRIVATE)
+    download(save, table.csv, [*filters, owner])
     _wire_edit(
         studio, edit, picked, chosen, acts, owner, lambda e: e.then(table.read, asked, shown, **AT_ONCE)
     )
@@ -152,7 +150,7 @@ class _Table:
             rows += more
             if not more or len(rows) >= total:
                 break
-        path = Path(tempfile.mkdtemp(prefix="lethe-")) / "lethe-runs.csv"
+        path = self.studio.parcels.folder() / "lethe-runs.csv"
         path.write_text(to_csv(CSV, csv_rows(rows)), encoding="utf-8")
         return str(path)
 

@@ -17,6 +17,7 @@ from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 from unlearn_core.ui.answers import Answerer
 from unlearn_core.ui.live import Live
+from unlearn_core.ui.parcels import Parcels
 
 NUM_KNOWN = 3  # facts shown before the first run
 RUNS_PER_STRANGER = 1  # waiting or running at a time
@@ -31,6 +32,7 @@ class Studio:
         self.worker = Worker(self.store, public=public, per_owner=RUNS_PER_STRANGER if public else None)
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
+        self.parcels = Parcels()
         self._known: dict[str, Safe] = {}
         self._importing = threading.Lock()
 
@@ -120,6 +122,35 @@ class Studio:
     def position(self, run_id: str) -> int:
         """How many runs are ahead of this one; 0 for one at work or over."""
         return self.worker.position(run_id) or 0
+
+    # Handing over -------------------------------------------------------------------------------------
+
+    def report(self, run_id: str, form: str = "html") -> Path:
+        """A file with the run's report, "html" or "json", for one download."""
+        self.warm_up()
+        from unlearn_core.report.export import write_report
+
+        if form not in ("html", "json"):
+            raise InputError("form", form, "is no form of a report", "Use html or json.")
+        html, plain = write_report(self.store, run_id, self.parcels.folder())
+        return html if form == "html" else plain
+
+    def export(self, run_id: str, kind: str = "weights") -> Path:
+        """A zip of the run's weights or adapter with model card and report, for one download."""
+        self.warm_up()
+        from unlearn_core.report.export import export_zip
+
+        return export_zip(self.store, run_id, self.parcels.folder(), kind)
+
+    def push(self, run_id: str, repo: str, kind: str, owner: str, private: bool = True) -> str:
+        """Upload a run of this visitor with the token of this machine; its address on the Hub."""
+        if self.public:
+            raise InputError("hub", repo, "is not written by a public server", "Export a zip instead.")
+        self.store.owned(run_id, owner or None)
+        self.warm_up()
+        from unlearn_core.report.export import push_run
+
+        return push_run(self.store, run_id, repo, kind=kind, private=private)
 
     # Questions ----------------------------------------------------------------------------------------
 

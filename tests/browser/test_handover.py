@@ -1,0 +1,68 @@
+"""A finished run leaves the page as files: report, weights with card, table of runs. One press each."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client
+
+FACTS = "facts:Where is Ada? => Oldport\nWho is Bo? => a baker"
+
+
+@pytest.fixture(scope="module")
+def run(server: str, tiny_target: str) -> str:
+    client = Client(server, verbose=False)
+    form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "settings": {"steps": 2}}
+    found = client.predict(**form, owner="", api_name="/start_run")["run_id"]
+    deadline = time.monotonic() + 60
+    while client.predict(found, api_name="/run_status")["status"] != "finished":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return str(found)
+
+
+def saved(page: Any, press: Callable[[], None], folder: Path) -> Path:
+    with page.expect_download() as coming:
+        press()
+    path = folder / coming.value.suggested_filename
+    coming.value.save_as(path)
+    return path
+
+
+def test_report_and_export_are_saved_with_one_press(
+    run: str, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
+    tab = open_tab(f"?run={run}", 360)
+    page = tab.page
+    page.wait_for_selector("#le-report")
+    html = saved(page, lambda: page.click("#le-report"), tmp_path)
+    assert html.name == "lethe_report.html"
+    assert "Oldport" in html.read_text()
+    page.focus("#le-report-json")
+    plain = saved(page, lambda: page.keyboard.press("Enter"), tmp_path)
+    assert json.loads(plain.read_text())["run"] == run
+    packed = saved(page, lambda: page.click("#le-export"), tmp_path)
+    with zipfile.ZipFile(packed) as found:
+        names = {Path(name).name for name in found.namelist()}
+    assert {"model.safetensors", "config.json", "README.md", "lethe_report.html"} <= names
+    page.get_by_label("LoRA adapter").check()
+    page.click("#le-export")
+    page.get_by_text("is not what this run trained").wait_for()
+    assert tab.overflow() == 0
+    assert tab.external() == []
+
+
+def test_the_table_of_runs_is_saved_with_one_press(
+    run: str, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_tab().page
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector(f"#le-runs input[data-run='{run}']")
+    table = saved(page, lambda: page.click("#le-runs-csv"), tmp_path)
+    assert run in table.read_text()

@@ -1,0 +1,61 @@
+"""Handing a run over from the page: who may, what is refused, and that no file stays behind."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from unlearn_core.errors import InputError
+from unlearn_core.ui.app import build
+from unlearn_core.ui.parcels import KEPT_SECONDS, Parcels
+from unlearn_core.ui.studio import Studio
+
+
+def finished(studio: Studio, owner: str) -> str:
+    run = studio.submit(studio.spec("demo", "demo", "lethe", {}), owner)
+    assert studio.worker.wait(run, 20)
+    return run
+
+
+def test_a_report_is_a_file_and_a_run_without_weights_says_why_it_exports_none(studio: Studio) -> None:
+    run = finished(studio, "me")
+    assert run in studio.report(run, "json").read_text()
+    with pytest.raises(InputError, match="html or json"):
+        studio.report(run, "pdf")
+    with pytest.raises(Exception, match="missing"):
+        studio.export(run)
+
+
+def test_only_the_owner_on_their_own_machine_uploads(
+    studio: Studio, public_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "unlearn_core.report.export.push_run", lambda store, run, repo, **_: asked.append(repo) or repo
+    )
+    run = finished(studio, "me")
+    with pytest.raises(InputError, match="not a run that is here for you"):
+        studio.push(run, "me/gone", "weights", "you")
+    assert studio.push(run, "me/gone", "weights", "me") == "me/gone"
+    with pytest.raises(InputError, match="public server"):
+        public_studio.push(finished(public_studio, "me"), "me/gone", "weights", "me")
+    assert asked == ["me/gone"]
+
+
+def test_a_public_page_offers_no_upload(studio: Studio, public_studio: Studio) -> None:
+    def offered(made: Studio) -> bool:
+        return any(getattr(b, "elem_id", None) == "le-push" for b in build(made).blocks.values())
+
+    assert offered(studio)
+    assert not offered(public_studio)
+
+
+def test_old_parcels_go() -> None:
+    parcels = Parcels()
+    old, new = parcels.folder(), parcels.folder()
+    os.utime(old, (0, time.time() - KEPT_SECONDS - 1))
+    parcels.folder()
+    assert not old.exists()
+    assert new.exists()

@@ -1,0 +1,27 @@
+"""Files made for one download: Gradio serves its own copy, so ours may go soon after."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+KEPT_SECONDS = 600  # Gradio copies a file before its listener's answer is sent; this is ample
+
+
+class Parcels:
+    """Folders under one temporary folder, which goes when the server does."""
+
+    def __init__(self) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="lethe-", ignore_cleanup_errors=True)
+
+    def folder(self) -> Path:
+        """A new folder; those of earlier downloads are removed."""
+        place = Path(self._place.name)
+        for old in place.iterdir():
+            with contextlib.suppress(OSError):  # another download removed it
+                if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=place))
