@@ -7,6 +7,7 @@ the methods page are generated from that. Defaults do nothing, so gradient ascen
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -253,9 +254,16 @@ class Method:
 
     @classmethod
     def candidates(cls) -> tuple[dict[str, Any], ...]:
-        """The settings a comparison chooses from: the defaults and, for every method, two others."""
-        rate = cls.learning_rate
-        return {}, {"learning_rate": rate / 2}, {"learning_rate": min(1.0, rate * 2)}
+        """The settings a comparison chooses from: the defaults, and half and twice the learning rate, or
+        the first other number where a method has no rate; out of range, the bound."""
+        numbers = [item for item in cls.parameters() if item.type in (float, int) and item.name != "steps"]
+        rates = [item for item in numbers if item.name == "learning_rate"]
+        found: list[dict[str, Any]] = [{}]
+        for item in (rates or numbers)[:1]:
+            low, high = item.minimum or 0.0, item.maximum or math.inf
+            values = (item.type(min(max(item.default * factor, low), high)) for factor in (0.5, 2))
+            found += [{item.name: value} for value in values if value != item.default]
+        return tuple(found)
 
     def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
         """The same with steps for a forget set of this size: as many passes as over the bundled one."""
@@ -334,11 +342,6 @@ class Edit(Method):
     def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
         """The same: a round is a pass over the whole set, however large it is."""
         return self
-
-    @classmethod
-    def candidates(cls) -> tuple[dict[str, Any], ...]:
-        """The defaults alone, where a method names no others."""
-        return ({},)
 
     def units(self, context: Context) -> Iterator[Unit]:
         """Make one edit at a time through `context.edits`, and say after each what it was.
