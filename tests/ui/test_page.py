@@ -11,16 +11,12 @@ from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.theme import STYLE
 
 ENDPOINTS = {
-    "start_run",
-    "run_status",
-    "stop_run",
-    "start_audits",
-    "audit_results",
-    "stop_audits",
-    "scores",
-    "generate",
-    "list_methods",
-}
+    "start_run", "run_status", "stop_run", "finish_run", "resume_run", "scores", "list_runs",
+    "rename_run", "tag_run", "delete_run", "compare_runs", "score_wiped", "sweep", "sweep_status",
+    "stop_sweep", "start_audits", "audit_results", "stop_audits", "report", "export", "push_to_hub",
+    "list_methods", "list_targets", "list_audits", "target_needs", "estimate", "upload_data",
+    "preview_data", "generate", "ask_runs", "list_facts", "inspect_answer", "ask_ways", "save_probe",
+}  # fmt: skip
 
 
 def test_only_named_endpoints_are_public(studio: Studio) -> None:
@@ -31,6 +27,12 @@ def test_only_named_endpoints_are_public(studio: Studio) -> None:
         if fn.api_visibility == "public" and fn.api_name is not False
     }
     assert public == ENDPOINTS
+
+
+def test_every_endpoint_says_what_it_does(studio: Studio) -> None:
+    for name, told in build(studio).get_api_info()["named_endpoints"].items():  # type: ignore[union-attr]
+        assert len(told["description"]) > 30, name
+        assert all("type" in given["python_type"] for given in told["parameters"]), name
 
 
 def test_every_listener_that_polls_stays_out_of_the_queue(studio: Studio) -> None:

@@ -8,7 +8,7 @@ from unlearn_core.report.csvfile import csv_link
 from unlearn_core.report.format import MISSING, count, shorten
 from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.report.palette import LETTERS
-from unlearn_core.runs.compare import MEASURES, Compared, Estimate, difference, estimate, settings_beside
+from unlearn_core.runs.compare import Compared, Estimate, score_lines, settings_beside
 
 _READ = (
     "Mean over the seeds of each run, with the 95 % t interval; differences to A with Welch's interval. "
@@ -45,15 +45,10 @@ def _scores(runs: Sequence[Compared]) -> Safe:
         *(tag("th", f"{LETTERS[place]} - A", scope="col", class_="le-number") for place, _ in others),
     )
     rows, cells = [], []
-    for measure, title in MEASURES:
-        values = [run.values(measure) for run in runs]
-        means = [estimate(each) for each in values]
-        gaps = [difference(values[0], values[place]) for place, _ in others]
-        rows.append(
-            tag("tr", tag("th", title, scope="row"), *(tag("td", show(m), class_="le-number") for m in means),
-                *(_gap(gap) for gap in gaps))
-        )  # fmt: skip
-        cells.append([title, *(part for found in (*means, *gaps) for part in _parts(found))])
+    for line in score_lines(runs):
+        means = (tag("td", show(mean), class_="le-number") for mean in line.means)
+        rows.append(tag("tr", tag("th", line.title, scope="row"), *means, *(_gap(gap) for gap in line.gaps)))
+        cells.append([line.title, *(part for found in (*line.means, *line.gaps) for part in _parts(found))])
     parts = ("mean", "low", "high")
     header = ["score", *(f"{LETTERS[i]} {part}" for i in range(len(runs)) for part in parts)]
     header += [f"{LETTERS[i]}-A {part}" for i, _ in others for part in parts]

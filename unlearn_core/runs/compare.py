@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, variance
 from typing import Any
 
@@ -59,6 +59,41 @@ def compared(store: RunStore, ids: Sequence[str], owner: str | None = None) -> l
         repeats = _by_seed([row, *store.rows(query)[0]])
         found.append(Compared(record, row, repeats))
     return found
+
+
+@dataclass(frozen=True)
+class Line:
+    """One score of the compared runs: each run's mean, and how far each but the first is from the first."""
+
+    measure: str
+    title: str
+    means: tuple[Estimate | None, ...]
+    gaps: tuple[Estimate | None, ...]
+
+
+def score_lines(runs: Sequence[Compared]) -> list[Line]:
+    """A line for every measure; None where no seed has it."""
+    lines = []
+    for measure, title in MEASURES:
+        first, *others = values = [run.values(measure) for run in runs]
+        gaps = tuple(difference(first, other) for other in others)
+        lines.append(Line(measure, title, tuple(estimate(each) for each in values), gaps))
+    return lines
+
+
+def to_json(runs: Sequence[Compared]) -> dict[str, Any]:
+    """The comparison as data: the runs with their seeds, every score, every setting."""
+    told = [
+        {"run_id": run.record.id, "name": run.record.name, "tags": list(run.record.tags),
+         "seeds": [row.seed for row in run.repeats]}
+        for run in runs
+    ]  # fmt: skip
+    settings = settings_beside([run.record.spec for run in runs])
+    return {
+        "runs": told,
+        "scores": [asdict(line) for line in score_lines(runs)],
+        "settings": [{"name": n, "values": v, "differs": differs} for n, v, differs in settings],
+    }
 
 
 def _by_seed(rows: list[RunRow]) -> tuple[RunRow, ...]:
