@@ -17,7 +17,7 @@ from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.methods.base import Edit
-from unlearn_core.models.artifacts import Edits, SparseDelta
+from unlearn_core.models.artifacts import DenseDelta, Edits, SparseDelta
 from unlearn_core.models.front import beneath
 from unlearn_core.models.generate import generate_all, stream
 from unlearn_core.models.hashing import weights_hash
@@ -27,6 +27,7 @@ from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopProbe, LoopStep
 
 EDITS = [name for name, cls in methods.REGISTRY.items() if issubclass(cls, Edit)]
+TOUCHED = {"pem_ia3": (".k_proj.weight", ".v_proj.weight", ".k_proj.bias", ".v_proj.bias")}  # and the MLPs'
 FRONTS = ["icul", "guard_prompt", "guard_input", "guard_output"]
 
 
@@ -58,9 +59,10 @@ def test_every_edit_can_be_undone_bit_for_bit(
         assert not touched
         assert artifact.changed()["relative_change"] == 0
     else:
-        assert isinstance(artifact, SparseDelta)
+        assert isinstance(artifact, SparseDelta | DenseDelta)
         assert touched
-        assert all(key.endswith("mlp.down_proj.weight") for key in touched)
+        allowed = ("mlp.down_proj.weight", *TOUCHED.get(name, ()))
+        assert all(key.endswith(allowed) for key in touched)
     artifact.set_strength(0.0)
     assert same(snapshot(model), before)
     artifact.apply()

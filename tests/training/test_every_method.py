@@ -36,6 +36,8 @@ SLOW: dict[str, dict[str, Any]] = {
     # The tiny data is known by heart, so that little is learnt that could be subtracted.
     "task_vector": {"learning_rate": 2e-3, "strength": 8.0},
     "pem_lora": {"learning_rate": 2e-2, "strength": 8.0},
+    "ties_merge": {"learning_rate": 2e-2},
+    "sku": {"learning_rate": 2e-3, "strength": 8.0},
     "altpo": {},
     # Few weights train, or what trains is under attack, or only some of the steps push.
     "rmu": {"learning_rate": 5e-2, "strength": 60.0},

@@ -14,13 +14,16 @@ from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
 from unlearn_core.methods.global_weight import GlobalWeight
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
+from unlearn_core.methods.ia3 import PEMIA3
 from unlearn_core.methods.inference import ICUL, GuardInput, GuardOutput, GuardPrompt
 from unlearn_core.methods.lethe import Lethe
+from unlearn_core.methods.merging import TiesMerge
 from unlearn_core.methods.preference import NPO, SimNPO
 from unlearn_core.methods.pruning import SelectivePruning
 from unlearn_core.methods.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
 from unlearn_core.methods.refusal import DPO, IDK, Undial
 from unlearn_core.methods.representation import RMU, AdaptiveRMU
+from unlearn_core.methods.sku import SKU
 from unlearn_core.methods.weighted import CEU, FPGA, WGA, SatImp
 from unlearn_core.methods.wrappers import AdvGA, AdvNPO, Masked
 
@@ -41,6 +44,9 @@ REGISTRY: dict[str, type[Method]] = {
     "undial": Undial,
     "task_vector": TaskVector,
     "pem_lora": PEMLora,
+    "pem_ia3": PEMIA3,
+    "ties_merge": TiesMerge,
+    "sku": SKU,
     "selective_pruning": SelectivePruning,
     "icul": ICUL,
     "guard_prompt": GuardPrompt,

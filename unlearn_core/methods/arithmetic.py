@@ -11,7 +11,7 @@ from unlearn_core.methods.gradient import mean_nll
 if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact
 
-_REACH = 3.0  # how far beyond its default the strength can be turned
+REACH = 3.0  # how far beyond its default the strength can be turned
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TaskVector(Method):
 
     def finalise(self, context: Context) -> Artifact:
         artifact = context.trained()
-        artifact.rescale(-self.strength, _REACH)
+        artifact.rescale(-self.strength, REACH)
         return artifact
 
 
