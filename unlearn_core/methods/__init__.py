@@ -12,6 +12,7 @@ from unlearn_core.methods.alternatives import AltPO
 from unlearn_core.methods.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
+from unlearn_core.methods.eul import EUL
 from unlearn_core.methods.global_weight import GlobalWeight
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
 from unlearn_core.methods.ia3 import PEMIA3
@@ -24,6 +25,7 @@ from unlearn_core.methods.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
 from unlearn_core.methods.refusal import DPO, IDK, Undial
 from unlearn_core.methods.representation import RMU, AdaptiveRMU
 from unlearn_core.methods.sku import SKU
+from unlearn_core.methods.uld import ULD
 from unlearn_core.methods.weighted import CEU, FPGA, WGA, SatImp
 from unlearn_core.methods.wrappers import AdvGA, AdvNPO, Masked
 
@@ -47,6 +49,8 @@ REGISTRY: dict[str, type[Method]] = {
     "pem_ia3": PEMIA3,
     "ties_merge": TiesMerge,
     "sku": SKU,
+    "eul": EUL,
+    "uld": ULD,
     "selective_pruning": SelectivePruning,
     "icul": ICUL,
     "guard_prompt": GuardPrompt,

@@ -13,7 +13,7 @@ from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.methods.losses import npo_loss
 from unlearn_core.models.adapters import NAME, lora_layers
 from unlearn_core.models.artifacts import DenseDelta
-from unlearn_core.models.forward import sum_per_row, token_nll
+from unlearn_core.models.forward import mean_per_row, token_nll, tokens_per_row
 
 if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact
@@ -32,17 +32,19 @@ class TiesMerge(Method):
         idea="Trains one adapter that forgets too much and one that forgets too little, and merges their "
         "changes: small entries are dropped, then each weight takes the mean of those that agree in sign.",
         formula="a NPO(forget) + b KL(original || current; retain) + c NLL(retain), (a, b, c) = (.4, .4, .2) "
-        "and (.3, .3, .4); then TIES on both changes B A",
+        "and (.3, .3, .4); then TIES on both changes "
+        "B A; NPO on sequence means",
         paper="Xu et al. 2025 (ZJUKLAB), arXiv 2503.21088; Yadav et al. 2023, TIES, arXiv 2306.01708",
         cost=2.33,
         needs=frozenset({"forget", "retain", "reference nll", "reference logits"}),
-        caution="Two trainings for one result. Merged on the whole change of each matrix; merging the "
-        "factors A and B apart, as common libraries do, is another thing.",
+        caution="Two trainings for one result, which on the bundled world loses retained questions with the "
+        "forgotten ones. Merged on the whole change of each matrix; merging the factors A and B apart, as "
+        "common libraries do, is another thing.",
     )
     adapter: ClassVar[str | None] = "lora"
 
-    learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
-    steps: int = parameter(80, "Optimiser steps, half for each adapter", 1, 100_000)
+    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    steps: int = parameter(120, "Optimiser steps, half for each adapter", 1, 100_000)
     beta: float = parameter(0.1, "How soon NPO's push fades", 1e-4, 100.0)
     density: float = parameter(0.8, "Share of each matrix's entries that survive the trimming", 0.0, 1.0)
 
@@ -88,8 +90,9 @@ class Half(TiesMerge):
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None
         nll_N = token_nll(batch.forget)
-        reference_B = context.reference.nll("forget")[batch.forget.index_B]
-        push = npo_loss(sum_per_row(nll_N, batch.forget), reference_B, self.beta)
+        length_B = tokens_per_row(batch.forget)
+        reference_B = context.reference.nll("forget")[batch.forget.index_B] / length_B
+        push = npo_loss(mean_per_row(nll_N, batch.forget), reference_B, self.beta)
         kl, retain = context.reference.kl("retain", batch.retain).mean(), mean_nll(batch.retain)
         for_push, for_kl, for_retain = self.weights
         return Losses(for_push * push + for_kl * kl + for_retain * retain, nll_N.mean(), retain)

@@ -26,13 +26,14 @@ class SKU(TaskVector):
         paper="Liu et al. 2024, Towards Safer LLMs through Machine Unlearning, arXiv 2402.10058",
         cost=3.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
-        caution="Made for harmful behaviour, not for single facts. One other answer for each question, where "
-        "the authors draw five. Until its end the curve shows the model getting worse.",
+        caution="Made for harmful behaviour, not for single facts: on the bundled world retained answers go "
+        "with the forgotten ones. One other answer for each question, where the authors draw five. Until its "
+        "end the curve shows the model getting worse.",
     )
 
     learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
-    strength: float = parameter(1.0, "How many times the difference is subtracted", 0, 100)
+    strength: float = parameter(3.0, "How many times the difference is subtracted", 0, 100)
     distortion: float = parameter(2.5, "Weight of learning the forget answers", 0.0, 100.0)
     disassociation: float = parameter(2.5, "Weight of learning others' answers", 0.0, 100.0)
     preservation: float = parameter(1.0, "Weight of the push away on the retain set", 0.0, 100.0)

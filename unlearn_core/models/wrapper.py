@@ -21,9 +21,11 @@ import torch
 
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.models.artifacts import Artifact
+from unlearn_core.models.assistant import Assistant
 from unlearn_core.models.front import Front, beneath
 from unlearn_core.models.guards import InContext, InputFilter, OutputFilter, Prefix
 from unlearn_core.models.hashing import weights_hash
+from unlearn_core.models.unlearning_layers import UnlearningLayers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,7 +35,7 @@ UNCHANGED = (
     "The weights are unchanged: what was to be forgotten is still in the model, behind what is declared here."
 )
 FRONTS: dict[str, type[Front]] = {
-    front.kind: front for front in (Prefix, InContext, InputFilter, OutputFilter)
+    front.kind: front for front in (Prefix, InContext, InputFilter, OutputFilter, Assistant, UnlearningLayers)
 }
 
 
