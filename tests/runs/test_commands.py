@@ -73,3 +73,66 @@ def test_probe_streams_an_answer_and_runs_shows_and_deletes(
     assert "Verdict" in capsys.readouterr().out
     assert main(["runs", run_id, "--delete"]) == 0
     assert main(["runs", run_id]) == 2
+
+
+def test_runs_are_named_tagged_found_and_compared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from unlearn_core.runs import events as ev
+    from unlearn_core.runs.spec import RunSpec
+    from unlearn_core.runs.store import RunStore
+
+    store, ids = RunStore(home), []
+    for beta, seed, final in ((0.1, 0, 0.2), (0.1, 1, 0.4), (0.5, 0, 0.6)):
+        spec = RunSpec(method="npo", settings={"beta": beta}, seed=seed)
+        ids.append(store.create(spec).id)
+        store.append(ids[-1], ev.RunStarted(spec.to_json(), (), 1, "cpu"))
+        store.append(
+            ids[-1], ev.Score("original", {"weights_hash": "o", "data_fingerprint": "d", "terms": {}})
+        )
+        store.append(ids[-1], ev.Score("unlearned", {"final_score": final, "terms": {}}))
+        store.append(ids[-1], ev.Finished({"label": "forgotten", "summary": "Gone."}, {"load": 1.0}))
+    store.close()
+    assert main(["runs", ids[0], "--name", "beta low", "--tag", "keep", "--tag", "beta"]) == 0
+    assert "name: beta low  tags: keep, beta" in capsys.readouterr().out
+    assert main(["runs", "--tag", "keep", "--tag", "beta"]) == 0
+    listed = capsys.readouterr().out
+    assert "beta low  keep, beta" in listed
+    assert ids[1] not in listed
+    assert main(["runs", "--search", "no such words"]) == 0
+    assert "No run fits" in capsys.readouterr().out
+    assert main(["runs", ids[0], "--untag", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["tags"] == []
+
+    assert main(["compare", ids[0], ids[2]]) == 0
+    said = capsys.readouterr().out
+    assert f"A: beta low  ({ids[0]}; seeds 0, 1)" in said
+    final = next(line for line in said.splitlines() if line.startswith("Final score"))
+    assert final.split()[2] == "0.300"  # the mean of the two seeds
+    assert "+0.300" in final
+    assert "beta" in said.split("setting")[-1]
+    assert main(["compare", ids[0], ids[2], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["scores"][0]["means"][0]["mean"] == pytest.approx(0.3)
+    assert main(["compare", ids[0]]) == 2
+    assert "Pick 2 to 4 runs" in capsys.readouterr().err
+    assert main(["runs", "--name", "x"]) == 2
+
+
+def test_a_run_repeated_from_its_report_has_the_same_weights_and_scores(
+    memorised: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    form = ["--target", memorised.model, "--data", memorised.data, "--method", "npo", "--set", "beta=0.3"]
+    assert main(["run", *form, "--set", "learning_rate=0.01", "--steps", "6", "--json", str(first)]) == 0
+    before = json.loads(first.read_text())
+    assert main(["report", before["run"], "--out", str(tmp_path)]) == 0
+    assert main(["run", str(tmp_path / "lethe_report.json"), "--json", str(second)]) == 0
+    after = json.loads(second.read_text())
+    assert after["run"] != before["run"]
+    assert after["spec"] == before["spec"]
+    assert after["unlearned"]["weights_hash"] == before["unlearned"]["weights_hash"]
+    assert after["unlearned"]["weights_hash"] != before["original"]["weights_hash"]
+    for result in (before, after):  # how long the scoring took is no score
+        assert result["unlearned"].pop("seconds")
+    assert after["unlearned"]["task_aggregate"] > before["original"]["task_aggregate"]
+    assert after["unlearned"] == before["unlearned"]
+    assert after["verdict"] == before["verdict"]

@@ -8,12 +8,15 @@ import sys
 import textwrap
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.store import RunRecord, RunStore
 
 
 def add_to(commands: Any) -> None:
@@ -21,9 +24,18 @@ def add_to(commands: Any) -> None:
     methods.add_argument("name", nargs="?", help="only this one, in full")
     methods.add_argument("--json", action="store_true", help="as JSON")
     methods.set_defaults(action=methods_command)
-    runs = commands.add_parser("runs", help="list, show or delete past runs")
+    runs = commands.add_parser(
+        "runs", help="list, show, name, tag or delete past runs",
+        epilog="Example: lethe runs RUN --name 'beta halved' --tag keep --tag beta",
+    )  # fmt: skip
     runs.add_argument("run", nargs="?", metavar="RUN", help="show this run")
     runs.add_argument("--delete", action="store_true", help="delete it")
+    runs.add_argument("--name", metavar="TEXT", help="rename it")
+    runs.add_argument(
+        "--tag", action="append", metavar="TAG", help="without RUN: list those so tagged; with it: its tags"
+    )
+    runs.add_argument("--untag", action="store_true", help="remove its tags")
+    runs.add_argument("--search", default="", metavar="WORDS", help="in name, tags, method, target and data")
     runs.add_argument("--json", action="store_true", help="as JSON")
     runs.add_argument("--limit", type=whole_number, default=20, help="how many to list (default: 20)")
     runs.set_defaults(action=runs_command)
@@ -91,35 +103,64 @@ def runs_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.store import RunStore
 
     store = RunStore()
-    if options.run and options.delete:
-        store.delete(options.run)
-        return 0
-    if options.delete:
-        raise InputError("run", "", "is not named", "Write `lethe runs RUN --delete`.")
-    records = [store.get(options.run)] if options.run else store.list_runs(limit=max(1, options.limit))
-    if options.json:
-        plain = [{k: v for k, v in asdict(r).items() if k not in ("owner", "process")} for r in records]
-        print(json.dumps(plain, indent=2))
-        return 0
     if options.run:
-        from unlearn_core.cli.table import scorecard
-
-        (record,) = records
-        print(f"{record.id}  {record.status}  {json.dumps(record.spec)}")
-        print(record.message or scorecard(record.scores, record.verdict))
+        return _one_run(store, options)
+    for flag in ("delete", "name", "untag"):
+        if getattr(options, flag):
+            raise InputError("run", "", "is not named", f"Write `lethe runs RUN --{flag}`.")
+    records = _found(store, options)
+    if options.json:
+        print(json.dumps([_plain(record) for record in records], indent=2))
         return 0
     if not records:
-        print(f"No runs yet in {store.home}. Start one with `lethe run`.")
+        filtered = options.search or options.tag
+        print("No run fits." if filtered else f"No runs yet in {store.home}. Start one with `lethe run`.")
         return 0
-    rows = [["run", "when", "status", "method", "target", "data", "final"]]
+    rows = [["run", "when", "status", "name", "tags", "method", "target", "data", "final"]]
     for record in records:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
         final = record.scores.get("unlearned", {}).get("final_score")
         shown = "-" if final is None else f"{final:.3f}"
-        spec = record.spec
-        rows.append([record.id, when, record.status, spec["method"], spec["target"], spec["data"], shown])
+        spec, tags = record.spec, ", ".join(record.tags)
+        what = [spec["method"], spec["target"], spec["data"]]
+        rows.append([record.id, when, record.status, record.name, tags, *what, shown])
     print(table([[cell.replace("\n", " ")[:40] for cell in row] for row in rows]))
     return 0
+
+
+def _found(store: RunStore, options: argparse.Namespace) -> list[RunRecord]:
+    """The newest runs that carry every tag asked for."""
+    from unlearn_core.runs.rows import MAX_PAGE, RunQuery
+
+    first, *others = options.tag or [""]
+    limit = min(max(1, options.limit), MAX_PAGE)
+    rows, _ = store.rows(RunQuery(text=options.search, tag=first, limit=MAX_PAGE if others else limit))
+    return [store.get(row.id) for row in rows if set(others) <= set(row.tags)][:limit]
+
+
+def _one_run(store: RunStore, options: argparse.Namespace) -> int:
+    """Change a run where that is asked for, else show it."""
+    if options.delete:
+        store.delete(options.run)
+        return 0
+    record = store.get(options.run)
+    tags = options.tag or ([] if options.untag else None)
+    if options.name is not None or tags is not None:
+        store.label(options.run, None, name=options.name, tags=tags)
+        record = store.get(options.run)
+    if options.json:
+        print(json.dumps([_plain(record)], indent=2))
+        return 0
+    from unlearn_core.cli.table import scorecard
+
+    print(f"{record.id}  {record.status}  {json.dumps(record.spec)}")
+    print(f"name: {record.name}" + (f"  tags: {', '.join(record.tags)}" if record.tags else ""))
+    print(record.message or scorecard(record.scores, record.verdict))
+    return 0
+
+
+def _plain(record: RunRecord) -> dict[str, Any]:
+    return {key: value for key, value in asdict(record).items() if key not in ("owner", "process")}
 
 
 def probe_command(options: argparse.Namespace) -> int:

@@ -19,6 +19,10 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--public", action="store_true", help="for strangers: bundled model, own data only")
     parser.add_argument("--open", action="store_true", help="open a browser window")
+    parser.add_argument(
+        "--mcp", action="store_true", default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+        help="offer every endpoint as a tool of a Model Context Protocol server (needs the package mcp)",
+    )  # fmt: skip
     parser.set_defaults(action=serve_command)
 
 
@@ -31,7 +35,7 @@ def serve_command(options: argparse.Namespace) -> int:
     from unlearn_core.ui.app import launch
 
     with contextlib.suppress(KeyboardInterrupt):  # being told to end is how a server ends
-        launch(options.host, port, public=options.public, open_browser=options.open)
+        launch(options.host, port, options.public, options.open, mcp=options.mcp)
     return 0
 
 

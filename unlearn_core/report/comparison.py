@@ -27,7 +27,7 @@ def run_mark(place: int) -> Safe:
 
 
 def show(found: Estimate | None, signed: bool = False) -> str:
-    """`0.52 [0.48, 0.56] (3 seeds)`; a difference with its sign."""
+    """`0.520 [0.480, 0.560]`; a difference with its sign."""
     if found is None:
         return MISSING
     form = "+.3f" if signed else ".3f"

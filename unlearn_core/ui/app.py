@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from unlearn_core.errors import InputError
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.compare_tab import build_compare_tab
@@ -54,12 +56,15 @@ def build(studio: Studio) -> gr.Blocks:
 
 def launch(
     host: str = "127.0.0.1", port: int | None = None, public: bool = False, open_browser: bool = False,
-    *, home: str | Path | None = None, block: bool = True,
+    *, home: str | Path | None = None, block: bool = True, mcp: bool = False,
 ) -> gr.Blocks:  # fmt: skip
-    """Serve the page. `port` None takes the first free one from 7860; `public` is for strangers.
+    """Serve the page. `port` None takes the first free one from 7860; `public` is for strangers; `mcp` offers
+    the endpoints as tools of a Model Context Protocol server too.
 
     Nothing but this server is contacted, by the page or by Gradio.
     """
+    if mcp:
+        require_mcp()
     studio = Studio(home, public)
     page = build(studio)
     page.launch(
@@ -67,13 +72,23 @@ def launch(
         share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD, max_file_size=MAX_UPLOAD[public],
         allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
+        mcp_server=mcp,
     )  # fmt: skip
-    sys.stdout.write(f"{TITLE} is ready: {str(page.local_url).rstrip('/')}\n")
+    url = str(page.local_url).rstrip("/")
+    tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
+    sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")
     sys.stdout.flush()
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         page.block_thread()
     return page
+
+
+def require_mcp() -> None:
+    """InputError where the package that the Model Context Protocol server needs is not installed."""
+    if importlib.util.find_spec("mcp") is None:
+        mend = "Install it in an environment of its own (pip install mcp), or serve without it."
+        raise InputError("--mcp", "", "needs the package mcp, which is not installed", mend)
 
 
 def _warm_up(studio: Studio) -> None:
