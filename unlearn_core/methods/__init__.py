@@ -12,6 +12,7 @@ from unlearn_core.methods.alternatives import AltPO
 from unlearn_core.methods.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
+from unlearn_core.methods.contrastive import PCGU
 from unlearn_core.methods.eul import EUL
 from unlearn_core.methods.global_weight import GlobalWeight
 from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
@@ -52,6 +53,7 @@ REGISTRY: dict[str, type[Method]] = {
     "eul": EUL,
     "uld": ULD,
     "selective_pruning": SelectivePruning,
+    "pcgu": PCGU,
     "icul": ICUL,
     "guard_prompt": GuardPrompt,
     "guard_input": GuardInput,
