@@ -38,8 +38,8 @@ class PCGU(Edit):
         cost=2.0,
         needs=frozenset({"forget", "retain"}),
         caution="Nothing holds the rest: on the bundled world retained answers fade almost as fast. "
-        "Only the MLP output matrices are changed here, by a share of their norm; the paper partitions all and "
-        "takes plain steps.",
+        "Only the MLP output matrices are changed here, by a share of their norm; the paper partitions all "
+        "and takes plain steps.",
     )
 
     steps: int = parameter(4, "Passes over the forget set", 1, 1000)

@@ -35,7 +35,8 @@ class ULD(Aside):
         cost=1.0,
         needs=frozenset({"forget", "retain"}),
         caution="It hides and does not forget: the weights are unchanged, and whoever has them has it all. "
-        "Every answer costs the assistant's pass too. Trained without the authors' paraphrases.",
+        "Every answer costs the assistant's pass too. Trained without the authors' paraphrases; on the "
+        "bundled world weight 0.8 hides a part, and 2 retained answers too.",
     )
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
