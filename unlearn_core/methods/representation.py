@@ -27,7 +27,7 @@ class RMU(Method):
         formula="mean (h(forget) - strength u)^2 + retain_weight mean (h(retain) - h_original(retain))^2, "
         "over answer positions and units; u random in [0, 1)^D, of length 1",
         paper="Li et al. 2024, WMDP, arXiv 2403.03218",
-        cost=1.3,
+        cost=0.73,
         needs=frozenset({"forget", "retain"}),
         caution="Brittle to layer and strength, and easily relearned. Here answer positions count, not every "
         "position as in the authors' code.",
@@ -70,7 +70,7 @@ class AdaptiveRMU(RMU):
         "then carries over between layers and models.",
         formula="as RMU, strength = factor * mean |h(forget)| of the first step",
         paper="Huu-Tien et al. 2024, arXiv 2408.06223; for SemEval as by Mr. Snuffleupagus 2025",
-        cost=1.3,
+        cost=0.73,
         needs=frozenset({"forget", "retain"}),
         caution="Easily relearned, as RMU is.",
     )
