@@ -44,7 +44,7 @@ class Lethe(Method):
         "estimate; membership inference may then still tell members apart.",
     )
 
-    learning_rate: float = parameter(2.5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(80, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
     holdout_size: int = parameter(8, "Never-trained sequences per step", 0, 4096)
