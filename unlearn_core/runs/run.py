@@ -44,7 +44,6 @@ from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
 from unlearn_core.runs.plan import RATE
 from unlearn_core.runs.spec import MAX_STEPS, PUBLIC_STEPS, RunSpec
-from unlearn_core.runs.threads import give_memory_back
 from unlearn_core.runs.timing import Clock, Pace
 from unlearn_core.runs.versions import library_versions
 
@@ -79,7 +78,6 @@ def run(
     to the same scores.
     """
     end: Failed | None = None
-    give_memory_back()
     try:
         yield from _Run(spec, home_dir(home), out, control or Control(), public, checkpoints).events()
     except Exception as error:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
-
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's mallopt
 
 
 def usable_cores() -> int:
@@ -38,15 +35,3 @@ def use_cores(*, serving: bool) -> int:
     if not os.environ.get("OMP_NUM_THREADS", "").isdigit():
         torch.set_num_threads(num_threads(usable_cores(), serving=serving))
     return torch.get_num_threads()
-
-
-def give_memory_back() -> None:
-    """Return every tensor over a megabyte to the system when it is freed, where the C library is glibc.
-
-    Left alone it keeps blocks of up to 32 MB in a heap full of holes: training then holds up to twice
-    what it uses. The time per step is the same (benchmarks/memory.py).
-    """
-    try:
-        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, 1 << 20)
-    except (OSError, AttributeError):
-        return
