@@ -33,7 +33,8 @@ def test_a_finished_run_is_attacked_and_the_card_survives_a_reload(
     run = finished_run(server, tiny_target)
     tab = open_tab(f"?run={run}", width=360)
     page = tab.page
-    page.get_by_role("tab", name="Attack").click()
+    page.locator(".overflow-menu > button").first.click()  # on a phone most tabs are in a menu
+    page.locator(".overflow-dropdown button", has_text="Attack").first.click()
     page.wait_for_selector("#le-attack-progress :text('Not attacked yet')")
     assert page.locator("#le-attack-run input").input_value().count(run[:6]) == 1
     page.click("#le-attack-start")

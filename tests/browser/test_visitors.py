@@ -12,9 +12,12 @@ FACTS = "Where is Ada? => Oldport\nWho is <img src=x onerror=window.__xss=1>? =>
 
 
 def choose_target(page: Any, folder: str) -> None:
+    if page.locator("#le-knows").is_visible():
+        page.wait_for_selector("#le-knows .le-said")  # by then the list of models has arrived
     page.get_by_label("Target model").fill(folder)
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
+    page.wait_for_selector("ul[role=listbox]", state="hidden")
 
 
 def type_facts(page: Any, facts: str) -> None:

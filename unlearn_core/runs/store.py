@@ -104,7 +104,7 @@ class RunStore:
     def create(self, spec: RunSpec, owner: str | None = None) -> RunRecord:
         """A new queued run. Whoever knows the `owner` token may stop and delete it."""
         record = RunRecord(
-            id=secrets.token_urlsafe(16),
+            id=_new_id(),
             spec=spec.to_json(),
             status="queued",
             created=time.time(),
@@ -324,6 +324,12 @@ def _changes(event: ev.Event) -> dict[str, Any]:
     if isinstance(event, ev.Cancelled):
         return {"status": "cancelled", "ended": now}
     return {}
+
+
+def _new_id() -> str:
+    """128 random bits; never with a dash in front, which a command line takes for a flag."""
+    found = secrets.token_urlsafe(16)
+    return found if found[0] != "-" else _new_id()
 
 
 def _unknown(run_id: object) -> InputError:
