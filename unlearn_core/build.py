@@ -26,8 +26,8 @@ from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.data.world import base_epoch, demo_data, make_world, memorise_epoch, tokenizer_text
 from unlearn_core.data.world.corpus import general_rows
 from unlearn_core.evaluation.evaluate import evaluate
-from unlearn_core.evaluation.scores import Scores
-from unlearn_core.models.targets import Target, load_target
+from unlearn_core.evaluation.progress import result_of
+from unlearn_core.models.targets import load_target
 from unlearn_core.training.memorise import Recipe, Trainer, TrainProgress
 
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -230,22 +230,13 @@ def manifest(out: Path, seed: int, recipe: WorldRecipe) -> dict[str, Any]:
 def describe(folder: Path, data: UnlearningData) -> dict[str, Any]:
     """Weights hash, size, training cost and scores of the model saved in `folder`, as loaded from there."""
     target = load_target(str(folder), device="cpu")
+    scoring = evaluate(target.model, target.tokenizer, data, weights_hash=target.weights_hash)
     return {
         "weights_hash": target.weights_hash,
         "num_parameters": target.num_parameters,
         "training": json.loads((folder / "build.json").read_text()),
-        "scores": _scores(target, data).to_json(),
+        "scores": result_of(scoring).to_json(),
     }
-
-
-def _scores(target: Target, data: UnlearningData) -> Scores:
-    work = evaluate(target.model, target.tokenizer, data, weights_hash=target.weights_hash)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            scores: Scores = end.value
-            return scores
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -165,17 +165,13 @@ class Selection:
 
     def _score(self) -> Scores:
         from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+        from unlearn_core.evaluation.progress import result_of
 
         settings = EvaluationSettings(paraphrases=False, beyond=False)
         work = evaluate(
             self.target.model, self.target.tokenizer, self.data, weights_hash="unsaved", settings=settings
         )
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                scores: Scores = stop.value
-                return scores
+        return result_of(work)
 
     def _sizes(self) -> dict[str, int]:
         return {"forget": len(self.data.forget), "retain": len(self.data.retain)}

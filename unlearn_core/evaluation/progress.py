@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +16,13 @@ class Progress:
     stage: str
     done: int
     total: int
+
+
+def result_of(work: Generator[Any, None, Result]) -> Result:
+    """Run `work` to its end, where nobody watches its progress, and give what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: Result = done.value
+            return result

@@ -99,14 +99,10 @@ class RunEndpoints:
         if self._studio.public:
             raise InputError("run", run_id, "has no wiped model here", "Use your own installation.")
         self._studio.warm_up()
+        from unlearn_core.evaluation.progress import result_of
         from unlearn_core.runs.references import score_wiped_of
 
-        scoring = score_wiped_of(self._studio.store, run_id)
-        while True:
-            try:
-                next(scoring)
-            except StopIteration as done:
-                return dict(done.value.to_json())
+        return dict(result_of(score_wiped_of(self._studio.store, run_id)).to_json())
 
     def sweep(
         self, target: str = "demo", data: str = "demo", method: str = "lethe",
