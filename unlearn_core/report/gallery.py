@@ -32,7 +32,8 @@ _COLUMNS = (
 
 def made_with(board: Board) -> Safe:
     """Which weights, data and versions a leaderboard was measured with, and how to read it."""
-    seeds = max((row["num_seeds"] for row in board["methods"]), default=0)
+    counts = sorted({row["num_seeds"] for row in board["methods"]})
+    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     told = (
         f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among three settings "
@@ -54,7 +55,6 @@ def board_table(board: Board, order: str = "Final score") -> Safe:
         tag("th", "Method", scope="col"),
         tag("th", "Verdict", scope="col"),
         *(tag("th", title, scope="col", class_="le-number") for _, title in _COLUMNS),
-        tag("th", "Seconds", scope="col", class_="le-number"),
     )
     body = [_reference(name, found) for name, found in board["scores"].items()]
     body += [_row(row) for row in _sorted(board, order)]
@@ -113,14 +113,13 @@ def _row(row: Mapping[str, Any]) -> Safe:
         tag("td", join(row["method"], tag("div", settings, class_="le-muted")), class_="le-name"),
         tag("td", verdict_tag(_verdict(row))),
         *(tag("td", _cell(row["figures"].get(key)), class_="le-number") for key, _ in _COLUMNS),
-        tag("td", f"{row['seconds']:.0f}", class_="le-number"),
     )
 
 
 def _reference(name: str, found: Mapping[str, float | None]) -> Safe:
     cells = [tag("td", score(found.get(key), 3), class_="le-number") for key, _ in _COLUMNS]
     title = tag("td", tag("strong", model_title(name)), class_="le-name")
-    return tag("tr", title, tag("td", ""), *cells, tag("td", ""))
+    return tag("tr", title, tag("td", ""), *cells)
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> str:

@@ -20,7 +20,7 @@ _NONE = "This installation has no leaderboard of that model. Make one with lethe
 
 def build_gallery_tab(studio: Studio, tab: gr.Tab) -> None:
     """Filled when the tab is opened for the first time; nothing is computed for it."""
-    heading("Every method on the same model", "Tuned alike, scored over seeds. Top right is best.")
+    heading("Methods on the same model", "Tuned alike, scored over seeds. Top right is best.")
     with gr.Row():
         target = gr.Dropdown([("Bundled model", "demo")], value="demo", label="Target model", min_width=200)
         order = gr.Radio(list(ORDERS), value=next(iter(ORDERS)), label="Sorted by", scale=3)
