@@ -92,7 +92,8 @@ def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
         tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type == "error" else None)
         tab.page.goto(f"{server}/{query}")
-        tab.page.wait_for_selector("#le-start")
+        # Attached, not visible: a link to a saved probe or an audit opens on another tab.
+        tab.page.wait_for_selector("#le-start", state="attached")
         return tab
 
     yield open_one
