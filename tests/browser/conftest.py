@@ -87,7 +87,7 @@ def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
         contexts.append(context)
         tab = Tab(context.new_page())
-        tab.page.set_default_timeout(30_000)
+        tab.page.set_default_timeout(90_000)
         tab.page.on("request", lambda request: tab.requests.append(request.url))
         tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type == "error" else None)

@@ -38,7 +38,7 @@ def test_a_finished_run_is_attacked_and_the_card_survives_a_reload(
     page.wait_for_selector("#le-attack-progress :text('Not attacked yet')")
     assert page.locator("#le-attack-run input").input_value().count(run[:6]) == 1
     page.click("#le-attack-start")
-    page.wait_for_selector("#le-attack-progress :text-is('Done')", timeout=120_000)
+    page.wait_for_selector("#le-attack-progress :text-is('Done')", timeout=180_000)
     card = page.locator("#le-leakage table")
     assert card.get_by_role("row").count() == 11
     assert "Linear probe" in card.inner_text()

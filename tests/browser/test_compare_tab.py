@@ -57,6 +57,6 @@ def test_runs_are_picked_and_compared(
     page.wait_for_selector("#le-parallel .js-plotly-plot")
     page.fill("#le-compare-prompt textarea", "Where is Ada?")
     page.click("#le-compare-ask")
-    page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=60_000)
+    page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=180_000)
     assert page.locator("#le-compare-answers .le-answer-column").count() == 3
     assert tab.overflow() == 0

@@ -62,7 +62,7 @@ def finished(chromium: Any, server: str) -> Seen:
     other = chromium.new_context(viewport={"width": 1200, "height": 900})
     viewer = other.new_page()
     viewer.goto(f"{server}/?run={run_id}")
-    viewer.wait_for_selector("#le-progress [role=progressbar]", timeout=60_000)
+    viewer.wait_for_selector("#le-progress [role=progressbar]", timeout=180_000)
     second, may_stop = viewer.inner_text("#le-progress"), viewer.locator("#le-stop").is_visible()
     other.close()
 
@@ -118,7 +118,7 @@ def test_both_models_answer_a_prompt(finished: Seen, open_tab: Callable[..., Any
     page.get_by_role("tab", name="Probe").click()
     page.fill("#le-prompt textarea", prompt)
     page.click("#le-ask")
-    page.wait_for_selector("#le-answers [aria-busy=false]", timeout=60_000)
+    page.wait_for_selector("#le-answers [aria-busy=false]", timeout=180_000)
     assert page.locator("#le-answers .le-answer-column").count() == 3
     assert page.locator("#le-answers .le-output").all_inner_texts()[0].strip()
 
@@ -134,7 +134,7 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     page.wait_for_function("document.querySelector('#le-prompt textarea').value.length > 0")
     prompt = page.input_value("#le-prompt textarea")
     page.click("#le-ask")
-    page.wait_for_selector("#le-ways thead th >> nth=3", timeout=60_000)
+    page.wait_for_selector("#le-ways thead th >> nth=3", timeout=180_000)
     page.focus("#le-tokens .le-token >> nth=0")
     assert "rank 1" in page.locator("#le-tokens .le-token").first.inner_text()
     assert page.locator("#le-tokens .le-token-row").count() == 3
@@ -144,7 +144,7 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     page.click("#le-save-probe")
     page.wait_for_url("**probe=*")
     again = open_tab("?" + page.url.split("?")[1]).page
-    again.wait_for_selector("#le-ways table", timeout=60_000)
+    again.wait_for_selector("#le-ways table", timeout=180_000)
     assert again.input_value("#le-prompt textarea") == prompt
 
 

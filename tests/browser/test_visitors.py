@@ -61,7 +61,7 @@ def test_training_ends_early_and_is_scored(open_tab: Callable[..., Any], tiny_ta
     page.click("#le-start")
     page.locator("#le-progress", has_text="of 100000").wait_for()
     page.click("#le-early")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
     assert page.locator("#le-verdict .le-tile").count() == 4
 
 
@@ -94,7 +94,7 @@ def test_a_bad_upload_is_explained_and_the_next_run_works(
     page.keyboard.press("Tab")
     page.wait_for_timeout(400)
     page.click("#le-start")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
 
 
 def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target: str) -> None:
@@ -106,7 +106,7 @@ def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target:
     page.get_by_role("tab", name="Unlearn").click()
     set_steps(page, 2)
     page.click("#le-start")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=60_000)
+    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
     assert "<b>Bo</b>" in page.inner_text("#le-side-by-side")
     assert page.evaluate("window.__xss") is None
     assert page.locator("#le-side-by-side img, #le-facts img, #le-preview img").count() == 0
