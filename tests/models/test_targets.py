@@ -70,8 +70,8 @@ def test_what_is_no_model_name_is_refused_without_a_network(ref) -> None:
     assert "demo" in caught.value.mend
 
 
-def test_strangers_may_use_catalogue_names_only(saved) -> None:
-    for ref in (str(saved), "someone/model", "demo:../../x"):
+def test_strangers_may_use_bundled_models_only(saved) -> None:
+    for ref in (str(saved), "someone/model", "demo:../../x", "lume-7b"):
         with pytest.raises(InputError, match="offered here"):
             load_target(ref, public=True)
     assert [info.name for info in CATALOGUE] == ["demo", "lume-1b", "lume-7b"]

@@ -169,7 +169,9 @@ def test_among_strangers_runs_are_short_on_the_bundled_model_and_nobody_elses(st
     for spec in (RunSpec(method="npo", target="/etc"), RunSpec(method="npo", steps=100_000)):
         with pytest.raises(InputError):
             worker.submit(spec)
-    run_id = worker.submit(SPEC)
+    with pytest.raises(InputError, match="random characters"):
+        worker.submit(SPEC)
+    run_id = worker.submit(SPEC, "a secret that nobody guesses")
     with pytest.raises(InputError, match="not a run that is here for you"):
         worker.cancel(run_id, None)
     worker.close()

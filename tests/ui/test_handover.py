@@ -40,7 +40,7 @@ def test_only_the_owner_on_their_own_machine_uploads(
         studio.push(run, "me/gone", "weights", "you")
     assert studio.push(run, "me/gone", "weights", "me") == "me/gone"
     with pytest.raises(InputError, match="public server"):
-        public_studio.push(finished(public_studio, "me"), "me/gone", "weights", "me")
+        public_studio.push(finished(public_studio, "me" * 8), "me/gone", "weights", "me" * 8)
     assert asked == ["me/gone"]
 
 

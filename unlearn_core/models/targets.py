@@ -60,6 +60,13 @@ CATALOGUE: tuple[TargetInfo, ...] = (
         "a GPU with 80 GB for full weights, 24 GB with LoRA", "SemEval-2025 Task 4; 14 GB download",
     ),
 )  # fmt: skip
+
+
+def offered(public: bool = False) -> tuple[TargetInfo, ...]:
+    """What is listed: to strangers only what ships with Lethe, since the rest would be fetched for them."""
+    return CATALOGUE[:1] if public else CATALOGUE
+
+
 # Loading imports model code lazily and sets defaults of the whole process, so threads take turns.
 _LOADING = threading.Lock()
 # Names that load like the catalogue's but are not offered as something to unlearn.
@@ -90,7 +97,7 @@ def load_target(
 ) -> Target:
     """Load the model `ref` names: float32 on the CPU, bfloat16 on a GPU unless `dtype` says otherwise.
 
-    `public` allows catalogue names only, for pages that strangers use. Raises InputError (unknown or
+    `public` allows bundled models only, for pages that strangers use. Raises InputError (unknown or
     unusable reference), IntegrityError (damaged files), ResourceError (memory, network); field "target".
     """
     with _LOADING:
@@ -159,7 +166,8 @@ def load_tokenizer_of(ref: str) -> PreTrainedTokenizerBase:
 def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
     """The local folder that `ref` names, or the Hub's repository and revision. Nothing is read or fetched."""
     if not isinstance(ref, str) or not ref.strip() or len(ref) > _MAX_REF or not ref.isprintable():
-        raise InputError("target", ref, "is not the name of a model", _known())
+        mend = _offered() if public else _known()
+        raise InputError("target", ref, "is not the name of a model", mend)
     bundled = bundled_directory(ref)
     if bundled is not None:
         if not bundled.is_dir():
@@ -168,9 +176,9 @@ def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
                 "Run from a full checkout, or set LETHE_ASSETS to the folder that holds `demo/`.",
             )  # fmt: skip
         return bundled
+    if public:
+        raise InputError("target", ref, "is not one of the models offered here", _offered())
     named = {info.name: info.ref for info in CATALOGUE} | {info.ref: info.ref for info in CATALOGUE}
-    if public and ref not in named:
-        raise InputError("target", ref, "is not one of the models offered here", _known())
     if ref in named:
         return named[ref], None
     if _is_directory(ref):
@@ -187,6 +195,10 @@ def _is_directory(ref: str) -> bool:
         return Path(ref).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):
         return False
+
+
+def _offered() -> str:
+    return f"Use {', '.join(info.name for info in offered(public=True))}."
 
 
 def _known() -> str:

@@ -38,6 +38,7 @@ _PUT = (
     f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, changed, owner, words, record)"
     f" VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
 )
+_OWNED = "(?1 IS NULL OR (?1 != '' AND owner = ?1))"  # who has no token owns nothing
 Found = TypeVar("Found")
 
 
@@ -54,8 +55,7 @@ class Index:
     ) -> list[dict[str, Any]]:
         """Records as in run.json, with their labels, newest first."""
         sql = (
-            "SELECT record, name, tags FROM runs"
-            " WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR status = ?2)"
+            f"SELECT record, name, tags FROM runs WHERE {_OWNED} AND (?2 IS NULL OR status = ?2)"
             " ORDER BY created DESC, id LIMIT ?3"
         )
         found = self._ask(lambda at: at.execute(sql, (owner, status, limit)).fetchall())
@@ -82,7 +82,7 @@ class Index:
         """The values of a text column with their numbers of runs, the most recent first."""
         assert column in _COLUMNS
         sql = (
-            f"SELECT {column}, count(*) FROM runs WHERE (?1 IS NULL OR owner = ?1) AND {column} != ''"
+            f"SELECT {column}, count(*) FROM runs WHERE {_OWNED} AND {column} != ''"
             f" GROUP BY {column} ORDER BY max(created) DESC LIMIT 200"
         )
         return self._ask(lambda at: at.execute(sql, (owner,)).fetchall())
@@ -162,7 +162,9 @@ def _where(query: RunQuery) -> tuple[str, list[Any]]:
     parts, values = ["1"], []
     for column in ("method", "status", "verdict", "ground", "setup", "owner"):
         wanted = getattr(query, column)
-        if wanted or (column == "owner" and wanted is not None):
+        if column == "owner" and wanted == "":
+            parts.append("0")
+        elif wanted:
             parts.append(f"{column} = ?")
             values.append(wanted)
     for word in query.text.lower().split()[:8]:

@@ -77,7 +77,8 @@ class RunRow:
 class RunQuery:
     """Which runs, in which order, and which page of them. Empty fields let everything through.
 
-    text: words that each occur in name, tags, method, target or data. owner: a hash, None for everybody's.
+    text: words that each occur in name, tags, method, target or data. owner: a hash, None for everybody's,
+    "" for none.
     """
 
     text: str = ""

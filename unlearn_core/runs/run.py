@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import time
 import traceback
 from collections.abc import Generator, Iterator
@@ -174,7 +175,9 @@ class _Run:
 
     def _expect(self, target: Target) -> None:
         """What earlier runs on this machine say about how long the training will take."""
-        self.pace_key = f"{target.weights_hash[:16]} {self.spec.method} {self.spec.settings}"
+        # A hash, because settings may hold people's words.
+        settings = hashlib.sha256(repr(self.spec.settings).encode()).hexdigest()[:16]
+        self.pace_key = f"{target.weights_hash[:16]} {self.spec.method} {settings}"
         per_step = self.pace.read(self.pace_key)
         if per_step is not None:
             self.clock.expect("unlearn", per_step * self.method.steps)
@@ -208,7 +211,9 @@ class _Run:
 
         stage = f"score {name.replace('_', '-')}"
         with self.clock.stage(stage):
-            scores = team.broadcast(self.cache.read(target.weights_hash, data) if cache else None)
+            # What strangers bring is kept in their own runs only, so that it goes with them.
+            keep = cache and not (self.public and self.spec.data != "demo")
+            scores = team.broadcast(self.cache.read(target.weights_hash, data) if keep else None)
             cached = scores is not None
             if scores is None:
                 yield StageProgress(stage, 0, 1, seconds_left=self.clock.left(0.0))
@@ -216,7 +221,7 @@ class _Run:
                     target.model, target.tokenizer, data, weights_hash=target.weights_hash if cache else None
                 )
                 scores = yield from self._forward(stage, batches)
-                if cache and team.rank() == 0:
+                if keep and team.rank() == 0:
                     self.cache.write(scores, data)
                 if gold is not None:
                     scores = compared(scores, gold)

@@ -88,10 +88,13 @@ class RunRecord:
 
 
 class RunStore:
-    """Runs on disk under a home directory (default: see `home_dir`)."""
+    """Runs on disk under a home directory (default: see `home_dir`).
 
-    def __init__(self, home: str | Path | None = None) -> None:
-        self.home = home_dir(home)
+    shared: strangers use it too, so that a run nobody owns is nobody's to change.
+    """
+
+    def __init__(self, home: str | Path | None = None, shared: bool = False) -> None:
+        self.home, self.shared = home_dir(home), shared
         self.runs = self.home / "runs"
         self.uploads = self.home / "uploads"
         with disk_errors(self.home):
@@ -209,7 +212,8 @@ class RunStore:
     def owned(self, run_id: str, owner: str | None) -> RunRecord:
         """The record, if `owner` may stop and delete the run; otherwise the answer for an unknown id."""
         record = self.get(run_id)
-        if record.owner and not hmac.compare_digest(record.owner, owner_hash(owner)):
+        anybody = not record.owner and not self.shared
+        if not anybody and not (owner and hmac.compare_digest(record.owner, owner_hash(owner))):
             raise _unknown(run_id)
         return record
 
@@ -279,7 +283,8 @@ class RunStore:
 
 
 def owner_hash(token: str | None) -> str:
-    """What the store keeps of an owner's token: enough to check it, not to use it."""
+    """What the store keeps of an owner's token: enough to check it, not to use it; "" for no token, which
+    as a limit of a listing lets nothing through."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest() if token else ""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.runs.rows import RunQuery, RunRow
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import OPEN, RunStore
+from unlearn_core.runs.store import OPEN, RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 
 MAX_RUNS = 64
@@ -128,7 +128,8 @@ def latest(store: RunStore, owner: str | None = None) -> str:
 
 def cancel(worker: Worker, tag: str, owner: str | None = None) -> int:
     """Stop every run of a sweep that is not over, the waiting ones first; how many there were."""
-    rows = [row for row in state(worker.store, tag).rows if row.status in OPEN]
+    mine = owner_hash(owner) if owner or worker.public else None
+    rows = [row for row in state(worker.store, tag, mine).rows if row.status in OPEN]
     for row in sorted(rows, key=lambda row: row.status == "running"):
         worker.cancel(row.id, owner)
     return len(rows)

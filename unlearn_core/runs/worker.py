@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
-import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from unlearn_core.runs.store import RunStore, owner_hash
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
+MIN_OWNER = 16  # characters of a stranger's secret
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
@@ -90,8 +90,9 @@ class Worker:
         Raises InputError for a spec that cannot work, ResourceError when the queue is full.
         """
         self._check(spec)
-        if self.public and not owner:
-            owner = secrets.token_urlsafe(16)  # among strangers, a run nobody owns is one nobody may stop
+        if self.public and len(owner or "") < MIN_OWNER:
+            mend = f"Choose a secret of {MIN_OWNER} or more random characters; it lets you stop the run."
+            raise InputError("owner", "", "is missing or too short to be a secret", mend)
         with self._wake:
             known = self._keys.get((owner_hash(owner), key)) if key else None
             if known is not None:

@@ -6,8 +6,8 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError
@@ -18,32 +18,40 @@ MAX_PROMPT = 4000  # characters
 MAX_NEW_TOKENS = 512
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a model is found. `ours` are folders that the store itself named, never text of a visitor."""
+
+    ref: str
+    ours: bool = False
+
+
 class Answerer:
     """Keeps the last few models asked and streams their answers; one question at a time."""
 
     def __init__(self, store: RunStore, public: bool = False) -> None:
         self.store, self.public = store, public
-        self._models: OrderedDict[str, Any] = OrderedDict()
+        self._models: OrderedDict[Place, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def answer(self, target: str, prompt: str, max_new_tokens: int = 64) -> str:
         """The target model's greedy answer."""
         last = ""
-        for words in self._stream(target, prompt, max_new_tokens, 0.0, 0):
+        for words in self._stream(Place(target), prompt, max_new_tokens, 0.0, 0):
             last = words
         return last
 
-    def models(self, run_id: str, target: str) -> dict[str, str]:
+    def models(self, run_id: str, target: str) -> dict[str, Place]:
         """Where each model of a run is found: the original, the unlearned once its weights are kept, and
         the retain-only model where one exists."""
         if run_id:
             target = str(self.store.get(run_id).spec["target"])
-        found = {"original": target}
+        found = {"original": Place(target)}
         if run_id:
             with contextlib.suppress(LetheError):  # still under way, stopped, or not kept
-                found["unlearned"] = str(self.store.weights(run_id))
+                found["unlearned"] = Place(str(self.store.weights(run_id)), ours=True)
         if target == "demo":
-            found["retain_only"] = "demo:retain_only"
+            found["retain_only"] = Place("demo:retain_only")
         return found
 
     def ask(
@@ -56,7 +64,7 @@ class Answerer:
         return self.ask_places(places, prompt, max_new_tokens, temperature, seed, top_p, template)
 
     def ask_places(
-        self, places: dict[str, str], prompt: str, max_new_tokens: int = 64, temperature: float = 0.0,
+        self, places: dict[str, Place], prompt: str, max_new_tokens: int = 64, temperature: float = 0.0,
         seed: int = 0, top_p: float = 1.0, template: bool = False,
     ) -> Iterator[dict[str, str]]:  # fmt: skip
         """The same for models named by where they are found."""
@@ -91,7 +99,7 @@ class Answerer:
         return bool(self._model(self.models(run_id, target)["original"]).tokenizer.chat_template)
 
     def _stream(
-        self, place: str, prompt: str, tokens: int, temperature: float, seed: int, top_p: float = 1.0,
+        self, place: Place, prompt: str, tokens: int, temperature: float, seed: int, top_p: float = 1.0,
         template: bool = False,
     ) -> Iterator[str]:  # fmt: skip
         from unlearn_core.models.generate import stream
@@ -103,14 +111,12 @@ class Answerer:
             target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed
         )
 
-    def _model(self, place: str) -> Any:
+    def _model(self, place: Place) -> Any:
         from unlearn_core.models.targets import load_target
 
         with self._lock:
             if place not in self._models:
-                # Only what a visitor can name is checked; folders of the store and bundled models are ours.
-                mine = place.startswith("demo:") or Path(place).is_relative_to(self.store.runs)
-                self._models[place] = load_target(place, public=self.public and not mine)
+                self._models[place] = load_target(place.ref, public=self.public and not place.ours)
             self._models.move_to_end(place)
             while len(self._models) > MAX_MODELS:
                 self._models.popitem(last=False)

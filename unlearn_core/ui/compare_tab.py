@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from unlearn_core.errors import LetheError
+from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.comparison import comparison, run_mark
 from unlearn_core.report.format import shorten
 from unlearn_core.report.markup import Safe, tag
@@ -15,7 +15,7 @@ from unlearn_core.report.palette import LETTERS
 from unlearn_core.report.parallel import parallel_figure, parallel_table
 from unlearn_core.report.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
 from unlearn_core.runs.compare import MAX_COMPARED, compared
-from unlearn_core.runs.references import references, score_wiped_of
+from unlearn_core.runs.references import references
 from unlearn_core.runs.rows import MAX_PAGE, RunQuery, RunRow
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
 from unlearn_core.ui.live import plot
@@ -93,9 +93,10 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
 
     def wipe(place: str, token: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
         with toast("Not scored"):
-            studio.warm_up()
-            newest = _rows(studio, place, token)[0]
-            for part in score_wiped_of(studio.store, newest.id, studio.public):
+            rows = _rows(studio, place, token)
+            if not rows:
+                raise InputError("runs", place, "has no finished run", "Choose a model and data of the list.")
+            for part in studio.score_wiped(rows[0].id):
                 progress(part.done / part.total, desc=f"Scoring the wiped model: {part.stage}")
 
     seen = [ground, keeping, picked, owner]
@@ -158,7 +159,7 @@ def _grounds(studio: Studio, token: str) -> list[tuple[str, str]]:
     """Title and key of every model and data that has finished runs, the newest first."""
     found = []
     for key, number in studio.store.values("ground", token if studio.public else None)[:50]:
-        rows, _ = studio.store.rows(RunQuery(ground=key, limit=1))
+        rows, _ = studio.store.rows(RunQuery(ground=key, owner=studio.mine(token), limit=1))
         if rows:
             name = f"{shorten(rows[0].target, 40)} / {shorten(rows[0].data, 40)}"
             found.append((f"{name} ({number})", key))

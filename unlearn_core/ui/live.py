@@ -83,7 +83,8 @@ class Live:
             return View(parts, versions, story.end is not None)
 
     def _follow(self, run_id: str) -> Watched:
-        if run_id not in self._watched:
+        if run_id not in self._watched or not self.store.folder(run_id).is_dir():
+            self._watched.pop(run_id, None)  # what was deleted is not told from memory either
             self.store.get(run_id)  # an id that names no run gets no place here
         with self._lock:
             watched = self._watched.setdefault(run_id, Watched())

@@ -28,9 +28,9 @@ class ModelEndpoints:
     def list_targets(self) -> list[dict[str, Any]]:
         """The target models offered by name, and what each needs."""
         self._studio.warm_up()
-        from unlearn_core.models.targets import CATALOGUE
+        from unlearn_core.models.targets import offered
 
-        return [asdict(info) for info in (CATALOGUE[:1] if self._studio.public else CATALOGUE)]
+        return [asdict(info) for info in offered(self._studio.public)]
 
     def list_audits(self) -> list[dict[str, Any]]:
         """Every attack with what it tells and its source."""

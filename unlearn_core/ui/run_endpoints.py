@@ -96,13 +96,10 @@ class RunEndpoints:
 
     def score_wiped(self, run_id: str) -> dict[str, Any]:
         """Score a copy of the run's target with random weights on its data: the floor of the comparison."""
-        if self._studio.public:
-            raise InputError("run", run_id, "has no wiped model here", "Use your own installation.")
-        self._studio.warm_up()
+        scored = self._studio.score_wiped(run_id)
         from unlearn_core.evaluation.progress import result_of
-        from unlearn_core.runs.references import score_wiped_of
 
-        return dict(result_of(score_wiped_of(self._studio.store, run_id)).to_json())
+        return dict(result_of(scored).to_json())
 
     def sweep(
         self, target: str = "demo", data: str = "demo", method: str = "lethe",

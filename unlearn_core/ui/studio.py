@@ -6,18 +6,22 @@ No Gradio in here, so that what the page does can be tested without a browser.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
-from unlearn_core.ui.answers import Answerer
+from unlearn_core.ui.answers import Answerer, Place
 from unlearn_core.ui.live import Live
 from unlearn_core.ui.parcels import Parcels
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.progress import Progress
+    from unlearn_core.evaluation.scores import Scores
 
 NUM_KNOWN = 3  # facts shown before the first run
 RUNS_PER_STRANGER = 1  # waiting or running at a time
@@ -28,7 +32,7 @@ class Studio:
 
     def __init__(self, home: str | Path | None = None, public: bool = False) -> None:
         self.public = public
-        self.store = RunStore(home)
+        self.store = RunStore(home, shared=public)
         self.worker = Worker(self.store, public=public, per_owner=RUNS_PER_STRANGER if public else None)
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
@@ -51,10 +55,9 @@ class Studio:
     def targets(self) -> list[tuple[str, str]]:
         """Target models offered by name."""
         self.warm_up()
-        from unlearn_core.models.targets import CATALOGUE
+        from unlearn_core.models.targets import offered
 
-        offered = CATALOGUE[:1] if self.public else CATALOGUE
-        return [(info.title, info.name) for info in offered]
+        return [(info.title, info.name) for info in offered(self.public)]
 
     def methods(self) -> list[tuple[str, str]]:
         """Methods offered, by title."""
@@ -170,8 +173,17 @@ class Studio:
         if len(targets) > 1:
             raise InputError("runs", len(targets), "have different targets", "Choose runs of one model.")
         self.warm_up()
-        places = {"original": targets[0]} | {run_id: str(self.store.weights(run_id)) for run_id in chosen}
-        return self.answers.ask_places(places, prompt, **sampling)
+        kept = {run_id: Place(str(self.store.weights(run_id)), ours=True) for run_id in chosen}
+        return self.answers.ask_places({"original": Place(targets[0])} | kept, prompt, **sampling)
+
+    def score_wiped(self, run_id: str) -> Generator[Progress, None, Scores]:
+        """Score a copy of the run's target with random weights on its data: the floor of a comparison."""
+        if self.public:
+            raise InputError("run", run_id, "has no wiped model here", "Use your own installation.")
+        self.warm_up()
+        from unlearn_core.runs.references import score_wiped_of
+
+        return score_wiped_of(self.store, run_id)
 
     # What the model knows -----------------------------------------------------------------------------
 
