@@ -13,6 +13,9 @@ import pytest
 
 from unlearn_core.cli import main
 from unlearn_core.cli.table import scorecard, table
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
 
 ROW = '{"input": "q", "output": "a"}\n'
 
@@ -123,6 +126,16 @@ def test_runs_are_listed_and_a_wrong_one_is_a_message(capsys: pytest.CaptureFixt
     assert "No runs yet" in capsys.readouterr().out
     assert main(["runs", "nothing"]) == 2
     assert "lethe: run (nothing)" in capsys.readouterr().err
+
+
+def test_a_run_started_from_the_page_is_named_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    store = RunStore()
+    run = store.create(RunSpec(), owner="a browser's secret")
+    store.append(run.id, ev.Cancelled())
+    assert main(["runs", run.id, "--name", "kept aside"]) == 0
+    assert "name: kept aside" in capsys.readouterr().out
+    assert main(["runs", run.id, "--delete"]) == 0
+    assert not RunStore().list_runs()
 
 
 def test_the_scorecard_shows_missing_terms_as_dashes() -> None:

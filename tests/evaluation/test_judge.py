@@ -96,6 +96,14 @@ def test_a_model_that_never_knew_has_nothing_to_forget() -> None:
     assert "nothing to forget" in found.reasons[0]
 
 
+def test_a_method_that_changed_no_weight_is_said_to_have_changed_none() -> None:
+    hidden = scores((0.0, 0.0), (1.0, 1.0), auc=1.0)  # a guardrail: same hash, nothing told, losses as before
+    assert "No weight was changed" in verdict(ORIGINAL, hidden).summary
+    assert "No weight" not in verdict(ORIGINAL, replace(hidden, weights_hash="other")).summary
+    unknown = replace(hidden, weights_hash=""), replace(ORIGINAL, weights_hash="")
+    assert "No weight" not in verdict(unknown[1], unknown[0]).summary
+
+
 def test_chance_level_utility_of_the_original_is_marked() -> None:
     before = replace(ORIGINAL, utility=0.26, details={**ORIGINAL.details, "utility": {"signal": False}})
     found = verdict(before, scores((0.1, 0.0), (1.0, 1.0), utility=0.25))

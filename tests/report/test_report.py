@@ -105,7 +105,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(store: RunStore, run: str,
     assert page.tags.count("svg") >= 2
     for words in (
         "Forgotten",
-        "relearning",
+        "Relearning",
         "Hashes and versions",
         "torch",
         "9.9",
@@ -133,6 +133,14 @@ def test_a_run_without_an_end_has_a_report_too(store: RunStore, tmp_path: Path) 
     made = store.create(RunSpec(method="npo"))
     html, _ = write_report(store, made.id, tmp_path)
     assert "it has no verdict" in html.read_text()
+
+
+def test_the_audits_are_drawn_as_the_leakage_card(store: RunStore, run: str, tmp_path: Path) -> None:
+    html, _ = write_report(store, run, tmp_path)
+    card = html.read_text().split("<h2>Audits</h2>")[1].split("<h2>")[0]
+    assert "le-leakage" in card
+    assert "Relearning" in card
+    assert "Leaks in 1 of 1 attack." in card
 
 
 def test_audits_as_the_audit_record_writes_them_are_read(store: RunStore, run: str) -> None:

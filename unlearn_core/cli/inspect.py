@@ -141,12 +141,12 @@ def _found(store: RunStore, options: argparse.Namespace) -> list[RunRecord]:
 def _one_run(store: RunStore, options: argparse.Namespace) -> int:
     """Change a run where that is asked for, else show it."""
     if options.delete:
-        store.delete(options.run)
+        store.delete(options.run, operator=True)
         return 0
     record = store.get(options.run)
     tags = options.tag or ([] if options.untag else None)
     if options.name is not None or tags is not None:
-        store.label(options.run, None, name=options.name, tags=tags)
+        store.label(options.run, name=options.name, tags=tags, operator=True)
         record = store.get(options.run)
     if options.json:
         print(json.dumps([_plain(record)], indent=2))

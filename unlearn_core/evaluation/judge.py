@@ -55,6 +55,7 @@ class Evidence:
     paraphrases: float | None = None  # forget facts still told when asked in another phrasing
     paraphrases_original: float | None = None
     aggregated: list[float | None] = field(default_factory=list)
+    same_weights: bool = False  # a method that stands before the model and leaves it as it was
 
 
 def verdict(original: Scores, unlearned: Scores, retain_only: Scores | None = None) -> Verdict:
@@ -65,6 +66,7 @@ def verdict(original: Scores, unlearned: Scores, retain_only: Scores | None = No
     utility = original.details.get("utility", {})
     limit = None if original.utility is None else semeval.RANKING_SHARE * original.utility
     evidence = Evidence(
+        same_weights=bool(original.weights_hash) and original.weights_hash == unlearned.weights_hash,
         terms=unlearned.terms,
         original=original.terms,
         floor=floor,
@@ -105,7 +107,7 @@ def judge(evidence: Evidence) -> Verdict:
     reasons += _notes(evidence, ranked)
     return Verdict(
         label=label,
-        summary=_SUMMARIES[label],
+        summary=_SUMMARIES[label] + (NO_WEIGHT if evidence.same_weights else ""),
         reasons=tuple(reasons),
         limiting_term=semeval.limiting_term(evidence.aggregated),
         would_be_ranked=ranked,
@@ -119,6 +121,8 @@ _SUMMARIES = {
     "over-forgotten": "The forget set is gone, but more went with it than should.",
     "collapsed": "The model is wrecked: it lost what it should keep, so its score means nothing.",
 }
+
+NO_WEIGHT = " No weight was changed: whoever has the weights still has all of it."
 
 
 def never_trained_floors(measured: Mapping[str, float] | None = None) -> dict[str, float]:

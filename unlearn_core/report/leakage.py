@@ -37,7 +37,12 @@ def leakage_card(
     body = [_row(row, titles) for row in rows]
     body += [_skipped(name, reason, titles) for name, reason in (skipped or {}).items()]
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-terms le-leakage")
-    return tag("div", _sentence(rows), tag("div", table, class_="le-scroll", tabindex="0"), class_="le-card")
+    return tag(
+        "div",
+        _sentence(rows),
+        tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Leakage card"),
+        class_="le-card",
+    )
 
 
 def audits_progress(record: AuditRecord, titles: Mapping[str, str], position: int = 0) -> Safe:

@@ -12,8 +12,9 @@ from unlearn_core.models.targets import assets_directory
 from unlearn_core.report.breakdown import breakdown
 from unlearn_core.report.bundle import SAMPLES, Bundle
 from unlearn_core.report.curves import facts_figure, loss_figure
-from unlearn_core.report.format import MISSING, duration, score, split_title
-from unlearn_core.report.markup import Safe, details, join, tag
+from unlearn_core.report.format import MISSING, duration, split_title
+from unlearn_core.report.leakage import leakage_card
+from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.progress import facts_table, stage_title
 from unlearn_core.report.sidebyside import side_by_side, splits
 from unlearn_core.report.svg import figure_svg
@@ -97,27 +98,12 @@ def _curves(found: Bundle) -> list[Safe]:
 
 
 def _audits(audits: tuple[dict[str, Any], ...]) -> Safe:
-    if not audits:
-        return _nothing("No audit was made of these weights. The verdict says nothing of attacks.")
-    head = tag(
-        "tr", *(tag("th", words, scope="col") for words in ("Audit", "Verdict", "What it found", "Time"))
+    from unlearn_core.evaluation.audits import describe
+
+    titles = {audit["name"]: audit["title"] for audit in describe()}
+    return leakage_card(audits, titles) or _nothing(
+        "No audit was made of these weights. The verdict says nothing of attacks."
     )
-    rows = [
-        tag("tr", tag("td", row.get("title") or row.get("name", "")), tag("td", row.get("verdict", "")),
-            tag("td", row.get("headline", ""), _figures(row.get("figures"))),
-            tag("td", duration(row.get("seconds")), class_="le-number"))
-        for row in audits
-    ]  # fmt: skip
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return tag("div", table, class_="le-card le-scroll")
-
-
-def _figures(figures: object) -> Safe | None:
-    if not isinstance(figures, dict):
-        return None
-    plain = {name: value for name, value in figures.items() if isinstance(value, int | float | str)}
-    shown = [f"{name}: {score(v, 3) if isinstance(v, float) else v}" for name, v in plain.items()]
-    return details("Figures", tag("p", "; ".join(shown))) if shown else None
 
 
 def _samples(found: Bundle) -> list[Safe]:
