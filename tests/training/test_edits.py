@@ -29,6 +29,8 @@ from unlearn_core.training.records import LoopProbe, LoopStep
 
 EDITS = [name for name, cls in methods.REGISTRY.items() if issubclass(cls, Edit)]
 TOUCHED = {"pem_ia3": (".k_proj.weight", ".v_proj.weight", ".k_proj.bias", ".v_proj.bias")}  # and the MLPs'
+# A random model ranks every answer low already, so that there is little to demote.
+EAGER: dict[str, dict[str, Any]] = {"revs": {"rank": 0.9, "neuron_rank": 0.95}}
 FRONTS = ["icul", "guard_prompt", "guard_input", "guard_output", "uld", "eul"]
 
 
@@ -54,7 +56,7 @@ def test_every_edit_can_be_undone_bit_for_bit(
 ) -> None:
     model = tiny_model(arch)
     before = snapshot(model)
-    method = methods.build(name, steps=steps_of(name))
+    method = methods.build(name, EAGER.get(name), steps=steps_of(name))
     records, artifact = drain(unlearn(model, tiny_tokenizer, named_data, method))
     steps = [record.step for record in records if isinstance(record, LoopStep)]
     assert steps == list(range(1, len(steps) + 1))

@@ -25,6 +25,7 @@ from unlearn_core.methods.pruning import SelectivePruning
 from unlearn_core.methods.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
 from unlearn_core.methods.refusal import DPO, IDK, Undial
 from unlearn_core.methods.representation import RMU, AdaptiveRMU
+from unlearn_core.methods.revs import REVS
 from unlearn_core.methods.sku import SKU
 from unlearn_core.methods.uld import ULD
 from unlearn_core.methods.weighted import CEU, FPGA, WGA, SatImp
@@ -54,6 +55,7 @@ REGISTRY: dict[str, type[Method]] = {
     "uld": ULD,
     "selective_pruning": SelectivePruning,
     "pcgu": PCGU,
+    "revs": REVS,
     "icul": ICUL,
     "guard_prompt": GuardPrompt,
     "guard_input": GuardInput,

@@ -215,44 +215,41 @@ class SparseDelta(Artifact):
 
 
 class Edits:
-    """Weights overwritten one edit at a time, each remembered, so that all can be taken back bit for bit."""
+    """Weights overwritten one edit at a time; what they were is kept, so that all can be taken back."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self._parameters = dict(model.named_parameters())
-        self._log: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # name, flat indices, earlier values
+        self._old: dict[str, torch.Tensor] = {}  # every matrix that was edited, whole, as it was
 
     @torch.no_grad()
     def put(self, name: str, at: torch.Tensor, values: torch.Tensor) -> None:
         """Write `values` at flat indices `at` (each once) of the parameter called `name`."""
-        flat = self._parameters[name].view(-1)
-        self._log.append((name, at, flat[at].clone()))
+        flat = self._keep(name).view(-1)
         flat[at] = values.to(flat.dtype)
 
+    @torch.no_grad()
     def put_columns(self, name: str, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Write whole columns (rows, C) of a matrix."""
-        num_rows, width = self._parameters[name].shape
-        at = torch.arange(num_rows, device=columns.device)[:, None] * width + columns
-        self.put(name, at.reshape(-1), values.reshape(-1))
+        parameter = self._keep(name)
+        parameter[:, columns] = values.to(parameter.dtype)
+
+    def _keep(self, name: str) -> torch.nn.Parameter:
+        parameter = self._parameters[name]
+        if name not in self._old:
+            self._old[name] = parameter.detach().clone()
+        return parameter
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Take every edit back, last first."""
-        for name, at, earlier in reversed(self._log):
-            self._parameters[name].view(-1)[at] = earlier
-        self._log.clear()
+        """Take every edit back, bit for bit."""
+        for name, old in self._old.items():
+            self._parameters[name].copy_(old)
+        self._old.clear()
 
     def artifact(self) -> SparseDelta:
         """All edits as one reversible change."""
-        touched: dict[str, torch.Tensor] = {}
-        for name, at, _ in self._log:
-            touched[name] = torch.cat([touched[name], at]).unique() if name in touched else at.unique()
-        new = {name: self._parameters[name].detach().view(-1)[at].clone() for name, at in touched.items()}
-        self.undo()
-        old = {name: self._parameters[name].detach().view(-1)[at].clone() for name, at in touched.items()}
-        for name, at in touched.items():
-            self.put(name, at, new[name])
-        return SparseDelta(self._model, {name: (at, old[name], new[name]) for name, at in touched.items()})
+        return SparseDelta.between(self._model, self._old)
 
 
 def _between(old: torch.Tensor, new: torch.Tensor, strength: float) -> torch.Tensor:

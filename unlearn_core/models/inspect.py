@@ -16,6 +16,7 @@ import torch
 from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
+from unlearn_core.models.architecture import final_norm
 from unlearn_core.models.forward import body_and_head, unwrap
 from unlearn_core.models.generate import device_of
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 NUM_ALTERNATIVES = 4
 MAX_ANSWER_TOKENS = 96
-_FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_layernorm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,7 @@ def _text(tokenizer: Any, token: int) -> str:
 
 
 def _lens(inner: Any, hidden: list[torch.Tensor], labels_T: torch.Tensor) -> list[float]:
-    parts = body_and_head(inner)
-    norm = next((n for name in _FINAL_NORMS if (n := getattr(parts[0], name, None))), None) if parts else None
+    parts, norm = body_and_head(inner), final_norm(inner)
     if parts is None or norm is None:
         return []
     head = parts[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from unlearn_core.models.architecture import behind_mlp
 from unlearn_core.models.forward import layers
 from unlearn_core.models.front import Front
 
@@ -111,9 +112,7 @@ def fuse(
 
 def _place(layer: Any) -> torch.nn.Module:
     """What adds to the residual stream for the MLP: OLMo 2 has a norm after it."""
-    behind = getattr(layer, "post_feedforward_layernorm", None)
-    found: torch.nn.Module = behind if behind is not None else layer.mlp
-    return found
+    return behind_mlp(layer) or layer.mlp
 
 
 def has_place(model: Any) -> bool:

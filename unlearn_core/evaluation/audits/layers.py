@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.data.encode import IGNORED, Encoded, collate
+from unlearn_core.models.architecture import final_norm
 from unlearn_core.models.forward import unwrap
 from unlearn_core.models.generate import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f")
 _ROWS = 32  # in the model at a time
 
 
@@ -28,13 +28,6 @@ def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     count = inner.config.get_text_config().num_hidden_layers
     lists = (m for m in inner.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count)
     return next(lists)
-
-
-def final_norm(model: PreTrainedModel) -> torch.nn.Module:
-    """The norm before the output head; one that does nothing where there is none."""
-    inner = unwrap(model)
-    body: Any = getattr(inner, inner.base_model_prefix, inner)
-    return next((getattr(body, name) for name in _NORMS if hasattr(body, name)), torch.nn.Identity())
 
 
 @torch.inference_mode()
@@ -56,7 +49,7 @@ def hidden_states(
 def lens(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) -> Iterator[tuple[int, torch.Tensor]]:
     """Logit lens: for each batch its number of rows, and the mean log-probability (B, L) of the answers
     when each layer's output goes straight through the final norm and the head."""
-    norm, head = final_norm(model), model.get_output_embeddings()
+    norm, head = final_norm(model) or torch.nn.Identity(), model.get_output_embeddings()
     assert head is not None
     for part, states in hidden_states(model, rows, pad_id):
         batch = collate(part, pad_id).to(device_of(model))
