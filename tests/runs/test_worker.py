@@ -258,3 +258,24 @@ def test_the_submitters_context_reaches_the_run(store: RunStore) -> None:
     assert worker.wait(worker.submit(SPEC), 5)
     assert seen == ["ada"]
     worker.close()
+
+
+def test_a_strangers_run_is_held_to_its_time(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        yield ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu")
+        while spec.seed or not options["control"].finishing:  # seed 1 does not listen
+            yield ev.StageProgress("unlearn", 0, 1)
+            options["control"]._cancel.wait(0.01)
+        yield ev.Finished({"label": "unchanged"}, {})
+
+    monkeypatch.setattr("unlearn_core.runs.worker.RUN_SECONDS", 0.2)
+    owner = "a secret that nobody guesses"
+    worker = Worker(store, public=True, runner=slow)
+    ended_early, stopped = (worker.submit(RunSpec(method="npo", seed=seed), owner) for seed in (0, 1))
+    for run_id in (ended_early, stopped):
+        assert worker.wait(run_id, 20)
+    assert store.get(ended_early).status == "finished"
+    assert any(isinstance(event, ev.Warned) for event in store.read_events(ended_early)[0])
+    assert store.get(stopped).status == "failed"
+    assert "takes longer than a run may here" in store.get(stopped).message
+    worker.close()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unlearn_core.errors import InputError, clip
+from unlearn_core.limits import FIELD_CHARACTERS, FILE_BYTES, FILE_ROWS
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _MIB = 1024 * 1024
@@ -34,7 +35,7 @@ class Limits:
 
 
 LOCAL = Limits()
-PUBLIC = Limits(max_bytes=2 * _MIB, max_rows=2_000, max_chars=8_000)
+PUBLIC = Limits(max_bytes=FILE_BYTES, max_rows=FILE_ROWS, max_chars=FIELD_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)

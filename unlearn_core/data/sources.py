@@ -192,7 +192,8 @@ def _retain(
 
 def _uploaded(token: str, uploads: Path | None) -> Path:
     folder = uploads / token if uploads is not None and _UPLOAD_ID.fullmatch(token) else None
-    files = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+    found = folder.iterdir() if folder is not None and folder.is_dir() else ()
+    files = [path for path in found if not path.name.startswith(".")]
     if len(files) != 1:
         raise InputError("data", UPLOAD + token, "is not here any more", "Upload the file again.")
     return files[0]

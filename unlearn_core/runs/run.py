@@ -22,6 +22,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.limits import RUN_BYTES, STEPS
 from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
@@ -44,7 +45,7 @@ from unlearn_core.runs.failure import failed
 from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.home import home_dir
 from unlearn_core.runs.plan import RATE
-from unlearn_core.runs.spec import MAX_STEPS, PUBLIC_STEPS, RunSpec
+from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.timing import Clock, Pace
 from unlearn_core.runs.versions import library_versions
 
@@ -127,7 +128,7 @@ class _Run:
         yield RunStarted(self.spec.to_json(), stages, steps, device, versions=library_versions())
         data, target = yield from self._load()
         if not self.steps_given:
-            most = PUBLIC_STEPS if self.public else MAX_STEPS
+            most = STEPS if self.public else MAX_STEPS
             self.method = self.method.for_rows(len(data.forget), most)
         for note in data.notes:
             yield Warned(note)
@@ -153,7 +154,7 @@ class _Run:
         """What the run will take, beside what it then does; said only where it can be told."""
         from unlearn_core.runs.plan import plan_of
 
-        per_step = self.pace.read(self.pace_key)
+        per_step, cost = self.pace.read(self.pace_key), None
         with contextlib.suppress(Exception):  # an estimate is not worth a run
             cost = plan_of(
                 self.spec,
@@ -164,8 +165,14 @@ class _Run:
                 per_step=per_step,
                 processes=team.size(),
             )
-            self.flops = cost.flops
-            yield CostEstimate(cost.to_json())
+        if cost is None:
+            return
+        if self.public and (cost.memory or 0) > RUN_BYTES:
+            problem = f"would take about {cost.memory / 2**30:.1f} GiB of memory" if cost.memory else ""
+            mend = f"Use a smaller batch_size or shorter rows: {RUN_BYTES / 2**30:g} GiB is the limit here."
+            raise ResourceError("memory", "this run", problem, mend)
+        self.flops = cost.flops
+        yield CostEstimate(cost.to_json())
 
     def _measured(self) -> Cost:
         cost = self.meter.cost(device(None, self.home), self.flops, team.size())

@@ -9,7 +9,6 @@ from unlearn_core.errors import InputError
 
 ADAPTERS = ("full", "lora")
 MAX_STEPS = 100_000
-PUBLIC_STEPS = 500  # optimiser steps a stranger's run may take
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from unlearn_core.runs.spec import RunSpec
 STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted")
 OPEN = ("queued", "running")
 WEIGHTS = "weights"
+OWNER = ".owner"  # beside an upload: whose it is, as a hash
 MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 _INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
@@ -246,7 +247,7 @@ class RunStore:
             folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def keep_upload(self, source: Path, filename: str = "") -> str:
+    def keep_upload(self, source: Path, filename: str = "", owner: str | None = None) -> str:
         """Copy a visitor's file into the store; the name that a spec's `data` takes, `upload:TOKEN`."""
         token = secrets.token_urlsafe(16)
         stem = re.sub(r"[^\w.-]+", "_", Path(filename or source.name).name, flags=re.ASCII).lstrip(".")[-80:]
@@ -254,7 +255,14 @@ class RunStore:
         with disk_errors(folder):
             folder.mkdir(parents=True)
             shutil.copyfile(source, folder / (stem or "data.jsonl"))
+            (folder / OWNER).write_text(owner_hash(owner), encoding="ascii")
         return f"upload:{token}"
+
+    def drop_upload(self, name: str) -> None:
+        """Remove what `keep_upload` kept under this name."""
+        token = name.removeprefix("upload:")
+        if _RUN_ID.fullmatch(token):
+            shutil.rmtree(self.uploads / token, ignore_errors=True)
 
     def recover(self) -> list[str]:
         """Mark runs whose process died as interrupted; the ids. Called when a server starts."""

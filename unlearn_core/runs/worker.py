@@ -10,25 +10,27 @@ import atexit
 import contextlib
 import contextvars
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
+from unlearn_core.limits import OWNER_CHARACTERS, RUN_SECONDS, STEPS
 from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step
+from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.home import LOGGER, log_to
-from unlearn_core.runs.spec import PUBLIC_STEPS, RunSpec
+from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
-MIN_OWNER = 16  # characters of a stranger's secret
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
+_TIME_USED_UP = f"The {RUN_SECONDS} s of a run here are used up: its training ends now and is scored."
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
 
 
@@ -90,8 +92,8 @@ class Worker:
         Raises InputError for a spec that cannot work, ResourceError when the queue is full.
         """
         self._check(spec)
-        if self.public and len(owner or "") < MIN_OWNER:
-            mend = f"Choose a secret of {MIN_OWNER} or more random characters; it lets you stop the run."
+        if self.public and len(owner or "") < OWNER_CHARACTERS:
+            mend = f"Choose {OWNER_CHARACTERS} or more random characters; they let you stop the run."
             raise InputError("owner", "", "is missing or too short to be a secret", mend)
         with self._wake:
             known = self._keys.get((owner_hash(owner), key)) if key else None
@@ -218,8 +220,8 @@ class Worker:
         method = build(spec.method, spec.settings, spec.steps)
         if self.public and spec.target != "demo":
             raise InputError("target", spec.target, "is not offered here", "Use `demo`.")
-        if self.public and method.steps > PUBLIC_STEPS:
-            raise InputError("steps", method.steps, "are too many here", f"Use at most {PUBLIC_STEPS}.")
+        if self.public and method.steps > STEPS:
+            raise InputError("steps", method.steps, "are too many here", f"Use at most {STEPS}.")
 
     def _admit(self, owner: str | None) -> None:
         if self._closed:
@@ -254,10 +256,13 @@ class Worker:
         if job.audits is not None:
             self._audit(job, job.audits)
             return
+        began = time.monotonic()
         try:
             with contextlib.closing(self._events(job)) as events:
                 for event in events:
                     self.store.append(job.id, event)
+                    if self.public:
+                        self._limit(job, event, time.monotonic() - began)
                     if isinstance(event, TERMINAL):
                         return
                     if isinstance(event, Step):
@@ -270,6 +275,17 @@ class Worker:
         except BaseException as error:
             end = failed(error)
         self._note(job, end)
+
+    def _limit(self, job: _Job, event: Event, seconds: float) -> None:
+        """Hold a stranger's run to its time: first its training ends and is scored, then all of it ends."""
+        if isinstance(event, TERMINAL):
+            return
+        if seconds > 2 * RUN_SECONDS:
+            mend = "Use fewer rows or fewer steps, or your own installation."
+            raise ResourceError("run", f"{seconds:.0f} s", "takes longer than a run may here", mend)
+        if seconds > RUN_SECONDS and not job.control.finishing:
+            job.control.finish_early()
+            self.store.append(job.id, Warned(_TIME_USED_UP))
 
     def _audit(self, job: _Job, wanted: _Wanted) -> None:
         """Drive the audits of a run to their end; they write themselves down."""

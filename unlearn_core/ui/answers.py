@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError
+from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.runs.store import RunStore
 
 MAX_MODELS = 4  # kept in memory; the least recently asked is dropped first
@@ -72,8 +73,9 @@ class Answerer:
             raise InputError("prompt", prompt, "is empty", "Type a question.")
         if len(prompt) > MAX_PROMPT:
             raise InputError("prompt", prompt, "is too long", f"Use at most {MAX_PROMPT} characters.")
-        if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
-            raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {MAX_NEW_TOKENS}.")
+        longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
+        if not 1 <= max_new_tokens <= longest:
+            raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")
         if not 0.0 <= temperature <= 2.0:
             raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
         if not 0.0 < top_p <= 1.0:

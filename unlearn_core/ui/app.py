@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from unlearn_core.errors import InputError
+from unlearn_core.limits import UPLOAD_BYTES
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.compare_tab import build_compare_tab
@@ -21,17 +22,22 @@ from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
+from unlearn_core.ui.shield import middleware, rules_for
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.theme import STYLE, theme
+from unlearn_core.ui.visitor import visitor
 
 TITLE = "Lethe"
 _HEAD = '<meta name="description" content="Make a language model forget, and see whether it did.">'
-MAX_UPLOAD = {True: "8mb", False: "256mb"}
+LOCAL_UPLOAD = "256mb"
+_CACHED = {True: (600, 3600), False: (3600, 86400)}  # seconds between looks, seconds a file is kept
 
 
 def build(studio: Studio) -> gr.Blocks:
     """The page, not yet served."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_CACHED[studio.public]
+    ) as page:
         gr.HTML(_header())
         with gr.Tabs(selected="run") as tabs:
             with gr.Tab("Unlearn", id="run"):
@@ -65,14 +71,17 @@ def launch(
     """
     if mcp:
         require_mcp()
-    studio = Studio(home, public)
+    studio = Studio(home, public, visitor)
     page = build(studio)
+    names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
+    rules = rules_for(host, public, False, names, bool(os.environ.get("SPACE_ID")))
     page.launch(
         server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
         share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
-        footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD, max_file_size=MAX_UPLOAD[public],
+        footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
+        max_file_size=UPLOAD_BYTES if public else LOCAL_UPLOAD,
         allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
-        mcp_server=mcp,
+        mcp_server=mcp, app_kwargs={"middleware": middleware(rules, studio.quotas)},
     )  # fmt: skip
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import LetheError
+from unlearn_core.limits import AUDIT_SECONDS
 from unlearn_core.report.format import shorten
 from unlearn_core.report.leakage import audits_progress, leakage_card
 from unlearn_core.report.markup import Safe, tag
@@ -36,7 +37,8 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         with gr.Row():
             chosen = gr.Dropdown([], label="Run", scale=3, min_width=240, elem_id="le-attack-run")
             budget = gr.Slider(
-                10, MAX_BUDGET, value=BUDGET, step=5, label="Time budget", scale=2, min_width=220,
+                10, AUDIT_SECONDS if studio.public else MAX_BUDGET, value=BUDGET, step=5, label="Time budget",
+                scale=2, min_width=220,
                 info="In seconds; what does not fit is named",
             )  # fmt: skip
         with gr.Accordion("Which attacks", open=False):
@@ -76,7 +78,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         with toast("This cannot be attacked"):
             if not run_id:
                 raise gr.Error(_NO_RUNS, title="Nothing to attack", print_exception=False)
-            studio.worker.submit_audits(run_id, float(seconds), wanted, owner)
+            studio.attack(run_id, float(seconds), wanted, owner)
         return gr.Timer(active=True)
 
     def halt(run_id: str, owner: str) -> None:

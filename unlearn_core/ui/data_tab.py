@@ -67,7 +67,7 @@ class _Choice:
             raise InputError("retain", "", "is empty", "Name the retain set's file, folder or Hub id.")
         self.columns = {field: column for field, column in zip(_COLUMNS, columns, strict=True) if column}
 
-    def data(self, studio: Studio) -> str:
+    def data(self, studio: Studio, owner: str) -> str:
         """The `data` of a run spec; an upload is copied into the store once."""
         if self.kind == _REF:
             return self.ref
@@ -78,7 +78,7 @@ class _Choice:
         if not self.path:
             raise InputError("file", "", "is not chosen yet", "Upload a file of rows.")
         if self.kept[0] != self.path:
-            self.kept = (self.path, studio.store.keep_upload(Path(self.path), Path(self.path).name))
+            self.kept = (self.path, studio.keep_upload(Path(self.path), Path(self.path).name, owner))
         return self.kept[1]
 
 
@@ -107,7 +107,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             gr.update(interactive=False), gr.update(visible=False), "", gr.update(visible=False), *fresh,
         )  # fmt: skip
 
-    def look(*inputs: Any) -> tuple[Any, ...]:
+    def look(owner: str, *inputs: Any) -> tuple[Any, ...]:
         """Everything the form names, read and checked; a mapping is offered where rows have columns."""
         names: tuple[str, ...] = ()
         found: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         kept = inputs[7]
         try:
             choice = _Choice(*inputs)
-            data = choice.data(studio)
+            data = choice.data(studio, owner)
             kept = choice.kept
             names = studio.columns(data)
             columns = {field: column for field, column in choice.columns.items() if column in names}
@@ -150,10 +150,11 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         **AT_ONCE,
     )  # fmt: skip
     form.retain.change(lambda how: gr.update(visible=how == _OTHER), form.retain, form.retain_ref, **AT_ONCE)
+    asked = [run.session.owner, *form.inputs]
     results = [shown, checked, use, offer, form.kept, mapping, *form.columns]
     for event in (check.click, form.file.upload, *(dropdown.input for dropdown in form.columns)):
-        event(look, form.inputs, results, **PRIVATE)
-    offer.click(lambda: _GENERAL, None, form.retain, **AT_ONCE).then(look, form.inputs, results, **PRIVATE)
+        event(look, asked, results, **PRIVATE)
+    offer.click(lambda: _GENERAL, None, form.retain, **AT_ONCE).then(look, asked, results, **PRIVATE)
     use.click(adopt, [checked, form.kind], [run.setup.data, run.setup.brought, tabs], **AT_ONCE)
 
 

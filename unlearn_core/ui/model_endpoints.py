@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from unlearn_core.data.reader import LOCAL, PUBLIC
 from unlearn_core.errors import InputError
 from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.prober import Prober
@@ -50,6 +49,7 @@ class ModelEndpoints:
     ) -> dict[str, Any]:  # fmt: skip
         """Time, memory, FLOPs and money a run would take, here or on a named `device`."""
         spec = self._studio.spec(target, data, method, settings or {}, adapter=adapter)
+        self._studio.spend("look")
         if processes < 1:
             raise InputError("processes", processes, "is no number of devices", "Use 1 or more.")
         from unlearn_core.runs.plan import plan
@@ -57,15 +57,11 @@ class ModelEndpoints:
         home, public = self._studio.store.home, self._studio.public
         return plan(spec, home, on=device or None, processes=processes, public=public).to_json()
 
-    def upload_data(self, content: str, filename: str = "data.jsonl") -> dict[str, str]:
+    def upload_data(self, content: str, filename: str = "data.jsonl", owner: str = "") -> dict[str, str]:
         """Keep the text of a data file on the server; the name that start_run takes as `data`."""
-        limit = (PUBLIC if self._studio.public else LOCAL).max_bytes
-        written = content.encode("utf-8", "replace")
-        if len(written) > limit:
-            raise InputError("content", filename, "is too large", f"Use at most {limit:,} bytes.")
         path = self._studio.parcels.folder() / "data"
-        path.write_bytes(written)
-        return {"data": self._studio.store.keep_upload(path, filename)}
+        path.write_text(content, encoding="utf-8", errors="replace", newline="")
+        return {"data": self._studio.keep_upload(path, filename, owner)}
 
     def preview_data(
         self, data: str, retain_data: str = "", columns: dict[str, str] | None = None, mmlu: str = ""

@@ -8,11 +8,13 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import LetheError
+from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.format import model_title
 from unlearn_core.report.markup import Safe, join, tag, text
 from unlearn_core.report.story import Story
 from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.runs.probes import Probe
+from unlearn_core.ui.answers import MAX_NEW_TOKENS
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.prober import SETS, Prober
@@ -48,7 +50,14 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             info="What is looked for; without it the models only answer",
         )  # fmt: skip
         with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
-            tokens = gr.Slider(1, 512, value=64, step=1, label="Longest answer", info="In tokens")
+            tokens = gr.Slider(
+                1,
+                NEW_TOKENS if studio.public else MAX_NEW_TOKENS,
+                value=64,
+                step=1,
+                label="Longest answer",
+                info="In tokens",
+            )
             heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
             top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top p", info="1 keeps every token")
             seed = gr.Number(0, label="Sampling seed", precision=0)

@@ -77,10 +77,10 @@ class Prober:
 
     def inspect(self, run_id: str, target: str, prompt: str, answer: str) -> dict[str, Inspection]:
         """The answer's tokens and layers under each model."""
-        if max(len(prompt), len(answer)) > MAX_TEXT:
-            raise InputError("answer", answer, "is too long", f"Use at most {MAX_TEXT} characters.")
+        _check_length(prompt, answer)
         from unlearn_core.models.inspect import inspect_answer
 
+        self.studio.spend("question")
         answers = self.studio.answers
         return {
             name: inspect_answer(model.model, model.tokenizer, prompt, answer)
@@ -91,6 +91,8 @@ class Prober:
         """The fact asked every way, one more model at a time."""
         from unlearn_core.evaluation.ways import put_to, wordings
 
+        _check_length(probe.prompt, probe.answer)
+        self.studio.spend("question")
         row = self._row(run_id, probe)
         asked = wordings(row, self.data(run_id))
         length = MAX_WAY_TOKENS if row.kind == "completion" else 32
@@ -122,3 +124,9 @@ class Prober:
         """The probe of a link."""
         self.studio.store.get(run_id)
         return find_probe(self.studio.store.folder(run_id), probe_id)
+
+
+def _check_length(prompt: str, answer: str) -> None:
+    for field, words in (("prompt", prompt), ("answer", answer)):
+        if len(words) > MAX_TEXT:
+            raise InputError(field, words, "is too long", f"Use at most {MAX_TEXT} characters.")

@@ -112,7 +112,7 @@ class RunEndpoints:
             if not isinstance(values, list):
                 raise InputError(name, values, "is not a list of values", "Write [0.1, 0.2].")
         specs = sweeps.grid(base, grid or {}, [0] if seeds is None else seeds)
-        tag = sweeps.start(self._studio.worker, specs, owner or None)
+        tag = self._studio.sweep(specs, owner or None)
         return self.sweep_status(tag, owner)
 
     def sweep_status(self, tag: str, owner: str = "") -> dict[str, Any]:
@@ -130,7 +130,7 @@ class RunEndpoints:
         self, run_id: str, audits: list[str] | None = None, budget_seconds: float = 90.0, owner: str = ""
     ) -> dict[str, Any]:
         """Queue attacks on a finished run that `owner` started; no names mean all that fit the budget."""
-        self._studio.worker.submit_audits(run_id, budget_seconds, audits, owner)
+        self._studio.attack(run_id, budget_seconds, audits, owner)
         return {"run_id": run_id}
 
     def audit_results(self, run_id: str) -> dict[str, Any]:

@@ -6,34 +6,42 @@ No Gradio in here, so that what the page does can be tested without a browser.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError, LetheError
+from unlearn_core import limits
+from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.runs import sweep as sweeps
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 from unlearn_core.ui.answers import Answerer, Place
 from unlearn_core.ui.live import Live
 from unlearn_core.ui.parcels import Parcels
+from unlearn_core.ui.quotas import Quotas
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.progress import Progress
     from unlearn_core.evaluation.scores import Scores
 
 NUM_KNOWN = 3  # facts shown before the first run
-RUNS_PER_STRANGER = 1  # waiting or running at a time
+Visitor = Callable[[], tuple[str, str]]
 
 
 class Studio:
-    """One per server. `public` is for strangers: bundled model only, their own files only."""
+    """One per server. `public` is for strangers: bundled model only, their own files only, within `limits`;
+    `visitor` tells who is asking, as a page and an address."""
 
-    def __init__(self, home: str | Path | None = None, public: bool = False) -> None:
-        self.public = public
+    def __init__(
+        self, home: str | Path | None = None, public: bool = False, visitor: Visitor = lambda: ("", "")
+    ) -> None:
+        self.public, self.visitor = public, visitor
+        self.quotas = Quotas()
+        self._of_address: dict[str, list[str]] = {}
         self.store = RunStore(home, shared=public)
-        self.worker = Worker(self.store, public=public, per_owner=RUNS_PER_STRANGER if public else None)
+        self.worker = Worker(self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None)
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
         self.parcels = Parcels()
@@ -103,8 +111,44 @@ class Studio:
 
     # Runs ---------------------------------------------------------------------------------------------
 
+    def spend(self, kind: str, amount: int = 1) -> None:
+        """Count what a stranger takes (see `limits.ALLOWANCES`). ResourceError where it is used up."""
+        if self.public:
+            self.quotas.take(kind, *self.visitor(), amount)
+
     def submit(self, spec: RunSpec, owner: str) -> str:
-        return str(self.worker.submit(spec, owner))
+        """Queue a run; its id."""
+        _, address = self.visitor()
+        under_way = [run for run in self._of_address.get(address, ()) if self._is_open(run)]
+        if self.public and address and len(under_way) >= limits.RUNS_OF_AN_ADDRESS:
+            problem = "from your network are waiting or running"
+            raise ResourceError("runs", len(under_way), problem, "Wait until one of them is over.")
+        self.spend("run")
+        run = str(self.worker.submit(spec, owner))
+        others = {a: runs for a, runs in self._of_address.items() if any(map(self._is_open, runs))}
+        self._of_address = {**others, address: [*under_way, run]}
+        return run
+
+    def _is_open(self, run_id: str) -> bool:
+        return self.worker.position(run_id) is not None
+
+    def sweep(self, specs: Sequence[RunSpec], owner: str | None) -> str:
+        """Queue the runs of a sweep; their tag."""
+        if self.public:
+            mend = "Start one run at a time, or use your own installation."
+            raise InputError("sweep", len(specs), "runs are not queued for a stranger", mend)
+        return sweeps.start(self.worker, specs, owner)
+
+    def attack(
+        self, run_id: str, budget_seconds: float | None, names: Sequence[str] | None, owner: str
+    ) -> None:
+        """Queue audits of a run for its owner."""
+        if self.public and (budget_seconds is None or budget_seconds > limits.AUDIT_SECONDS):
+            mend = f"Use at most {limits.AUDIT_SECONDS} s here."
+            raise InputError("budget_seconds", budget_seconds, "is too much time", mend)
+        self.store.owned(run_id, owner or None)
+        self.spend("audit")
+        self.worker.submit_audits(run_id, budget_seconds, names, owner)
 
     def may_resume(self, run_id: str, owner: str) -> bool:
         """Whether the run was interrupted and this visitor started it."""
@@ -133,6 +177,7 @@ class Studio:
         self.warm_up()
         from unlearn_core.report.export import write_report
 
+        self.spend("look")
         if form not in ("html", "json"):
             raise InputError("form", form, "is no form of a report", "Use html or json.")
         html, plain = write_report(self.store, run_id, self.parcels.folder())
@@ -143,6 +188,7 @@ class Studio:
         self.warm_up()
         from unlearn_core.report.export import export_zip
 
+        self.spend("look")
         return export_zip(self.store, run_id, self.parcels.folder(), kind)
 
     def push(self, run_id: str, repo: str, kind: str, owner: str, private: bool = True) -> str:
@@ -160,6 +206,7 @@ class Studio:
     def ask(self, run_id: str, target: str, prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
         """The growing answers of the run's models, or of the target alone (see `Answerer.ask`)."""
         self.warm_up()
+        self.spend("question")
         return self.answers.ask(run_id, target, prompt, **sampling)
 
     def ask_runs(self, ids: Sequence[str], prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
@@ -173,6 +220,7 @@ class Studio:
         if len(targets) > 1:
             raise InputError("runs", len(targets), "have different targets", "Choose runs of one model.")
         self.warm_up()
+        self.spend("question")
         kept = {run_id: Place(str(self.store.weights(run_id)), ours=True) for run_id in chosen}
         return self.answers.ask_places({"original": Place(targets[0])} | kept, prompt, **sampling)
 
@@ -223,6 +271,20 @@ class Studio:
         return tag("div", join(tag("h2", title), tag("p", told, class_="le-muted")),
                    tag("div", *blocks, class_="le-knows"), class_="le-card")  # fmt: skip
 
+    def keep_upload(self, path: Path, filename: str, owner: str = "") -> str:
+        """Keep a visitor's file of rows that can be read; the name that a run takes as `data`."""
+        from unlearn_core.data.reader import LOCAL, PUBLIC, check_file
+
+        check_file(path, PUBLIC if self.public else LOCAL)
+        self.spend("upload", path.stat().st_size)
+        name = self.store.keep_upload(path, filename, owner or None)
+        try:
+            self.columns(name)
+        except LetheError:
+            self.store.drop_upload(name)
+            raise
+        return name
+
     def preview(
         self, data: str, retain: str | None, columns: dict[str, str] | None = None, mmlu: str | None = None
     ) -> dict[str, Any]:
@@ -231,6 +293,7 @@ class Studio:
         from unlearn_core.data.sources import load_data, preview
         from unlearn_core.runs.run import with_questions
 
+        self.spend("look")
         loaded = load_data(
             data, retain=retain, columns=columns, public=self.public, uploads=self.store.uploads
         )

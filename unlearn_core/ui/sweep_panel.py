@@ -22,7 +22,10 @@ _NONE = ("None", "")
 def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
     """Lay the form out. Target and data are those chosen on the first tab; `reread` refreshes the table."""
     owner = run.session.owner
-    with gr.Accordion("Sweep a method over a small grid", open=False, elem_id="le-sweep"), panel():
+    box = gr.Accordion(
+        "Sweep a method over a small grid", open=False, visible=not studio.public, elem_id="le-sweep"
+    )
+    with box, panel():
         with gr.Row():
             method = gr.Dropdown(
                 [("Lethe (matched forgetting)", "lethe")], value="lethe", label="Method swept",
@@ -65,7 +68,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
             chosen = {first: first_values, second: second_values}
             wanted = {key: sweep.parse_values(text) for key, text in chosen.items() if key}
             specs = sweep.grid(base, wanted, sweep.parse_seeds(numbers))
-            found = sweep.start(studio.worker, specs, token)
+            found = studio.sweep(specs, token)
         gr.Info(f"{count(len(specs), 'run')} queued.", title="Sweep started")
         return found, token, gr.Timer(active=True)
 

@@ -1,0 +1,47 @@
+"""What a stranger may do on a public server: every number, in one place.
+
+One visitor is one page; all pages behind one network address together may take `PER_ADDRESS` times as much
+(a class room shares one), and all visitors of the server together `EVERYBODY` times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+# What is brought: a data set, and a request as it arrives (JSON escapes make text up to six times longer).
+FILE_BYTES, FILE_ROWS, FIELD_CHARACTERS = 2 * MIB, 2_000, 8_000
+UPLOAD_BYTES, REQUEST_BYTES = 2 * FILE_BYTES, 6 * FILE_BYTES
+
+# A run: optimiser steps, seconds until its training is ended and scored (twice that, and it is stopped),
+# and what its training may take of the memory by the estimate made before it.
+STEPS, RUN_SECONDS, RUN_BYTES = 500, 300, 4096 * MIB
+AUDIT_SECONDS = 180
+
+# A question.
+NEW_TOKENS = 256
+
+OWNER_CHARACTERS = 16  # least length of the secret that a run is stopped with
+RUNS_AT_A_TIME, RUNS_OF_AN_ADDRESS = 1, 3  # waiting or running
+KEPT_DAYS = 7  # runs and uploads go this long after they were made
+
+PER_ADDRESS, EVERYBODY = 5, 25
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much of something one visitor may take within `seconds`."""
+
+    title: str
+    amount: int
+    seconds: int
+
+
+ALLOWANCES = {
+    "run": Allowance("runs", 10, 3600),
+    "audit": Allowance("attacks", 6, 3600),
+    "question": Allowance("questions", 60, 60),
+    "look": Allowance("looks at data, reports and exports", 30, 60),
+    "upload": Allowance("bytes of uploads", 20 * MIB, 3600),
+}

@@ -1,0 +1,172 @@
+"""What stands between the network and the page: sizes, foreign pages, foreign names, and headers.
+
+Gradio limits the size of a file but not their number nor any other request, and lets a page of another
+site send requests to a server on this machine; a browser that is tricked by DNS into taking another name for
+this machine even reads the answers. All of that is refused here, before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unlearn_core.errors import LetheError
+from unlearn_core.limits import REQUEST_BYTES, UPLOAD_BYTES
+from unlearn_core.runs.home import LOGGER
+from unlearn_core.ui.quotas import Quotas
+from unlearn_core.ui.visitor import address_of, mark
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Parts of Gradio that Lethe has no use for: fetching other addresses, editing the app, recordings, links.
+_CLOSED = (
+    "/proxy=", "/vibe-", "/undo-vibe", "/process_recording", "/stream", "/deep_link", "/component_server",
+    "/dev/", "/custom_component", "/profiling", "/run-history",
+)  # fmt: skip
+_FRAMES = "frame-ancestors 'self'"
+_FRAMES_ON_A_SPACE = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+# Gradio needs scripts in the page and templates made into functions; nothing needs another host.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; "
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is let through. hosts: the names this server answers to, None for any. sizes: whether the limits
+    for strangers hold. own_pages_only: whether only this page may send anything. framed: whether a Space's
+    page may frame this one."""
+
+    hosts: Collection[str] | None = None
+    sizes: bool = False
+    own_pages_only: bool = True
+    framed: bool = False
+
+
+class Shield:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, rules: Rules, quotas: Quotas | None = None) -> None:
+        self.app, self.rules, self.quotas = app, rules, quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._refusal(scope, Headers(scope=scope))
+        if refused is not None:
+            code, words = refused
+            await PlainTextResponse(words + "\n", code)(scope, receive, self._with_headers(send))
+            return
+        await self._served(scope, receive, self._with_headers(send))
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app's answer; where it stumbles over what it was sent, words instead of a server error."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception:
+            reference = secrets.token_hex(4)
+            LOGGER.exception("a request could not be answered, reference %s", reference)
+            if not begun:
+                words = f"This request cannot be understood; the log has it under reference {reference}.\n"
+                await PlainTextResponse(words, 400)(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """Status and words for a request that goes no further."""
+        host, rules = headers.get("host", ""), self.rules
+        if rules.hosts is not None and _name(f"//{host}") not in rules.hosts:
+            mend = "Open it by its own address, or list the name in LETHE_HOSTS."
+            return 421, f"This server does not answer to the name in the address. {mend}"
+        path = str(scope["path"])
+        if "\0" in path:
+            return 400, "The address holds a character that no address has."
+        if any(path.startswith((closed, f"/gradio_api{closed}")) for closed in _CLOSED):
+            return 404, "There is nothing here."
+        if scope["method"] in _SAFE_METHODS:
+            return None
+        origin = headers.get("origin")
+        if rules.own_pages_only and origin is not None and not self._is_own(origin, host, headers):
+            return 403, "Another site's page may not send anything here. Open Lethe's own page."
+        return self._too_much(scope, headers) if rules.sizes else None
+
+    def _is_own(self, origin: str, host: str, headers: Headers) -> bool:
+        if urlsplit(origin).netloc in (host, headers.get("x-forwarded-host", host)):
+            return True
+        return self.rules.hosts is not None and _name(origin) in set(self.rules.hosts) - LOOPBACK
+
+    def _too_much(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """A body without a length could grow for ever; one with a length is as long as it says."""
+        told = headers.get("content-length")
+        if told is None:
+            chunked = "transfer-encoding" in headers
+            return (411, "Say how long the request is (Content-Length).") if chunked else None
+        if not told.isdigit():
+            return 400, "Content-Length is not a number."
+        size, uploads = int(told), str(scope["path"]).rstrip("/").endswith("/upload")
+        most = UPLOAD_BYTES if uploads else REQUEST_BYTES
+        if size > most:
+            return 413, f"The request holds {size:,} bytes; send at most {most:,}."
+        if uploads and self.quotas is not None:
+            peer = scope.get("client")
+            try:
+                self.quotas.take("upload", "", mark(address_of(headers, peer[0] if peer else None)), size)
+            except LetheError as error:
+                return 429, str(error)
+        return None
+
+    def _with_headers(self, send: Send) -> Send:
+        frames = _FRAMES_ON_A_SPACE if self.rules.framed else _FRAMES
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "same-origin"  # a run's address is the key to it
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = _POLICY + frames
+            await send(message)
+
+        return sending
+
+
+def _name(address: str) -> str:
+    """The host's name in an address, without its port; "" where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def rules_for(host: str, public: bool, signed_in: bool, named: Collection[str], framed: bool) -> Rules:
+    """A server on this machine alone answers to its own names; every other may be reached by any name.
+
+    `named` are further names of this machine. A public page holds nothing that another site's page could
+    misuse, unless visitors sign in.
+    """
+    private = host in LOOPBACK and not public
+    hosts = LOOPBACK | set(named) if private else None
+    return Rules(hosts, sizes=public, own_pages_only=not public or signed_in, framed=framed)
+
+
+def middleware(rules: Rules, quotas: Quotas | None) -> list[Any]:
+    """For the `app_kwargs` of `launch`."""
+    from starlette.middleware import Middleware
+
+    return [Middleware(Shield, rules=rules, quotas=quotas)]
