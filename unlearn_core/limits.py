@@ -24,7 +24,8 @@ NEW_TOKENS = 256
 
 OWNER_CHARACTERS = 16  # least length of the secret that a run is stopped with
 RUNS_AT_A_TIME, RUNS_OF_AN_ADDRESS = 1, 3  # waiting or running
-KEPT_DAYS = 7  # runs and uploads go this long after they were made
+# Runs and uploads go so long after they were made; the oldest sooner, where all together take more than this.
+KEPT_DAYS, KEPT_BYTES = 7, 20_480 * MIB
 
 PER_ADDRESS, EVERYBODY = 5, 25
 

@@ -13,7 +13,8 @@ from unlearn_core.ui.theme import STYLE
 ENDPOINTS = {
     "start_run", "run_status", "stop_run", "finish_run", "resume_run", "scores", "list_runs",
     "rename_run", "tag_run", "delete_run", "compare_runs", "score_wiped", "sweep", "sweep_status",
-    "stop_sweep", "start_audits", "audit_results", "stop_audits", "report", "export", "push_to_hub",
+    "stop_sweep", "delete_my_data", "start_audits", "audit_results", "stop_audits",
+    "report", "export", "push_to_hub",
     "list_methods", "list_targets", "list_audits", "target_needs", "estimate", "upload_data",
     "preview_data", "generate", "ask_runs", "list_facts", "inspect_answer", "ask_ways", "save_probe",
 }  # fmt: skip

@@ -87,6 +87,10 @@ class Index:
         )
         return self._ask(lambda at: at.execute(sql, (owner,)).fetchall())
 
+    def forget_deleted(self) -> None:
+        """Bring the index up to date and leave nothing of what went in its files either."""
+        self._ask(lambda at: at.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -191,6 +195,7 @@ def _connect(path: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")  # what people deleted is overwritten
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):  # 0 is a new file
             raise sqlite3.DatabaseError(f"an index of version {version}")

@@ -247,6 +247,10 @@ class RunStore:
             folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def forget_deleted(self) -> None:
+        """Leave nothing of deleted runs in the index's files; costs a look at every run."""
+        self._index.forget_deleted()
+
     def keep_upload(self, source: Path, filename: str = "", owner: str | None = None) -> str:
         """Copy a visitor's file into the store; the name that a spec's `data` takes, `upload:TOKEN`."""
         token = secrets.token_urlsafe(16)

@@ -13,11 +13,13 @@ import gradio as gr
 from unlearn_core.errors import InputError
 from unlearn_core.limits import UPLOAD_BYTES
 from unlearn_core.report.markup import Safe, tag
+from unlearn_core.runs.expiry import Keeper
 from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
+from unlearn_core.ui.privacy_panel import privacy_panel
 from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
@@ -56,6 +58,8 @@ def build(studio: Studio) -> gr.Blocks:
                 build_gallery_tab(studio, gallery)
             with gr.Tab("Published runs", id="published") as published:
                 build_published_tab(studio, published)
+        if studio.public:
+            privacy_panel(studio, run)
         add_endpoints(studio)
     return page.queue(default_concurrency_limit=4, max_size=64)
 
@@ -72,6 +76,8 @@ def launch(
     if mcp:
         require_mcp()
     studio = Studio(home, public, visitor)
+    if public:
+        Keeper(studio.store)
     page = build(studio)
     names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
     rules = rules_for(host, public, False, names, bool(os.environ.get("SPACE_ID")))

@@ -24,7 +24,7 @@ def add_endpoints(studio: Studio) -> None:
     at_once: tuple[_Endpoint, ...] = (
         runs.start_run, runs.run_status, runs.stop_run, runs.finish_run, runs.resume_run, runs.scores,
         runs.list_runs, runs.rename_run, runs.tag_run, runs.delete_run, runs.compare_runs,
-        runs.sweep, runs.sweep_status, runs.stop_sweep,
+        runs.sweep, runs.sweep_status, runs.stop_sweep, runs.delete_my_data,
         runs.start_audits, runs.audit_results, runs.stop_audits,
         models.list_methods, models.list_targets, models.list_audits, models.upload_data, models.list_facts,
         models.save_probe,

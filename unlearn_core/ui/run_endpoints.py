@@ -90,6 +90,10 @@ class RunEndpoints:
         self._studio.store.delete(run_id, owner or None)
         return {"run_id": run_id, "deleted": True}
 
+    def delete_my_data(self, owner: str) -> dict[str, Any]:
+        """Stop and delete every run of `owner`, and delete what they uploaded; how many there were."""
+        return asdict(self._studio.delete_mine(owner))
+
     def compare_runs(self, run_ids: list[str], owner: str = "") -> dict[str, Any]:
         """Two to four runs: every setting, and every score with 95 % intervals over the seeds there are."""
         return to_json(compared(self._studio.store, run_ids, self._studio.mine(owner)))

@@ -14,6 +14,7 @@ from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs import sweep as sweeps
+from unlearn_core.runs.expiry import Gone, delete_everything_of
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
@@ -169,6 +170,10 @@ class Studio:
     def position(self, run_id: str) -> int:
         """How many runs are ahead of this one; 0 for one at work or over."""
         return self.worker.position(run_id) or 0
+
+    def delete_mine(self, owner: str) -> Gone:
+        """Stop and delete every run of whoever knows this secret, and delete their uploads."""
+        return delete_everything_of(owner, self.store, self.worker)
 
     # Handing over -------------------------------------------------------------------------------------
 
