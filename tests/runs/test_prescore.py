@@ -12,9 +12,12 @@ from unlearn_core.runs.prescore import prescore
 
 def test_it_gives_way_at_once_and_otherwise_fills_the_cache(tmp_path: Path) -> None:
     data, original = load_data("demo"), load_target("demo").weights_hash
-    prescore(tmp_path, stop=lambda: True)
+    begun = prescore(tmp_path)
+    next(begun)
+    begun.close()
     assert ScoreCache(tmp_path).read(original, data) is None
-    prescore(tmp_path, stop=lambda: False)
+    for _ in prescore(tmp_path):
+        pass
     scores = ScoreCache(tmp_path).read(original, data)
     assert scores is not None
     assert scores.terms["forget/Task2/knowledge"] == 1.0

@@ -14,10 +14,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.limits import OWNER_CHARACTERS, RUN_SECONDS, STEPS
+from unlearn_core.runs.apart import Apart, ProcessEnded
 from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
@@ -32,6 +35,10 @@ _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
 _TIME_USED_UP = f"The {RUN_SECONDS} s of a run here are used up: its training ends now and is scored."
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
+_ENDED = (
+    "The process that carried out this run was ended from outside, as happens where memory runs out. "
+    "Resume the run, or start it with a smaller batch_size."
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,12 @@ class _Wanted:
     run_id: str
     budget_seconds: float | None
     names: tuple[str, ...] | None
+
+
+def _audits_of(run_id: str, home: Path, budget_seconds: float | None, **options: Any) -> Iterator[Any]:
+    """`record_audits`, by nothing but what another process can be told."""
+    with contextlib.closing(RunStore(home, shared=options["public"])) as store:
+        yield from record_audits(run_id, store, budget_seconds, **options)
 
 
 @dataclass
@@ -60,6 +73,7 @@ class Worker:
 
     capacity: runs that may wait. per_owner: runs one owner may have waiting or running, None for no
     limit. public: refuse local paths and Hub ids. runner: what carries out a spec (see `runs.run.run`).
+    apart: the process that does the work, None for this one.
     """
 
     def __init__(
@@ -70,9 +84,10 @@ class Worker:
         per_owner: int | None = None,
         public: bool = False,
         runner: Runner | None = None,
+        apart: Apart | None = None,
     ) -> None:
         self.store, self.capacity, self.per_owner, self.public = store, capacity, per_owner, public
-        self._runner = runner
+        self._runner, self._apart = runner, apart
         self._waiting: deque[_Job] = deque()
         self._running: _Job | None = None
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -199,6 +214,18 @@ class Worker:
         with self._wake:
             return self._wake.wait_for(lambda: self._find(run_id) is None, timeout)
 
+    def warm_up(self) -> None:
+        """Begin with what the first run would have to wait for."""
+        if self._apart is not None:
+            self._apart.start()
+
+    def meanwhile(self, function: Callable[..., Iterator[Any]], *given: Any) -> None:
+        """Carry out what `function` yields until there is a run to carry out."""
+        with contextlib.closing(self._iterate(function, *given)) as work:
+            for _ in work:
+                if self._running is not None or self._closed:
+                    return
+
     def close(self, timeout: float = 10.0) -> None:
         """Take no more runs, end the current one as interrupted, and wait for the thread."""
         with self._wake:
@@ -211,6 +238,8 @@ class Worker:
         for job in waiting:
             self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
         self._thread.join(timeout)
+        if self._apart is not None:
+            self._apart.close()
         atexit.unregister(self.close)
 
     def _check(self, spec: RunSpec) -> None:
@@ -272,6 +301,8 @@ class Worker:
                 else:
                     raise RuntimeError("the run ended without a last event")
             end = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
+        except ProcessEnded:
+            end = Failed(_ENDED, kind="interrupted")
         except BaseException as error:
             end = failed(error)
         self._note(job, end)
@@ -289,9 +320,10 @@ class Worker:
 
     def _audit(self, job: _Job, wanted: _Wanted) -> None:
         """Drive the audits of a run to their end; they write themselves down."""
-        audits = record_audits(
-            wanted.run_id, self.store, wanted.budget_seconds, audits=wanted.names, public=self.public
-        )
+        audits = self._iterate(
+            _audits_of, wanted.run_id, self.store.home, wanted.budget_seconds, audits=wanted.names,
+            public=self.public,
+        )  # fmt: skip
         try:
             with contextlib.closing(audits) as events:
                 for _ in events:
@@ -309,10 +341,14 @@ class Worker:
             from unlearn_core.runs.run import run
 
             runner = run
-        return runner(
-            job.spec, home=self.store.home, out=self.store.folder(job.id), control=job.control,
+        return self._iterate(
+            runner, job.spec, home=self.store.home, out=self.store.folder(job.id), control=job.control,
             public=self.public, checkpoints=self.store.checkpoints(job.id),
         )  # fmt: skip
+
+    def _iterate(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """Call the function where the work is done."""
+        return (function if self._apart is None else partial(self._apart.iterate, function))(*given, **named)
 
     def _note(self, job: _Job, event: Event) -> None:
         """Record the end of a run; on a full disk it waits until the next end can be recorded too."""

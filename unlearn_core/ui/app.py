@@ -75,7 +75,7 @@ def launch(
     """
     if mcp:
         require_mcp()
-    studio = Studio(home, public, visitor)
+    studio = Studio(home, public, visitor, apart=True)
     if public:
         Keeper(studio.store)
     page = build(studio)
@@ -111,10 +111,11 @@ def _warm_up(studio: Studio) -> None:
     from unlearn_core.runs.prescore import prescore
     from unlearn_core.runs.threads import use_cores
 
+    studio.worker.warm_up()
     studio.warm_up()
     use_cores(serving=True)
     studio.known_now()
-    prescore(studio.store.home, stop=lambda: studio.worker.current is not None)
+    studio.worker.meanwhile(prescore, studio.store.home)
 
 
 def _header() -> Safe:

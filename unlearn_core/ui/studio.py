@@ -14,6 +14,7 @@ from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs import sweep as sweeps
+from unlearn_core.runs.apart import Apart
 from unlearn_core.runs.expiry import Gone, delete_everything_of
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
@@ -33,16 +34,21 @@ Visitor = Callable[[], tuple[str, str]]
 
 class Studio:
     """One per server. `public` is for strangers: bundled model only, their own files only, within `limits`;
-    `visitor` tells who is asking, as a page and an address."""
+    `visitor` tells who is asking, as a page and an address. `apart` carries out runs in a process of their
+    own, so that no viewer waits for a training step."""
 
     def __init__(
-        self, home: str | Path | None = None, public: bool = False, visitor: Visitor = lambda: ("", "")
-    ) -> None:
+        self, home: str | Path | None = None, public: bool = False, visitor: Visitor = lambda: ("", ""),
+        apart: bool = False,
+    ) -> None:  # fmt: skip
         self.public, self.visitor = public, visitor
         self.quotas = Quotas()
         self._of_address: dict[str, list[str]] = {}
         self.store = RunStore(home, shared=public)
-        self.worker = Worker(self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None)
+        self.worker = Worker(
+            self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None,
+            apart=Apart(self.store.home) if apart else None,
+        )  # fmt: skip
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
         self.parcels = Parcels()

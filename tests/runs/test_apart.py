@@ -1,0 +1,113 @@
+"""Runs in a process apart: the same events, the same buttons, and nothing left when either side dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from unlearn_core.errors import InputError
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.apart import Apart
+from unlearn_core.runs.prescore import prescore
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+from unlearn_core.runs.worker import Worker, _audits_of
+
+LONG = 100_000
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+    made = Apart(tmp_path_factory.mktemp("apart"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(apart: Apart, tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(RunStore(tmp_path), apart=apart)
+    yield made
+    made._apart = None  # the module's other tests go on with it
+    made.close()
+
+
+def spec_of(memorised: Any, steps: int) -> RunSpec:
+    return RunSpec(target=memorised.model, data=memorised.data, method="npo", steps=steps)
+
+
+def until_it_trains(worker: Worker, run_id: str) -> None:
+    end = time.monotonic() + 60
+    while not any(isinstance(event, ev.Step) for event in worker.store.read_events(run_id)[0]):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_the_same_run_happens_there_as_here(apart: Apart, memorised: Any, tmp_path: Path) -> None:
+    spec = spec_of(memorised, 3)
+    there = list(apart.iterate(run, spec, home=tmp_path / "there"))
+    here = list(run(spec, home=tmp_path / "here"))
+
+    def steps(events: list[Any]) -> list[ev.Step]:
+        timeless = {"seconds": 0.0, "tokens_per_second": 0.0, "seconds_left": None}
+        return [replace(event, **timeless) for event in events if isinstance(event, ev.Step)]
+
+    assert len(steps(here)) == 3
+    assert steps(there) == steps(here)
+    assert isinstance(there[-1], ev.Finished)
+
+
+def test_every_button_reaches_the_run(worker: Worker, memorised: Any) -> None:
+    stopped = worker.submit(spec_of(memorised, LONG))
+    until_it_trains(worker, stopped)
+    worker.cancel(stopped)
+    ended = worker.submit(spec_of(memorised, LONG))
+    until_it_trains(worker, ended)
+    worker.finish_early(ended)
+    assert worker.wait(ended, 60)
+    found = [worker.store.get(run_id) for run_id in (stopped, ended)]
+    assert [record.status for record in found] == ["cancelled", "finished"]
+    assert found[1].scores["unlearned"]
+
+
+def test_a_kill_interrupts_the_run_and_the_next_one_starts_anew(worker: Worker, memorised: Any) -> None:
+    run_id = worker.submit(spec_of(memorised, LONG))
+    until_it_trains(worker, run_id)
+    assert worker._apart is not None
+    assert worker._apart._child is not None
+    worker._apart._child.kill()
+    assert worker.wait(run_id, 60)
+    assert worker.store.get(run_id).status == "interrupted"
+    assert "memory" in worker.store.get(run_id).message
+    again = worker.submit(spec_of(memorised, 1))
+    assert worker.wait(again, 60)
+    assert worker.store.get(again).status == "finished"
+
+
+def test_what_is_raised_there_is_raised_here(apart: Apart, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run that is here"):
+        list(apart.iterate(_audits_of, "no-such-run", tmp_path, None, public=False))
+    with pytest.raises(RuntimeError, match="TypeError"):
+        list(apart.iterate(prescore, None))
+
+
+def test_it_ends_with_the_process_that_gives_the_orders(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from unlearn_core.runs.apart import Apart\n"
+        f"apart = Apart(Path({str(tmp_path)!r})); apart.start()\n"
+        "print(apart._child.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    child.wait(60)
+    assert not child.is_running()
