@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Choose = Callable[[torch.Tensor], torch.Tensor]
-MAX_ROWS = {"cpu": 192, "cuda": 1024}
+MAX_ROWS = {"cpu": 640, "cuda": 1024}
 # In this order, as transformers replaces them.
 _SPACED = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
     (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 )  # fmt: skip
-_CPU_CACHE_BYTES = 1 << 30
+_CPU_CACHE_BYTES = 1 << 28
 _GPU_CACHE_SHARE = 0.5  # of the free memory
 _COMPACT_BELOW = 0.75  # finished rows leave the batch when no more than this share is still writing
 

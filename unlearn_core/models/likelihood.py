@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from unlearn_core.data.encode import Batch, Encoded, collate
 from unlearn_core.models.forward import unheaded
@@ -106,11 +107,13 @@ def _columns(model: PreTrainedModel, batch: Batch, moments: bool) -> list[np.nda
 
 
 def _block_columns(logits_NV: torch.Tensor, labels_N: torch.Tensor, moments: bool) -> list[torch.Tensor]:
-    log_probs_NV = logits_NV.float().log_softmax(-1)
-    log_prob_N = log_probs_NV.gather(-1, labels_N[:, None])[:, 0]
-    top_N = log_probs_NV.argmax(-1) == labels_N
+    logits_NV = logits_NV.float()
+    top_N = logits_NV.argmax(-1) == labels_N
     if not moments:
+        log_prob_N = -F.cross_entropy(logits_NV, labels_N, reduction="none")
         return [log_prob_N, top_N, log_prob_N[:0], log_prob_N[:0]]
+    log_probs_NV = logits_NV.log_softmax(-1)
+    log_prob_N = log_probs_NV.gather(-1, labels_N[:, None])[:, 0]
     probs_NV = log_probs_NV.exp()
     # p log p is 0 where p is 0, although log p may be -inf there.
     mean_N = (probs_NV * log_probs_NV).nan_to_num(0.0).sum(-1)
