@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     page = launch(home=tmp_path_factory.mktemp("home"), block=False)
     yield str(page.local_url).rstrip("/")
     page.close()
+    for thread in threading.enumerate():  # an interpreter that ends while torch computes aborts
+        if thread.name == "warm-up":
+            thread.join(120)
 
 
 @pytest.fixture(scope="session")

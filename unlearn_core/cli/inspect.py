@@ -52,6 +52,7 @@ def add_to(commands: Any) -> None:
 
 def methods_command(options: argparse.Namespace) -> int:
     from unlearn_core.methods import REGISTRY, describe, get
+    from unlearn_core.report.methods import NO_WEIGHT, allowed, facts
 
     chosen = [get(options.name)] if options.name else list(REGISTRY.values())
     described = [describe(cls) for cls in chosen]
@@ -59,30 +60,25 @@ def methods_command(options: argparse.Namespace) -> int:
         print(json.dumps(described, indent=2))
         return 0
     for method in described:
-        print(f"{method['name']}  ({method['family']})  {method['title']}")
-        print(textwrap.fill(method["idea"], 100, initial_indent="    ", subsequent_indent="    "))
-        print(
-            textwrap.fill(f"paper: {method['paper']}", 100, initial_indent="    ", subsequent_indent="      ")
-        )
+        hides = "" if method["changes_weights"] else f"  ({NO_WEIGHT})"
+        print(f"{method['name']}  ({method['family']})  {method['title']}{hides}")
+        print(_wrapped(method["idea"]))
         if options.name:
-            print(f"    formula: {method['formula']}")
+            for title, words in facts(method):
+                print(_wrapped(f"{title.lower()}: {words}"))
             rows = [
-                [f"    {p['name']}", f"{p['default']}", _range(p), p["help"]] for p in method["parameters"]
+                [f"    {p['name']}", f"{p['default']}", allowed(p), p["help"]] for p in method["parameters"]
             ]
             print("\n".join(f"{a:<24} {b:<8} {c:<20} {d}" for a, b, c, d in rows))
         else:
-            names = ", ".join(f"{p['name']}={p['default']}" for p in method["parameters"])
-            print(textwrap.fill(names, 100, initial_indent="    ", subsequent_indent="    "))
+            print(_wrapped(f"paper: {method['paper']}"))
+            print(_wrapped(", ".join(f"{p['name']}={p['default']}" for p in method["parameters"])))
         print()
     return 0
 
 
-def _range(parameter: dict[str, Any]) -> str:
-    if parameter["choices"]:
-        return "|".join(parameter["choices"])
-    if parameter["minimum"] is None or parameter["maximum"] is None:
-        return str(parameter["type"])
-    return f"{parameter['minimum']:g} to {parameter['maximum']:g}"
+def _wrapped(words: str) -> str:
+    return textwrap.fill(words, 100, initial_indent="    ", subsequent_indent="      ")
 
 
 def target_command(options: argparse.Namespace) -> int:

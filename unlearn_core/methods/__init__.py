@@ -103,6 +103,7 @@ def describe(cls: type[Method]) -> dict[str, Any]:
     """A method's declaration, JSON-ready: what the form, `lethe methods --json` and the docs show."""
     info = dataclasses.asdict(cls.info)
     info["needs"] = sorted(cls.info.needs)
+    info["changes_weights"] = cls.info.changes_weights
     info["parameters"] = [
         {**dataclasses.asdict(item), "type": item.type.__name__, "choices": list(item.choices)}
         for item in cls.parameters()

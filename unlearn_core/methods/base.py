@@ -48,6 +48,11 @@ class Info:
     needs: frozenset[Need] = frozenset({"forget"})
     caution: str = ""  # how it fails, where it is known to
 
+    @property
+    def changes_weights(self) -> bool:
+        """False for what only stands before the model: everything is still there beneath."""
+        return self.family != "inference time"
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -99,7 +99,7 @@ def card(item: Item) -> Safe:
 
 def _answer(model: str, row: Generation, to_forget: bool) -> Safe:
     head = tag(
-        "h4", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model), " ", badge(row)
+        "h3", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model), " ", badge(row)
     )
     return tag(
         "div", head, answer_text(row.gold, row.output, to_forget), class_=f"le-answer-column le-{model}-edge"

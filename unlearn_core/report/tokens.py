@@ -26,7 +26,7 @@ def token_rows(seen: Mapping[str, Inspection]) -> Safe:
     rows = []
     for model, found in seen.items():
         head = tag(
-            "h4", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model),
+            "h3", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model),
             tag("span", f"{percent(found.probability)} per token", class_="le-tag"),
         )  # fmt: skip
         tokens = tag("div", *(_token(one) for one in found.tokens), class_="le-token-line")

@@ -19,6 +19,7 @@ from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
+from unlearn_core.ui.methods_tab import build_methods_tab
 from unlearn_core.ui.privacy_panel import privacy_panel
 from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
@@ -54,6 +55,8 @@ def build(studio: Studio) -> gr.Blocks:
                 listed = build_runs_tab(studio, run, runs)
             with gr.Tab("Compare", id="compare") as compare:
                 build_compare_tab(studio, run, listed, compare, tabs)
+            with gr.Tab("Methods", id="methods") as methods:
+                build_methods_tab(studio, run, methods, tabs)
             with gr.Tab("Leaderboard", id="gallery") as gallery:
                 build_gallery_tab(studio, gallery)
             with gr.Tab("Published runs", id="published") as published:

@@ -145,9 +145,9 @@ def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
     blocks = []
     for place, (name, words) in enumerate(answers.items(), -1):
         if name == "original":
-            title = tag("h4", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
+            title = tag("h3", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
         else:
-            title = tag("h4", run_mark(place), " ", shorten(studio.store.get(name).name, 40))
+            title = tag("h3", run_mark(place), " ", shorten(studio.store.get(name).name, 40))
         shown = words.strip() or ("(empty answer)" if done else "")
         kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
         edge = "le-original-edge" if name == "original" else f"le-run-{place}-edge"

@@ -20,9 +20,7 @@ class ModelEndpoints:
 
     def list_methods(self) -> list[dict[str, Any]]:
         """Every method with its idea, paper and settings."""
-        from unlearn_core.methods import REGISTRY, describe
-
-        return [describe(cls) for cls in REGISTRY.values()]
+        return self._studio.described()
 
     def list_targets(self) -> list[dict[str, Any]]:
         """The target models offered by name, and what each needs."""

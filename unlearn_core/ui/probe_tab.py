@@ -216,7 +216,7 @@ def columns(answers: dict[str, str], done: bool) -> Safe:
     """The answers so far; a caret says that more may come, a screen reader hears the finished ones."""
     blocks = []
     for name, words in answers.items():
-        head = tag("h4", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name))
+        head = tag("h3", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name))
         shown = words.strip() or ("(empty answer)" if done else "")
         kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
         blocks.append(

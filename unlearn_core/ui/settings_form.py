@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import InputError
-from unlearn_core.report.markup import Safe, details, join, tag
+from unlearn_core.report.markup import Safe, tag
+from unlearn_core.report.methods import method_note
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -15,15 +16,16 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
     """Draw the fields of the chosen method; what the user changes is collected in `settings`."""
 
-    @gr.render(inputs=[method], queue=False)
+    # One at a time: two renders of one page at once change the page's components under each other.
+    @gr.render(inputs=[method], concurrency_limit=1, show_progress="hidden")
     def form(name: str) -> None:
-        from unlearn_core.methods import REGISTRY
+        from unlearn_core.methods import REGISTRY, describe
 
         if name not in REGISTRY:
             gr.HTML(tag("p", f"There is no method called {name}.", class_="le-problem", role="alert"))
             return
         cls = REGISTRY[name]
-        gr.HTML(method_note(cls))
+        gr.HTML(method_note(describe(cls)))
         with gr.Row(elem_classes=["le-fields"]):
             fields = [(item, _field(item)) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
@@ -31,17 +33,6 @@ def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
             field.change(_collect(cls, item), [field, settings], [settings, problems], **_QUIET)
 
     method.change(dict, None, settings, **_QUIET)
-
-
-def method_note(cls: Any) -> Safe:
-    """The method in a few lines: idea, formula, paper, how it fails."""
-    info = cls.info
-    caution = tag("p", tag("strong", "Careful: "), info.caution) if info.caution else None
-    source = tag("p", f"{info.paper}. A step costs {info.cost:g} times fine-tuning on the forget batch.")
-    return join(
-        tag("p", info.idea),
-        details("Formula and source", tag("p", tag("code", info.formula)), source, caution),
-    )
 
 
 def _field(item: Any) -> Any:

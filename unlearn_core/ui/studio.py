@@ -81,6 +81,13 @@ class Studio:
 
         return [(cls.info.title, name) for name, cls in REGISTRY.items()]
 
+    def described(self) -> list[dict[str, Any]]:
+        """Every method's declaration."""
+        self.warm_up()
+        from unlearn_core.methods import REGISTRY, describe
+
+        return [describe(cls) for cls in REGISTRY.values()]
+
     def audits(self) -> list[dict[str, Any]]:
         """The attacks offered, by their declarations."""
         self.warm_up()

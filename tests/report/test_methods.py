@@ -1,0 +1,38 @@
+"""The methods page says what the methods say of themselves, and finds them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from unlearn_core.methods import REGISTRY, describe
+from unlearn_core.report.markup import text
+from unlearn_core.report.methods import EVERY, NO_WEIGHT, families, method_note, methods_page
+
+ALL = [describe(cls) for cls in REGISTRY.values()]
+
+
+@pytest.mark.parametrize("method", ALL, ids=lambda method: method["name"])
+def test_every_card_holds_the_declaration(method: dict) -> None:
+    assert all(method[key] for key in ("idea", "formula", "paper", "cost"))
+    for page in (methods_page([method]), method_note(method)):
+        for key in ("idea", "formula", "paper", "caution"):
+            assert text(method[key]) in page
+        assert (NO_WEIGHT in page) == (method["family"] == "inference time")
+    for item in method["parameters"]:
+        assert f"<code>{item['name']}</code>" in methods_page([method])
+
+
+def test_a_family_and_words_find_their_methods() -> None:
+    def found(family: str, words: str = "") -> list[str]:
+        return re.findall(r'data-method="(\w+)"', methods_page(ALL, family, words))
+
+    assert found(EVERY) == list(REGISTRY)
+    assert set(families(ALL)) == {method["family"] for method in ALL}
+    by_family = [name for family in families(ALL) for name in found(family)]
+    assert sorted(by_family) == sorted(REGISTRY)
+    assert found(EVERY, "Pawelczyk wrong") == ["icul"]
+    assert "icul" not in found("gradient", "Pawelczyk")
+    assert {m["name"] for m in ALL if m["family"] == "inference time"} <= set(found(EVERY, NO_WEIGHT))
+    assert "0 methods" in methods_page(ALL, EVERY, "no such words")

@@ -1,0 +1,109 @@
+"""The methods as their own declarations tell them: what the Methods tab, the form and `lethe methods` say.
+
+Every word comes from `methods.describe`; a method that is added appears here without another line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn_core.report.format import count
+from unlearn_core.report.markup import Safe, details, join, tag
+
+Method = Mapping[str, Any]  # what `methods.describe` returns
+NO_WEIGHT = "changes no weight"
+EVERY = "All families"
+
+
+def families(methods: Sequence[Method]) -> list[str]:
+    """The families there are, in the registry's order."""
+    return list(dict.fromkeys(str(method["family"]) for method in methods))
+
+
+def facts(method: Method) -> list[tuple[str, str]]:
+    """What is known of a method beside its idea, as (name, text)."""
+    found = [
+        ("Formula", method["formula"]),
+        ("Source", method["paper"]),
+        ("Cost", f"{method['cost']:g} times fine-tuning on the forget batch, a step"),
+        ("Needs", ", ".join(method["needs"])),
+    ]
+    if not method["changes_weights"]:
+        found.append(("Weights", f"It {NO_WEIGHT}: what it hides is still there beneath."))
+    if method["caution"]:
+        found.append(("Careful", method["caution"]))
+    return found
+
+
+def allowed(parameter: Mapping[str, Any]) -> str:
+    """The values a setting takes: `0 to 1`, `a|b`, or its type."""
+    if parameter["choices"]:
+        return "|".join(parameter["choices"])
+    if parameter["minimum"] is None or parameter["maximum"] is None:
+        return str(parameter["type"])
+    return f"{parameter['minimum']:g} to {parameter['maximum']:g}"
+
+
+def method_note(method: Method) -> Safe:
+    """The method in a few lines, above its form: idea, the rest folded."""
+    return join(tag("p", method["idea"]), _mark(method), details("Formula and source", _facts(method)))
+
+
+def methods_page(methods: Sequence[Method], family: str = EVERY, words: str = "") -> Safe:
+    """A card a method, those of one family (or EVERY) in which all the words occur."""
+    found = [method for method in methods if _fits(method, family, words)]
+    told = f"{count(len(found), 'method')} of {len(methods)}."
+    if not found:
+        told += " Use fewer words, or another family."
+    return join(tag("p", told, class_="le-muted", role="status"), *(_card(method) for method in found))
+
+
+def _fits(method: Method, family: str, words: str) -> bool:
+    text = " ".join([method["name"], method["title"], method["family"], method["idea"],
+                     *(value for _, value in facts(method))]).lower()  # fmt: skip
+    return family in (EVERY, method["family"]) and all(word in text for word in words.lower().split())
+
+
+def _card(method: Method) -> Safe:
+    name = str(method["name"])
+    use = tag(
+        "button", "Use it", type="button", class_="le-use", data_method=name,
+        aria_label=f"Use {method['title']} on the first tab",
+    )  # fmt: skip
+    head = tag(
+        "header", tag("h3", method["title"]), tag("code", name),
+        *(tag("span", method[key], class_="le-tag") for key in ("family", "taxonomy")), _mark(method), use,
+    )  # fmt: skip
+    settings = _settings(name, method["parameters"])
+    return tag(
+        "article", head, tag("p", method["idea"]), _facts(method), settings, class_="le-card le-method"
+    )
+
+
+def _mark(method: Method) -> Safe | None:
+    return None if method["changes_weights"] else tag("span", NO_WEIGHT, class_="le-tag le-limit")
+
+
+def _facts(method: Method) -> Safe:
+    pairs = [
+        join(tag("dt", name), tag("dd", tag("code", words) if name == "Formula" else words))
+        for name, words in facts(method)
+    ]
+    return tag("dl", *pairs, class_="le-remarks")
+
+
+def _settings(name: str, parameters: Sequence[Mapping[str, Any]]) -> Safe | None:
+    if not parameters:
+        return None
+    head = tag(
+        "tr", *(tag("th", title, scope="col") for title in ("Setting", "Default", "Values", "Meaning"))
+    )
+    rows = [
+        tag("tr", tag("th", tag("code", item["name"]), scope="row"),
+            *(tag("td", value) for value in (item["default"], allowed(item), item["help"])))
+        for item in parameters
+    ]  # fmt: skip
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    box = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label=f"Settings of {name}")
+    return details(count(len(parameters), "setting"), box)
