@@ -19,6 +19,7 @@ from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
+from unlearn_core.ui.guarded import guard
 from unlearn_core.ui.methods_tab import build_methods_tab
 from unlearn_core.ui.privacy_panel import privacy_panel
 from unlearn_core.ui.probe_tab import build_probe_tab
@@ -64,6 +65,7 @@ def build(studio: Studio) -> gr.Blocks:
         if studio.public:
             privacy_panel(studio, run)
         add_endpoints(studio)
+    guard(page)
     return page.queue(default_concurrency_limit=4, max_size=64)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
-from unlearn_core.errors import LetheError
-from unlearn_core.report.markup import text
+from unlearn_core.ui.guarded import typed
 from unlearn_core.ui.model_endpoints import ModelEndpoints
 from unlearn_core.ui.run_endpoints import RunEndpoints
 from unlearn_core.ui.studio import Studio
@@ -36,20 +34,7 @@ def add_endpoints(studio: Studio) -> None:
                      runs.score_wiped),
     }  # fmt: skip
     for fn in at_once:
-        gr.api(_for_people(fn), api_name=fn.__name__, queue=False)
+        gr.api(typed(fn), api_name=fn.__name__, queue=False)
     for place, fns in queued.items():
         for fn in fns:
-            gr.api(_for_people(fn), api_name=fn.__name__, concurrency_id=place)
-
-
-def _for_people(fn: _Endpoint) -> _Endpoint:
-    """Turn the errors meant for people into the kind that reaches a caller with its message."""
-
-    @functools.wraps(fn)
-    def called(*given: Any, **named: Any) -> Any:
-        try:
-            return fn(*given, **named)
-        except LetheError as error:
-            raise gr.Error(str(text(error)), print_exception=False) from None
-
-    return called
+            gr.api(typed(fn), api_name=fn.__name__, concurrency_id=place)

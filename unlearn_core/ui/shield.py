@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import REQUEST_BYTES, UPLOAD_BYTES
 from unlearn_core.runs.home import LOGGER
+from unlearn_core.ui.guarded import REFUSED
 from unlearn_core.ui.quotas import Quotas
 from unlearn_core.ui.visitor import address_of, mark
 
@@ -72,11 +73,14 @@ class Shield:
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app's answer; where it stumbles over what it was sent, words instead of a server error."""
-        begun = False
+        begun, refused = False, list[str]()
+        REFUSED.set(refused)
 
         async def sending(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message.get("status") == 500 and refused:  # asked for what cannot be: no fault of the server
+                message["status"] = 422
             await send(message)
 
         try:
