@@ -195,7 +195,7 @@ def _parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
                 for record in batch.to_pylist():
                     number += 1
                     yield Row(f"{path.name} row {number}", record)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
+    except (pa.ArrowException, OSError, ArithmeticError, ValueError) as error:  # a date beyond the years too
         if isinstance(error, InputError):
             raise
         reason = clip(str(error), 80)

@@ -2,14 +2,14 @@
 
 Gradio calls listeners with whatever was sent, hides an error it does not know behind no message at all, and
 answers 500 even for those it does. Here a person's mistake gets its message, a fault of Lethe's a reference
-into the log, and the shield is told which of the two it was.
+into the log, and the shield is told of the faults.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -22,8 +22,8 @@ from unlearn_core.report.markup import text
 from unlearn_core.runs.failure import failed
 
 Function = Callable[..., Any]
-# What the request under way came to: the shield lays a list down, the guard writes into it.
-REFUSED: ContextVar[list[str] | None] = ContextVar("refused", default=None)
+# What went wrong inside Lethe in this request: the shield lays a list down, the guard writes into it.
+FAULTS: ContextVar[list[str] | None] = ContextVar("faults", default=None)
 _DEEPEST = 32  # lists within lists
 _SEE_API = "The page's API view lists what each endpoint takes."
 
@@ -32,26 +32,26 @@ def guard(page: gr.Blocks) -> None:
     """Wrap every function of the page."""
     for listener in page.fns.values():
         if listener.fn is not None:
-            listener.fn = guarded(listener.fn)
+            kept = [place for place, item in enumerate(listener.inputs) if isinstance(item, gr.BrowserState)]
+            listener.fn = guarded(listener.fn, kept)
 
 
-def guarded(fn: Function) -> Function:
-    """`fn` whose errors all end in a message that is shown, escaped."""
+def guarded(fn: Function, words: Sequence[int] = ()) -> Function:
+    """`fn` whose errors all end in a message that is shown, escaped. `words` are the places of arguments
+    that a browser keeps for us: they are text, whatever was sent."""
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
         def told(*given: Any, **named: Any) -> Iterator[Any]:
             with _in_words():
-                check_text([*given, *named.values()])
-                yield from fn(*given, **named)
+                yield from fn(*_checked(given, words), **named)
 
         return told
 
     @functools.wraps(fn)
     def called(*given: Any, **named: Any) -> Any:
         with _in_words():
-            check_text([*given, *named.values()])
-            return fn(*given, **named)
+            return fn(*_checked(given, words), **named)
 
     return called
 
@@ -74,6 +74,11 @@ def typed(fn: Function) -> Function:
     return called
 
 
+def _checked(given: tuple[Any, ...], words: Sequence[int]) -> list[Any]:
+    check_text(given)
+    return ["" if place in words and not isinstance(one, str) else one for place, one in enumerate(given)]
+
+
 def check_text(value: Any, depth: int = 0) -> None:
     """InputError where some text in `value` is none that can be written down, or it is nested too deeply."""
     if isinstance(value, str):
@@ -92,18 +97,12 @@ def check_text(value: Any, depth: int = 0) -> None:
 def _in_words() -> Iterator[None]:
     try:
         yield
-    except gr.Error as error:
-        _note(str(error.message))
+    except gr.Error:
         raise
+    except LetheError as error:
+        raise gr.Error(str(text(error)), print_exception=False) from None
     except Exception as error:
-        known = isinstance(error, LetheError)
-        words = str(error) if known else failed(error).message
-        if known:
-            _note(words)
+        words, faults = failed(error).message, FAULTS.get()
+        if faults is not None:
+            faults.append(words)
         raise gr.Error(str(text(words)), print_exception=False) from None
-
-
-def _note(words: str) -> None:
-    refused = REFUSED.get()
-    if refused is not None:
-        refused.append(words)

@@ -7,6 +7,8 @@ this machine even reads the answers. All of that is refused here, before anythin
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,11 +22,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import REQUEST_BYTES, UPLOAD_BYTES
 from unlearn_core.runs.home import LOGGER
-from unlearn_core.ui.guarded import REFUSED
+from unlearn_core.ui.guarded import FAULTS
 from unlearn_core.ui.quotas import Quotas
 from unlearn_core.ui.visitor import address_of, mark
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_CALLS = ("/gradio_api/run/", "/gradio_api/api/")
+_NOT_UNDERSTOOD = "What was sent cannot be used. The page's API view lists what each endpoint takes."
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Parts of Gradio that Lethe has no use for: fetching other addresses, editing the app, recordings, links.
 _CLOSED = (
@@ -73,15 +77,14 @@ class Shield:
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app's answer; where it stumbles over what it was sent, words instead of a server error."""
-        begun, refused = False, list[str]()
-        REFUSED.set(refused)
+        begun, faults = False, list[str]()
+        FAULTS.set(faults)
+        answer = _Mended(send, faults) if str(scope["path"]).startswith(_CALLS) else send
 
         async def sending(message: Message) -> None:
             nonlocal begun
             begun = True
-            if message.get("status") == 500 and refused:  # asked for what cannot be: no fault of the server
-                message["status"] = 422
-            await send(message)
+            await answer(message)
 
         try:
             await self.app(scope, receive, sending)
@@ -148,6 +151,31 @@ class Shield:
             await send(message)
 
         return sending
+
+
+class _Mended:
+    """Gradio answers 500 to every call that came to nothing. What could not be done as it was asked for is
+    422 here, and says why; a fault of Lethe stays 500."""
+
+    def __init__(self, send: Send, faults: list[str]) -> None:
+        self.send, self.faults = send, faults
+        self.held: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 500 and not self.faults:
+            self.held = {**message, "status": 422}
+        elif self.held is None:
+            await self.send(message)
+        else:
+            body = message["body"]
+            with contextlib.suppress(ValueError):
+                said = json.loads(body)
+                if isinstance(said, dict) and said.get("error") is None:
+                    body = json.dumps({**said, "error": _NOT_UNDERSTOOD}).encode()
+            MutableHeaders(raw=self.held["headers"])["content-length"] = str(len(body))
+            held, self.held = self.held, None
+            await self.send(held)
+            await self.send({**message, "body": body})
 
 
 def _name(address: str) -> str:
