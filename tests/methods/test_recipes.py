@@ -11,6 +11,7 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Attack, Form, Part
+from unlearn_core.methods.global_weight import PRESETS
 from unlearn_core.methods.losses import weighted_ascent
 from unlearn_core.methods.recipes import retain_multiplier
 from unlearn_core.methods.weighted import sensitivity
@@ -94,7 +95,7 @@ def test_the_attack_stays_in_its_radius_and_leaves_gradients_alone(tiny_model: C
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_careless_preset_has_its_own_rate() -> None:
-    careless, careful = (methods.build("global_weight", {"preset": p}) for p in ("careless", "careful"))
-    assert careless.learning_rate > careful.learning_rate > 0
+def test_a_preset_brings_its_own_rate_unless_one_is_given() -> None:
+    assert methods.build("global_weight").learning_rate == PRESETS["careful"][0]
+    assert methods.build("global_weight", {"preset": "careless"}).learning_rate == PRESETS["careless"][0]
     assert methods.build("global_weight", {"learning_rate": 1e-5}).learning_rate == 1e-5

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from unlearn_core import methods
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.methods.balanced import best_length
 from unlearn_core.methods.base import Context, Losses
 from unlearn_core.methods.losses import (
     counter_entropy,
@@ -20,6 +25,8 @@ from unlearn_core.methods.losses import (
     wga_loss,
     without_label,
 )
+from unlearn_core.training.loop import unlearn
+from unlearn_core.training.records import LoopStep
 
 
 def gradient(loss: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
@@ -137,3 +144,35 @@ def test_ngdiff_steps_against_both_gradients() -> None:
     torch.testing.assert_close(flat(mixed).square().sum(), 2 * (1 - cos))
     scaled = method.combine([100 * g for g in forget], retain)
     torch.testing.assert_close(flat(scaled), flat(mixed))
+
+
+def test_the_fitted_length_is_the_least_of_a_parabola() -> None:
+    """3 (x - 1.5)^2 + 1 at -1, 0 and 1 is 19.75, 7.75 and 1.75: its least is at 1.5; beyond 2 is cut."""
+    assert best_length(19.75, 7.75, 1.75) == pytest.approx(1.5)
+    assert best_length(3 * 25 + 1.0, 3 * 16 + 1.0, 3 * 9 + 1.0) == 2.0  # at 4
+    assert best_length(1.44, 0.04, 0.64) == 0.5  # at 0.2
+    assert best_length(1.0, 2.0, 3.0) == 1.0  # uphill
+    assert best_length(1.0, 2.0, 1.0) == 1.0  # no least
+
+
+def test_fitting_the_rate_leaves_weights_as_they_were_and_scales_the_next_step(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """With a fit after every step the first step is still the plain one; later ones may differ."""
+    weights, rates = {}, {}
+    for interval in (0, 1):
+        method = methods.build(
+            "ngdiff", {"interval": interval, "batch_size": 4, "learning_rate": 2e-2}, steps=5
+        )
+        model = tiny_model()
+        run = unlearn(model, tiny_tokenizer, tiny_data, method, probe_ids=())
+        steps = (record for record in run if isinstance(record, LoopStep))
+        first = next(steps)
+        weights[interval] = {key: value.clone() for key, value in model.state_dict().items()}
+        rates[interval] = [first.learning_rate, *(step.learning_rate for step in steps)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert rates[0][0] == rates[1][0]
+    ratios = [b / a for a, b in zip(rates[0], rates[1], strict=True)]
+    growth = [after / before for before, after in pairwise(ratios)]
+    assert any(ratio != 1.0 for ratio in growth)
+    assert all(0.5 - 1e-9 <= ratio <= 2.0 + 1e-9 for ratio in growth)

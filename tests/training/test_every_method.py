@@ -42,7 +42,7 @@ SLOW: dict[str, dict[str, Any]] = {
     # Few weights train, or what trains is under attack, or only some of the steps push.
     "rmu": {"learning_rate": 5e-2, "strength": 60.0},
     "adaptive_rmu": {"learning_rate": 5e-2},
-    "adv_ga": {"learning_rate": 1e-2, "radius": 0.3, "rounds": 2},
+    "adv_ga": {"learning_rate": 1e-2, "retain_weight": 1.0, "radius": 0.3, "rounds": 2},
     "adv_npo": {"learning_rate": 1e-2, "radius": 0.3, "rounds": 2},
     "agad": {"learning_rate": 1e-2, "ascent_share": 0.6},
     "constrained_mlp": {"learning_rate": 1e-2},

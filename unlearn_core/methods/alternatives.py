@@ -31,8 +31,8 @@ class AltPO(Method):
         "the answer turns at its least certain token to the next best, which any model can.",
     )
 
-    beta: float = parameter(0.1, "How soon the push fades", 1e-4, 100.0)
-    retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+    beta: float = parameter(0.5, "How soon the push fades", 1e-4, 100.0)
+    retain_weight: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
     max_new_tokens: int = parameter(64, "Longest end of an alternative answer, tokens", 1, 1024)
 
     def prepare(self, context: Context) -> None:

@@ -10,7 +10,7 @@ from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.models.forward import mean_per_row, token_nll
 
 # learning rate; weights of the forget loss, the retain loss and the KL; the NLL at which the push ends
-PRESETS = {"careless": (3e-3, 1.0, 0.1, 0.1, 1e6), "careful": (1e-3, 1.0, 2.0, 1.0, 4.0)}
+PRESETS = {"careless": (1e-3, 1.0, 0.1, 0.1, 1e6), "careful": (1e-3, 1.0, 2.0, 1.0, 4.0)}
 
 
 @dataclass(frozen=True)

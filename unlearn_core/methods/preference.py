@@ -27,8 +27,8 @@ class NPO(Method):
         caution="At the start it is gradient ascent; longer answers get a larger push.",
     )
 
-    beta: float = parameter(0.1, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)
-    retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+    beta: float = parameter(0.5, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)
+    retain_weight: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
 
     def prepare(self, context: Context) -> None:
         context.reference.nll("forget")

@@ -32,7 +32,7 @@ class SUGD(Method):
         "layers train.",
     )
 
-    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(1.5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     batch_size: int = parameter(8, "Forget sequences per step", 1, 4096)
     num_chunks: int = parameter(4, "Chunks the forget set is split into", 1, 1000)
     retain_per_forget: int = parameter(7, "Retain sequences for each forget sequence", 1, 100)
@@ -101,9 +101,9 @@ class AGAD(Method):
         caution="What ascent breaks, annealing repairs only as far as the retain set reaches.",
     )
 
-    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(1.5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     num_chunks: int = parameter(4, "Chunks the forget set is split into", 1, 1000)
-    ascent_share: float = parameter(0.25, "Share of the steps that ascend", 0.01, 0.99)
+    ascent_share: float = parameter(0.35, "Share of the steps that ascend", 0.01, 0.99)
     annealing_share: float = parameter(
         0.25, "Share of the retain set in all annealing phases but the last", 0.01, 1.0
     )
@@ -153,7 +153,7 @@ class ConstrainedMLP(Method):
         "share of the depth.",
     )
 
-    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(1.5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.375, "Share of the layers, from the bottom, whose MLPs train", 0.01, 1.0)
 
     def trains(self, name: str, num_layers: int) -> bool:
@@ -202,8 +202,8 @@ class AdapterNPO(Method):
     adapter: ClassVar[str | None] = "lora"
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
-    beta: float = parameter(0.1, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)
-    retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+    beta: float = parameter(0.5, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)
+    retain_weight: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         forget = batch.forget

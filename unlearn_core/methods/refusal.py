@@ -108,6 +108,7 @@ class Undial(Method):
         "switched off with retain_weight 0.",
     )
 
+    learning_rate: float = parameter(4e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     beta: float = parameter(10.0, "How much the true token's logit is lowered", 0.0, 1000.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 

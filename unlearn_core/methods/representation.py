@@ -29,13 +29,14 @@ class RMU(Method):
         paper="Li et al. 2024, WMDP, arXiv 2403.03218",
         cost=0.73,
         needs=frozenset({"forget", "retain"}),
-        caution="Brittle to layer and strength, and easily relearned. Here answer positions count, not every "
-        "position as in the authors' code.",
+        caution="Brittle to layer and strength, and easily relearned. The strength is in the units of a "
+        "model's hidden states: the default suits the bundled one, and adaptive RMU finds it for any. Here "
+        "answer positions count, not every position as in the authors' code.",
     )
 
-    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(2e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.75, "Where the layer lies, as a share of the depth", 0.01, 1.0)
-    strength: float = parameter(20.0, "Length of the vector that hidden states are pushed to", 0.0, 1e5)
+    strength: float = parameter(150.0, "Length of the vector that hidden states are pushed to", 0.0, 1e5)
     retain_weight: float = parameter(10.0, "Weight of the retain term", 0.0, 1e5)
 
     def reads(self, num_layers: int) -> int:

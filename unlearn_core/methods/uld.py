@@ -36,14 +36,14 @@ class ULD(Aside):
         needs=frozenset({"forget", "retain"}),
         caution="It hides and does not forget: the weights are unchanged, and whoever has them has it all. "
         "Every answer costs the assistant's pass too. Trained without the authors' paraphrases; on the "
-        "bundled world weight 0.8 hides a part, and 2 retained answers too.",
+        "bundled world it hides most forgotten answers and one retained in six.",
     )
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.5, "Share of the layers that the assistant has", 0.01, 1.0)
     rank: int = parameter(16, "Rank of the assistant's adapter", 1, 1024)
     flatness: float = parameter(5.0, "Weight of being undecided on the retain set", 0.0, 1000.0)
-    weight: float = parameter(0.8, "How much of the assistant is subtracted", 0.0, 100.0)
+    weight: float = parameter(1.2, "How much of the assistant is subtracted", 0.0, 100.0)
     head: float = parameter(1e-2, "Share of the best token's probability that makes one plausible", 1e-9, 1.0)
 
     def mix(self) -> Mix:

@@ -29,6 +29,7 @@ class WGA(Method):
         caution="Rare tokens get no push from the start.",
     )
 
+    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     beta: float = parameter(1.0, "How fast a token's weight falls with its probability", 0.0, 100.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 
@@ -55,6 +56,7 @@ class SatImp(Method):
         caution="Text known by heart has p near 1, where the weight is near 0: it starts slowly.",
     )
 
+    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     beta1: float = parameter(1.0, "Exponent of p: what is forgotten saturates", 0.0, 100.0)
     beta2: float = parameter(0.1, "Exponent of 1 - p: what is certain counts less", 0.0, 100.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)

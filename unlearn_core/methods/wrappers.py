@@ -34,8 +34,8 @@ class Masked(Method):
     )
     adapter: ClassVar[str | None] = "full"  # LoRA's factors start with no forget gradient to attribute
 
-    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
-    base: str = parameter("grad_diff", "The method trained under the mask", choices=tuple(BASES))
+    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    base: str = parameter("simnpo", "The method trained under the mask", choices=tuple(BASES))
     share: float = parameter(0.8, "Share of the weights that train", 0.001, 1.0)
     curvature: float = parameter(1e-6, "Assumed curvature of the retain loss", 1e-12, 1e6)
 
@@ -92,7 +92,7 @@ class Adversarial(Method):
     """Put before a method (`class AdvNPO(Adversarial, NPO)`): it then trains under a latent attack."""
 
     depth: float = parameter(0.25, "Where the attack enters, as a share of the depth", 0.0, 0.99)
-    radius: float = parameter(1.0, "Largest norm of a sequence's shift; 0 for no attack", 0.0, 1e4)
+    radius: float = parameter(0.3, "Largest norm of a sequence's shift; 0 for no attack", 0.0, 1e4)
     rounds: int = parameter(6, "Steps of the attack", 1, 100)
 
     def attack(self, num_layers: int) -> Attack | None:
@@ -115,6 +115,8 @@ class AdvGA(Adversarial, GradDiff):
         needs=frozenset({"forget", "retain"}),
         caution="Unstable as ascent is; the authors prefer AdvNPO.",
     )
+
+    retain_weight: float = parameter(4.0, "Weight of the retain loss", 0.0, 100.0)
 
 
 @dataclass(frozen=True)

@@ -75,13 +75,15 @@ def lay_out(
     rows_by_part: dict[str, list[Encoded]],
     pad_id: int,
     limit: int | None = None,
+    apart: bool = False,
 ) -> Layout:
-    """Pack one step's sequences; at most `limit` of them pass the model at a time."""
+    """Pack one step's sequences; at most `limit` of them pass the model at a time, parts `apart` or not."""
     rows = [row for part in rows_by_part.values() for row in part]
     device = model.device
     hidden = model.config.get_text_config().hidden_size if can_pack(model) else None
     shares = _shares(rows, team.size())
-    packs = _packs(rows, shares, limit or len(rows), pad_id, model, hidden)
+    stops = accumulate(len(part) for part in rows_by_part.values()) if apart and team.size() == 1 else ()
+    packs = _packs(rows, shares, list(stops), limit or len(rows), pad_id, model, hidden)
     # The first token of a sequence has nothing before it and is never a target.
     firsts = [max(row.num_prompt, 1) for row in rows]
     counts = torch.tensor([len(row.ids) - first for row, first in zip(rows, firsts, strict=True)])
@@ -108,18 +110,21 @@ def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
 def _packs(
     rows: list[Encoded],
     shares: list[int],
+    stops: list[int],
     limit: int,
     pad_id: int,
     model: PreTrainedModel,
     hidden: int | None,
 ) -> tuple[Pack, ...]:
-    """This process's packs. Each process has as many, so that they call the sharded model in step."""
-    first, last = shares[team.rank()], shares[team.rank() + 1]
-    most = max(stop - start for start, stop in pairwise(shares))
+    """This process's packs, none across a stop; as many in each process, which call the model in step."""
+    at, last = shares[team.rank()], shares[team.rank() + 1]
+    end = at + max(stop - start for start, stop in pairwise(shares))
     packs = []
-    for at in range(first, first + most, limit):
-        own = rows[at : min(at + limit, last)]
+    while at < end:
+        until = min([at + limit, *(stop for stop in stops if stop > at)])
+        own = rows[at : min(until, last)]
         packs.append(_pack(own or rows[:1], pad_id, model, hidden, idle=not own))
+        at = until
     return tuple(packs)
 
 
@@ -313,18 +318,22 @@ def gradients(
 
     In pieces, the losses are computed once on the whole step and their gradient at the hidden states is
     then carried through the model pack by pack: the same gradient for any loss, one extra forward, and
-    the activations of one pack at a time. The losses see the hidden states of the layer that the method
-    reads, if it does, and predictions under `shift`.
+    the activations of one pack at a time. Where two gradients are wanted and the parts are packed apart,
+    each goes through its own part's packs alone. The losses see the hidden states of the layer that the
+    method reads, if it does, and predictions under `shift`.
     """
     layer = method.reads(num_layers(model))
-    run = partial(pack_hidden, model, layout, layer=layer, shift=shift)
+    run: Callable[[int], torch.Tensor] = partial(pack_hidden, model, layout, layer=layer, shift=shift)
     with torch.set_grad_enabled(not in_pieces):
-        hidden_ND = _hidden(model, layout, layer, shift)
-    if in_pieces:
-        hidden_ND.requires_grad_()
+        passed = [run(number) for number in range(len(layout.packs))]
+        hidden_ND = torch.cat(passed)
+    leaf_ND = None
+    if in_pieces or (method.separate_gradients and team.size() == 1):
+        hidden_ND = leaf_ND = hidden_ND.detach().requires_grad_()
+    if not in_pieces:
+        run = passed.__getitem__
     batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND, layer)))
     losses = method.losses(context, batch)
-    leaf_ND = hidden_ND if in_pieces else None
     if not method.separate_gradients:
         _backward(losses.total, layout, run, hidden_ND, leaf_ND)
         return losses
@@ -359,5 +368,7 @@ def _backward(
     for number, pack in enumerate(layout.packs):
         stop = start + len(pack.at_N)
         assert slope_ND is not None
-        run(number).backward(slope_ND[start:stop])  # type: ignore[no-untyped-call]
+        slope_nD = slope_ND[start:stop]
+        if team.size() > 1 or slope_nD.any():  # nothing flows through the packs of another loss's part
+            run(number).backward(slope_nD, retain_graph=again)  # type: ignore[no-untyped-call]
         start = stop

@@ -227,7 +227,7 @@ def _backward(
     attack = method.attack(num_layers(model))
     while True:
         try:
-            layout = lay_out(model, rows, pad_id, micro_batch)
+            layout = lay_out(model, rows, pad_id, micro_batch, apart=method.separate_gradients)
             with _precision(model):
                 shift = None
                 if attack is not None:
