@@ -123,7 +123,7 @@ def test_an_index_of_another_version_is_built_anew(store: RunStore) -> None:
     finished(store, RunSpec(), 0.5, 0.5)
     store.rows(RunQuery())
     store.close()
-    with sqlite3.connect(store.home / "index.sqlite") as old:
+    with sqlite3.connect(store.home / "cache" / "index.sqlite") as old:
         old.execute("DROP TABLE runs")
         old.execute("CREATE TABLE runs (id TEXT)")
         old.execute("PRAGMA user_version = 1")

@@ -76,9 +76,9 @@ def test_runs_of_another_process_appear_and_a_lost_index_is_rebuilt(store: RunSt
     assert [r.id for r in store.list_runs(status="cancelled")] == [second.id]
     for damage in (b"not a database" * 1_000, b""):
         store.close()
-        (store.home / "index.sqlite").write_bytes(damage)
+        (store.home / "cache" / "index.sqlite").write_bytes(damage)
         for name in ("index.sqlite-wal", "index.sqlite-shm"):
-            (store.home / name).unlink(missing_ok=True)
+            (store.home / "cache" / name).unlink(missing_ok=True)
         store = RunStore(store.home)
         assert len(store.list_runs()) == 2
 
@@ -94,6 +94,60 @@ def test_the_index_works_where_sqlite_cannot(store: RunStore, monkeypatch: pytes
     monkeypatch.setattr(sqlite3, "connect", connect)
     run = store.create(RunSpec())
     assert [r.id for r in RunStore(store.home).list_runs()] == [run.id]
+
+
+def test_an_index_that_another_process_holds_locked_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **rest: real(path, **rest | {"timeout": 0.1}))
+    store = RunStore(tmp_path)
+    run = store.create(RunSpec())
+    store.list_runs()
+    index = store.home / "cache" / "index.sqlite"
+    holder = real(index, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    before = index.stat().st_ino
+    for reader in (store, RunStore(store.home)):
+        later = reader.create(RunSpec())
+        assert {record.id for record in reader.list_runs()} >= {run.id, later.id}
+    assert index.stat().st_ino == before
+    holder.execute("COMMIT")
+    assert holder.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    holder.close()
+
+
+def test_a_run_that_came_to_its_end_and_no_further_is_finished(store: RunStore) -> None:
+    """Killed between the last event and the record that tells of it."""
+    run = store.create(RunSpec())
+    store.append(run.id, STARTED)
+    path = store.folder(run.id) / "run.json"
+    before = json.loads(path.read_text())
+    store.append(run.id, FINISHED)
+    before["process"]["pid"] = 2**22 + 1
+    path.write_text(json.dumps(before))
+    again = RunStore(store.home)
+    assert again.get(run.id).status == "running"
+    assert again.recover() == []
+    assert again.get(run.id).status == "finished"
+    assert again.get(run.id).verdict == {"label": "forgotten"}
+
+
+def test_halves_of_a_killed_writer_are_cleared_away(store: RunStore) -> None:
+    run, other = store.create(RunSpec()), store.create(RunSpec())
+    path = store.folder(run.id) / "run.json"
+    path.write_text(path.read_text().replace(f'"pid":{os.getpid()}', f'"pid":{2**22 + 1}'))
+    for record in (run, other):
+        (store.folder(record.id) / ".weights.12ab34cd").mkdir()
+    begun = store.runs / ".new-12ab34cd12ab34cd12ab34"
+    begun.mkdir()
+    assert store.recover() == [run.id]
+    assert not (store.folder(run.id) / ".weights.12ab34cd").exists()
+    assert (store.folder(other.id) / ".weights.12ab34cd").exists()  # its writer is alive
+    assert begun.exists()
+    os.utime(begun, (0, 0))
+    store.recover()
+    assert not begun.exists()
 
 
 def test_only_the_owner_may_delete_and_a_stranger_learns_nothing(store: RunStore) -> None:

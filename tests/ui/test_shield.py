@@ -118,7 +118,7 @@ PLACES = [
     "/etc/passwd", "../../../../etc/passwd", "..%2f..%2f..%2fetc/passwd", "%2e%2e/%2e%2e/etc/passwd",
     "~/.bashrc", "app.py", "./pyproject.toml", "unlearn_core/errors.py", "file:///etc/passwd",
     "http://127.0.0.1:1/x", "http://169.254.169.254/latest", "\\\\host\\share", "//etc/passwd",
-    "/proc/self/environ", "{home}/index.sqlite", "{home}/runs", "{home}/log/lethe.log", "/tmp",
+    "/proc/self/environ", "{home}/cache/index.sqlite", "{home}/runs", "{home}/log/lethe.log", "/tmp",
     "C:\\windows\\win.ini", "/etc/passwd%00.jsonl",
 ]  # fmt: skip
 ROUTES = ("/gradio_api/file=", "/gradio_api/file/", "/gradio_api/proxy=", "/static/", "/assets/")

@@ -63,7 +63,8 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 def _bug(error: Exception) -> int:
-    from unlearn_core.runs.home import LOGGER, home_dir, log_to
+    from unlearn_core.runs.home import home_dir
+    from unlearn_core.runs.log import LOGGER, log_to
 
     reference = secrets.token_hex(4)
     try:
@@ -72,7 +73,7 @@ def _bug(error: Exception) -> int:
     except LetheError as no_home:
         print(f"lethe: {no_home}", file=sys.stderr)
         return 1
-    LOGGER.error("command failed, reference %s", reference, exc_info=error)
+    LOGGER.error("command failed", extra={"facts": {"reference": reference}}, exc_info=error)
     place = home / "log" / "lethe.log"
     print(f"lethe: something went wrong inside Lethe; see reference {reference} in {place}", file=sys.stderr)
     return 1

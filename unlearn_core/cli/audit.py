@@ -44,7 +44,7 @@ def audit_command(options: argparse.Namespace) -> int:
     from unlearn_core.evaluation.audits import choose
     from unlearn_core.runs.audit_record import record_audits
     from unlearn_core.runs.audits import run_audits
-    from unlearn_core.runs.home import log_to
+    from unlearn_core.runs.log import log_to
     from unlearn_core.runs.store import RunStore
     from unlearn_core.runs.threads import use_cores
 

@@ -125,7 +125,7 @@ def _help_along(spec: RunSpec) -> int:
 
 
 def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
-    from unlearn_core.runs.home import log_to
+    from unlearn_core.runs.log import log_to
     from unlearn_core.runs.record import record
     from unlearn_core.runs.store import RunStore
 

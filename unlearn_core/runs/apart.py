@@ -24,7 +24,7 @@ from typing import Any
 
 from unlearn_core.errors import LetheError
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.home import log_to
+from unlearn_core.runs.log import log_to
 
 
 class ProcessEnded(Exception):
@@ -34,9 +34,9 @@ class ProcessEnded(Exception):
 class Apart:
     """One child process, started when it is first needed, and again if it died. Does one thing at a time."""
 
-    def __init__(self, home: Path) -> None:
-        """home: where the child's log goes."""
-        self._home = home
+    def __init__(self, home: Path, words: bool = True) -> None:
+        """home: where the child's log goes. words: whether it holds the words of errors (see `log`)."""
+        self._home, self._words = home, words
         self._child: subprocess.Popen[bytes] | None = None
         self._busy = threading.Lock()
         self._number = 0
@@ -91,7 +91,7 @@ class Apart:
             root = str(Path(__file__).resolve().parents[2])
             path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(self._home)],
+                [sys.executable, "-P", "-m", __name__, str(self._home), str(int(self._words))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},
             )  # fmt: skip
@@ -192,6 +192,9 @@ def _warm_up() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that gives the orders
-    log_to(Path(sys.argv[1]))
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C and a polite kill are for the one that gives the orders,
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which ends this process when it has kept what there is
+    log_to(Path(sys.argv[1]), "runs", words=sys.argv[2] == "1")
     _Child().serve()

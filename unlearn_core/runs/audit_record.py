@@ -98,7 +98,7 @@ def read_audits(store: RunStore, run_id: str) -> AuditRecord | None:
         record = AuditRecord.from_json(json.loads(text))
     except (OSError, ValueError, TypeError):
         return None
-    if record.status in OPEN and not is_alive(record.process, record.created):
+    if record.status in OPEN and not is_alive(record.process, record.created, store.home):
         return replace(
             record, status="interrupted", message="Lethe stopped while these audits were under way."
         )
@@ -122,7 +122,7 @@ def queue_audits(store: RunStore, run_id: str, budget_seconds: float | None) -> 
     """Record that audits of a run are wanted; what was found before stays."""
     earlier = read_audits(store, run_id) or AuditRecord()
     record = AuditRecord(
-        created=time.time(), budget_seconds=budget_seconds, process=this_process(),
+        created=time.time(), budget_seconds=budget_seconds, process=this_process(store.home),
         weights_hash=earlier.weights_hash, results=earlier.results,
     )  # fmt: skip
     write_audits(store, run_id, record)

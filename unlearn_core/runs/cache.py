@@ -10,7 +10,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.files import write_json
-from unlearn_core.runs.home import LOGGER
+from unlearn_core.runs.log import LOGGER
 
 _VERSION = 2  # of what the scores hold; another number, another cache
 

@@ -7,7 +7,7 @@ import secrets
 from unlearn_core.errors import DivergedError, LetheError, ResourceError
 from unlearn_core.runs.events import Failed
 from unlearn_core.runs.files import is_disk_full
-from unlearn_core.runs.home import LOGGER
+from unlearn_core.runs.log import LOGGER
 
 _MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
@@ -24,7 +24,7 @@ def failed(error: BaseException) -> Failed:
         mend = "Use a smaller batch_size, the lora adapter or a smaller model."
         return Failed(f"The memory of this machine was not enough. {mend}", kind="out_of_memory")
     reference = secrets.token_hex(4)
-    LOGGER.error("run failed, reference %s", reference, exc_info=error)
+    LOGGER.error("unforeseen error", extra={"facts": {"reference": reference}}, exc_info=error)
     return Failed(f"Something went wrong inside Lethe; the log has it under reference {reference}.")
 
 

@@ -143,18 +143,31 @@ def check_complete(folder: Path, *, hashes: bool = False) -> dict[str, Any]:
     return marker
 
 
-def this_process() -> dict[str, Any]:
-    """What tells this process from another that gets its number later."""
+def this_process(home: Path) -> dict[str, Any]:
+    """What tells this process, at work in this home, from another that gets its number later, and this home
+    from a copy of it."""
     return {
+        "home": _identity(home),
         "host": os.uname().nodename if hasattr(os, "uname") else "",
         "pid": os.getpid(),
         "start": _start(os.getpid()),
     }
 
 
-def is_alive(process: dict[str, Any], last_sign: float) -> bool:
-    """Whether a recorded process still runs; on another machine, whether it gave a sign in 120 s."""
-    here = this_process()
+def _identity(folder: Path) -> str:
+    """Number of a folder on its disk, the same by whatever path it is reached."""
+    try:
+        return str(folder.stat().st_ino)
+    except OSError:
+        return ""
+
+
+def is_alive(process: dict[str, Any], last_sign: float, home: Path) -> bool:
+    """Whether a recorded process still runs in this home; on another machine, whether it gave a sign in
+    120 s. What a copy of the home says to be under way is under way elsewhere."""
+    here = this_process(home)
+    if process.get("home", here["home"]) != here["home"]:
+        return False
     if process.get("host") != here["host"]:
         return time.time() - last_sign < 120
     pid = process.get("pid")

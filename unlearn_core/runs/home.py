@@ -3,25 +3,22 @@
     runs/<id>/     one folder per run: run.json, events.jsonl, weights/
     cache/scores/  scores by weights hash and data fingerprint
     uploads/       files that visitors gave
-    log/           the log, where tracebacks go
-    index.sqlite   an index over runs/, rebuilt when missing or stale
+    log/           what happened, one JSON object a line
+    cache/index.sqlite  an index over runs/, rebuilt when missing or stale
+    store.json     the version of this layout (see `migrate`)
 
-A backup is a copy of this folder.
+A backup is a copy of this folder, made at any time; it may leave out cache/ and log/.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from unlearn_core.errors import ResourceError
-
-LOGGER = logging.getLogger("lethe")
 
 
 def home_dir(chosen: str | os.PathLike[str] | None = None) -> Path:
@@ -43,25 +40,6 @@ def home_dir(chosen: str | os.PathLike[str] | None = None) -> Path:
         if _writable(folder):
             return folder
     raise ResourceError("home", "", "no folder can be written", "Set LETHE_HOME to a folder of yours.")
-
-
-def log_to(home: Path) -> None:
-    """Send Lethe's log to a file in `home`, and nowhere else: no traceback belongs on a user's screen."""
-    path = home / "log" / "lethe.log"
-    if any(getattr(handler, "baseFilename", None) == str(path) for handler in LOGGER.handlers):
-        return
-    for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-        handler.close()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        chosen: logging.Handler = RotatingFileHandler(path, maxBytes=2**20, backupCount=3, encoding="utf-8")
-    except OSError:
-        chosen = logging.NullHandler()
-    chosen.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    LOGGER.addHandler(chosen)
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
 
 
 def _usual_places() -> Iterator[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from unlearn_core.runs.log import note
 from unlearn_core.runs.rows import RunQuery, RunRow
 
 _VERSION = 2
@@ -101,8 +103,8 @@ class Index:
             try:
                 self._refresh()
                 return work(self._connection)
-            except sqlite3.Error:
-                self._connection = self._rebuild()
+            except sqlite3.Error as error:
+                self._connection = self._instead(error)
                 self._refresh()
                 return work(self._connection)
 
@@ -140,8 +142,18 @@ class Index:
     def _open(self) -> sqlite3.Connection:
         try:
             return _connect(str(self._path))
-        except sqlite3.Error:
-            return self._rebuild()
+        except sqlite3.Error as error:
+            return self._instead(error)
+
+    def _instead(self, error: sqlite3.Error) -> sqlite3.Connection:
+        """An index to go on with. What another process holds locked is left to it, the rest is made anew."""
+        locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        note(
+            "index set aside" if locked else "index rebuilt",
+            level=logging.WARNING,
+            error=type(error).__name__,
+        )
+        return _connect(":memory:") if locked else self._rebuild()
 
     def _rebuild(self) -> sqlite3.Connection:
         for suffix in ("", "-wal", "-shm"):

@@ -19,7 +19,7 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.published import WIPED
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.files import write_json
-from unlearn_core.runs.home import LOGGER
+from unlearn_core.runs.log import LOGGER
 from unlearn_core.runs.rows import RunQuery, RunRow, ground_of
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore

@@ -43,11 +43,15 @@ from unlearn_core.runs.files import (
 )  # fmt: skip
 from unlearn_core.runs.home import home_dir
 from unlearn_core.runs.index import Index, read_labels
+from unlearn_core.runs.log import note
+from unlearn_core.runs.migrate import bring_up_to_date, clear_halves
 from unlearn_core.runs.rows import RunQuery, RunRow
 from unlearn_core.runs.spec import RunSpec
 
 STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted")
 OPEN = ("queued", "running")
+OVER = ("finished", "failed", "cancelled")
+_NEW = ".new-"  # before the id of a run that is being made
 WEIGHTS = "weights"
 OWNER = ".owner"  # beside an upload: whose it is, as a hash
 MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
@@ -96,12 +100,14 @@ class RunStore:
 
     def __init__(self, home: str | Path | None = None, shared: bool = False) -> None:
         self.home, self.shared = home_dir(home), shared
+        bring_up_to_date(self.home)
         self.runs = self.home / "runs"
         self.uploads = self.home / "uploads"
         with disk_errors(self.home):
             self.runs.mkdir(parents=True, exist_ok=True)
             self.uploads.mkdir(parents=True, exist_ok=True)
-        self._index = Index(self.home / "index.sqlite", self.runs)
+            (self.home / "cache").mkdir(exist_ok=True)
+        self._index = Index(self.home / "cache" / "index.sqlite", self.runs)
         self._lock = threading.Lock()
         self._reopening = threading.Lock()
 
@@ -113,35 +119,43 @@ class RunStore:
             status="queued",
             created=time.time(),
             owner=owner_hash(owner),
-            process=this_process(),
+            process=this_process(self.home),
         )
-        folder = self.runs / record.id
+        folder = self.runs / f"{_NEW}{record.id}"  # a listing sees the run with its record or not at all
         try:
             with disk_errors(folder):
                 folder.mkdir(parents=True)
-            self._write(record)
+                write_json(folder / "run.json", _plain(record))
+                folder.rename(self.runs / record.id)
         except ResourceError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        note("run queued", run=record.id)
         return record
 
     def append(self, run_id: str, event: ev.Event) -> None:
         """Record one event; the events that change what a run is change run.json too."""
         line = ev.to_json(event)
         append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
-        changes = _changes(event)
+        if isinstance(event, ev.Score):
+            scores = {key: value for key, value in line["scores"].items() if key != "generations"}
+            self._change(run_id, {"scores": {event.model: scores}})
+        else:
+            self._change(run_id, _changes(event, self.home))
+        _log(run_id, event)
+
+    def _change(self, run_id: str, changes: dict[str, Any]) -> None:
+        """Bring run.json up to an event: scores and costs are added, the rest is replaced."""
         if not changes:
             return
-        if isinstance(event, ev.TERMINAL) and changes["status"] != "interrupted":
-            shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
         with self._lock:
             record = self.get(run_id)
-            if isinstance(event, ev.Score):
-                scores = {key: value for key, value in line["scores"].items() if key != "generations"}
-                changes = {"scores": {**record.scores, event.model: scores}}
-            if "costs" in changes:
-                changes["costs"] = {**record.costs, **changes["costs"]}
-            self._write(replace(record, **changes))
+            added: dict[str, Any] = {
+                key: {**getattr(record, key), **changes[key]} for key in ("scores", "costs") if key in changes
+            }
+            self._write(replace(record, **{**changes, **added}))
+        if changes.get("status") in OVER:
+            shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
 
     def get(self, run_id: str) -> RunRecord:
         """The record of a run; one InputError for every id that names none."""
@@ -269,17 +283,34 @@ class RunStore:
             shutil.rmtree(self.uploads / token, ignore_errors=True)
 
     def recover(self) -> list[str]:
-        """Mark runs whose process died as interrupted; the ids. Called when a server starts."""
+        """Mark runs whose process died as interrupted and clear what it left half-written; the ids. Called
+        when a server starts."""
+        self._sweep()
         found = []
-        for folder in self.runs.glob(".deleted-*"):
-            shutil.rmtree(folder, ignore_errors=True)
         for status in OPEN:
             for record in self.list_runs(status=status, limit=1_000_000):
-                if not self._alive(record):
-                    mend_torn_line(self.folder(record.id) / "events.jsonl")
+                if self._alive(record):
+                    continue
+                folder = self.folder(record.id)
+                clear_halves(folder)
+                mend_torn_line(folder / "events.jsonl")
+                events, _ = self.read_events(record.id)
+                if events and isinstance(events[-1], ev.TERMINAL):  # it came to its end and no further
+                    self._change(record.id, _changes(events[-1], self.home))
+                else:
                     self.append(record.id, ev.Failed(_INTERRUPTED, kind="interrupted"))
+                if self.get(record.id).status == "interrupted":
                     found.append(record.id)
         return found
+
+    def _sweep(self) -> None:
+        """Remove runs that were being deleted, and such as were never begun; one begun just now is left."""
+        for folder in self.runs.glob(".deleted-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in self.runs.glob(f"{_NEW}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime > 60:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         self._index.close()
@@ -289,11 +320,15 @@ class RunStore:
             last_sign = (self.folder(record.id) / "events.jsonl").stat().st_mtime
         except OSError:
             last_sign = record.created
-        return is_alive(record.process, last_sign)
+        return is_alive(record.process, last_sign, self.home)
 
     def _write(self, record: RunRecord) -> None:
-        plain = {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
-        write_json(self.folder(record.id) / "run.json", plain)
+        write_json(self.folder(record.id) / "run.json", _plain(record))
+
+
+def _plain(record: RunRecord) -> dict[str, Any]:
+    """What run.json holds of a record."""
+    return {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
 
 
 def owner_hash(token: str | None) -> str:
@@ -322,13 +357,11 @@ def checked_tags(tags: Sequence[str]) -> list[str]:
     return found
 
 
-def _changes(event: ev.Event) -> dict[str, Any]:
+def _changes(event: ev.Event, home: Path) -> dict[str, Any]:
     now = time.time()
     if isinstance(event, ev.RunStarted):
-        started = {"status": "running", "started": now, "process": this_process()}
+        started = {"status": "running", "started": now, "process": this_process(home)}
         return {**started, "num_steps": event.num_steps, "spec": event.spec}
-    if isinstance(event, ev.Score):
-        return {"scores": {}}
     if isinstance(event, ev.CostEstimate):
         return {"costs": {"estimated": event.cost}}
     if isinstance(event, ev.Finished):
@@ -339,10 +372,29 @@ def _changes(event: ev.Event) -> dict[str, Any]:
         status = "interrupted" if event.kind == "interrupted" else "failed"
         return {"status": status, "ended": now, "message": event.message}
     if isinstance(event, ev.Resumed):
-        return {"status": "queued", "ended": None, "message": "", "process": this_process()}
+        return {"status": "queued", "ended": None, "message": "", "process": this_process(home)}
     if isinstance(event, ev.Cancelled):
         return {"status": "cancelled", "ended": now}
     return {}
+
+
+def _log(run_id: str, event: ev.Event) -> None:
+    """One line for each event that changes what a run is; names and numbers of ours only."""
+    if isinstance(event, ev.RunStarted):
+        note("run started", run=run_id, method=event.spec.get("method"), steps=event.num_steps)
+    elif isinstance(event, ev.Finished):
+        note(
+            "run finished",
+            run=run_id,
+            verdict=event.verdict.get("label"),
+            seconds=round(sum(event.seconds.values()), 1),
+        )
+    elif isinstance(event, ev.Failed):
+        note("run failed", run=run_id, kind=event.kind)
+    elif isinstance(event, ev.Cancelled):
+        note("run cancelled", run=run_id, step=event.step)
+    elif isinstance(event, ev.Resumed):
+        note("run resumed", run=run_id, step=event.step)
 
 
 def _new_id() -> str:

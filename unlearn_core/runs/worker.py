@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
@@ -25,15 +26,17 @@ from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audit
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.home import LOGGER, log_to
+from unlearn_core.runs.log import LOGGER, log_to, note, short
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
+from unlearn_core.runs.watchdog import Watchdog
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
 _TIME_USED_UP = f"The {RUN_SECONDS} s of a run here are used up: its training ends now and is scored."
+_RESUME = "Nothing that was kept is lost. Resume it to get its result."
 _SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
 _ENDED = (
     "The process that carried out this run was ended from outside, as happens where memory runs out. "
@@ -66,6 +69,10 @@ class _Job:
     step: int = 0
     interrupted: bool = False
     audits: _Wanted | None = None
+    began: float | None = None
+    sign: float = 0.0  # when its last event came
+    end: Failed | None = None  # what it ends with, where it is not its own doing
+    given_up: bool = False  # the queue went on without it
 
 
 class Worker:
@@ -95,10 +102,11 @@ class Worker:
         self._ends = threading.Lock()
         self._wake = threading.Condition()
         self._closed = False
-        log_to(store.home)
+        log_to(store.home, words=not public)
         store.recover()
-        self._thread = threading.Thread(target=self._serve, name="lethe-worker", daemon=True)
-        self._thread.start()
+        self._begin()
+        self._watchdog = Watchdog(self)
+        self._watchdog.start()
         atexit.register(self.close)  # a server that is told to end leaves no run behind as running
 
     def submit(self, spec: RunSpec, owner: str | None = None, key: str | None = None) -> str:
@@ -235,12 +243,73 @@ class Worker:
                 self._running.interrupted = True
                 self._running.control.pause()
             self._wake.notify_all()
+        self._watchdog.close()
         for job in waiting:
             self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
         self._thread.join(timeout)
         if self._apart is not None:
             self._apart.close()
         atexit.unregister(self.close)
+
+    # How it fares --------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a thread that carries out runs."""
+        return self._thread.is_alive() or self._closed
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last event of the run or audit at work; 0 without one."""
+        job = self._running
+        return time.monotonic() - job.sign if job is not None and job.sign else 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the present run or audit has been at work."""
+        job = self._running
+        return time.monotonic() - job.began if job is not None and job.began is not None else None
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def num_unrecorded(self) -> int:
+        """Runs that are over and could not be marked so yet."""
+        return len(self._unrecorded)
+
+    def replace(self, reason: str) -> None:
+        """Go on with the next run: the one at work is marked interrupted, whatever it still does."""
+        end = Failed(f"{reason}. {_RESUME}", kind="interrupted")
+        with self._wake:
+            job = self._running
+            if self._closed:
+                return
+            if job is not None and self._apart is not None and self._thread.is_alive():
+                job.end = end
+                self._apart.close()  # its process can be ended, and the thread that waits for it goes on
+                return
+            self._running = None
+            if job is not None:
+                job.given_up = True
+                job.control.cancel()
+            self._begin()
+            self._wake.notify_all()
+        note("worker replaced", level=logging.ERROR, run=job.id if job else "")
+        if job is not None:
+            self._note(job, end)
+
+    def end(self, error: LetheError) -> None:
+        """End the run at work with this error, at its next event."""
+        with self._wake:
+            if self._running is not None:
+                self._running.end = failed(error)
+                self._running.control.cancel()
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._serve, name="lethe-worker", daemon=True)
+        self._thread.start()
 
     def _check(self, spec: RunSpec) -> None:
         """Refuse at once what would fail anyway, so that the form can say so."""
@@ -270,15 +339,18 @@ class Worker:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
+                if self._closed or threading.current_thread() is not self._thread:
                     return
                 job = self._running = self._waiting.popleft()
-            try:
-                job.context.run(self._carry_out, job)
-            finally:
-                with self._wake:
-                    self._running = None
-                    self._wake.notify_all()
+                job.began = job.sign = time.monotonic()
+            job.context.run(
+                self._carry_out, job
+            )  # what escapes it ends the thread; the watchdog sees to that
+            with self._wake:
+                if job.given_up:
+                    return
+                self._running = None
+                self._wake.notify_all()
 
     def _carry_out(self, job: _Job) -> None:
         """Drive one run to its end; whatever happens, an end is recorded and the thread lives on."""
@@ -289,6 +361,9 @@ class Worker:
         try:
             with contextlib.closing(self._events(job)) as events:
                 for event in events:
+                    if job.given_up:
+                        return
+                    job.sign = time.monotonic()
                     self.store.append(job.id, event)
                     if self.public:
                         self._limit(job, event, time.monotonic() - began)
@@ -300,12 +375,14 @@ class Worker:
                         break
                 else:
                     raise RuntimeError("the run ended without a last event")
-            end = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
+            stopped = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
+            end: Event = job.end or stopped
         except ProcessEnded:
-            end = Failed(_ENDED, kind="interrupted")
+            end = job.end or Failed(_ENDED, kind="interrupted")
         except BaseException as error:
             end = failed(error)
-        self._note(job, end)
+        if not job.given_up:
+            self._note(job, end)
 
     def _limit(self, job: _Job, event: Event, seconds: float) -> None:
         """Hold a stranger's run to its time: first its training ends and is scored, then all of it ends."""
@@ -327,6 +404,7 @@ class Worker:
         try:
             with contextlib.closing(audits) as events:
                 for _ in events:
+                    job.sign = time.monotonic()
                     if job.interrupted or job.control.cancelled:
                         break
         except BaseException as error:
@@ -358,13 +436,21 @@ class Worker:
             return
         with self._ends:
             self._unrecorded.append((job.id, event))
+        self.record_ends()
+
+    def record_ends(self) -> None:
+        """Write down the ends of runs that are not written down yet."""
+        with self._ends:
             while self._unrecorded:
                 run_id, end = self._unrecorded[0]
+                facts = {"facts": {"run": short(run_id)}}
                 try:
                     self.store.append(run_id, end)
                 except ResourceError:
-                    LOGGER.exception("the end of run %s could not be recorded yet", run_id)
+                    LOGGER.exception("the end of a run could not be recorded yet", extra=facts)
                     return
                 except Exception:
-                    LOGGER.exception("the end of run %s could not be recorded", run_id)  # deleted meanwhile
+                    LOGGER.exception(
+                        "the end of a run could not be recorded", extra=facts
+                    )  # deleted meanwhile
                 self._unrecorded.popleft()

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import REQUEST_BYTES, UPLOAD_BYTES
-from unlearn_core.runs.home import LOGGER
+from unlearn_core.runs.log import LOGGER
 from unlearn_core.ui.guarded import FAULTS
 from unlearn_core.ui.quotas import Quotas
 from unlearn_core.ui.visitor import address_of, mark
@@ -90,7 +90,7 @@ class Shield:
             await self.app(scope, receive, sending)
         except Exception:
             reference = secrets.token_hex(4)
-            LOGGER.exception("a request could not be answered, reference %s", reference)
+            LOGGER.exception("a request could not be answered", extra={"facts": {"reference": reference}})
             if not begun:
                 words = f"This request cannot be understood; the log has it under reference {reference}.\n"
                 await PlainTextResponse(words, 400)(scope, receive, send)

@@ -47,7 +47,7 @@ class Studio:
         self.store = RunStore(home, shared=public)
         self.worker = Worker(
             self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None,
-            apart=Apart(self.store.home) if apart else None,
+            apart=Apart(self.store.home, words=not public) if apart else None,
         )  # fmt: skip
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
