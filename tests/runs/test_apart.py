@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from unlearn_core.errors import InputError
 from unlearn_core.runs import events as ev
+from unlearn_core.runs import watchdog
 from unlearn_core.runs.apart import Apart
 from unlearn_core.runs.prescore import prescore
 from unlearn_core.runs.run import run
@@ -111,3 +113,20 @@ def test_it_ends_with_the_process_that_gives_the_orders(tmp_path: Path) -> None:
         parent.kill()
     child.wait(60)
     assert not child.is_running()
+
+
+def test_a_process_that_hangs_is_ended_and_its_run_can_be_resumed(
+    worker: Worker, memorised: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = worker.submit(spec_of(memorised, LONG))
+    until_it_trains(worker, run_id)
+    child = worker._apart._child if worker._apart else None
+    assert child is not None
+    monkeypatch.setattr(watchdog, "SILENCE", {False: 1.0})
+    child.send_signal(signal.SIGSTOP)
+    assert worker.wait(run_id, 60)
+    record = worker.store.get(run_id)
+    assert record.status == "interrupted"
+    assert "no sign of life" in record.message
+    assert child.poll() is not None
+    assert worker.alive

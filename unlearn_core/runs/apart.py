@@ -164,7 +164,7 @@ class _Child:
 
     def _listen(self) -> None:
         """Orders arrive at any time; when nobody can give any more, there is nobody left to work for."""
-        with contextlib.suppress(EOFError, OSError):
+        try:
             while True:
                 kind, value = pickle.load(sys.stdin.buffer)
                 if kind == "do":
@@ -176,7 +176,8 @@ class _Child:
                     self._control.pause()
                 elif kind == "finish":
                     self._control.finish_early()
-        os._exit(0)
+        finally:  # also where an order cannot be read: whoever gave it waits for an answer
+            os._exit(0)
 
     def _send(self, kind: str, value: Any) -> None:
         self._out.write(pickle.dumps((kind, value)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import KEPT_BYTES, KEPT_DAYS
-from unlearn_core.runs.home import LOGGER
+from unlearn_core.runs.log import LOGGER
 from unlearn_core.runs.store import OPEN, OWNER, RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 
