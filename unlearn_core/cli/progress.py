@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from unlearn_core.errors import clip
-from unlearn_core.runs.events import Event, StageProgress, Step, Warned
+from unlearn_core.runs.events import BestKept, CanaryAlert, Event, StageProgress, Step, Warned
 
 _WIDTH = 24
 _EVERY = 0.1  # seconds between drawings
@@ -31,9 +31,10 @@ class ProgressLine:
                 f"{name} {value:.3g}" for name, value in event.losses.items() if value is not None
             )
             self.show("unlearn", event.step, event.num_steps, losses, event.seconds_left)
-        elif isinstance(event, Warned):
+        elif isinstance(event, Warned | CanaryAlert | BestKept):
             self.close()
-            print(f"note: {event.message}", file=self._stream)
+            kind = "warning" if isinstance(event, CanaryAlert) and event.down else "note"
+            print(f"{kind}: {event.message}", file=self._stream)
 
     def show(
         self, stage: str, done: float, total: float, message: str = "", seconds_left: float | None = None

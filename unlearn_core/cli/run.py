@@ -14,11 +14,21 @@ from unlearn_core.cli.table import judgement, scorecard
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.runs.events import CostEstimate, Failed, Finished, RunStarted, Score, Warned, to_json
+from unlearn_core.runs.events import (
+    BestKept,
+    CanaryAlert,
+    CostEstimate,
+    Failed,
+    Finished,
+    RunStarted,
+    Score,
+    Warned,
+    to_json,
+)
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
 
 # Flag name -> field of the spec, where they differ.
-_FIELDS = ("target", "data", "method", "steps", "seed", "adapter", "mmlu", "name")
+_FIELDS = ("target", "data", "method", "steps", "seed", "adapter", "mmlu", "keep_best", "name")
 
 
 def add_to(commands: Any) -> None:
@@ -66,6 +76,10 @@ def spec_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=whole_number, metavar="N", help="seed (default: 0)")
     parser.add_argument("--adapter", choices=ADAPTERS, help="what to train (default: by model size)")
+    parser.add_argument(
+        "--keep-best", action="store_true", default=None,
+        help="end with the best weights watched on the way (forgetting against canaries), not the last",
+    )  # fmt: skip
     parser.add_argument("--name", metavar="TEXT", help="what to call the run")
 
 
@@ -169,8 +183,10 @@ def _follow(events: Any) -> tuple[dict[str, Any], Failed | None]:
             facts = to_json(event)
             if isinstance(event, RunStarted):
                 result["spec"] = facts["spec"]
-            elif isinstance(event, Warned):
+            elif isinstance(event, Warned | CanaryAlert):
                 result["notes"].append(event.message)
+            elif isinstance(event, BestKept):
+                result["kept"] = {key: value for key, value in facts.items() if key != "event"}
             elif isinstance(event, Score):
                 result[event.model] = {k: v for k, v in facts["scores"].items() if k != "generations"}
             elif isinstance(event, Finished):

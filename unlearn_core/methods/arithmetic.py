@@ -30,6 +30,7 @@ class TaskVector(Method):
         "forget and retain set share is subtracted too. Until its end the curve shows the fine-tuning.",
     )
 
+    forget_rises: ClassVar[bool] = False
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(

@@ -233,6 +233,12 @@ class Method:
     info: ClassVar[Info]
     # The only adapter the method can train ("full", "lora", "none"); None: full weights or LoRA.
     adapter: ClassVar[str | None] = None
+    # Which way the forget curve goes when all is well. False for methods that first learn what they will
+    # take away, and where the curve is a distance to a target.
+    forget_rises: ClassVar[bool] = True
+    # The share of the steps by which answers that must survive are back, for methods that let them fall
+    # first; until then their fall is no cause for warning.
+    recovers_by: ClassVar[float] = 0.0
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(60, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
@@ -284,6 +290,12 @@ class Method:
         """True where the method combines the gradients of the forget and the retain loss (`combine`);
         the loop then neither adds the losses nor clips."""
         return False
+
+    @property
+    def may_end_anywhere(self) -> bool:
+        """Whether the model after any step could be the result. Where the end is a step of its own (a
+        merge, a change of sign), the weights on the way there are not."""
+        return type(self).finalise is Method.finalise
 
     def trains(self, name: str, num_layers: int) -> bool:
         """Whether the parameter called `name` trains, in a model of `num_layers` layers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -39,6 +39,7 @@ class PEMIA3(Aside):
         "multiplied into the weights, so nothing is added to the model.",
     )
 
+    forget_rises: ClassVar[bool] = False
     learning_rate: float = parameter(5e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(3.0, "How far beyond 1 the factors are mirrored (the paper's lambda)", 0, 100)

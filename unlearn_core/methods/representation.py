@@ -6,6 +6,7 @@ Legend: N labelled positions, D hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -34,6 +35,7 @@ class RMU(Method):
         "answer positions count, not every position as in the authors' code.",
     )
 
+    forget_rises: ClassVar[bool] = False
     learning_rate: float = parameter(2e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.75, "Where the layer lies, as a share of the depth", 0.01, 1.0)
     strength: float = parameter(150.0, "Length of the vector that hidden states are pushed to", 0.0, 1e5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -39,6 +39,7 @@ class ULD(Aside):
         "bundled world it hides most forgotten answers and one retained in six.",
     )
 
+    forget_rises: ClassVar[bool] = False
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.5, "Share of the layers that the assistant has", 0.01, 1.0)
     rank: int = parameter(16, "Rank of the assistant's adapter", 1, 1024)

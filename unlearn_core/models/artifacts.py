@@ -221,6 +221,7 @@ class Edits:
         self._model = model
         self._parameters = dict(model.named_parameters())
         self._old: dict[str, torch.Tensor] = {}  # every matrix that was edited, whole, as it was
+        self._best: dict[str, torch.Tensor] = {}  # what had been edited at the last `keep`, as it was then
 
     @torch.no_grad()
     def put(self, name: str, at: torch.Tensor, values: torch.Tensor) -> None:
@@ -246,6 +247,17 @@ class Edits:
         for name, old in self._old.items():
             self._parameters[name].copy_(old)
         self._old.clear()
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Remember the edits so far."""
+        self._best = {name: self._parameters[name].detach().to("cpu", copy=True) for name in self._old}
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Take the edits since the last `keep` back."""
+        for name, old in self._old.items():
+            self._parameters[name].copy_(self._best.get(name, old))
 
     def artifact(self) -> SparseDelta:
         """All edits as one reversible change."""

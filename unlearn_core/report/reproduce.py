@@ -26,4 +26,6 @@ def command(spec: dict[str, Any]) -> str:
         words += ["--column", f"{key}={value}"]
     for key, value in plain.settings.items():
         words += ["--set", f"{key}={value}"]
+    if plain.keep_best:
+        words.append("--keep-best")
     return shlex.join(words)

@@ -10,8 +10,11 @@ from typing import Any
 
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.events import (
+    BestKept,
+    CanaryAlert,
     Cancelled,
     Event,
+    FactAnswers,
     FactProbe,
     Failed,
     Finished,
@@ -36,6 +39,9 @@ class Story:
     progress: StageProgress | None = None
     steps: list[Step] = field(default_factory=list)
     probes: list[FactProbe] = field(default_factory=list)
+    answers: list[FactAnswers] = field(default_factory=list)
+    alerts: list[CanaryAlert] = field(default_factory=list)
+    kept: BestKept | None = None
     scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
     warnings: list[str] = field(default_factory=list)
     end: Finished | Failed | Cancelled | None = None
@@ -51,6 +57,13 @@ class Story:
                 _put(self.steps, event)
             case FactProbe():
                 _put(self.probes, event)
+            case FactAnswers():
+                _put(self.answers, event)
+            case CanaryAlert():
+                self.alerts = [a for a in self.alerts if a.step < event.step or a.canary != event.canary]
+                self.alerts.append(event)
+            case BestKept():
+                self.kept = event
             case Resumed():
                 self.end = self.progress = None
             case Score():
@@ -73,6 +86,12 @@ class Story:
     def stage(self) -> str:
         """The stage at work, or "" before the first."""
         return self.progress.stage if self.progress else ""
+
+    @property
+    def down(self) -> list[CanaryAlert]:
+        """The canaries that are down now, by their last alert."""
+        last = {alert.canary: alert for alert in self.alerts}
+        return [alert for alert in last.values() if alert.down]
 
     @property
     def verdict(self) -> dict[str, Any] | None:
@@ -100,7 +119,7 @@ class Story:
         return sum(self.end.seconds.values()) if isinstance(self.end, Finished) else None
 
 
-def _put(known: list[Any], event: Step | FactProbe) -> None:
+def _put(known: list[Any], event: Step | FactProbe | FactAnswers) -> None:
     """Append by step: a run that was resumed goes through some steps a second time."""
     while known and known[-1].step >= event.step:
         known.pop()

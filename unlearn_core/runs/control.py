@@ -12,6 +12,7 @@ class Control:
         self._cancel = threading.Event()
         self._finish = threading.Event()
         self._pause = threading.Event()
+        self._best = threading.Event()
 
     def cancel(self) -> None:
         """Ask for an end without a result; whoever drives the iterator closes it at the next event."""
@@ -21,10 +22,19 @@ class Control:
         """Ask the training loop to end after the current step; scoring and the verdict follow."""
         self._finish.set()
 
+    def keep_best(self) -> None:
+        """The same, but with the best weights that were watched rather than the last ones."""
+        self._best.set()
+        self._finish.set()
+
     def pause(self) -> None:
         """Ask for an end that can be resumed: where the training stands is kept on the way out."""
         self._pause.set()
         self._cancel.set()
+
+    @property
+    def keeping_best(self) -> bool:
+        return self._best.is_set()
 
     @property
     def pausing(self) -> bool:

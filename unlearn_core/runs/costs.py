@@ -157,6 +157,14 @@ def resident_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def present_memory() -> int:
+    """Bytes in use: of the GPU at its peak, where there is one, otherwise resident now."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resident_memory()
+
+
 def sentence(cost: dict[str, Any]) -> str:
     """One line for people, for example "about 12 s, 0.9 GB of memory, 3.1 TFLOPs, $0.01 (H100 80GB)"."""
     words = []

@@ -19,6 +19,8 @@ class RunStarted:
     stages: tuple[str, ...]
     num_steps: int
     device: str
+    forget_rises: bool = True  # which way the forget loss of this method goes when all is well
+    recovers_by: float = 0.0  # share of the steps until which a low canary is no cause for warning
     weights_hash: str = ""
     data_fingerprint: str = ""
     versions: dict[str, str] = field(default_factory=dict)  # of Lethe, Python and the libraries that compute
@@ -47,6 +49,7 @@ class Step:
     tokens_per_second: float
     seconds: float  # since the first step began
     seconds_left: float | None = None
+    memory: int | None = None  # bytes: at the peak on a GPU, otherwise resident now
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,74 @@ class Fact:
     prompt: str
     answer: str
     probability: float
-    split: str  # "forget" or "retain"
+    split: str  # "forget", "retain" or "general"
 
 
 @dataclass(frozen=True, slots=True)
 class FactProbe:
-    """The watched facts after `step` optimiser steps (0 = the original model)."""
+    """The watched facts after `step` optimiser steps (0 = the original model).
+
+    watching: share (0..1) of the training's time that went into watching it so far. merit: how good these
+    weights are, 0 to 1 (see `training.canary`); best: the step whose weights were the best so far.
+    """
 
     step: int
     facts: tuple[Fact, ...]
+    watching: float = 0.0
+    merit: float = 0.0
+    best: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FactAnswers:
+    """What the model writes after `step` steps to some of the watched prompts: {"id", "split", "text"}."""
+
+    step: int
+    answers: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryAlert:
+    """A canary went down, or came up again: the mean probability of answers that must survive.
+
+    canary: "retain" or "general". start, now: mean probabilities (0..1). The rule is in `training.canary`.
+    """
+
+    step: int
+    canary: str
+    start: float
+    now: float
+    down: bool
+
+    @property
+    def message(self) -> str:
+        """What happened, in words."""
+        name = {"retain": "retain", "general": "utility"}.get(self.canary, self.canary)
+        figures = f"{self.now:.0%} at step {self.step}, {self.start:.0%} at the start"
+        return f"The {name} canary {'is down' if self.down else 'has come up again'}: {figures}."
+
+
+@dataclass(frozen=True, slots=True)
+class BestKept:
+    """The run ends with the weights of step `step`, the best watched, out of `last` steps that were taken.
+
+    merit, last_merit: how good those weights and the last ones were, 0 to 1 (see `training.canary`).
+    """
+
+    step: int
+    last: int
+    merit: float
+    last_merit: float
+
+    @property
+    def message(self) -> str:
+        """What was kept, in words."""
+        if self.step == self.last:
+            return f"The last weights, of step {self.last}, were the best and are kept."
+        return (
+            f"The weights of step {self.step} are kept, not those of step {self.last}: forgetting against "
+            f"canaries {self.merit:.2f}, {self.last_merit:.2f} at the end."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +192,9 @@ Event = (
     | StageProgress
     | Step
     | FactProbe
+    | FactAnswers
+    | CanaryAlert
+    | BestKept
     | Score
     | Warned
     | Resumed
@@ -152,6 +217,8 @@ def from_json(record: dict[str, Any]) -> Event:
     kind = _KINDS[fields.pop("event")]
     if kind is FactProbe:
         fields["facts"] = tuple(Fact(**fact) for fact in fields["facts"])
+    if kind is FactAnswers:
+        fields["answers"] = tuple(fields["answers"])
     if kind is RunStarted:
         fields["stages"] = tuple(fields["stages"])
     event: Event = kind(**fields)

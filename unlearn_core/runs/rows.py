@@ -107,6 +107,8 @@ class RunQuery:
 def setup_of(spec: Mapping[str, Any]) -> str:
     """A short hash of everything in a spec but its seed and name."""
     plain = {key: value for key, value in spec.items() if key not in _NOT_SETUP}
+    if not plain.get("keep_best"):  # as in runs from before there was a choice
+        plain.pop("keep_best", None)
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -27,11 +27,14 @@ from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.costs import Cost, Meter, device
+from unlearn_core.runs.costs import Cost, Meter, device, present_memory
 from unlearn_core.runs.events import (
+    BestKept,
+    CanaryAlert,
     CostEstimate,
     Event,
     Fact,
+    FactAnswers,
     FactProbe,
     Failed,
     Finished,
@@ -125,7 +128,10 @@ class _Run:
 
         stages, steps = self.clock.stages, self.method.steps
         device = str(best_device())
-        yield RunStarted(self.spec.to_json(), stages, steps, device, versions=library_versions())
+        yield RunStarted(
+            self.spec.to_json(), stages, steps, device, self.method.forget_rises, self.method.recovers_by,
+            versions=library_versions(),
+        )  # fmt: skip
         data, target = yield from self._load()
         if not self.steps_given:
             most = STEPS if self.public else MAX_STEPS
@@ -273,7 +279,8 @@ class _Run:
             self.snapshot = Snapshot(self.checkpoints.latest() if self.checkpoints else None)
             records = unlearn(
                 target.model, target.tokenizer, data, self.method, seed=self.spec.seed,
-                adapter=self.spec.adapter, stop=lambda: self.control.finishing, snapshot=self.snapshot,
+                adapter=self.spec.adapter, stop=lambda: self.control.finishing,
+                best=lambda: self.spec.keep_best or self.control.keeping_best, snapshot=self.snapshot,
             )  # fmt: skip
             try:
                 artifact = yield from self._trained(records)
@@ -304,7 +311,7 @@ class _Run:
             yield Warned("There was no room on the disk for a checkpoint; the training goes on without.")
 
     def _trained(self, records: Any) -> Generator[Event, None, Artifact]:
-        from unlearn_core.training.records import LoopNote, LoopProbe
+        from unlearn_core.training.records import LoopStep
 
         shown, before = 0.0, 0.0
         while True:
@@ -313,11 +320,8 @@ class _Run:
             except StopIteration as stop:
                 artifact: Artifact = stop.value
                 return artifact
-            if isinstance(record, LoopNote):
-                yield Warned(record.message)
-            elif isinstance(record, LoopProbe):
-                facts = (Fact(f.id, f.prompt, f.answer, f.probability, f.split) for f in record.facts)
-                yield FactProbe(record.step, tuple(facts))
+            if not isinstance(record, LoopStep):
+                yield _told(record)
             else:
                 left = self.clock.left(record.step / record.num_steps)
                 yield from self._keep()
@@ -325,7 +329,7 @@ class _Run:
                 before = record.seconds
                 yield Step(
                     record.step, record.num_steps, record.losses, record.learning_rate, record.gradient_norm,
-                    rate, record.seconds, left,
+                    rate, record.seconds, left, present_memory(),
                 )  # fmt: skip
                 if time.perf_counter() - shown > _EVERY or record.step == record.num_steps:
                     shown = time.perf_counter()
@@ -347,6 +351,27 @@ class _Run:
             folder = Path(self.out).absolute() / WEIGHTS
             save_complete(folder, lambda partial: _checkpoint(artifact, partial, target), facts)
         yield StageProgress("save", 1, 1)
+
+
+def _told(record: Any) -> Event:
+    """What the training loop noticed, as an event."""
+    from unlearn_core.training import records
+
+    match record:
+        case records.LoopProbe():
+            facts = (Fact(f.id, f.prompt, f.answer, f.probability, f.split) for f in record.facts)
+            return FactProbe(record.step, tuple(facts), record.watching, record.merit, record.best)
+        case records.LoopAnswers():
+            written = record.texts.items()
+            return FactAnswers(
+                record.step, tuple({"id": id, "split": split, "text": text} for (split, id), text in written)
+            )
+        case records.LoopAlert():
+            return CanaryAlert(record.step, record.canary, record.start, record.now, record.down)
+        case records.LoopKept():
+            return BestKept(record.step, record.last, record.merit, record.last_merit)
+        case _:
+            return Warned(str(record.message))
 
 
 def _knows(original: Scores) -> bool:

@@ -18,7 +18,9 @@ class RunSpec:
     target: "demo", a local directory or a Hub id (optionally `id@revision`); data: the same, or a file.
     method: a name from the registry; settings: its parameters (see `lethe methods`).
     steps: optimiser steps, None for the method's own number, which grows with the forget set. adapter:
-    "full", "lora" or None to choose by model size. save: keep the unlearned weights in the run's folder.
+    "full", "lora" or None to choose by model size. keep_best: end with the best weights that were watched
+    on the way rather than the last ones (see `training.canary`). save: keep the unlearned weights in the
+    run's folder.
     """
 
     target: str = "demo"
@@ -31,6 +33,7 @@ class RunSpec:
     retain_data: str | None = None  # a separate retain set, where `data` holds only the forget set
     columns: dict[str, str] = field(default_factory=dict)  # field name -> column of the user's file
     mmlu: str | None = None  # a directory or Hub id with MMLU questions, where the data brings none
+    keep_best: bool = False
     save: bool = True
     name: str = ""
 
@@ -47,8 +50,9 @@ class RunSpec:
             value = getattr(self, key)
             if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
                 raise InputError(key, value, "is not a mapping", "Give name=value pairs.")
-        if not isinstance(self.save, bool):
-            raise InputError("save", self.save, "is not true or false", "Use true or false.")
+        for key in ("save", "keep_best"):
+            if not isinstance(getattr(self, key), bool):
+                raise InputError(key, getattr(self, key), "is not true or false", "Use true or false.")
         if self.steps is not None and not (_is_int(self.steps) and 1 <= self.steps <= MAX_STEPS):
             raise InputError("steps", self.steps, "is not a number of steps", f"Use 1 to {MAX_STEPS}.")
         if not _is_int(self.seed) or not 0 <= self.seed < 2**31:

@@ -78,6 +78,7 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     artifact: str = ""
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)  # "estimated" and "measured"
+    kept: dict[str, Any] | None = None  # the step whose weights these are, where not the last
     version: int = 1
     title: str = ""  # what it was renamed to; kept in labels.json, like the tags
     tags: tuple[str, ...] = ()
@@ -364,6 +365,8 @@ def _changes(event: ev.Event, home: Path) -> dict[str, Any]:
         return {**started, "num_steps": event.num_steps, "spec": event.spec}
     if isinstance(event, ev.CostEstimate):
         return {"costs": {"estimated": event.cost}}
+    if isinstance(event, ev.BestKept):
+        return {"kept": asdict(event)}
     if isinstance(event, ev.Finished):
         done = {"status": "finished", "ended": now, "seconds": event.seconds}
         costs = {"measured": event.cost} if event.cost else {}

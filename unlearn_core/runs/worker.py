@@ -190,13 +190,14 @@ class Worker:
                 self._note(job, Cancelled())
             self._wake.notify_all()
 
-    def finish_early(self, run_id: str, owner: str | None = None) -> None:
-        """End the training of a run now, keep its weights and go on to the scores."""
+    def finish_early(self, run_id: str, owner: str | None = None, best: bool = False) -> None:
+        """End the training of a run now, keep its weights and go on to the scores; with `best` those of the
+        step that did best so far."""
         self.store.owned(run_id, owner)
         with self._wake:
             job = self._find(run_id)
             if job is not None:
-                job.control.finish_early()
+                (job.control.keep_best if best else job.control.finish_early)()
 
     def position(self, run_id: str) -> int | None:
         """0 while running, 1 for the next in the queue, and so on; None when it is not here."""

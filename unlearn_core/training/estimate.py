@@ -74,6 +74,10 @@ def estimate(
     scoring_tokens, longest = _scored(tokenizer, data)
     scoring = _scoring(shape, traced, longest + data.max_new_tokens, len(data.forget), device)
     if device == "cpu":
+        if method.may_end_anywhere:  # on a GPU they lie in the host's memory
+            training["best weights so far"] = traced.num_trained * (
+                shape.dtype.itemsize if shape.adapter == "full" else 4
+            )
         for purposes in (training, scoring):
             purposes["allocator"] = int(_ALLOCATOR * sum(purposes.values()))
     per_token = _flops_per_token(shape, traced, len(bins) * width)

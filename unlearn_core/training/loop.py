@@ -23,17 +23,19 @@ from unlearn_core.methods.base import Context, Edit, Losses, Method, Mix, Part
 from unlearn_core.models import team
 from unlearn_core.models.artifacts import Edits
 from unlearn_core.models.forward import num_layers
+from unlearn_core.training.best import WeightKeeper
 from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
 from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
 from unlearn_core.training.passes import ModelPasses
-from unlearn_core.training.probe import Watch
+from unlearn_core.training.probe import Probe
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
 from unlearn_core.training.reference import FrozenReference
 from unlearn_core.training.sharded import ShardedTrainable, whole
 from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
+from unlearn_core.training.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,7 +61,9 @@ def unlearn(
     max_tokens: int = MAX_TOKENS,
     micro_batch: int | None = None,
     stop: Callable[[], bool] | None = None,
+    best: Callable[[], bool] | None = None,
     snapshot: Snapshot | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Record, None, Artifact]:
     """Apply `method` to `model` in place and yield what happens; the artifact is the return value.
 
@@ -67,7 +71,9 @@ def unlearn(
     for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
     stop: asked after every step; True ends the training there and keeps what it came to.
+    best: asked at the end; True goes back to the best weights that were watched (see `watch` and `canary`).
     snapshot: can be saved between any two records; a loaded one goes on where it was saved.
+    clock: seconds, by which the time for watching is rationed.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged
     (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
     """
@@ -82,7 +88,7 @@ def unlearn(
     ]
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
-    watch = Watch(tokenizer, data, probe_ids, max_tokens)
+    probe = Probe(tokenizer, data, probe_ids, max_tokens)
     depth = num_layers(model)
     if team.size() > 1 and (isinstance(method, Edit) or method.reads(depth) is not None):
         _refuse(method, "looks inside the model, which several processes cannot share")
@@ -109,13 +115,22 @@ def unlearn(
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
         snapshot = snapshot or Snapshot()
+        watch = Watch(probe, context.num_steps, round(method.recovers_by * context.num_steps), clock)
+        weights = WeightKeeper(trainable.named, watch.state)
+        room = isinstance(method, Edit) or team.broadcast(weights.fits)
+        if room and probe.num_facts and method.may_end_anywhere:
+            watch.keeper = edits if isinstance(method, Edit) else weights
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
         else:
             last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop, snapshot)
+        if team.broadcast(best is not None and best()):
+            yield from watch.keep_best(model, last)
+        watch.keeper = None
+        weights.drop()
         context.closing.close()
         artifact = method.finalise(context)
-        yield watch.probe(model, last)
+        yield from watch.look(model, last)
         finished = True
         return artifact
     finally:
@@ -132,17 +147,17 @@ def _units(
     method: Edit, context: Context, watch: Watch, stop: Callable[[], bool] | None
 ) -> Generator[Record, None, int]:
     """The edits of a method without gradient steps; returns how many were made."""
-    yield watch.probe(context.model, 0)
+    watch.begin()
+    yield from watch.after(context.model, 0)
     began, done = time.perf_counter(), 0
-    interval = max(1, context.num_steps // 16)
     for done, unit in enumerate(method.units(context), 1):
         seconds = time.perf_counter() - began
         num_steps = max(done, context.num_steps)
         yield LoopStep(done, num_steps, unit.losses, 0.0, 0.0, unit.num_tokens, seconds)
         if stop is not None and stop():
             break
-        if done % interval == 0 and done < num_steps:
-            yield watch.probe(context.model, done)
+        if done < num_steps:
+            yield from watch.after(context.model, done)
     return done
 
 
@@ -152,11 +167,11 @@ def _steps(
 ) -> Generator[Record, None, int]:  # fmt: skip
     """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
     parameters, model, num_steps = trainable.parameters, context.model, context.num_steps
-    interval = watch.interval(sum(map(len, plan[0][1].step(0).values())))
     first = snapshot.step
-    snapshot.restore(model, context.state)
+    snapshot.restore(model, context.state, watch.state)
+    watch.begin(sum(len(row.ids) for rows in plan[0][1].step(0).values() for row in rows))
     if first == 0:
-        yield watch.probe(model, 0)
+        yield from watch.after(model, 0)
     began = time.perf_counter()
     for step, (method, own, feed) in enumerate(_each_step(plan)):
         if step < first:
@@ -193,8 +208,8 @@ def _steps(
         yield LoopStep(step + 1, num_steps, values, rate, gradient_norm, num_tokens, seconds)
         if team.broadcast(stop is not None and stop()):
             return step + 1
-        if (step + 1) % interval == 0 and step + 1 < num_steps:
-            yield watch.probe(model, step + 1)
+        if step + 1 < num_steps:
+            yield from watch.after(model, step + 1)
     return num_steps
 
 

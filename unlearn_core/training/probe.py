@@ -1,76 +1,92 @@
-"""The watched facts: how likely a few forget and retain answers are, every few steps."""
+"""The watched facts: how likely a few answers are that should fade, and a few that must not."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.data.encode import encode_example, pad_id_of
+from unlearn_core.data.encode import Encoded, encode_example, pad_id_of
 from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.models import team
 from unlearn_core.models.forward import mean_per_row, token_nll
 from unlearn_core.models.front import front_of
+from unlearn_core.models.generate import generate_all
 from unlearn_core.training.joined import lay_out, predict
-from unlearn_core.training.records import LoopProbe, WatchedFact
+from unlearn_core.training.records import WatchedFact
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NUM_FORGET, NUM_RETAIN = 4, 2
-SHARE = 0.1  # of the training time that probing may take
+NUM_FORGET, NUM_RETAIN, NUM_GENERAL = 4, 6, 6
+NUM_WRITTEN = 3  # of the forget and of the retain facts, those whose answers are written out
+MAX_WRITTEN = 64  # tokens of such an answer
 
 
-class Watch:
-    """A fixed selection of forget and retain answers."""
+class Probe:
+    """A fixed selection of answers to forget, to retain, and of general knowledge."""
 
     def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        data: UnlearningData,
-        ids: tuple[str, ...] | None,
+        self, tokenizer: PreTrainedTokenizerBase, data: UnlearningData, ids: tuple[str, ...] | None,
         max_tokens: int | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._facts = select(data, ids)
+        by_split = {split: [f for f in self._facts if f[1] == split] for split in ("forget", "retain")}
+        self._written = [fact for facts in by_split.values() for fact in facts[:NUM_WRITTEN]]
         self._tokenizer, self._max_tokens = tokenizer, max_tokens
-        self._pad_id = pad_id_of(tokenizer)
+        self._max_new_tokens = min(data.max_new_tokens, MAX_WRITTEN)
 
-    def interval(self, sequences_per_step: int) -> int:
-        """Steps between probes: a training sequence costs three forward passes, a watched one costs one."""
-        return max(1, math.ceil(len(self._facts) / (3 * SHARE * sequences_per_step)))
+    @property
+    def num_facts(self) -> int:
+        return len(self._facts)
 
-    def probe(self, model: PreTrainedModel, step: int) -> LoopProbe:
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of one look, prompts included."""
+        return sum(len(row.ids) for row in self._rows(lambda prompt: prompt))
+
+    def likelihoods(self, model: PreTrainedModel) -> tuple[WatchedFact, ...]:
         """The geometric-mean probability per answer token of each watched fact, now."""
         if not self._facts:
-            return LoopProbe(step, ())
-        ask = front_of(model).ask
-        rows = [
-            encode_example(self._tokenizer, replace(row, input=ask(row.input)), n, self._max_tokens)
-            for n, (row, _) in enumerate(self._facts)
-        ]
+            return ()
         with torch.no_grad():
-            layout = lay_out(model, {"": rows}, self._pad_id)
+            layout = lay_out(model, {"": self._rows(front_of(model).ask)}, pad_id_of(self._tokenizer))
             answers = predict(model, layout)[""]
             probabilities = mean_per_row(token_nll(answers), answers).neg().exp().tolist()
-        return LoopProbe(
-            step,
-            tuple(
-                WatchedFact(example.id, example.input, example.output, probability, split)
-                for (example, split), probability in zip(self._facts, probabilities, strict=True)
-            ),
+        return tuple(
+            WatchedFact(example.id, example.input, example.output, probability, split)
+            for (example, split), probability in zip(self._facts, probabilities, strict=True)
         )
+
+    def texts(self, model: PreTrainedModel) -> dict[tuple[str, str], str]:
+        """What the model writes to a few of the forget and retain prompts, greedily, by (split, id)."""
+        if team.size() > 1:  # a model in shares gives hidden states, which nobody can write with
+            return {}
+        prompts = [row.input for row, _ in self._written]
+        texts = generate_all(model, self._tokenizer, prompts, self._max_new_tokens)
+        return {(split, row.id): text for (row, split), text in zip(self._written, texts, strict=True)}
+
+    def _rows(self, ask: Callable[[str], str]) -> list[Encoded]:
+        """The facts with their answers, each prompt as `ask` puts it."""
+        rows = [replace(row, input=ask(row.input)) for row, _ in self._facts]
+        return [encode_example(self._tokenizer, row, n, self._max_tokens) for n, row in enumerate(rows)]
 
 
 def select(data: UnlearningData, ids: tuple[str, ...] | None = None) -> list[tuple[Example, str]]:
-    """The rows called `ids` with their split; without ids questions spread over the tasks of each set."""
+    """The rows called `ids` with their split; without ids questions spread over the tasks of each set, and
+    general questions with their right option as the answer."""
     if ids is not None:
         both = [(row, split) for split in ("forget", "retain") for row in getattr(data, split)]
         return [pair for pair in both if pair[0].id in ids]
-    return [(row, "forget") for row in _spread(data.forget, NUM_FORGET)] + [
-        (row, "retain") for row in _spread(data.retain, NUM_RETAIN)
-    ]
+    asked = [Example(q.id, q.question, q.choices[q.answer], q.subject) for q in data.questions]
+    wanted = {
+        "forget": (data.forget, NUM_FORGET),
+        "retain": (data.retain, NUM_RETAIN),
+        "general": (asked or data.general, NUM_GENERAL),
+    }
+    return [(row, split) for split, (rows, count) in wanted.items() for row in _spread(rows, count)]
 
 
 def _spread(rows: Sequence[Example], count: int) -> list[Example]:

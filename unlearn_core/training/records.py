@@ -29,15 +29,51 @@ class WatchedFact:
     prompt: str
     answer: str
     probability: float
-    split: str  # "forget" or "retain"
+    split: str  # "forget", "retain" or "general"
 
 
 @dataclass(frozen=True, slots=True)
 class LoopProbe:
-    """The watched facts after `step` optimiser steps (0 = the original model)."""
+    """The watched facts after `step` optimiser steps (0 = the original model).
+
+    watching: share (0..1) of the time since the training began that went into looks like this one.
+    merit: how good these weights are (see `canary`); best: the step whose weights were the best so far.
+    """
 
     step: int
     facts: tuple[WatchedFact, ...]
+    watching: float = 0.0
+    merit: float = 0.0
+    best: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAnswers:
+    """What the model writes after `step` steps to some of the watched prompts, by (split, id)."""
+
+    step: int
+    texts: dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAlert:
+    """A canary went down, or came up again. `start` and `now` are mean probabilities (0..1)."""
+
+    step: int
+    canary: str  # "retain" or "general"
+    start: float
+    now: float
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoopKept:
+    """The training, of which `last` steps were taken, ends with the weights of step `step`, its best."""
+
+    step: int
+    last: int
+    merit: float
+    last_merit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +83,7 @@ class LoopNote:
     message: str
 
 
-Record = LoopStep | LoopProbe | LoopNote
+Record = LoopStep | LoopProbe | LoopAnswers | LoopAlert | LoopKept | LoopNote
 
 
 class StepDiverged(DivergedError):

@@ -39,9 +39,10 @@ class Snapshot:
         """Whether the training has come to its steps, so that there is something to save."""
         return self._optimiser is not None
 
-    def restore(self, model: PreTrainedModel, state: dict[str, Any]) -> None:
-        """Called by the loop before its steps: the saved values become those of the model and the method."""
-        self._model, self._state = model, state
+    def restore(self, model: PreTrainedModel, state: dict[str, Any], watch: dict[str, Any]) -> None:
+        """Called by the loop before its steps: the saved values become those of the model, of the method
+        (`state`) and of what watches the training (`watch`)."""
+        self._model, self._state, self._watch = model, state, watch
         if self.step == 0:
             return
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -51,6 +52,7 @@ class Snapshot:
         with torch.no_grad():
             for name, parameter in trained.items():
                 parameter.copy_(saved[name])
+        watch.update(self._nested("watch").get(0, {}))
         for name, value in self._nested("method").get(0, {}).items():
             known = state.get(name)
             if isinstance(known, torch.Tensor) and isinstance(value, torch.Tensor):
@@ -73,8 +75,9 @@ class Snapshot:
         assert self._model is not None
         assert self._optimiser is not None
         tensors = {f"weights.{n}": p.detach() for n, p in self._model.named_parameters() if p.requires_grad}
-        numbers: dict[str, Any] = {"step": self.step, "optimiser": {}, "method": {}}
-        parts = {"optimiser": self._optimiser.state_dict()["state"], "method": {0: self._state}}
+        numbers: dict[str, Any] = {"step": self.step, "optimiser": {}, "method": {}, "watch": {}}
+        optimiser = self._optimiser.state_dict()["state"]
+        parts = {"optimiser": optimiser, "method": {0: self._state}, "watch": {0: self._watch}}
         for part, rows in parts.items():
             for row, values in rows.items():
                 for name, value in values.items():
@@ -98,7 +101,7 @@ class Snapshot:
 
     def _nested(self, part: str) -> dict[int, dict[str, Any]]:
         rows: dict[int, dict[str, Any]] = {}
-        for row, values in self._numbers[part].items():
+        for row, values in self._numbers.get(part, {}).items():
             rows.setdefault(int(row), {}).update(values)
         for key, tensor in self._tensors.items():
             kind, _, rest = key.partition(".")
