@@ -261,6 +261,7 @@ class Edits:
 
     def artifact(self) -> SparseDelta:
         """All edits as one reversible change."""
+        self._best.clear()
         return SparseDelta.between(self._model, self._old)
 
 
