@@ -6,11 +6,22 @@ the command line prints it and exits with code 2, and no traceback reaches a use
 
 from __future__ import annotations
 
+import re
+
+# What an access token looks like: the Hub's, GitHub's, and the usual form of an API key.
+_TOKEN = re.compile(r"\b(?:hf_|gh[opsu]_|github_pat_|sk-)[A-Za-z0-9_-]{16,}")
+
+
+def without_secrets(text: str) -> str:
+    """`text` without anything that looks like an access token: some get into messages of libraries."""
+    return _TOKEN.sub("(secret)", text)
+
 
 def clip(value: object, limit: int = 120) -> str:
     """A short, printable form of any value for use inside a message."""
     text = value if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = without_secrets(text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -18,7 +29,7 @@ class LetheError(Exception):
     """An error meant for people: `field` had `value`, which is a `problem`; `mend` says what to do."""
 
     def __init__(self, field: str, value: object, problem: str, mend: str) -> None:
-        self.field, self.value, self.problem, self.mend = field, clip(value), problem, mend
+        self.field, self.value, self.problem, self.mend = field, clip(value), without_secrets(problem), mend
         super().__init__(str(self))
 
     def __str__(self) -> str:
