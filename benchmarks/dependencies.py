@@ -2,7 +2,7 @@
 
 Asks pip-audit (`pip install pip-audit`, best in an environment of its own) about every pinned package; it
 needs the network's vulnerability services. Whether or not they answer, the pins and the least versions are
-held against the advisories listed here, which touch what Lethe does: serving files, loading models and weights.
+held against the advisories listed here, which touch what Lethe does: serving files and loading models.
 
 Exit code 0: asked, and nothing known. 1: something is known. 2: the services could not be asked.
 """
