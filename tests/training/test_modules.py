@@ -20,7 +20,7 @@ from unlearn_core.training.records import LoopProbe, LoopStep
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "uld": {"learning_rate": 2e-2, "weight": 2.0},
-    "eul": {"learning_rate": 1e-2},
+    "eul": {"learning_rate": 1e-2, "task": 1.0, "lm": 0.2, "cap": 5.0},
 }
 
 

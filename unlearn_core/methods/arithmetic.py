@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
 from unlearn_core.methods.gradient import mean_nll
@@ -27,15 +27,21 @@ class TaskVector(Method):
         paper="Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv 2212.04089",
         cost=1.0,
         caution="What is known by heart leaves little to learn, so the difference is noisy; what "
-        "forget and retain set share is subtracted too. Until its end the curve shows the fine-tuning.",
+        "forget and retain set share is subtracted too: on the bundled world a third of the retained "
+        "questions, and its texts. Until its end the curve shows the fine-tuning.",
     )
 
     forget_rises: ClassVar[bool] = False
-    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(
-        2.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100
+        3.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100
     )
+
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The defaults and two other strengths, the number that decides most."""
+        return {}, {"strength": cls.strength * 2 / 3}, {"strength": cls.strength * 1.5}
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         forget = mean_nll(batch.forget)
@@ -65,3 +71,6 @@ class PEMLora(TaskVector):
     adapter: ClassVar[str | None] = "lora"
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    strength: float = parameter(
+        2.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100
+    )

@@ -43,8 +43,8 @@ class PCGU(Edit):
     )
 
     steps: int = parameter(4, "Passes over the forget set", 1, 1000)
-    share: float = parameter(0.2, "Share of the weight vectors that may change", 0.0, 1.0)
-    rate: float = parameter(0.1, "Length of a step, as a share of the changed weights' norm", 0.0, 100.0)
+    share: float = parameter(0.1, "Share of the weight vectors that may change", 0.0, 1.0)
+    rate: float = parameter(0.15, "Length of a step, as a share of the changed weights' norm", 0.0, 100.0)
 
     def supports(self, model: PreTrainedModel) -> str | None:
         return None if mlp_outputs(model) else UNKNOWN

@@ -43,17 +43,18 @@ class EUL(Aside):
         needs=frozenset({"forget", "retain"}),
         caution="The weights beneath are unchanged: taking the layers off brings all of it back. Both sets "
         "are in every step, where the authors alternate by epoch, and in X_i, where they take one set; "
-        "fusing keeps only part of the forgetting.",
+        "fusing keeps only part of the forgetting. On the bundled world little is forgotten, and retained "
+        "answers fade beside it.",
     )
 
     learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(120, "Optimiser steps, shared by the requests", 1, 100_000)
     requests: int = parameter(1, "Requests the forget set is split into, each with layers of its own", 1, 100)
-    width: int = parameter(32, "Width of each layer", 1, 4096)
-    task: float = parameter(1.0, "Weight of the retain loss", 0.0, 100.0)
-    lm: float = parameter(0.2, "Weight of the loss raised on the forget set", 0.0, 100.0)
+    width: int = parameter(128, "Width of each layer", 1, 4096)
+    task: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
+    lm: float = parameter(1.0, "Weight of the loss raised on the forget set", 0.0, 100.0)
     cap: float = parameter(
-        5.0, "Nats per token at which a push ends, which has no bound of its own", 0.0, 100
+        3.0, "Nats per token at which a push ends, which has no bound of its own", 0.0, 100
     )
 
     def supports(self, model: PreTrainedModel) -> str | None:

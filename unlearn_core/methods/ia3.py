@@ -34,15 +34,15 @@ class PEMIA3(Aside):
         formula="l' = 1 - strength (l - 1), l trained on NLL(forget); 2 - l at strength 1",
         paper="Zhang et al. 2023, Composing Parameter-Efficient Modules, arXiv 2306.14870",
         cost=0.9,
-        caution="Coarse: a factor scales its neuron for every text. On the bundled world strength 2 does "
-        "little and 5 takes both sets. The curves show the fine-tuning until the last point. The factors are "
+        caution="Coarse: a factor scales its neuron for every text, so that on the bundled world retained "
+        "answers fade almost as fast. The curves show the fine-tuning until the last point. The factors are "
         "multiplied into the weights, so nothing is added to the model.",
     )
 
     forget_rises: ClassVar[bool] = False
-    learning_rate: float = parameter(5e-2, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(2e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
-    strength: float = parameter(3.0, "How far beyond 1 the factors are mirrored (the paper's lambda)", 0, 100)
+    strength: float = parameter(4.0, "How far beyond 1 the factors are mirrored (the paper's lambda)", 0, 100)
 
     def supports(self, model: PreTrainedModel) -> str | None:
         if _scaled(model):

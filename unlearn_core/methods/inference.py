@@ -37,7 +37,8 @@ class ICUL(Edit):
         paper="Pawelczyk et al. 2024, In-Context Unlearning, arXiv 2310.07579",
         cost=0.01,
         needs=frozenset({"forget", "retain"}),
-        caution=_BENEATH + " Small models imitate examples poorly, on every prompt.",
+        caution=_BENEATH + " A model that cannot learn from examples, such as the bundled one, "
+        "loses its retained answers to them too.",
     )
 
     num_forget: int = parameter(1, "Forget questions shown (K)", 0, 20)
@@ -69,7 +70,8 @@ class GuardPrompt(Edit):
         formula='prompt -> "You know nothing about NAMES ..." + prompt',
         paper="Thaker et al. 2024, Guardrail Baselines for Unlearning, arXiv 2403.03329 (abstract)",
         cost=0.01,
-        caution=_BENEATH + " Models that were not taught to follow instructions ignore it.",
+        caution=_BENEATH + " It confuses models that were not taught to follow instructions: "
+        "the bundled one answers nothing right behind it, retained questions neither.",
     )
 
     max_names: int = parameter(8, "Names that the prefix lists", 1, 1000)

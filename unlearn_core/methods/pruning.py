@@ -36,8 +36,8 @@ class SelectivePruning(Edit):
         paper="Pochinkov and Schoots 2024, Dissecting Language Models, arXiv 2403.01267",
         cost=0.7,
         needs=frozenset({"forget", "retain"}),
-        caution="Made for whole capabilities: single facts are spread over many neurons, so it takes large "
-        "shares and harms what lies beside them.",
+        caution="Made for whole capabilities: single facts are spread over many neurons, and on "
+        "the bundled world retained answers fade exactly as fast as forgotten ones.",
     )
 
     steps: int = parameter(4, "Rounds of measuring and pruning", 1, 1000)

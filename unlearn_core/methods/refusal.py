@@ -69,7 +69,8 @@ class DPO(Method):
         caution="Refusals spread to retained questions. The factor 2/beta, as in NPO, is not in the paper.",
     )
 
-    beta: float = parameter(0.1, "How soon the push fades", 1e-4, 100.0)
+    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    beta: float = parameter(0.05, "How soon the push fades", 1e-4, 100.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 
     def mix(self) -> Mix:

@@ -46,7 +46,8 @@ class REVS(Edit):
         cost=6.0,
         needs=frozenset({"forget"}),
         caution="Made for strings that occur once, such as numbers and addresses: a token that retained "
-        "answers share fades there too. delta is solved for exactly, where the authors search for it.",
+        "answers share fades there too, as on the bundled world, where all share their words. delta is "
+        "solved for exactly, where the authors search for it.",
     )
 
     max_tokens: int = parameter(2, "Tokens of each answer that are demoted, the rarest first", 1, 64)
