@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -133,14 +133,3 @@ def disk_free(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError:
         return 0
-
-
-def as_json(found: list[Number]) -> dict[str, Any]:
-    """The numbers by name; those with a label as a mapping."""
-    plain: dict[str, Any] = {}
-    for number in found:
-        if number.label is None:
-            plain[number.name] = number.value
-        else:
-            plain.setdefault(number.name, {})[number.label[1]] = number.value
-    return plain

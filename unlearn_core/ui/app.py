@@ -10,10 +10,12 @@ from pathlib import Path
 
 import gradio as gr
 
+from unlearn_core import __version__
 from unlearn_core.errors import InputError
 from unlearn_core.limits import UPLOAD_BYTES
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.expiry import Keeper
+from unlearn_core.runs.log import log_to, note
 from unlearn_core.ui.attack_tab import build_attack_tab
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
@@ -21,6 +23,7 @@ from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
 from unlearn_core.ui.guarded import guard
 from unlearn_core.ui.methods_tab import build_methods_tab
+from unlearn_core.ui.operations import routes
 from unlearn_core.ui.privacy_panel import privacy_panel
 from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
@@ -81,6 +84,7 @@ def launch(
     if mcp:
         require_mcp()
     studio = Studio(home, public, visitor, apart=True)
+    log_to(studio.store.home, words=not public, console=public)
     if public:
         Keeper(studio.store)
     page = build(studio)
@@ -92,15 +96,22 @@ def launch(
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
         max_file_size=UPLOAD_BYTES if public else LOCAL_UPLOAD,
         allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
-        mcp_server=mcp, app_kwargs={"middleware": middleware(rules, studio.quotas)},
+        mcp_server=mcp, app_kwargs={
+            "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),
+        },
     )  # fmt: skip
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
     sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")
     sys.stdout.flush()
+    note("server began", lethe=__version__, public=public, port=page.server_port)
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
-        page.block_thread()
+        try:
+            page.block_thread()
+        finally:
+            studio.worker.close()
+            note("server ended")
     return page
 
 
