@@ -45,9 +45,11 @@ class Watch:
         self._every = 1
 
     def begin(self, tokens_per_step: int | None = None) -> None:
-        """The training starts now. Without a number of tokens a step is taken to be long."""
+        """The training starts now. Without a number of tokens the steps are edits, each taken to be long;
+        between them a model may be hooked and cannot write."""
         self._looks = Budget(SHARE / 2, self._clock)
         self._answers = Budget(SHARE / 2, self._clock)
+        self._writes = tokens_per_step is not None
         fewest = math.ceil(self._num_steps / MAX_LOOKS)
         if tokens_per_step:  # a training token costs three forward passes, a watched one costs one
             fewest = max(fewest, math.ceil(self._probe.num_tokens / (3 * SHARE / 2 * tokens_per_step)))
@@ -63,7 +65,7 @@ class Watch:
             yield from self.look(model, step)
         spacing = self._num_steps / (NUM_ANSWERS + 1)
         written = self.state.get("written", 0)
-        if step >= (written + 1) * spacing and self._fits(self._answers, step):
+        if self._writes and step >= (written + 1) * spacing and self._fits(self._answers, step):
             self.state["written"] = int(step / spacing)
             with self._answers.spend():
                 texts = self._probe.texts(model)
