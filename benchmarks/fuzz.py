@@ -63,6 +63,7 @@ class Attacker:
         self.client = httpx.Client(base_url=address, timeout=60.0)
         self.forbidden = (*FORBIDDEN, *secrets)
         self.tallies: dict[str, Tally] = defaultdict(Tally)
+        self.until = float("inf")
         config = self.client.get("/config").json()
         self.listeners = [d for d in config["dependencies"] if d["backend_fn"]]
         info = self.client.get("/gradio_api/info").json()["named_endpoints"]
@@ -112,6 +113,8 @@ class Attacker:
         told: Callable[[httpx.Response], str] | None = None, **options: Any,
     ) -> httpx.Response | None:  # fmt: skip
         tally, began = self.tallies[family], time.perf_counter()
+        if began > self.until:
+            return None
         what = f"{label or path} {str(options.get('json', options.get('content', '')))[:160]!r}"
         if "json" in options:  # lone surrogates and all, as an attacker would write it
             options["content"] = json.dumps(options.pop("json")).encode()
@@ -228,6 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="send nothing more after so long")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lethe-fuzz-") as name:
         place = Path(name)
@@ -235,6 +239,7 @@ def main() -> int:
             attacker = Attacker(address, secrets=(str(place / "home"),))
             attack(attacker, options.cases // 20, options.seed + 1_000)  # what is loaded once is loaded
             before, began = process.memory_info().rss, time.perf_counter()
+            attacker.until = began + options.seconds
             warm = {family: len(tally.seconds) for family, tally in attacker.tallies.items()}
             attack(attacker, options.cases, options.seed)
             took, after = time.perf_counter() - began, process.memory_info().rss
