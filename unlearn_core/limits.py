@@ -44,5 +44,6 @@ ALLOWANCES = {
     "audit": Allowance("attacks", 6, 3600),
     "question": Allowance("questions", 60, 60),
     "look": Allowance("looks at data, reports and exports", 30, 60),
+    "sign in": Allowance("attempts to sign in", 10, 60),
     "upload": Allowance("bytes of uploads", 20 * MIB, 3600),
 }

@@ -134,6 +134,15 @@ def test_no_file_is_served_but_those_made_for_a_download(served: tuple[str, str]
                 assert "root:" not in answer.text
 
 
+def test_a_guesser_of_passwords_is_slowed_down() -> None:
+    server = client("0.0.0.0", public=True, signed_in=True)
+    codes = [server.post("/login").status_code for _ in range(60)]
+    assert codes[0] == 404  # there is no such route in this small app: it got through
+    assert codes[-1] == 429
+    open_to_all = client("0.0.0.0", public=True)
+    assert {open_to_all.post("/login").status_code for _ in range(60)} == {404}
+
+
 @pytest.mark.parametrize("place", ["vibe-edit", "process_recording", "proxy=http://a.example", "deep_link"])
 def test_what_lethe_does_not_use_is_closed(served: tuple[str, str], place: str) -> None:
     assert httpx.post(f"{served[0]}/gradio_api/{place}").status_code == 404

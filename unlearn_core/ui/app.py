@@ -29,13 +29,18 @@ from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
-from unlearn_core.ui.shield import middleware, rules_for
+from unlearn_core.ui.shield import LOOPBACK, middleware, rules_for
+from unlearn_core.ui.sign_in import accounts
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.theme import STYLE, theme
 from unlearn_core.ui.visitor import visitor
 
 TITLE = "Lethe"
 _HEAD = '<meta name="description" content="Make a language model forget, and see whether it did.">'
+_OPEN = (
+    "Whoever reaches this address may read this machine's files through it. "
+    "Serve strangers with --public; let only some in with LETHE_SIGN_IN."
+)
 LOCAL_UPLOAD = "256mb"
 _CACHED = {True: (600, 3600), False: (3600, 86400)}  # seconds between looks, seconds a file is kept
 
@@ -89,13 +94,14 @@ def launch(
         Keeper(studio.store)
     page = build(studio)
     names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
-    rules = rules_for(host, public, False, names, bool(os.environ.get("SPACE_ID")))
+    allowed = accounts()
+    rules = rules_for(host, public, bool(allowed), names, bool(os.environ.get("SPACE_ID")))
     page.launch(
         server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
         share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
         max_file_size=UPLOAD_BYTES if public else LOCAL_UPLOAD,
-        allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
+        auth=allowed or None, allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
         mcp_server=mcp, app_kwargs={
             "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),
         },
@@ -103,6 +109,8 @@ def launch(
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
     sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")
+    if not (host in LOOPBACK or public or allowed):
+        sys.stdout.write(f"{_OPEN}\n")
     sys.stdout.flush()
     note("server began", lethe=__version__, public=public, port=page.server_port)
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()

@@ -49,19 +49,20 @@ _POLICY = (
 @dataclass(frozen=True)
 class Rules:
     """What is let through. hosts: the names this server answers to, None for any. sizes: whether the limits
-    for strangers hold. own_pages_only: whether only this page may send anything. framed: whether a Space's
-    page may frame this one."""
+    for strangers hold. own_pages_only: whether only this page may send anything. signs_in: whether there
+    are passwords to guess. framed: whether a Space's page may frame this one."""
 
     hosts: Collection[str] | None = None
     sizes: bool = False
     own_pages_only: bool = True
+    signs_in: bool = False
     framed: bool = False
 
 
 class Shield:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, quotas: Quotas | None = None) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, quotas: Quotas) -> None:
         self.app, self.rules, self.quotas = app, rules, quotas
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,6 +112,8 @@ class Shield:
         origin = headers.get("origin")
         if rules.own_pages_only and origin is not None and not self._is_own(origin, host, headers):
             return 403, "Another site's page may not send anything here. Open Lethe's own page."
+        if rules.signs_in and path.rstrip("/") == "/login":
+            return self._spend("sign in", scope, headers, 1)
         return self._too_much(scope, headers) if rules.sizes else None
 
     def _is_own(self, origin: str, host: str, headers: Headers) -> bool:
@@ -130,12 +133,15 @@ class Shield:
         most = UPLOAD_BYTES if uploads else REQUEST_BYTES
         if size > most:
             return 413, f"The request holds {size:,} bytes; send at most {most:,}."
-        if uploads and self.quotas is not None:
-            peer = scope.get("client")
-            try:
-                self.quotas.take("upload", "", mark(address_of(headers, peer[0] if peer else None)), size)
-            except LetheError as error:
-                return 429, str(error)
+        return self._spend("upload", scope, headers, size) if uploads else None
+
+    def _spend(self, kind: str, scope: Scope, headers: Headers, amount: int) -> tuple[int, str] | None:
+        """Count it against the address it comes from."""
+        peer = scope.get("client")
+        try:
+            self.quotas.take(kind, "", mark(address_of(headers, peer[0] if peer else None)), amount)
+        except LetheError as error:
+            return 429, str(error)
         return None
 
     def _with_headers(self, send: Send) -> Send:
@@ -194,10 +200,10 @@ def rules_for(host: str, public: bool, signed_in: bool, named: Collection[str], 
     """
     private = host in LOOPBACK and not public
     hosts = LOOPBACK | set(named) if private else None
-    return Rules(hosts, sizes=public, own_pages_only=not public or signed_in, framed=framed)
+    return Rules(hosts, public, not public or signed_in, signed_in, framed)
 
 
-def middleware(rules: Rules, quotas: Quotas | None) -> list[Any]:
+def middleware(rules: Rules, quotas: Quotas) -> list[Any]:
     """For the `app_kwargs` of `launch`."""
     from starlette.middleware import Middleware
 
