@@ -17,7 +17,7 @@ import pytest
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import files
+from unlearn_core.runs import files, home
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
 
@@ -307,6 +307,20 @@ def test_a_home_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="LETHE_HOME"):
         RunStore(tmp_path / "file" / "home")
+
+
+def test_a_space_keeps_its_runs_on_the_mounted_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LETHE_HOME", raising=False)
+    monkeypatch.setenv("SPACE_ID", "somebody/lethe")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(home, "PERSISTENT", tmp_path / "data" / "lethe")
+    assert home.home_dir() == tmp_path / "data" / "lethe"
+    (tmp_path / "no-mount").write_text("")
+    monkeypatch.setattr(home, "PERSISTENT", tmp_path / "no-mount" / "lethe")
+    assert home.home_dir() == tmp_path / "cache" / "lethe"
 
 
 def test_an_upload_keeps_its_bytes_and_loses_its_path(store: RunStore, tmp_path: Path) -> None:

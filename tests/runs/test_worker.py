@@ -115,6 +115,32 @@ def test_a_waiting_run_is_cancelled_without_starting(store: RunStore) -> None:
     worker.close()
 
 
+def test_who_waits_is_told_how_long(store: RunStore) -> None:
+    def runner(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        yield ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu")
+        yield ev.StageProgress("unlearn", 0, 1, seconds_left=40.0)
+        while not options["control"].finishing and not options["control"].cancelled:
+            time.sleep(0.005)
+            yield ev.Warned("at work")
+        yield ev.Finished({"label": "forgotten"}, {"unlearn": 20.0})
+
+    worker = Worker(store, runner=runner)
+    first = worker.submit(SPEC)
+    until(lambda: worker.current == first)
+    unknown, after_it = worker.submit(SPEC), worker.submit(SPEC)
+    until(lambda: worker.seconds_until(unknown) is not None)
+    assert 30 < (worker.seconds_until(unknown) or 0) <= 40
+    assert worker.seconds_until(after_it) is None  # nobody knows yet how long such a run takes
+    assert worker.seconds_until(first) is None
+    worker.finish_early(first)
+    until(lambda: worker.current == unknown and store.get(first).status == "finished")
+    known, last = worker.submit(SPEC), worker.submit(SPEC)  # 40 s of the one at work, 20 s of each other
+    worker.cancel(after_it)
+    until(lambda: worker.seconds_until(known) is not None)
+    assert 50 < (worker.seconds_until(last) or 0) <= 60
+    worker.close()
+
+
 def test_finish_early_keeps_what_there_is(store: RunStore) -> None:
     worker = Worker(store, runner=Steps())
     run_id = worker.submit(SPEC)

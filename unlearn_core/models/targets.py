@@ -68,7 +68,17 @@ def offered(public: bool = False) -> tuple[TargetInfo, ...]:
 
 
 # Loading imports model code lazily and sets defaults of the whole process, so threads take turns.
-_LOADING = threading.Lock()
+_loading = threading.Lock()
+
+
+def _load_anew() -> None:
+    """A forked process does not wait for a thread of the one it came from."""
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_load_anew)
 # Names that load like the catalogue's but are not offered as something to unlearn.
 _BUNDLED = {"demo": "original", "demo:original": "original", "demo:retain_only": "retain_only"}
 
@@ -100,7 +110,7 @@ def load_target(
     `public` allows bundled models only, for pages that strangers use. Raises InputError (unknown or
     unusable reference), IntegrityError (damaged files), ResourceError (memory, network); field "target".
     """
-    with _LOADING:
+    with _loading:
         return _load(ref, device, dtype, public)
 
 
@@ -131,8 +141,9 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 
 def best_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The first GPU, or the CPU. On ZeroGPU there is a GPU only within a call (see `runs.zerogpu`)."""
+    lent = not os.environ.get("SPACES_ZERO_GPU")
+    return torch.device("cuda" if lent and torch.cuda.is_available() else "cpu")
 
 
 def assets_directory() -> Path:

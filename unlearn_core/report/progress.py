@@ -21,11 +21,11 @@ def stage_title(stage: str) -> str:
     return STAGE_TITLES.get(stage, stage.capitalize())
 
 
-def progress_panel(story: Story, *, position: int = 0) -> Safe:
+def progress_panel(story: Story, *, position: int = 0, wait: float | None = None) -> Safe:
     """The state of a run as one region that a screen reader announces. `position` is its place in the
-    queue, 0 when it is at work."""
+    queue, 0 when it is at work; `wait` how many seconds it will stay there, where that is known."""
     fraction = story.fraction
-    headline, aside = _headline(story, position)
+    headline, aside = _headline(story, position, wait)
     bar = tag(
         "div",
         tag("div", class_="le-bar-fill", style=f"width:{fraction * 100:.1f}%"),
@@ -79,7 +79,7 @@ def _fact_row(fact: Fact, before: float | None) -> Safe:
     return tag("tr", words, tag("td", percent(before), class_="le-number"), now)
 
 
-def _headline(story: Story, position: int) -> tuple[str, str]:
+def _headline(story: Story, position: int, wait: float | None) -> tuple[str, str]:
     if isinstance(story.end, Finished):
         return "Done", f"in {duration(story.seconds)}"
     if isinstance(story.end, Cancelled):
@@ -87,7 +87,8 @@ def _headline(story: Story, position: int) -> tuple[str, str]:
     if isinstance(story.end, Failed):
         return "Interrupted" if story.end.kind == "interrupted" else "Stopped by an error", ""
     if position > 0:
-        return "Waiting", f"{count(position, 'run')} ahead of this one"
+        begins = f"; it begins in about {duration(wait)}" if wait is not None else ""
+        return "Waiting", f"{count(position, 'run')} ahead of this one{begins}"
     if story.progress is None:
         return "Starting", ""
     left = f"about {duration(story.seconds_left)} left" if story.seconds_left is not None else ""

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from unlearn_core.errors import ResourceError
 
+PERSISTENT = Path("/data/lethe")  # where a Space mounts storage that outlives it
+
 
 def home_dir(chosen: str | os.PathLike[str] | None = None) -> Path:
     """The home directory, made if need be.
@@ -44,7 +46,7 @@ def home_dir(chosen: str | os.PathLike[str] | None = None) -> Path:
 
 def _usual_places() -> Iterator[Path]:
     if os.environ.get("SPACE_ID"):
-        yield Path("/data/lethe")
+        yield PERSISTENT
     cache = os.environ.get("XDG_CACHE_HOME")
     if cache:
         yield Path(cache) / "lethe"

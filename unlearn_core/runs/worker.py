@@ -24,12 +24,13 @@ from unlearn_core.limits import OWNER_CHARACTERS, RUN_SECONDS, STEPS
 from unlearn_core.runs.apart import Apart, ProcessEnded
 from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
+from unlearn_core.runs.events import TERMINAL, Cancelled, CostEstimate, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.log import LOGGER, log_to, note, short
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.watchdog import Watchdog
+from unlearn_core.runs.waiting import usual_seconds
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000
@@ -73,6 +74,20 @@ class _Job:
     sign: float = 0.0  # when its last event came
     end: Failed | None = None  # what it ends with, where it is not its own doing
     given_up: bool = False  # the queue went on without it
+    usual: float | None = None  # seconds that such a job takes
+    until: float | None = None  # on the monotonic clock, as the job itself says while it is under way
+
+    @property
+    def seconds_left(self) -> float | None:
+        return self.usual if self.until is None else max(0.0, self.until - time.monotonic())
+
+    def heed(self, event: Any) -> None:
+        """Learn from an event how long it still takes."""
+        left = getattr(event, "seconds_left", None)
+        if isinstance(event, CostEstimate) and self.usual is None:
+            left = event.cost.get("seconds")
+        if left is not None:
+            self.until = time.monotonic() + left
 
 
 class Worker:
@@ -80,7 +95,7 @@ class Worker:
 
     capacity: runs that may wait. per_owner: runs one owner may have waiting or running, None for no
     limit. public: refuse local paths and Hub ids. runner: what carries out a spec (see `runs.run.run`).
-    apart: the process that does the work, None for this one.
+    apart: the process that does the work, None for this one. lent: the runner first waits for a device.
     """
 
     def __init__(
@@ -92,14 +107,16 @@ class Worker:
         public: bool = False,
         runner: Runner | None = None,
         apart: Apart | None = None,
+        lent: bool = False,
     ) -> None:
         self.store, self.capacity, self.per_owner, self.public = store, capacity, per_owner, public
-        self._runner, self._apart = runner, apart
+        self._runner, self._apart, self._lent = runner, apart, lent
         self._waiting: deque[_Job] = deque()
         self._running: _Job | None = None
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._unrecorded: deque[tuple[str, Event]] = deque()
         self._ends = threading.Lock()
+        self._hands = threading.Lock()  # held by what is done while there is no run
         self._wake = threading.Condition()
         self._closed = False
         log_to(store.home, words=not public)
@@ -118,13 +135,14 @@ class Worker:
         if self.public and len(owner or "") < OWNER_CHARACTERS:
             mend = f"Choose {OWNER_CHARACTERS} or more random characters; they let you stop the run."
             raise InputError("owner", "", "is missing or too short to be a secret", mend)
+        usual = usual_seconds(self.store, spec)
         with self._wake:
             known = self._keys.get((owner_hash(owner), key)) if key else None
             if known is not None:
                 return known
             self._admit(owner)
             record = self.store.create(spec, owner)
-            self._waiting.append(_Job(record.id, spec, owner_hash(owner)))
+            self._waiting.append(_Job(record.id, spec, owner_hash(owner), usual=usual))
             if key:
                 self._keys[owner_hash(owner), key] = record.id
                 while len(self._keys) > _MAX_KEYS:
@@ -141,7 +159,8 @@ class Worker:
         record = self.store.owned(run_id, owner)
         self.store.weights(run_id)
         wanted = _Wanted(run_id, budget_seconds, None if names is None else tuple(names))
-        job = _Job(_AUDITS + run_id, RunSpec.from_json(record.spec), owner_hash(owner), audits=wanted)
+        spec = RunSpec.from_json(record.spec)
+        job = _Job(_AUDITS + run_id, spec, owner_hash(owner), audits=wanted, usual=budget_seconds)
         with self._wake:
             if self._find(job.id) is not None:
                 raise InputError("run", run_id, "is being audited", "Wait for it or stop it.")
@@ -166,12 +185,13 @@ class Worker:
     def resume(self, run_id: str, owner: str | None = None) -> None:
         """Queue an interrupted run of this owner again; it goes on from its last checkpoint."""
         record = self.store.owned(run_id, owner)
+        usual = usual_seconds(self.store, RunSpec.from_json(record.spec))
         with self._wake:
             if self._find(run_id) is not None:
                 return
             self._admit(owner)
             spec = RunSpec.from_json(self.store.reopen(run_id).spec)
-            self._waiting.append(_Job(run_id, spec, record.owner))
+            self._waiting.append(_Job(run_id, spec, record.owner, usual=usual))
             self._wake.notify_all()
 
     def cancel(self, run_id: str, owner: str | None = None) -> None:
@@ -206,6 +226,18 @@ class Worker:
                 return 0
             return next((place for place, job in enumerate(self._waiting, 1) if job.id == run_id), None)
 
+    def seconds_until(self, run_id: str) -> float | None:
+        """How long a waiting run still waits, by what those ahead of it say or usually take; None where that
+        is not known or it does not wait."""
+        with self._wake:
+            waiting = [job.id for job in self._waiting]
+            if run_id not in waiting:
+                return None
+            ahead = list(self._waiting)[: waiting.index(run_id)]
+            left = [job.seconds_left for job in ([self._running] if self._running else []) + ahead]
+        known = [seconds for seconds in left if seconds is not None]
+        return sum(known) if len(known) == len(left) else None
+
     def stopping(self, run_id: str) -> bool:
         """Whether a stop was asked for and is not done yet."""
         with self._wake:
@@ -230,7 +262,7 @@ class Worker:
 
     def meanwhile(self, function: Callable[..., Iterator[Any]], *given: Any) -> None:
         """Carry out what `function` yields until there is a run to carry out."""
-        with contextlib.closing(self._iterate(function, *given)) as work:
+        with self._hands, contextlib.closing(self._iterate(function, *given)) as work:
             for _ in work:
                 if self._running is not None or self._closed:
                     return
@@ -343,10 +375,11 @@ class Worker:
                 if self._closed or threading.current_thread() is not self._thread:
                     return
                 job = self._running = self._waiting.popleft()
-                job.began = job.sign = time.monotonic()
-            job.context.run(
-                self._carry_out, job
-            )  # what escapes it ends the thread; the watchdog sees to that
+                job.began = time.monotonic()
+                job.sign = 0.0 if self._lent else job.began  # nobody knows when a lent device will come
+            with self._hands:  # what was done meanwhile ends first
+                pass
+            job.context.run(self._carry_out, job)  # what escapes it ends the thread; the watchdog sees it
             with self._wake:
                 if job.given_up:
                     return
@@ -366,6 +399,7 @@ class Worker:
                         return
                     job.sign = time.monotonic()
                     self.store.append(job.id, event)
+                    job.heed(event)
                     if self.public:
                         self._limit(job, event, time.monotonic() - began)
                     if isinstance(event, TERMINAL):
@@ -404,8 +438,9 @@ class Worker:
         )  # fmt: skip
         try:
             with contextlib.closing(audits) as events:
-                for _ in events:
+                for event in events:
                     job.sign = time.monotonic()
+                    job.heed(event)
                     if job.interrupted or job.control.cancelled:
                         break
         except BaseException as error:

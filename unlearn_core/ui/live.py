@@ -19,6 +19,9 @@ from unlearn_core.report.progress import facts_table, notices, progress_panel
 from unlearn_core.report.story import Story
 from unlearn_core.runs.store import RunStore
 
+WAIT_STEP = (
+    5.0  # seconds; a waiting time is shown to the next of these, so that it is not drawn at every poll
+)
 MAX_STORIES = 24  # finished stories hold every generation; the least recently watched is dropped first
 
 
@@ -29,9 +32,9 @@ class Watched:
     story: Story = field(default_factory=Story)
     offset: int = 0  # bytes of the run's events read so far
     lock: threading.Lock = field(default_factory=threading.Lock)
-    drawn: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    drawn: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
-    def part(self, name: str, version: int, draw: Any) -> Any:
+    def part(self, name: str, version: Any, draw: Any) -> Any:
         """What `draw` makes of the story, made once per version."""
         if self.drawn.get(name, (None, None))[0] != version:
             self.drawn[name] = (version, draw())
@@ -43,7 +46,7 @@ class View:
     """What a page shows of a run in motion; `versions` says which parts a viewer has already seen."""
 
     parts: dict[str, Any]
-    versions: dict[str, int]
+    versions: dict[str, Any]
     over: bool
 
 
@@ -61,20 +64,23 @@ class Live:
         with watched.lock:
             return watched.story
 
-    def view(self, run_id: str, position: int = 0) -> View:
-        """What to draw of the run up to now."""
+    def view(self, run_id: str, position: int = 0, wait: float | None = None) -> View:
+        """What to draw of the run up to now; it is at `position` of the queue for `wait` more seconds."""
+        wait = None if wait is None else max(WAIT_STEP, WAIT_STEP * round(wait / WAIT_STEP))
         watched = self._follow(run_id)
         with watched.lock:
             story = watched.story
-            # The position in the queue changes without an event, so it is part of the version.
-            versions = {
-                "progress": story.num_events * 1000 + position,
+            versions: dict[str, Any] = {
+                # The place in the queue changes without an event, so it is part of the version.
+                "progress": f"{story.num_events} {position} {wait}",
                 "losses": len(story.steps),
                 "facts": len(story.probes),
                 "result": int(story.end is not None),
             }
             draw = {
-                "progress": lambda: progress_panel(story, position=position) + notices(story.warnings),
+                "progress": lambda: (
+                    progress_panel(story, position=position, wait=wait) + notices(story.warnings)
+                ),
                 "losses": lambda: plot(loss_figure(story)),
                 "facts": lambda: (plot(facts_figure(story)), facts_table(story)),
                 "result": lambda: None,

@@ -42,7 +42,8 @@ class RunEndpoints:
         events, offset = self._studio.store.read_events(run_id, since)
         told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score)]
         ahead = self._studio.position(run_id)
-        return {"status": record.status, "position": ahead, "offset": offset, "events": told}
+        return {"status": record.status, "position": ahead, "offset": offset, "events": told,
+                "wait_seconds": self._studio.worker.seconds_until(run_id)}  # fmt: skip
 
     def stop_run(self, run_id: str, owner: str = "") -> dict[str, Any]:
         """Stop a run that `owner` started."""

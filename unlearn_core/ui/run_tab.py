@@ -95,7 +95,7 @@ class _Watch:
         if not run:
             return nothing
         try:
-            view = self.studio.live.view(run, self.studio.position(run))
+            view = self.studio.view(run)
         except InputError:  # deleted meanwhile
             return [*nothing[:-2], gr.Timer(active=False), seen]
         new = {name for name, version in view.versions.items() if seen.get(name) != version}

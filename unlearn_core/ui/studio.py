@@ -14,13 +14,14 @@ from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.runs import sweep as sweeps
+from unlearn_core.runs import zerogpu
 from unlearn_core.runs.apart import Apart
 from unlearn_core.runs.expiry import Gone, delete_everything_of
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.worker import Worker
 from unlearn_core.ui.answers import Answerer, Place
-from unlearn_core.ui.live import Live
+from unlearn_core.ui.live import Live, View
 from unlearn_core.ui.parcels import Parcels
 from unlearn_core.ui.quotas import Quotas
 
@@ -47,7 +48,12 @@ class Studio:
         self.store = RunStore(home, shared=public)
         self.worker = Worker(
             self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None,
+<<<<<<< HEAD
             apart=Apart(self.store.home, words=not public) if apart else None,
+=======
+            apart=Apart(self.store.home) if apart and not zerogpu.available() else None,
+            runner=zerogpu.run_on_gpu if zerogpu.available() else None, lent=zerogpu.available(),
+>>>>>>> a7109c2 (ZeroGPU: the run inside one call on the lent GPU, weights handed back as data, seconds by the spec; who waits sees for how long; a Space laid out and visited as another user with nothing to write but its home)
         )  # fmt: skip
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
@@ -183,6 +189,10 @@ class Studio:
     def position(self, run_id: str) -> int:
         """How many runs are ahead of this one; 0 for one at work or over."""
         return self.worker.position(run_id) or 0
+
+    def view(self, run_id: str) -> View:
+        """What a page shows of a run now."""
+        return self.live.view(run_id, self.position(run_id), self.worker.seconds_until(run_id))
 
     def delete_mine(self, owner: str) -> Gone:
         """Stop and delete every run of whoever knows this secret, and delete their uploads."""
