@@ -66,7 +66,9 @@ def space() -> Iterator[Space]:
             "SPACE_ID": "somebody/lethe", "PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         command = [*prefix, sys.executable, "app.py"]
-        child = subprocess.Popen(command, cwd=checkout, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        child = subprocess.Popen(
+            command, cwd=checkout, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert child.stdout is not None
         try:
             said = next(line for line in child.stdout if "Lethe is ready" in line)

@@ -29,8 +29,8 @@ from unlearn_core.runs.failure import failed
 from unlearn_core.runs.log import LOGGER, log_to, note, short
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
-from unlearn_core.runs.watchdog import Watchdog
 from unlearn_core.runs.waiting import usual_seconds
+from unlearn_core.runs.watchdog import Watchdog
 
 Runner = Callable[..., Iterator[Event]]
 _MAX_KEYS = 1_000

@@ -48,12 +48,8 @@ class Studio:
         self.store = RunStore(home, shared=public)
         self.worker = Worker(
             self.store, public=public, per_owner=limits.RUNS_AT_A_TIME if public else None,
-<<<<<<< HEAD
-            apart=Apart(self.store.home, words=not public) if apart else None,
-=======
-            apart=Apart(self.store.home) if apart and not zerogpu.available() else None,
+            apart=Apart(self.store.home, words=not public) if apart and not zerogpu.available() else None,
             runner=zerogpu.run_on_gpu if zerogpu.available() else None, lent=zerogpu.available(),
->>>>>>> a7109c2 (ZeroGPU: the run inside one call on the lent GPU, weights handed back as data, seconds by the spec; who waits sees for how long; a Space laid out and visited as another user with nothing to write but its home)
         )  # fmt: skip
         self.live = Live(self.store)
         self.answers = Answerer(self.store, public)
