@@ -1,4 +1,4 @@
-"""How long the runs page has to wait for its store: `python benchmarks/run_store.py [NUMBER_OF_RUNS]`.
+"""How long the page has to wait for its store: `python benchmarks/run_store.py [NUMBER_OF_RUNS]`.
 
 Fills a temporary home with runs whose records are as large as real ones, then times what the page asks.
 """
@@ -34,30 +34,43 @@ def record(number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def timed(title: str, work: Callable[[], object]) -> None:
-    began = time.perf_counter()
-    work()
-    print(f"{title:<48} {(time.perf_counter() - began) * 1000:8.1f} ms")
-
-
-def main(number: int) -> None:
+def measure_store(number: int) -> dict[str, float]:
+    """Milliseconds of what a page asks of a store of `number` runs."""
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)
         for i in range(number):
             place = Path(folder) / "runs" / f"run-{i:018d}"
             place.mkdir()
             (place / "run.json").write_text(json.dumps(record(i)))
-        print(f"{number} runs")
-        timed("first listing (the index is built)", lambda: store.rows(RunQuery()))
-        timed("a page of 25, newest first", lambda: store.rows(RunQuery()))
-        timed(
-            "a page of 25, by score, last page",
-            lambda: store.rows(RunQuery(sort="final", offset=number - 25)),
-        )
-        timed("text and method filter", lambda: store.rows(RunQuery(text="demo", method="npo")))
-        timed("1000 points of the plot", lambda: store.rows(RunQuery(limit=1000)))
-        timed("choices of one filter", lambda: store.values("method"))
+        last = f"run-{number - 1:018d}"
+        work: dict[str, Callable[[], object]] = {
+            "first listing (the index is built), ms": lambda: store.rows(RunQuery()),
+            "a page of 25, newest first, ms": lambda: store.rows(RunQuery()),
+            "the last page, by score, ms": lambda: store.rows(
+                RunQuery(sort="final", offset=max(0, number - 25))
+            ),
+            "text and method filter, ms": lambda: store.rows(RunQuery(text="demo", method="npo")),
+            "1,000 points of the plot, ms": lambda: store.rows(RunQuery(limit=1000)),
+            "choices of one filter, ms": lambda: store.values("method"),
+            "open one run, ms": lambda: store.get(last),
+            "a live page's tick (events since the last), ms": lambda: store.read_events(last),
+            "another server starts (marks dead runs), ms": store.recover,
+        }
+        found = {title: _milliseconds(ask) for title, ask in work.items()}
         store.close()
+    return found
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def main(number: int) -> None:
+    print(f"{number} runs")
+    for title, milliseconds in measure_store(number).items():
+        print(f"{title:<52} {milliseconds:8.1f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ four-option questions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from unlearn_core.data.reader import LOCAL, SUFFIXES, Limits, Row, read_rows
@@ -56,7 +57,7 @@ def read_directory(
         retain=retain,
         members=_documents(files, "member", columns, limits),
         nonmembers=_documents(files, "nonmember", columns, limits),
-        paraphrases=_tofu_paraphrases(files, forget + retain, limits),
+        paraphrases=_tofu_paraphrases(files, chain(forget, retain), limits),
         holdout=_extra(files, "holdout", columns, limits),
         general=_extra(files, "general", columns, limits),
         questions=questions,
@@ -149,9 +150,7 @@ def _by_split_column(
     return sets
 
 
-def _extra(
-    files: Iterable[Path], stem: str, columns: Mapping[str, str], limits: Limits
-) -> tuple[Example, ...]:
+def _extra(files: Iterable[Path], stem: str, columns: Mapping[str, str], limits: Limits) -> Sequence[Example]:
     rows = [row for path in files if path.stem == stem for row in read_rows(path, limits)]
     return examples(rows, stem, columns, limits) if rows else ()
 

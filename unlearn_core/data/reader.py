@@ -51,23 +51,26 @@ class Row:
 
 def read_rows(path: Path, limits: Limits = LOCAL) -> list[Row]:
     """The rows of one file. Raises InputError naming the file and the line."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError("data", path.name, "is not a file type that can be read", _TYPES)
-    check_file(path, limits)
-    if suffix == ".parquet":
-        rows = list(_parquet_rows(path, limits))
-    else:
-        text = read_text(path, limits)
-        if suffix == ".csv":
-            rows = list(_csv_rows(path.name, text))
-        else:
-            rows = list(_json_rows(path.name, text))
+    rows = list(iter_rows(path, limits))
     if not rows:
         raise InputError("data", path.name, "holds no rows", "Give a file with at least one row.")
     if len(rows) > limits.max_rows:
         _too_many_rows(path.name, len(rows), limits)
     return rows
+
+
+def iter_rows(path: Path, limits: Limits = LOCAL) -> Iterator[Row]:
+    """The same one by one, for those who need the first few."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError("data", path.name, "is not a file type that can be read", _TYPES)
+    check_file(path, limits)
+    if suffix == ".parquet":
+        yield from _parquet_rows(path, limits)
+    elif suffix == ".csv":
+        yield from _csv_rows(path.name, read_text(path, limits))
+    else:
+        yield from _json_rows(path.name, read_text(path, limits))
 
 
 def check_file(path: Path, limits: Limits) -> None:

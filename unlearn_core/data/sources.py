@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from unlearn_core.data.directory import first_file, read_directory, tidy
-from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, read_rows, read_text
+from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, iter_rows, read_rows, read_text
 from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.data.validate import check_columns, examples
 from unlearn_core.errors import InputError, ResourceError, clip
@@ -60,7 +61,7 @@ def load_data(
     return _with_notes(data)
 
 
-def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> tuple[Example, ...]:
+def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequence[Example]:
     """One example per line `prompt => answer`; blank lines and lines that start with # are skipped."""
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -82,7 +83,7 @@ def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
     """What a page shows before a run: counts per split, task and kind, and the first rows of each split."""
     splits: dict[str, Any] = {}
     for split in ("forget", "retain"):
-        rows: tuple[Example, ...] = getattr(data, split)
+        rows: Sequence[Example] = getattr(data, split)
         counts: dict[str, int] = {}
         for row in rows:
             key = f"{row.task}/{row.kind}"
@@ -111,7 +112,9 @@ def columns_of(
     path = first_file(place.path) if place.path.is_dir() else place.path
     if path.suffix.lower() == ".txt":
         return ()
-    return tuple(dict.fromkeys(name for row in read_rows(path, limits)[:_NAMING_ROWS] for name in row.fields))
+    return tuple(
+        dict.fromkeys(name for row in islice(iter_rows(path, limits), _NAMING_ROWS) for name in row.fields)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,7 @@ def _file(path: Path, split: str, columns: dict[str, str], limits: Limits) -> Un
 
 def _retain(
     ref: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
-) -> tuple[Example, ...]:
+) -> Sequence[Example]:
     if ref == "general":
         return tuple(replace(row, task=TASKS[0]) for row in _demo().general)
     data = _load(ref, "retain", columns, public, limits, uploads)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -56,15 +56,15 @@ class UnlearningData:
     """Everything a run needs to know about what to forget and how to judge it."""
 
     name: str
-    forget: tuple[Example, ...]
-    retain: tuple[Example, ...] = ()
+    forget: Sequence[Example]
+    retain: Sequence[Example] = ()
     members: tuple[str, ...] = ()
     nonmembers: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     few_shot: tuple[Question, ...] = ()  # solved examples put before each question, per subject
-    paraphrases: tuple[Example, ...] = ()  # ids: "<forget or retain row id>" of the same fact
-    holdout: tuple[Example, ...] = ()
-    general: tuple[Example, ...] = ()
+    paraphrases: Sequence[Example] = ()  # ids: "<forget or retain row id>" of the same fact
+    holdout: Sequence[Example] = ()
+    general: Sequence[Example] = ()
     question_form: Literal["letter", "likelihood"] = "letter"  # how `questions` are scored
     max_new_tokens: int = 256  # the protocol's generation limit; smaller worlds declare their own
     notes: tuple[str, ...] = field(default=(), compare=False)  # shown to the user after loading

@@ -6,10 +6,11 @@ Known columns: `input` (or question, prompt), `output` (or answer, completion, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from unlearn_core.data.mapped import kept
 from unlearn_core.data.reader import LOCAL, Limits, Row
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.errors import InputError, clip
@@ -36,25 +37,33 @@ def check_columns(columns: Mapping[str, str]) -> None:
 
 def examples(
     rows: Sequence[Row], prefix: str, columns: Mapping[str, str], limits: Limits = LOCAL
-) -> tuple[Example, ...]:
+) -> Sequence[Example]:
     """The rows as examples, in order; `prefix` starts the ids of rows that bring none.
 
     An id that does not say, in LUME's way, whether its row is a completion or a question gets an ending
     that does: `sc0` where the set's median answer has more than six words, else `qa0`.
     """
-    texts = [(text(row, "input", columns, limits), text(row, "output", columns, limits)) for row in rows]
-    ending = "sc0" if median(len(output.split()) for _, output in texts) > COMPLETION_WORDS else "qa0"
+    words = median(len(_pair(row, columns, limits)[1].split()) for row in rows)
+    return kept(_examples(rows, prefix, columns, limits, "sc0" if words > COMPLETION_WORDS else "qa0"))
+
+
+def _examples(
+    rows: Sequence[Row], prefix: str, columns: Mapping[str, str], limits: Limits, ending: str
+) -> Iterator[Example]:
     seen: dict[str, str] = {}
-    found = []
-    for number, (row, (prompt, answer)) in enumerate(zip(rows, texts, strict=True), start=1):
+    for number, row in enumerate(rows, start=1):
+        prompt, answer = _pair(row, columns, limits)
         identity = _identity(row, columns, limits) or f"{prefix}-{number}"
         if identity in seen:
             row.fail("id", identity, f"was used before, at {seen[identity]}", "Give every row its own id.")
         seen[identity] = row.where
         if not identity[:-1].endswith(("sc", "qa")):
             identity = f"{identity}-{ending}"
-        found.append(Example(identity, prompt, answer, _task(row, columns)))
-    return tuple(found)
+        yield Example(identity, prompt, answer, _task(row, columns))
+
+
+def _pair(row: Row, columns: Mapping[str, str], limits: Limits) -> tuple[str, str]:
+    return text(row, "input", columns, limits), text(row, "output", columns, limits)
 
 
 def documents(rows: Sequence[Row], columns: Mapping[str, str], limits: Limits = LOCAL) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,7 @@ class AltPO(Method):
         return Losses(push + self.retain_weight * retain, nll_N.mean(), retain)
 
 
-def alternatives(context: Context, rows: tuple[Encoded, ...], max_new_tokens: int) -> tuple[Encoded, ...]:
+def alternatives(context: Context, rows: Sequence[Encoded], max_new_tokens: int) -> Sequence[Encoded]:
     """For each row the answer as the model continues it from its second choice at the least certain token."""
     starts: dict[int, tuple[int, ...]] = {}
     for answers in context.passes.answers(rows):

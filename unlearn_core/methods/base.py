@@ -131,8 +131,8 @@ class Form(NamedTuple):
 class Part:
     """Every sequence a run may draw on from the forget set, the retain set or the holdout."""
 
-    rows: tuple[Encoded, ...]
-    forms: tuple[Form, ...]
+    rows: Sequence[Encoded]
+    forms: Sequence[Form]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,7 +82,7 @@ class Lethe(Method):
         forget, holdout = context.parts["forget"], context.parts.get("holdout")
         estimate = self.target or UNSEEN_SHARE_OF_UNIFORM * _log_vocabulary(context)
         targets = [estimate] * len(forget.rows)
-        teachers: dict[int, tuple[Encoded, ...]] = {}
+        teachers: dict[int, Sequence[Encoded]] = {}
         context.state["drift"] = None
         if holdout is not None:
             if not self.target:
@@ -150,7 +151,7 @@ def _kinds(part: Part, device: torch.device) -> torch.Tensor:
     return torch.tensor([KINDS.index(form.kind) for form in part.forms], device=device)
 
 
-def substituted(forget: Part, holdout: Part, count: int) -> dict[int, tuple[Encoded, ...]]:
+def substituted(forget: Part, holdout: Part, count: int) -> dict[int, Sequence[Encoded]]:
     """For each forget answer, the same answer behind the `count` most similar never-trained prompts.
 
     Similar is what shares most tokens (Jaccard), among rows of the same form; at least LEAST_SHARED of
@@ -161,7 +162,7 @@ def substituted(forget: Part, holdout: Part, count: int) -> dict[int, tuple[Enco
     for row, form in zip(holdout.rows, holdout.forms, strict=True):
         prompt = row.ids[: row.num_prompt]
         by_form.setdefault(form, []).append((frozenset(prompt), prompt))
-    found: dict[int, tuple[Encoded, ...]] = {}
+    found: dict[int, Sequence[Encoded]] = {}
     for place, (row, form) in enumerate(zip(forget.rows, forget.forms, strict=True)):
         if form.kind == "document":
             continue
@@ -176,7 +177,7 @@ def substituted(forget: Part, holdout: Part, count: int) -> dict[int, tuple[Enco
 
 
 def matched_targets(
-    forms: tuple[Form, ...], unseen: dict[Form, list[float]], estimate: float, seed: int
+    forms: Sequence[Form], unseen: dict[Form, list[float]], estimate: float, seed: int
 ) -> list[float]:
     """For each row the NLL of a never-trained row of its form (else of its kind, else `estimate`).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn_core.data.encode import Encoded
@@ -51,7 +52,7 @@ class SKU(TaskVector):
         return Losses(total, forget, mean_nll(batch.retain).detach())
 
 
-def mismatched(rows: tuple[Encoded, ...]) -> list[Encoded]:
+def mismatched(rows: Sequence[Encoded]) -> list[Encoded]:
     """Each row's prompt with the answer of the row half the set further on."""
     found = []
     for place, row in enumerate(rows):

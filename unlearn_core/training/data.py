@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, answer_text, encode_document, encode_example, epoch_order
+from unlearn_core.data.mapped import kept
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods.base import Form, Mix, Part
 from unlearn_core.methods.refusal import REFUSALS
@@ -32,19 +33,20 @@ def build_parts(
     The retain part ends with the general facts, the others with their documents. `refusals`, where wanted,
     has one row for each of the forget part, the same for the whole run. A part without rows is left out.
     """
-    refused = [replace(row, output=_refusal(seed, row.id)) for row in data.forget]
-    instead = mix.refusals == "instead"
-    parts = {
-        "forget": _part(tokenizer, refused if instead else data.forget, mix.forget_documents, max_tokens)
-    }
+
+    def refused() -> Iterator[Example]:
+        return (replace(row, output=_refusal(seed, row.id)) for row in data.forget)
+
+    forget = refused if mix.refusals == "instead" else lambda: data.forget
+    parts = {"forget": _part(tokenizer, forget, mix.forget_documents, max_tokens)}
     if mix.refusals == "beside":
         parts["refusals"] = _part(tokenizer, refused, False, max_tokens)
     if mix.retain:
-        retained = _part(tokenizer, data.retain, mix.retain_documents, max_tokens)
+        retained = _part(tokenizer, lambda: data.retain, mix.retain_documents, max_tokens)
         general = data.general if mix.general or not data.retain else ()
-        parts["retain"] = _part(tokenizer, general, False, max_tokens, retained)
+        parts["retain"] = _part(tokenizer, lambda: general, False, max_tokens, retained)
     if mix.holdout:
-        parts["holdout"] = _part(tokenizer, data.holdout, mix.forget_documents, max_tokens)
+        parts["holdout"] = _part(tokenizer, lambda: data.holdout, mix.forget_documents, max_tokens)
     return {name: part for name, part in parts.items() if part.rows}
 
 
@@ -54,25 +56,31 @@ def _refusal(seed: int, row_id: str) -> str:
 
 def _part(
     tokenizer: PreTrainedTokenizerBase,
-    examples: Iterable[Example],
+    examples: Callable[[], Iterable[Example]],
     documents: bool,
     max_tokens: int | None,
     before: Part | None = None,
 ) -> Part:
-    rows = list(before.rows) if before else []
+    """The sequences of some examples, gone through one by one; then, where wanted, their documents."""
     forms = list(before.forms) if before else []
-    examples = list(examples)
-    for example in examples:
-        rows.append(encode_example(tokenizer, example, len(rows), max_tokens))
-        forms.append(Form(example.task, example.kind))
-    for example in examples if documents else ():
-        if example.kind == "completion":
-            text = example.input + answer_text(example.input, example.output)
-            document = encode_document(tokenizer, text, len(rows), max_tokens)
-            if len(document.ids) > 1:
-                rows.append(document)
-                forms.append(Form(example.task, "document"))
-    return Part(tuple(rows), tuple(forms))
+
+    def rows() -> Iterator[Encoded]:
+        yield from before.rows if before else ()
+        for example in examples():
+            forms.append(_form(example.task, example.kind))
+            yield encode_example(tokenizer, example, len(forms) - 1, max_tokens)
+        for example in examples() if documents else ():
+            if example.kind == "completion":
+                text = example.input + answer_text(example.input, example.output)
+                document = encode_document(tokenizer, text, len(forms), max_tokens)
+                if len(document.ids) > 1:
+                    forms.append(_form(example.task, "document"))
+                    yield document
+
+    return Part(kept(rows()), tuple(forms))
+
+
+_form = lru_cache(maxsize=64)(Form)  # one object for all rows of a form
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,6 @@ class Feed:
         return sorted(rows)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # those of a step, and at the turn of an epoch the next ones
 def _order(num_rows: int, seed: int, epoch: int) -> list[int]:
     return epoch_order(num_rows, seed, epoch)
