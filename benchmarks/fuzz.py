@@ -278,14 +278,14 @@ def report(
 
 
 def faults(folder: Path) -> list[str]:
-    """The kinds of tracebacks in the log: the last frame of ours and the error, with how many there were."""
+    """The kinds of errors in the log: the innermost place of ours and the type, with how many there were."""
     found: Counter[str] = Counter()
-    for path in folder.glob("lethe.log*"):
-        for trace in path.read_text(encoding="utf-8", errors="replace").split("Traceback (most recent")[1:]:
-            lines = [line for line in trace.split("\n") if line.strip()]
-            ours = [line.strip() for line in lines if "unlearn_core" in line and line.startswith("  File")]
-            error = next((line for line in lines[1:] if not line.startswith(" ")), "")
-            found[f"{ours[-1] if ours else lines[1].strip()} {error[:200]}"] += 1
+    for path in folder.glob("*.log*"):
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+            told = json.loads(line) if line.startswith("{") else {}
+            for error in told.get("errors", ())[:1]:
+                places = error.get("at") or ["nowhere"]
+                found[f"{told.get('event')}: {error.get('type')} at {places[-1]}"] += 1
     return [f"{number} x {kind}" for kind, number in found.most_common()]
 
 

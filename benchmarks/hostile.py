@@ -205,8 +205,8 @@ _PATHS = [
     "/gradio_api/custom_component/x/y/z/a.js", "/static/../../etc/passwd", "/assets/%2e%2e/%2e%2e/etc/passwd",
     "/svelte/x", "/theme.css", "/login", "/logout", "/token", "/user", "/runs", "/monitoring",
     "/monitoring/x",
-    "/manifest.json", "/pwa_icon/512", "/robots.txt", "/favicon.ico", "/?run=../../etc",
-    "/?run=%00&probe=%ff",
+    "/manifest.json", "/metrics", "/operations", "/pwa_icon/512", "/robots.txt", "/favicon.ico",
+    "/?run=../../etc", "/?run=%00&probe=%ff",
     "/?__theme=<script>", "/%00", "/%ff%fe", "//evil.example/", "/gradio_api/call/v2/generate", "/docs",
     "/x" * 2000,
 ]  # fmt: skip

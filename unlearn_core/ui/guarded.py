@@ -32,26 +32,25 @@ def guard(page: gr.Blocks) -> None:
     """Wrap every function of the page."""
     for listener in page.fns.values():
         if listener.fn is not None:
-            kept = [place for place, item in enumerate(listener.inputs) if isinstance(item, gr.BrowserState)]
-            listener.fn = guarded(listener.fn, kept)
+            listener.fn = guarded(listener.fn, listener.inputs)
 
 
-def guarded(fn: Function, words: Sequence[int] = ()) -> Function:
-    """`fn` whose errors all end in a message that is shown, escaped. `words` are the places of arguments
-    that a browser keeps for us: they are text, whatever was sent."""
+def guarded(fn: Function, inputs: Sequence[Any] = ()) -> Function:
+    """`fn` whose errors all end in a message that is shown, escaped; `inputs` are the components that its
+    first arguments come from."""
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
         def told(*given: Any, **named: Any) -> Iterator[Any]:
             with _in_words():
-                yield from fn(*_checked(given, words), **named)
+                yield from fn(*_checked(given, inputs), **named)
 
         return told
 
     @functools.wraps(fn)
     def called(*given: Any, **named: Any) -> Any:
         with _in_words():
-            return fn(*_checked(given, words), **named)
+            return fn(*_checked(given, inputs), **named)
 
     return called
 
@@ -74,9 +73,30 @@ def typed(fn: Function) -> Function:
     return called
 
 
-def _checked(given: tuple[Any, ...], words: Sequence[int]) -> list[Any]:
+def _checked(given: tuple[Any, ...], inputs: Sequence[Any]) -> list[Any]:
     check_text(given)
-    return ["" if place in words and not isinstance(one, str) else one for place, one in enumerate(given)]
+    own = [_as_its_kind(one, component) for one, component in zip(given, inputs, strict=False)]
+    return [*own, *given[len(own) :]]
+
+
+def _as_its_kind(value: Any, component: Any) -> Any:
+    """What Gradio lets through unseen: a choice is one word or number, choices are a list of them, and what
+    the browser keeps for us is text."""
+    if isinstance(component, gr.BrowserState):
+        return value if isinstance(value, str) else ""
+    if isinstance(component, gr.CheckboxGroup) or getattr(component, "multiselect", False):
+        alike = value is None or (isinstance(value, list) and all(map(_is_plain, value)))
+    elif isinstance(component, gr.Dropdown | gr.Radio):
+        alike = _is_plain(value)
+    else:
+        return value
+    if not alike:
+        raise InputError(str(component.label), value, "is none of the choices", "Choose from the list.")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def check_text(value: Any, depth: int = 0) -> None:
