@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,3 +115,23 @@ def tiny_target(
     tiny_model("olmo2").save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def finished_run(server: str, tiny_target: str) -> str:
+    """A run of two steps on a tiny model, by the page's own endpoint; nobody's, so anybody may attack it."""
+    from gradio_client import Client
+
+    client = Client(server, verbose=False)
+    names = ("Ada", "Bela", "Cyrus", "Dora")
+    facts = "facts:" + "\n".join(f"Who is {name}? => {name[::-1]} Moss" for name in names)
+    form = {"target": tiny_target, "data": facts, "method": "grad_ascent", "settings": {"steps": 2}}
+    run = client.predict(**form, api_name="/start_run")["run_id"]
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        status = client.predict(run, 0, api_name="/run_status")["status"]
+        if status not in ("queued", "running"):
+            assert status == "finished", status
+            return str(run)
+        time.sleep(0.2)
+    raise AssertionError("the run did not end")

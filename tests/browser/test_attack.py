@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-FACTS = "facts:" + "\n".join(
-    f"Who is {name}? => {name[::-1]} Moss" for name in ("Ada", "Bela", "Cyrus", "Dora")
-)
-
-
-def finished_run(server: str, target: str) -> str:
-    """A run of two steps on a tiny model, by the page's own endpoint."""
-    from gradio_client import Client
-
-    client = Client(server, verbose=False)
-    form = {"target": target, "data": FACTS, "method": "grad_ascent", "settings": {"steps": 2}}
-    run = client.predict(**form, api_name="/start_run")["run_id"]  # nobody's run, so anybody may attack it
-    for _ in range(300):
-        status = client.predict(run, 0, api_name="/run_status")["status"]
-        if status not in ("queued", "running"):
-            assert status == "finished", status
-            return str(run)
-        time.sleep(0.2)
-    raise AssertionError("the run did not end")
-
 
 def test_a_finished_run_is_attacked_and_the_card_survives_a_reload(
-    open_tab: Callable[..., Any], server: str, tiny_target: str
+    open_tab: Callable[..., Any], finished_run: str
 ) -> None:
-    run = finished_run(server, tiny_target)
+    run = finished_run
     tab = open_tab(f"?run={run}", width=360)
     page = tab.page
     page.locator(".overflow-menu > button").first.click()  # on a phone most tabs are in a menu

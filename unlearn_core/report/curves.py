@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from unlearn_core.report import palette
+from unlearn_core.report.datatable import data_table
 from unlearn_core.report.figure import AXIS, Figure, layout, plain
 from unlearn_core.report.format import shorten
+from unlearn_core.report.markup import Safe
 from unlearn_core.report.story import Story
 
 Item = TypeVar("Item")
 MAX_POINTS = 400  # per line; more would be slow to draw and look the same
 
+LOSS, ANSWERS = "Loss by step, nats per token", "Probability of the watched answers by step"
 _LOSSES = (
     ("forget", "Forget set", palette.SETS["forget"], "solid"),
     ("retain", "Retain set", palette.SETS["retain"], "solid"),
@@ -31,7 +34,7 @@ def loss_figure(story: Story) -> Figure:
             traces.append(_line(title, points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
     axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
-    drawn = _layout("loss", last, axis)
+    drawn = _layout("loss", LOSS, last, axis)
     unseen = unseen_level(story)
     if unseen is not None:
         drawn |= _reference(unseen, "documents never seen")
@@ -66,7 +69,25 @@ def facts_figure(story: Story) -> Figure:
             traces.append(bold | {"legendgroup": split})
     last = story.started.num_steps if story.started else 0
     axis = {"range": [-0.03, 1.03], "tickformat": ".0%", "hoverformat": ".1%", "nticks": 6}
-    return {"data": traces, "layout": _layout("facts", last, axis)}
+    return {
+        "data": traces,
+        "layout": _layout("facts", ANSWERS, last, axis),
+    }
+
+
+def losses_table(story: Story) -> Safe:
+    """The numbers behind `loss_figure`; "" before the first step."""
+    kinds = [(key, title) for key, title, *_ in _LOSSES if any(key in s.losses for s in story.steps)]
+    rows = [[step.step, *(step.losses.get(key) for key, _ in kinds)] for step in story.steps]
+    return data_table(LOSS, ["Step", *(title for _, title in kinds)], rows, "losses.csv")
+
+
+def probes_table(story: Story) -> Safe:
+    """The numbers behind `facts_figure`: a column for each watched fact; "" before the first probe."""
+    facts = story.probes[0].facts if story.probes else ()
+    names = [f"{fact.split}: {shorten(fact.prompt, 60)}" for fact in facts]
+    rows = [[probe.step, *(fact.probability for fact in probe.facts)] for probe in story.probes]
+    return data_table(ANSWERS, ["Step", *names], rows, "answers.csv")
 
 
 def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
@@ -100,12 +121,12 @@ def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) ->
     }
 
 
-def _layout(name: str, last_step: int, y_axis: Figure) -> Figure:
+def _layout(name: str, told: str, last_step: int, y_axis: Figure) -> Figure:
     steps: Figure = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
     if last_step > 0:
         steps["range"] = [-0.02 * last_step, 1.02 * last_step]
     hover = "x unified" if name == "loss" else "closest"
-    return layout(name, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
+    return layout(name, told, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
 
 
 def _is(fact: Any, fact_id: str, split: str) -> bool:

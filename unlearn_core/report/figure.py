@@ -12,9 +12,11 @@ Figure = dict[str, Any]
 AXIS: Figure = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
 
 
-def layout(name: str, *, height: int = 270, **more: Any) -> Figure:
-    """A plotly layout; `name` tells figures apart for the reader's zoom."""
+def layout(name: str, told: str, *, height: int = 270, **more: Any) -> Figure:
+    """A plotly layout; `name` tells figures apart for the reader's zoom, `told` says what one shows: its
+    name for a screen reader (`meta`), on the page and in the report."""
     return {
+        "meta": told,
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

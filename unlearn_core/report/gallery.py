@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.report import palette
+from unlearn_core.report.csvfile import csv_link
 from unlearn_core.report.figure import AXIS, Figure, layout, plain
 from unlearn_core.report.format import model_title, score
 from unlearn_core.report.markup import Safe, join, tag
@@ -59,10 +60,18 @@ def board_table(board: Board, order: str = "Final score") -> Safe:
     body = [_reference(name, found) for name, found in board["scores"].items()]
     body += [_row(row) for row in _sorted(board, order)]
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
-    return tag(
-        "div", table, class_="le-card le-scroll le-tall", tabindex="0", role="region",
-        aria_label="Leaderboard",
-    )  # fmt: skip
+    box = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label="Leaderboard")
+    parts = [f"{key} {part}" for key, _ in _COLUMNS for part in ("mean", "spread")]
+    values = [[name, "", *_spread_out({k: {"mean": v} for k, v in found.items()})]
+              for name, found in board["scores"].items()]  # fmt: skip
+    values += [[row["method"], _verdict(row), *_spread_out(row["figures"])] for row in _sorted(board, order)]
+    link = csv_link("leaderboard.csv", ["method", "verdict", *parts], values)
+    return tag("div", box, tag("p", link), class_="le-card")
+
+
+def _spread_out(figures: Mapping[str, Any]) -> list[float | None]:
+    """Mean and spread of every column; None where there is none."""
+    return [(figures.get(key) or {}).get(part) for key, _ in _COLUMNS for part in ("mean", "spread")]
 
 
 def board_figure(board: Board) -> Figure:
@@ -76,7 +85,8 @@ def board_figure(board: Board) -> Figure:
             traces.append({
                 "type": "scatter", "mode": "markers+text", "name": label,
                 "x": [round(x, 4) for _, x, _ in shown], "y": [round(y, 4) for _, _, y in shown],
-                "text": [plain(row["method"]) for row, _, _ in shown], "textposition": "top center",
+                "text": [plain(row["method"]) for row, _, _ in shown],
+                "textposition": [_beside(x) for _, x, _ in shown],
                 "textfont": {"size": 10},
                 "hovertemplate": "%{text}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",
                 "marker": {"color": color, "symbol": symbol, "size": 10, "opacity": 0.85},
@@ -92,7 +102,16 @@ def board_figure(board: Board) -> Figure:
         side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
         for side, words in (("xaxis", "keeping: retain terms and utility"), ("yaxis", "forgetting"))
     }
-    return {"data": traces, "layout": layout("gallery", height=440, **axes)}
+    told = "Methods by what they keep and forget"
+    return {
+        "data": traces,
+        "layout": layout("gallery", told, height=440, **axes),
+    }
+
+
+def _beside(x: float) -> str:
+    """Where a mark's name goes, so that it stays within the plot."""
+    return "top right" if x < 0.3 else "top left" if x > 0.7 else "top center"
 
 
 def _sorted(board: Board, order: str) -> list[Mapping[str, Any]]:

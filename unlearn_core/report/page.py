@@ -11,7 +11,7 @@ from unlearn_core import __version__
 from unlearn_core.models.targets import assets_directory
 from unlearn_core.report.breakdown import breakdown
 from unlearn_core.report.bundle import SAMPLES, Bundle
-from unlearn_core.report.curves import facts_figure, loss_figure
+from unlearn_core.report.curves import facts_figure, loss_figure, losses_table, probes_table
 from unlearn_core.report.format import MISSING, duration, split_title
 from unlearn_core.report.leakage import leakage_card
 from unlearn_core.report.markup import Safe, join, tag
@@ -88,12 +88,12 @@ def _sections(found: Bundle) -> list[Safe]:
 
 
 def _curves(found: Bundle) -> list[Safe]:
-    losses = figure_svg(loss_figure(found.story), "Loss by step, nats per token")
-    facts = figure_svg(facts_figure(found.story), "Probability of the watched answers by step")
+    losses = figure_svg(loss_figure(found.story))
+    facts = figure_svg(facts_figure(found.story))
     return [
-        tag("div", tag("h3", "Loss, nats per token"), losses, class_="le-card"),
+        tag("div", tag("h3", "Loss, nats per token"), losses, losses_table(found.story), class_="le-card"),
         tag("div", tag("h3", "Probability of the watched answers"), facts, facts_table(found.story),
-            class_="le-card le-item"),
+            probes_table(found.story), class_="le-card le-item"),
     ]  # fmt: skip
 
 

@@ -59,7 +59,15 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
         for place, axis in enumerate(axes)
         for y, words in ((-0.07, axis.low_words), (1.07, axis.high_words))
     ]
-    drawn = layout("parallel", height=360, xaxis=across, yaxis=up, annotations=notes)
+    name = "Runs across their settings and scores"
+    drawn = layout(
+        "parallel",
+        name,
+        height=360,
+        xaxis=across,
+        yaxis=up,
+        annotations=notes,
+    )
     return {"data": traces, "layout": drawn}
 
 

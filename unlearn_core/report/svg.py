@@ -19,8 +19,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 40
 _DASHES = {"dash": "7 4", "dot": "2 3"}
 
 
-def figure_svg(figure: Figure, title: str) -> Safe:
-    """The figure as one SVG element named `title`; says so where there is nothing to draw."""
+def figure_svg(figure: Figure) -> Safe:
+    """The figure as one SVG element with its name; says so where there is nothing to draw."""
+    title = str(figure["layout"]["meta"])
     traces = [trace for trace in figure["data"] if trace.get("x")]
     if not traces:
         return tag("p", f"{title}: nothing was recorded.", class_="le-muted")

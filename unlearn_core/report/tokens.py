@@ -175,4 +175,5 @@ def _chart(name: str, axis: str, lines: Mapping[str, Sequence[tuple[int, float]]
     ]  # fmt: skip
     x = AXIS | {"title": {"text": axis, "standoff": 4}, "nticks": 8, "range": [-0.03 * last, 1.03 * last]}
     y = AXIS | {"range": [-0.03, 1.03], "tickformat": ".0%", "nticks": 6}
-    return {"data": traces, "layout": layout(name, height=240, xaxis=x, yaxis=y)}
+    told = f"Probability per answer token by {axis}"
+    return {"data": traces, "layout": layout(name, told, height=240, xaxis=x, yaxis=y)}

@@ -51,7 +51,11 @@ def tradeoff_figure(
         side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
         for side, words in (("xaxis", across), ("yaxis", "forgotten: mean of 1 - forget terms"))
     }
-    return {"data": traces, "layout": layout("tradeoff", height=420, **axes)}
+    told = "Runs by what they keep and forget"
+    return {
+        "data": traces,
+        "layout": layout("tradeoff", told, height=420, **axes),
+    }
 
 
 def tradeoff_table(rows: Sequence[RunRow], points: Sequence[Reference]) -> Safe:

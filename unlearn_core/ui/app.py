@@ -17,6 +17,7 @@ from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.expiry import Keeper
 from unlearn_core.runs.log import log_to, note
 from unlearn_core.ui.attack_tab import build_attack_tab
+from unlearn_core.ui.common import AT_ONCE, NAME_CHARTS
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
@@ -73,6 +74,7 @@ def build(studio: Studio) -> gr.Blocks:
         if studio.public:
             privacy_panel(studio, run)
         add_endpoints(studio)
+        page.load(None, js=NAME_CHARTS, **AT_ONCE)
     guard(page)
     return page.queue(default_concurrency_limit=4, max_size=64)
 

@@ -16,6 +16,23 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 
+# Plotly draws nameless pictures: each gets the role and the name that its figure carries for a screen reader.
+NAME_CHARTS = """() => {
+  const name = () => {
+    for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+      const told = plot.layout?.meta;
+      if (!told || plot.getAttribute('aria-label') === told) continue;
+      plot.setAttribute('role', 'figure');
+      plot.setAttribute('aria-label', told);
+    }
+    // Gradio labels its picture of an empty chart without a role, and such a label may not be read out.
+    for (const empty of document.querySelectorAll('.empty[aria-label]:not([role])')) {
+      empty.setAttribute('role', 'img');
+    }
+  };
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  name();
+}"""
 _SAVE = """(file) => {
   if (!file?.url) return;
   const link = document.createElement('a');
@@ -35,6 +52,11 @@ def heading(title: str, aside: str = "") -> gr.HTML:
 def panel(*classes: str, **settings: Any) -> gr.Column:
     """A bordered card that holds components."""
     return gr.Column(elem_classes=["le-panel", *classes], **settings)
+
+
+def chart(elem_id: str) -> gr.Plot:
+    """A figure without frame or label; `NAME_CHARTS` gives it the name that the figure carries."""
+    return gr.Plot(show_label=False, container=False, elem_id=elem_id)
 
 
 @contextmanager

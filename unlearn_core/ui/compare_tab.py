@@ -17,7 +17,7 @@ from unlearn_core.report.tradeoff import KEEPING, tradeoff_figure, tradeoff_tabl
 from unlearn_core.runs.compare import MAX_COMPARED, compared
 from unlearn_core.runs.references import references
 from unlearn_core.runs.rows import MAX_PAGE, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, panel, toast
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.runs_tab import RunsTab
@@ -37,13 +37,13 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
                 list(KEEPING), value="Retain set", label="What is kept", scale=2, min_width=200
             )
         empty = gr.HTML(elem_id="le-compare-empty")
-        marks = gr.Plot(show_label=False, container=False, elem_id="le-tradeoff")
+        marks = chart("le-tradeoff")
         marks_table = gr.HTML(elem_id="le-tradeoff-table")
         with gr.Row(elem_classes=["le-buttons"]):
             wiped = gr.Button("Score a wiped copy of this model", size="sm", visible=False, elem_id="le-wipe")
     heading("Settings and scores", "One line a run, across the settings in which they differ.")
     with panel():
-        lines = gr.Plot(show_label=False, container=False, elem_id="le-parallel")
+        lines = chart("le-parallel")
         lines_table = gr.HTML(elem_id="le-parallel-table")
     heading(
         "Side by side",

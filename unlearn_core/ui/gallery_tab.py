@@ -10,7 +10,7 @@ import gradio as gr
 
 from unlearn_core.report.gallery import ORDERS, board_figure, board_table, made_with
 from unlearn_core.report.markup import tag
-from unlearn_core.ui.common import AT_ONCE, heading, panel
+from unlearn_core.ui.common import AT_ONCE, chart, heading, panel
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.studio import Studio
 
@@ -21,11 +21,11 @@ _NONE = "This installation has no leaderboard of that model. Make one with lethe
 def build_gallery_tab(studio: Studio, tab: gr.Tab) -> None:
     """Filled when the tab is opened for the first time; nothing is computed for it."""
     heading("Methods on the same model", "Tuned alike, scored over seeds. Top right is best.")
-    with gr.Row():
+    with panel(), gr.Row():
         target = gr.Dropdown([("Bundled model", "demo")], value="demo", label="Target model", min_width=200)
         order = gr.Radio(list(ORDERS), value=next(iter(ORDERS)), label="Sorted by", scale=3)
     with panel():
-        chart = gr.Plot(show_label=False, container=False, elem_id="le-gallery-plot")
+        picture = chart("le-gallery-plot")
     table = gr.HTML(elem_id="le-gallery")
     made = gr.HTML()
 
@@ -37,7 +37,7 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> None:
         board = boards[name]
         return gr.update(choices=choices), plot(board_figure(board)), board_table(board, by), made_with(board)
 
-    gr.on([tab.select, target.input], show, [target, order], [target, chart, table, made], **AT_ONCE)
+    gr.on([tab.select, target.input], show, [target, order], [target, picture, table, made], **AT_ONCE)
     order.input(lambda name, by: board_table(_read(studio)[name], by), [target, order], table, **AT_ONCE)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.markup import Safe, join, tag
-from unlearn_core.ui.common import panel
+from unlearn_core.ui.common import chart, panel
 from unlearn_core.ui.live import View
 
 
@@ -24,6 +24,8 @@ class LivePanel:
     losses: gr.Plot
     facts: gr.Plot
     rows: gr.HTML
+    ask: gr.Button  # for the numbers behind both charts: made when asked for, not at every poll
+    numbers: gr.HTML
 
     @property
     def drawn(self) -> list[Any]:
@@ -52,12 +54,15 @@ def live_panel() -> LivePanel:
                 gr.HTML(
                     _title("Loss", "Nats per token. The forget set should rise, the retain set stay low.")
                 )
-                losses = gr.Plot(show_label=False, container=False, elem_id="le-losses")
+                losses = chart("le-losses")
             with panel(min_width=300):
                 gr.HTML(_title("Fading secrets", "How probable each watched answer is; bold is the average."))
-                facts = gr.Plot(show_label=False, container=False, elem_id="le-facts-plot")
+                facts = chart("le-facts-plot")
         rows = gr.HTML(elem_id="le-facts")
-    return LivePanel(box, progress, stop, early, resume, losses, facts, rows)
+        with gr.Row(elem_classes=["le-buttons"]):
+            ask = gr.Button("Numbers behind these charts", size="sm", elem_id="le-ask-numbers")
+        numbers = gr.HTML(elem_id="le-numbers")
+    return LivePanel(box, progress, stop, early, resume, losses, facts, rows, ask, numbers)
 
 
 def _title(words: str, aside: str) -> Safe:

@@ -15,7 +15,7 @@ from unlearn_core.report.story import Story
 from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.answers import MAX_NEW_TOKENS
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, panel, toast
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.prober import SETS, Prober
 from unlearn_core.ui.run_tab import RunTab
@@ -75,11 +75,11 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
         with gr.Row():
             with panel(min_width=300):
                 gr.HTML(tag("div", tag("h3", "Per layer (logit lens)"), class_="le-plot-title"))
-                layers = gr.Plot(show_label=False, container=False, elem_id="le-layers")
+                layers = chart("le-layers")
                 layer_rows = gr.HTML()
             with panel(min_width=300):
                 gr.HTML(tag("div", tag("h3", "Per training step"), class_="le-plot-title"))
-                steps = gr.Plot(show_label=False, container=False, elem_id="le-steps")
+                steps = chart("le-steps")
                 step_rows = gr.HTML(elem_id="le-step-rows")
         heading("The same fact asked otherwise", "Which way of asking still gets it: greedy answers.")
         with panel():

@@ -9,7 +9,7 @@ import gradio as gr
 
 from unlearn_core.evaluation.published import PublishedRun
 from unlearn_core.report.published import ORDERS, lesson, published_figure, published_table, source
-from unlearn_core.ui.common import AT_ONCE, heading, panel
+from unlearn_core.ui.common import AT_ONCE, chart, heading, panel
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.studio import Studio
 
@@ -23,7 +23,7 @@ def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
     )
     facts = gr.HTML(elem_id="le-lesson")
     with panel():
-        chart = gr.Plot(show_label=False, container=False, elem_id="le-published-plot")
+        picture = chart("le-published-plot")
         gr.HTML(source())
     with panel():
         order = gr.Radio(list(ORDERS), value=ORDERS[0], label="Sorted by")
@@ -33,7 +33,7 @@ def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
         runs = _runs(studio)
         return lesson(runs), plot(published_figure(runs)), published_table(runs, chosen)
 
-    tab.select(show, order, [facts, chart, table], **AT_ONCE)
+    tab.select(show, order, [facts, picture, table], **AT_ONCE)
     order.input(lambda chosen: published_table(_runs(studio), chosen), order, table, **AT_ONCE)
 
 

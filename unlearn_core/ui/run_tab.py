@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import InputError
-from unlearn_core.report.markup import Safe, tag, text
+from unlearn_core.report.curves import losses_table, probes_table
+from unlearn_core.report.markup import Safe, join, tag, text
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, toast
 from unlearn_core.ui.handover_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.live_panel import LivePanel, live_panel
@@ -55,6 +56,7 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
         known = gr.HTML(_asking(), elem_id="le-knows")
     result = result_panel(studio, session.run_id)
     live = live_panel()
+    live.ask.click(lambda run: _numbers(studio, run), session.run_id, live.numbers, **AT_ONCE)
     handover = handover_panel(studio, session.run_id, session.owner)
     share = share_panel()
     watch = _Watch(studio, session, result, live, handover, share, idle)
@@ -185,6 +187,12 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
     offered.then(studio.known_now, None, known, **PRIVATE)
+
+
+def _numbers(studio: Studio, run: str) -> Safe:
+    """The tables behind the curves up to now."""
+    story = studio.live.story(run)
+    return join(losses_table(story), probes_table(story)) or tag("p", "No step yet.", class_="le-muted")
 
 
 def _asking() -> Safe:
