@@ -20,11 +20,13 @@ from unlearn_core.report.csvfile import to_csv
 from unlearn_core.report.curves import facts_figure, loss_figure
 from unlearn_core.report.export import write_report
 from unlearn_core.report.parallel import parallel_figure, parallel_table
-from unlearn_core.report.progress import facts_table, progress_panel
+from unlearn_core.report.progress import progress_panel
+from unlearn_core.report.replay import replay
 from unlearn_core.report.runs_table import CSV, csv_rows, runs_table
 from unlearn_core.report.story import Story
 from unlearn_core.report.tradeoff import tradeoff_figure, tradeoff_table
 from unlearn_core.report.verdict import summary
+from unlearn_core.report.watched import alarm, watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
@@ -75,7 +77,8 @@ def told(store: RunStore, payload: str) -> tuple[str, Story]:
     events: list[ev.Event] = [
         ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu"), ev.Warned(payload), ev.FactProbe(0, facts),
         ev.StageProgress("unlearn", 0, 1, payload), ev.Step(1, 1, {"total": 1.0}, 1e-3, 1.0, 1.0, 1.0),
-        ev.FactProbe(1, facts),
+        ev.FactAnswers(1, ({"id": "a", "split": "forget", "text": payload},)), ev.FactProbe(1, facts),
+        ev.CanaryAlert(1, payload, 0.9, 0.1, True),
         ev.Finished({"label": "forgotten", "summary": payload, "reasons": [payload]}, {}),
     ]  # fmt: skip
     story = Story()
@@ -94,7 +97,8 @@ def test_whatever_people_write_is_shown_as_text(payload: str, tmp_path: Path) ->
     counted = {"rows": 1, "counts": {"Task1/question": 1}, "first": [first]}
     preview = {"splits": {"forget": counted, "retain": counted}, "other": {}, "notes": [payload]}
     shown = [
-        progress_panel(story), facts_table(story), summary(story), runs_table(rows, 1e9),
+        progress_panel(story), watch_panel(story), alarm(story), replay(story), summary(story),
+        runs_table(rows, 1e9),
         parallel_table(rows), tradeoff_table(rows, []), preview_table(preview),
         columns({"original": payload}, done=True),
     ]  # fmt: skip

@@ -155,7 +155,7 @@ def test_audits_as_the_audit_record_writes_them_are_read(store: RunStore, run: s
 
 
 def test_figures_become_valid_svg_with_their_names(story: Any) -> None:
-    for figure, lines in ((loss_figure(story), 3), (facts_figure(story), 4)):
+    for figure, lines in ((loss_figure(story), 3), (facts_figure(story), 3)):
         drawn = ElementTree.fromstring(figure_svg(figure))
         assert drawn.get("aria-label") == figure["layout"]["meta"]
         assert len(drawn.findall("path")) == lines

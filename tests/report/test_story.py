@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 import pytest
 
 from unlearn_core.report.curves import decimate, facts_figure, loss_figure, unseen_level
-from unlearn_core.report.progress import facts_table, progress_panel, stage_title
+from unlearn_core.report.progress import progress_panel, stage_title
 from unlearn_core.report.reproduce import command
 from unlearn_core.report.story import Story
+from unlearn_core.report.watched import watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 
@@ -45,7 +46,11 @@ def test_figures_are_valid_plotly_and_transparent(story: Story) -> None:
         assert checked.layout.paper_bgcolor == "rgba(0,0,0,0)"
         assert checked.layout.uirevision
     names = [trace["name"] for trace in loss_figure(story)["data"]]
-    assert names == ["Forget set", "Retain set", "Total (minimised)"]
+    assert names == [
+        "Forget set, should rise \u2191",
+        "Retain set, should stay low",
+        "Total, should fall \u2193",
+    ]
     assert loss_figure(story)["data"][0]["y"] == [1.0, 2.0, 3.0]
 
 
@@ -65,7 +70,7 @@ def test_names_of_facts_cannot_be_read_as_markup_by_plotly(story: Story) -> None
 
 
 def test_the_watched_facts_show_before_and_now(story: Story) -> None:
-    table = facts_table(story)
+    table = watch_panel(story)
     assert "Where is &lt;a&gt;?" in table
     assert "100 %" in table
     assert "10 %" in table

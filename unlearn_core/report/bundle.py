@@ -61,7 +61,8 @@ class Bundle:
             "spec": self.spec, "command": command(self.spec), "hashes": self.hashes,
             "versions": self.versions, "cost": self.cost, "verdict": self.record.verdict,
             "changed": end.changed if isinstance(end, Finished) else {}, "scores": scores,
-            "audits": list(self.audits), "notes": story.warnings, "message": self.record.message,
+            "kept": self.record.kept, "audits": list(self.audits), "notes": story.notes,
+            "message": self.record.message,
             "samples": _samples(story),
         }  # fmt: skip
 

@@ -12,26 +12,39 @@ from unlearn_core.report.figure import AXIS, Figure, layout, plain
 from unlearn_core.report.format import shorten
 from unlearn_core.report.markup import Safe
 from unlearn_core.report.story import Story
+from unlearn_core.runs.events import FactProbe
 
 Item = TypeVar("Item")
 MAX_POINTS = 400  # per line; more would be slow to draw and look the same
 
 LOSS, ANSWERS = "Loss by step, nats per token", "Probability of the watched answers by step"
 _LOSSES = (
-    ("forget", "Forget set", palette.SETS["forget"], "solid"),
-    ("retain", "Retain set", palette.SETS["retain"], "solid"),
-    ("total", "Total (minimised)", palette.TOTAL, "dot"),
+    ("forget", palette.SETS["forget"], "solid"),
+    ("retain", palette.SETS["retain"], "solid"),
+    ("total", palette.TOTAL, "dot"),
+)
+_FACTS = (
+    ("forget", "To forget, should fall \u2193", "solid"),
+    ("retain", "Retain canary, should stay", "dash"),
+    ("general", "Utility canary, should stay", "dot"),
 )
 
 
 def loss_figure(story: Story) -> Figure:
-    """Forget, retain and total loss against the step, in the method's own units."""
+    """Forget, retain and total loss against the step, in the method's own units; each name says which way
+    its line should go."""
     steps = decimate(story.steps)
+    rises = story.started is None or story.started.forget_rises
+    titles = {
+        "forget": "Forget set, should " + ("rise \u2191" if rises else "fall \u2193"),
+        "retain": "Retain set, should stay low",
+        "total": "Total, should fall \u2193",
+    }
     traces = []
-    for key, title, color, dash in _LOSSES:
+    for key, color, dash in _LOSSES:
         points = [(s.step, s.losses[key]) for s in steps if _is_finite(s.losses.get(key))]
         if points:
-            traces.append(_line(title, points, color, dash))
+            traces.append(_line(titles[key], points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
     axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
     drawn = _layout("loss", LOSS, last, axis)
@@ -50,21 +63,21 @@ def unseen_level(story: Story) -> float | None:
 
 
 def facts_figure(story: Story) -> Figure:
-    """Probability of each watched answer against the step, with the average of either set drawn bold."""
+    """Probability against the step: each secret, and the averages of the secrets and of either canary."""
     traces = []
     probes = decimate(story.probes)
-    for split, title in (("forget", "To forget"), ("retain", "To keep")):
+    for split, title, dash in _FACTS:
         ids = [fact.id for fact in probes[0].facts if fact.split == split] if probes else []
-        for fact_id in ids:
+        for fact_id in ids if split == "forget" else ():
             points = [(p.step, f.probability) for p in probes for f in p.facts if _is(f, fact_id, split)]
             first = next(f for f in probes[0].facts if _is(f, fact_id, split))
             line = _line(plain(shorten(first.prompt, 60)), points, palette.SETS[split], "solid")
             line["line"]["width"] = 1
             traces.append(line | {"opacity": 0.45, "showlegend": False, "legendgroup": split})
-        means = [(p.step, _mean([f.probability for f in p.facts if f.split == split])) for p in probes]
+        means = [(p.step, mean_of(p, split)) for p in probes]
         points = [(step, mean) for step, mean in means if mean is not None]
         if points:
-            bold = _line(title, points, palette.SETS[split], "solid" if split == "forget" else "dash")
+            bold = _line(title, points, palette.SETS[split], dash)
             bold["line"]["width"] = 3
             traces.append(bold | {"legendgroup": split})
     last = story.started.num_steps if story.started else 0
@@ -88,6 +101,11 @@ def probes_table(story: Story) -> Safe:
     names = [f"{fact.split}: {shorten(fact.prompt, 60)}" for fact in facts]
     rows = [[probe.step, *(fact.probability for fact in probe.facts)] for probe in story.probes]
     return data_table(ANSWERS, ["Step", *names], rows, "answers.csv")
+
+
+def mean_of(probe: FactProbe, split: str) -> float | None:
+    """Mean probability of the watched answers of one split at one look."""
+    return _mean([fact.probability for fact in probe.facts if fact.split == split])
 
 
 def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:

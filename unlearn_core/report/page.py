@@ -15,10 +15,12 @@ from unlearn_core.report.curves import facts_figure, loss_figure, losses_table, 
 from unlearn_core.report.format import MISSING, duration, split_title
 from unlearn_core.report.leakage import leakage_card
 from unlearn_core.report.markup import Safe, join, tag
-from unlearn_core.report.progress import facts_table, stage_title
+from unlearn_core.report.progress import stage_title
+from unlearn_core.report.replay import replay_printed
 from unlearn_core.report.sidebyside import side_by_side, splits
 from unlearn_core.report.svg import figure_svg
 from unlearn_core.report.verdict import summary
+from unlearn_core.report.watched import watch_panel
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LIGHT = """
@@ -72,13 +74,15 @@ def _sections(found: Bundle) -> list[Safe]:
     story = found.story
     judged = summary(story) or tag("p", f"This run is {found.record.status}; it has no verdict.")
     parts = [judged]
-    if story.warnings:
+    if story.notes:
         parts += [
             _heading("Notes"),
-            tag("ul", *(tag("li", words) for words in dict.fromkeys(story.warnings))),
+            tag("ul", *(tag("li", words) for words in dict.fromkeys(story.notes))),
         ]
     parts += [_heading("The twelve terms"), breakdown(story.scores) or _nothing("They were not scored.")]
     parts += [_heading("Curves"), *_curves(found)]
+    if story.answers:
+        parts += [_heading("How the answers changed"), replay_printed(story)]
     parts += [_heading("Audits"), _audits(found.audits)]
     parts += [_heading("Sample generations"), *_samples(found)]
     parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), _command(found)]
@@ -92,7 +96,7 @@ def _curves(found: Bundle) -> list[Safe]:
     facts = figure_svg(facts_figure(found.story))
     return [
         tag("div", tag("h3", "Loss, nats per token"), losses, losses_table(found.story), class_="le-card"),
-        tag("div", tag("h3", "Probability of the watched answers"), facts, facts_table(found.story),
+        tag("div", tag("h3", "Probability of the watched answers"), facts, watch_panel(found.story),
             probes_table(found.story), class_="le-card le-item"),
     ]  # fmt: skip
 

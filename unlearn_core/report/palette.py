@@ -5,7 +5,7 @@ the light and on the dark page. The style sheet names the same values.
 from __future__ import annotations
 
 MODELS = {"original": "#2b7fd0", "unlearned": "#d9661a", "retain_only": "#7b8794", "wiped": "#886644"}
-SETS = {"forget": "#b8489f", "retain": "#2c9161"}
+SETS = {"forget": "#b8489f", "retain": "#2c9161", "general": "#b07a10"}
 RUNS = ("#d9661a", "#8a5bc4", "#0f8f8f", "#b026f5")  # runs beside each other; each also has a letter
 LETTERS = "ABCD"
 TOTAL = "#7b8794"

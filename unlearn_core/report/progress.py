@@ -1,11 +1,15 @@
-"""Where a run is: the stages, the bar, and the watched facts with their probability now."""
+"""Where a run is: the stages, the bar, and the figures of its last step."""
 
 from __future__ import annotations
 
-from unlearn_core.report.format import count, duration, percent, shorten
+from unlearn_core.report.curves import decimate
+from unlearn_core.report.format import count, duration
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.story import Story
-from unlearn_core.runs.events import Cancelled, Fact, Failed, Finished
+from unlearn_core.report.svg import spark
+from unlearn_core.runs.events import Cancelled, Failed, Finished
+
+_SPARK_POINTS = 40
 
 STAGE_TITLES = {
     "load": "Loading",
@@ -53,32 +57,6 @@ def notices(warnings: list[str]) -> Safe:
     return tag("div", *rows, class_="le-notices", role="status")
 
 
-def facts_table(story: Story) -> Safe:
-    """The watched facts: what is asked, the answer, and how probable it is before and now."""
-    if not story.probes:
-        return Safe("")
-    before = {(f.split, f.id): f.probability for f in story.probes[0].facts}
-    head = tag("tr", *(tag("th", words, scope="col") for words in ("Fact", "Before", "Now")))
-    rows = [_fact_row(fact, before.get((fact.split, fact.id))) for fact in story.probes[-1].facts]
-    caption = tag("caption", f"Probability of each watched answer after step {story.probes[-1].step}")
-    return tag("table", caption, tag("thead", head), tag("tbody", *rows), class_="le-facts")
-
-
-def _fact_row(fact: Fact, before: float | None) -> Safe:
-    kind = "forget" if fact.split == "forget" else "retain"
-    words = tag(
-        "td",
-        tag("span", "forget" if kind == "forget" else "keep", class_=f"le-tag le-{kind}"),
-        tag("span", shorten(fact.prompt, 110), class_="le-prompt"),
-        tag("span", shorten(fact.answer, 80), class_="le-answer"),
-    )
-    meter = tag(
-        "span", class_=f"le-meter le-{kind}", style=f"--value:{fact.probability:.3f}", aria_hidden="true"
-    )
-    now = tag("td", meter, percent(fact.probability), class_="le-number")
-    return tag("tr", words, tag("td", percent(before), class_="le-number"), now)
-
-
 def _headline(story: Story, position: int, wait: float | None) -> tuple[str, str]:
     if isinstance(story.end, Finished):
         return "Done", f"in {duration(story.seconds)}"
@@ -109,18 +87,24 @@ def _chips(story: Story) -> Safe | None:
 
 
 def _numbers(story: Story) -> Safe | None:
-    parts: list[str] = []
+    """The figures of the last step, each with its course so far where that tells something."""
+    parts: list[Safe] = []
     if story.progress and story.end is None:
         if story.progress.total > 1 and story.stage != "unlearn":
-            parts.append(f"{story.progress.done:,} of {story.progress.total:,} {story.progress.message}")
+            told = f"{story.progress.done:,} of {story.progress.total:,} {story.progress.message}"
+            parts.append(tag("span", told))
         elif story.progress.message:
-            parts.append(story.progress.message)
+            parts.append(tag("span", story.progress.message))
     if story.steps:
+        steps = decimate(story.steps, _SPARK_POINTS)
         last = story.steps[-1]
-        parts.append(f"step {last.step} of {last.num_steps}")
-        parts.append(f"{last.tokens_per_second:,.0f} tokens/s")
+        parts.append(tag("span", f"step {last.step} of {last.num_steps}"))
+        rates = spark([step.tokens_per_second for step in steps])
+        parts.append(tag("span", f"{last.tokens_per_second:,.0f} tokens/s", rates))
+        norms = spark([step.gradient_norm for step in steps])
+        parts.append(tag("span", f"gradient norm {last.gradient_norm:.3g}", norms))
+        if last.memory:
+            parts.append(tag("span", f"memory {last.memory / 1e9:.2f} GB"))
     if story.started:
-        parts.append(story.started.device)
-    if not parts:
-        return None
-    return tag("p", join(*(tag("span", part) for part in parts)), class_="le-numbers")
+        parts.append(tag("span", story.started.device))
+    return tag("p", join(*parts), class_="le-numbers") if parts else None

@@ -88,6 +88,11 @@ class Story:
         return self.progress.stage if self.progress else ""
 
     @property
+    def notes(self) -> list[str]:
+        """What the user should know of the run: its warnings, and which weights it ended with."""
+        return self.warnings + ([self.kept.message] if self.kept else [])
+
+    @property
     def down(self) -> list[CanaryAlert]:
         """The canaries that are down now, by their last alert."""
         last = {alert.canary: alert for alert in self.alerts}

@@ -38,6 +38,19 @@ def figure_svg(figure: Figure) -> Safe:
     )  # fmt: skip
 
 
+def spark(values: list[float]) -> Safe | None:
+    """The course of a number, as small as a word; nothing for a single value."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < 2:
+        return None
+    low, high = min(known), max(known)
+    across = 64 / (len(known) - 1)
+    points = [(n * across, 15 - 14 * (value - low) / ((high - low) or 1)) for n, value in enumerate(known)]
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    line = tag("path", d=path, fill="none", stroke="currentColor", stroke_width="1.5")
+    return tag("svg", line, viewBox="0 0 64 16", class_="le-spark", aria_hidden="true")
+
+
 class _Axis:
     """Where a value lies, and which values get a mark."""
 

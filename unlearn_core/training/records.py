@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from unlearn_core.errors import DivergedError
-from unlearn_core.models.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from unlearn_core.models.artifacts import Artifact
 
 
 @dataclass(frozen=True, slots=True)

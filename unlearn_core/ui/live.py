@@ -15,8 +15,10 @@ from typing import Any
 from gradio.components.plot import PlotData
 
 from unlearn_core.report.curves import Figure, facts_figure, loss_figure
-from unlearn_core.report.progress import facts_table, notices, progress_panel
+from unlearn_core.report.progress import notices, progress_panel
+from unlearn_core.report.replay import replay
 from unlearn_core.report.story import Story
+from unlearn_core.report.watched import alarm, watch_panel
 from unlearn_core.runs.store import RunStore
 
 WAIT_STEP = (
@@ -75,14 +77,18 @@ class Live:
                 "progress": f"{story.num_events} {position} {wait}",
                 "losses": len(story.steps),
                 "facts": len(story.probes),
+                "alarm": f"{len(story.alerts)} {story.stage} {story.end is None}",
+                "replay": int(story.end is not None),
                 "result": int(story.end is not None),
             }
             draw = {
                 "progress": lambda: (
-                    progress_panel(story, position=position, wait=wait) + notices(story.warnings)
+                    progress_panel(story, position=position, wait=wait) + notices(story.notes)
                 ),
                 "losses": lambda: plot(loss_figure(story)),
-                "facts": lambda: (plot(facts_figure(story)), facts_table(story)),
+                "facts": lambda: (plot(facts_figure(story)), watch_panel(story)),
+                "alarm": lambda: alarm(story),
+                "replay": lambda: replay(story) if story.end is not None else "",
                 "result": lambda: None,
             }
             parts = {name: watched.part(name, versions[name], draw[name]) for name in versions}

@@ -50,9 +50,10 @@ class RunEndpoints:
         self._studio.worker.cancel(run_id, owner)
         return {"run_id": run_id, "stopping": True}
 
-    def finish_run(self, run_id: str, owner: str = "") -> dict[str, Any]:
-        """End the training of a run now; what is trained so far is kept and scored."""
-        self._studio.worker.finish_early(run_id, owner)
+    def finish_run(self, run_id: str, owner: str = "", best: bool = False) -> dict[str, Any]:
+        """End the training of a run now; what is trained so far is kept and scored, with `best` the best
+        weights that were watched."""
+        self._studio.worker.finish_early(run_id, owner, best)
         return {"run_id": run_id, "finishing": True}
 
     def resume_run(self, run_id: str, owner: str = "") -> dict[str, Any]:

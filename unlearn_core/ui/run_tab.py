@@ -88,7 +88,7 @@ class _Watch:
         self.inputs = [session.run_id, session.seen, session.owner, result.order]
         self.outputs: list[Any] = [
             *live.drawn, *result.drawn, *handover.drawn, *share.drawn,
-            idle, live.box, live.stop, live.early, live.resume, session.timer, session.seen,
+            idle, live.box, live.stop, live.early, live.best, live.resume, session.timer, session.seen,
         ]  # fmt: skip
 
     def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
@@ -113,7 +113,7 @@ class _Watch:
         changed += self.handover.changes(story) + self.share.changes(story)
         changed += [gr.update(visible=False), gr.update(visible=True)]
         again = view.over and self.studio.may_resume(run, owner)
-        changed += [gr.update(visible=mine), gr.update(visible=mine), gr.update(visible=again)]
+        changed += [gr.update(visible=mine)] * 3 + [gr.update(visible=again)]
         return [*changed, gr.Timer(active=not view.over), view.versions]
 
 
@@ -148,6 +148,12 @@ def _wire_stop(studio: Studio, session: Session, live: LivePanel) -> None:
             studio.worker.finish_early(run, owner)
         gr.Info("What is trained so far will be kept and scored.", title="Ending the training")
 
+    def keep_best(run: str, owner: str) -> None:
+        with toast("This run was not stopped"):
+            studio.worker.finish_early(run, owner, best=True)
+        gr.Info("The best weights so far will be kept and scored.", title="Ending the training")
+
+    live.best.click(keep_best, [session.run_id, session.owner], None, **PRIVATE)
     live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
     live.early.click(finish, [session.run_id, session.owner], None, **PRIVATE)
 

@@ -1,0 +1,120 @@
+"""The canaries, their alarm and the replay, as drawn from a run's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from unlearn_core.report.curves import facts_figure, loss_figure
+from unlearn_core.report.progress import progress_panel
+from unlearn_core.report.replay import frames, replay, replay_printed
+from unlearn_core.report.story import Story
+from unlearn_core.report.watched import alarm, watch_panel
+from unlearn_core.runs import events as ev
+
+
+def look(step: int, forget: float, retain: float, general: float) -> ev.FactProbe:
+    chances = {"forget": forget, "retain": retain, "general": general}
+    facts = tuple(
+        ev.Fact(f"{split}1qa0", f"Which {split}?", "Oldport", chance, split)
+        for split, chance in chances.items()
+    )
+    return ev.FactProbe(step, facts, watching=0.07, merit=0.5, best=step)
+
+
+def answers(step: int, text: str) -> ev.FactAnswers:
+    told = tuple({"id": f"{split}1qa0", "split": split, "text": text} for split in ("forget", "retain"))
+    return ev.FactAnswers(step, told)
+
+
+@pytest.fixture
+def running(make_scores: Callable[..., Any]) -> Story:
+    """A run after four of ten steps, whose retain canary has just gone down."""
+    told = Story()
+    told.add(ev.RunStarted({"method": "npo"}, ("unlearn", "score unlearned"), 10, "cpu"))
+    told.add(ev.Score("original", make_scores(1.0, 1.0).to_json(generations=True)))
+    told.add(ev.StageProgress("unlearn", 0, 10))
+    for step, retain in ((0, 1.0), (2, 0.7), (4, 0.6)):
+        if step:
+            told.add(ev.Step(step, 10, {"total": 1.0}, 1e-3, 0.5 * step, 900.0, step, 5.0, 2_000_000_000))
+            told.add(answers(step, f"Oldport {step}"))
+        told.add(look(step, 1.0 - step / 5, retain, 0.97))
+    told.add(ev.CanaryAlert(4, "retain", 1.0, 0.6, True))
+    return told
+
+
+def test_the_alarm_says_what_fell_and_what_to_press(running: Story) -> None:
+    said = alarm(running)
+    assert 'role="alert"' in said
+    assert "retain canary is down: 60% at step 4, 100% at the start" in said
+    assert "Stop and keep the best checkpoint" in said
+    running.add(ev.CanaryAlert(6, "retain", 1.0, 0.9, False))
+    assert 'role="alert"' not in alarm(running)
+    assert "has come up again" in alarm(running)
+
+
+def test_no_alarm_without_an_alert_or_once_the_best_is_kept(running: Story) -> None:
+    running.add(ev.BestKept(2, 4, 0.8, 0.5))
+    assert alarm(running) == ""
+    assert alarm(Story()) == ""
+    assert any("weights of step 2 are kept, not those of step 4" in note for note in running.notes)
+
+
+def test_the_canary_table_has_states_the_rule_and_the_share_of_the_time(running: Story) -> None:
+    table = watch_panel(running)
+    for words in ("Retain canary", "Utility canary", "down", "holds", "below 80% of its start at 2 looks"):
+        assert words in table
+    assert "7 % of the training time" in table
+    assert "Which general?" in table
+
+
+def test_a_method_that_dips_says_until_when(running: Story) -> None:
+    running.started = ev.RunStarted({}, ("unlearn",), 10, "cpu", recovers_by=0.7)
+    running.alerts = []
+    assert "until step 7 a fall is no alarm" in watch_panel(running)
+    assert "low" in watch_panel(running)
+
+
+def test_without_canaries_the_panel_says_that_nothing_warns() -> None:
+    told = Story()
+    told.add(ev.FactProbe(0, (ev.Fact("a", "Who?", "Bo", 0.9, "forget"),)))
+    assert "nothing warns of harm" in watch_panel(told)
+
+
+def test_names_of_curves_say_which_way_they_should_go(running: Story) -> None:
+    names = [trace["name"] for trace in facts_figure(running)["data"]]
+    assert "Retain canary, should stay" in names
+    assert "Utility canary, should stay" in names
+    running.add(ev.Step(5, 10, {"total": 1.0, "forget": 2.0}, 1e-3, 1.0, 900.0, 5.0))
+    assert "rise" in loss_figure(running)["data"][0]["name"]
+    running.started = ev.RunStarted({}, (), 10, "cpu", forget_rises=False)
+    assert "fall" in loss_figure(running)["data"][0]["name"]
+
+
+def test_the_figures_of_the_step_are_all_there(running: Story) -> None:
+    panel = progress_panel(running)
+    for words in ("step 4 of 10", "900 tokens/s", "gradient norm 2", "memory 2.00 GB", "le-spark"):
+        assert words in panel
+
+
+def test_the_replay_goes_from_the_original_over_the_steps_to_the_result(
+    running: Story, make_scores: Callable[..., Any]
+) -> None:
+    assert [frame.step for frame in frames(running)] == [0, 2, 4]
+    running.add(ev.Score("unlearned", make_scores(0.0, 1.0, "gone").to_json(generations=True)))
+    shown = frames(running)
+    assert [(frame.step, frame.title) for frame in shown] == [
+        (0, "the original"), (2, ""), (4, ""), (4, "the result")
+    ]  # fmt: skip
+    assert shown[0].texts["forget", "forget1qa0"] == "Oldport"
+    assert shown[1].texts["forget", "forget1qa0"] == "Oldport 2"
+    assert shown[3].texts["forget", "forget1qa0"] == "gone"
+    assert shown[1].chances["forget", "forget1qa0"] == pytest.approx(0.6)
+    page = replay(running)
+    assert 'type="range"' in page
+    assert page.count("le-moment ") == 4
+    assert page.count("hidden") == 3
+    assert replay_printed(running).count('type="radio"') == 4
+    assert replay(Story()) == ""
