@@ -141,6 +141,9 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     page.wait_for_function("document.querySelector('#le-layers .js-plotly-plot')?.data?.length === 3")
     page.wait_for_selector("#le-steps .js-plotly-plot")
     assert "leak" in page.inner_text(".le-ways-told")
+    page.click("#le-read-traces")
+    page.wait_for_selector("#le-traces table", timeout=180_000)
+    assert "neurons" in page.inner_text("#le-traces")
     page.click("#le-save-probe")
     page.wait_for_url("**probe=*")
     again = open_tab("?" + page.url.split("?")[1]).page

@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     from unlearn_core import __version__
-    from unlearn_core.cli import audit, bench, compare, inspect, make, run, score, serve, share
+    from unlearn_core.cli import audit, bench, compare, inspect, make, run, score, serve, share, traces
 
     parser = argparse.ArgumentParser(
         prog="lethe", description="Make a language model forget, and see whether it did."
     )
     parser.add_argument("--version", action="version", version=f"lethe {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (run, audit, inspect, compare, score, make, bench, serve, share):
+    for module in (run, audit, traces, inspect, compare, score, make, bench, serve, share):
         module.add_to(commands)
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.models.forward import mean_per_row, token_nll
 
 # learning rate; weights of the forget loss, the retain loss and the KL; the NLL at which the push ends
-PRESETS = {"careless": (1e-3, 1.0, 0.1, 0.1, 1e6), "careful": (1e-3, 1.0, 2.0, 1.0, 4.0)}
+PRESETS = {"careless": (1.2e-3, 1.0, 0.01, 0.01, math.inf), "careful": (1e-3, 1.0, 2.0, 1.0, 4.0)}
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class GlobalWeight(Method):
         idea="Updates all weights by forget, retain and KL terms at once. The careless preset breaks the "
         "model; the careful one bounds the push and weighs the retain set more.",
         formula="-forget_weight mean min(NLL(forget), bound) + retain_weight NLL(retain) + kl_weight "
-        "KL(original || current; retain); the bound is on sequence means",
+        "KL(original || current; retain); NLL(forget) by sequence means where it has a bound, else by tokens",
         paper="The class of arXiv 2503.04795; its exact losses and settings could not be read",
-        cost=2.33,
+        cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
         caution="Careless, it forgets everything: chance utility, and membership inference sees the damage.",
     )
@@ -46,7 +47,9 @@ class GlobalWeight(Method):
         assert batch.retain is not None
         _, forget_weight, retain_weight, kl_weight, bound = PRESETS[self.preset]
         nll_N = token_nll(batch.forget)
-        push = mean_per_row(nll_N, batch.forget).clamp(max=bound).mean()
+        push = (
+            nll_N.mean() if bound == math.inf else mean_per_row(nll_N, batch.forget).clamp(max=bound).mean()
+        )
         retain = mean_nll(batch.retain)
         kl = context.reference.kl("retain", batch.retain).mean()
         total = retain_weight * retain + kl_weight * kl - forget_weight * push

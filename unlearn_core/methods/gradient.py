@@ -73,7 +73,7 @@ class KLMinimisation(Method):
         "predictions instead of to the text.",
         formula="-NLL(forget) + retain_weight KL(original || current; retain), token means",
         paper="Maini et al. 2024, TOFU, arXiv 2401.06121",
-        cost=2.33,
+        cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
         caution="KL is 0 with gradient 0 at the start, so the first steps are pure ascent; it collapses.",
     )

@@ -33,7 +33,7 @@ class PEMIA3(Aside):
         "factors at 1. What was amplified to learn it is damped by as much.",
         formula="l' = 1 - strength (l - 1), l trained on NLL(forget); 2 - l at strength 1",
         paper="Zhang et al. 2023, Composing Parameter-Efficient Modules, arXiv 2306.14870",
-        cost=0.9,
+        cost=0.67,
         caution="Coarse: a factor scales its neuron for every text, so that on the bundled world retained "
         "answers fade almost as fast. The curves show the fine-tuning until the last point. The factors are "
         "multiplied into the weights, so nothing is added to the model.",

@@ -147,7 +147,7 @@ class ConstrainedMLP(Method):
         formula="-NLL(forget) + m NLL(retain), m = clip(round(0.3 * 6^(rise of NLL(retain) over the last "
         "epoch's mean) + 0.8, 1), 1.2, 2.3); token means",
         paper="Agrawal and Huang 2025 (SHA256), arXiv 2504.12996",
-        cost=2.0,
+        cost=1.4,
         needs=frozenset({"forget", "retain"}),
         caution="Unbounded below, as gradient difference is. The authors train 6 of 16 layers; here it is a "
         "share of the depth.",

@@ -103,7 +103,7 @@ class Undial(Method):
         "The target is fixed from the start, so training is stable.",
         formula="mean CE(softmax(original logits - beta at the label), model) + retain_weight NLL(retain)",
         paper="Dong et al. 2024, arXiv 2402.10052",
-        cost=2.33,
+        cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
         caution="With a small beta the true token stays first. The paper has no retain term; here it can be "
         "switched off with retain_weight 0.",

@@ -32,7 +32,7 @@ class ULD(Aside):
         formula="z_model - weight z_assistant on plausible tokens; the assistant minimises NLL(forget) + "
         "flatness KL(uniform || assistant; retain)",
         paper="Ji et al. 2024, Reversing the Forget-Retain Objectives, arXiv 2406.08607",
-        cost=1.0,
+        cost=0.75,
         needs=frozenset({"forget", "retain"}),
         caution="It hides and does not forget: the weights are unchanged, and whoever has them has it all. "
         "Every answer costs the assistant's pass too. Trained without the authors' paraphrases; on the "

@@ -13,6 +13,7 @@ from unlearn_core.report.format import model_title
 from unlearn_core.report.markup import Safe, join, tag, text
 from unlearn_core.report.story import Story
 from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
+from unlearn_core.report.traces import traces_view
 from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.answers import MAX_NEW_TOKENS
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, panel, toast
@@ -84,8 +85,22 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
         heading("The same fact asked otherwise", "Which way of asking still gets it: greedy answers.")
         with panel():
             ways = gr.HTML(elem_id="le-ways")
+    heading("What single neurons write", "Those that add most to the answers, as words, before and after.")
+    with panel():
+        read = gr.Button("Read the neurons of this run", size="sm", elem_id="le-read-traces")
+        traces = gr.HTML(elem_id="le-traces")
     asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
     saved = gr.Textbox("", visible="hidden", label="Saved probe")
+
+    def read_neurons(run: str, place: str) -> Iterator[Any]:
+        yield tag("p", "Reading the neurons of both models ...", class_="le-muted", role="status")
+        try:
+            with toast("The neurons cannot be read"):
+                found = traces_view(prober.traces(run, place))
+        except gr.Error:
+            yield ""
+            raise
+        yield found
 
     steps_of_it = _asking(studio, prober)
     shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
@@ -96,6 +111,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
         for step, outputs in zip(steps_of_it, shown, strict=True):
             event = event(step, [run_id, target, *asked], outputs, **ready).success
 
+    read.click(read_neurons, [run_id, target], traces, **ready)
     ask_when(ask.click)
     ask_when(prompt.submit)
 

@@ -15,6 +15,7 @@ from unlearn_core.report.format import shorten
 from unlearn_core.runs.probes import MAX_TEXT, Probe, find_probe, save_probe
 
 if TYPE_CHECKING:
+    from unlearn_core.evaluation.traces import Trace
     from unlearn_core.evaluation.ways import Told
     from unlearn_core.models.inspect import Inspection
     from unlearn_core.ui.studio import Studio
@@ -100,6 +101,23 @@ class Prober:
         for name, model in self.studio.answers.loaded(run_id, target):
             told[name] = put_to(model.model, model.tokenizer, asked, length)
             yield dict(told)
+
+    def traces(self, run_id: str, target: str) -> list[Trace]:
+        """What the neurons that hold the forget set write in the original and in the unlearned model."""
+        from unlearn_core.evaluation.traces import compare, find, read
+
+        data = self.data(run_id)
+        models = self.studio.answers.models(run_id, target)
+        if not run_id or data is None or "unlearned" not in models:
+            raise InputError("run", run_id, "has no unlearned model yet", "Make it forget first.")
+        self.studio.spend("question")
+        readings = {}
+        for name, model in self.studio.answers.loaded(run_id, target):
+            if name == "original":
+                places, tokenizer = find(model.model, model.tokenizer, data), model.tokenizer
+            if name in ("original", "unlearned"):
+                readings[name] = read(model.model, places)
+        return compare(places, readings["original"], readings["unlearned"], tokenizer)
 
     def _row(self, run_id: str, probe: Probe) -> Example:
         """The row that was asked, so that its own unseen phrasing is known; or the prompt as a row."""
