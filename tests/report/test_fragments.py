@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
 from unlearn_core.report.beside import beside
 from unlearn_core.report.breakdown import breakdown, limiting, without_limit
@@ -25,11 +27,20 @@ def test_the_verdict_comes_first(story: Story) -> None:
 
 
 def test_a_failure_is_told_in_its_own_words_and_escaped(story: Story) -> None:
-    story.add(ev.Failed(f"it broke: {HOSTILE}", "diverged"))
+    story.add(ev.Failed(f"it broke: {HOSTILE}"))
     shown = banner(story)
     assert "could not finish" in shown
     assert "<script>" not in shown
     assert "{{" not in shown
+
+
+@pytest.mark.parametrize("kind", ["interrupted", "disk_full", "out_of_memory", "diverged"])
+def test_each_fault_says_what_happened_what_is_safe_and_what_to_do(kind: str) -> None:
+    told = Story()
+    told.add(ev.Failed("Its own words.", kind))
+    shown = banner(told)
+    assert "could not finish" not in shown
+    assert shown.index("Its own words.") < shown.index("Safe:") < shown.index("Next:")
 
 
 def test_a_stopped_run_has_no_verdict() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from unlearn_core.evaluation.remarks import direction
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.report.ends import after, title_of
 from unlearn_core.report.format import duration, model_title, score
 from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.report.story import Story
@@ -57,8 +58,7 @@ _SCORES = (
 def banner(story: Story) -> Safe:
     """The end of a run in one look: the verdict, or why there is none."""
     if isinstance(story.end, Failed):
-        title = "This run was interrupted" if story.end.kind == "interrupted" else "This run could not finish"
-        return _banner("bad", title, story.end.message, ())
+        return _banner("bad", title_of(story.end), story.end.message, after(story.end))
     if isinstance(story.end, Cancelled):
         told = "It was stopped before it was judged, so there is no verdict. The model was not changed."
         return _banner("plain", f"Stopped after step {story.end.step}", told, ())

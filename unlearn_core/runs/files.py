@@ -37,10 +37,10 @@ def disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):
             mend = "Free some space or delete old runs, then try again."
-            raise ResourceError("disk", str(path), "is full", mend) from error
+            raise ResourceError("disk", path.name, "is full", mend) from error
         if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             problem = f"cannot be written ({error.strerror})"
-            raise ResourceError("disk", str(path), problem, "Choose another folder.") from error
+            raise ResourceError("disk", path.name, problem, "Choose another folder.") from error
         raise
 
 

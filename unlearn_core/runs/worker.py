@@ -312,6 +312,10 @@ class Worker:
         """Runs that are over and could not be marked so yet."""
         return len(self._unrecorded)
 
+    def unrecorded(self, run_id: str) -> Event | None:
+        """The end of a run that could not be written down yet."""
+        return next((end for known, end in list(self._unrecorded) if known == run_id), None)
+
     def replace(self, reason: str) -> None:
         """Go on with the next run: the one at work is marked interrupted, whatever it still does."""
         end = Failed(f"{reason}. {_RESUME}", kind="interrupted")

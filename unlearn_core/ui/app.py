@@ -37,7 +37,20 @@ from unlearn_core.ui.theme import STYLE, theme
 from unlearn_core.ui.visitor import visitor
 
 TITLE = "Lethe"
-_HEAD = '<meta name="description" content="Make a language model forget, and see whether it did.">'
+_HEAD = """<meta name="description" content="Make a language model forget, and see whether it did.">
+<script>
+  // Gradio says that the connection is lost; what that means for a run it cannot know.
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll('.toast-body:not(:has(.le-lost))')) {
+      if (!toast.textContent.includes('Connection to the server was lost')) continue;
+      const told = document.createElement('p');
+      told.className = 'le-lost';
+      told.textContent = 'Finished runs are kept. A run under way goes on, or can be resumed if Lethe was ' +
+        'stopped. Leave this page open: it comes back by itself.';
+      (toast.querySelector('.toast-text') || toast).append(told);
+    }
+  }).observe(document, {childList: true, subtree: true});
+</script>"""
 _OPEN = (
     "Whoever reaches this address may read this machine's files through it. "
     "Serve strangers with --public; let only some in with LETHE_SIGN_IN."
@@ -118,8 +131,8 @@ def launch(
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         try:
-            page.block_thread()
-        finally:
+            threading.Event().wait()
+        finally:  # told to end: first the run at work keeps where it stands, then the page goes
             studio.worker.close()
             note("server ended")
     return page

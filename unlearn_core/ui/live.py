@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from unlearn_core.report.progress import notices, progress_panel
 from unlearn_core.report.replay import replay
 from unlearn_core.report.story import Story
 from unlearn_core.report.watched import alarm, watch_panel
+from unlearn_core.runs.events import Event
 from unlearn_core.runs.store import RunStore
 
 WAIT_STEP = (
@@ -55,8 +57,9 @@ class View:
 class Live:
     """The stories of the runs in `store`, by run id."""
 
-    def __init__(self, store: RunStore) -> None:
-        self.store = store
+    def __init__(self, store: RunStore, unrecorded: Callable[[str], Event | None] = lambda _: None) -> None:
+        """unrecorded: the end of a run that a full disk kept from being written down."""
+        self.store, self._unrecorded = store, unrecorded
         self._watched: OrderedDict[str, Watched] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -107,6 +110,9 @@ class Live:
             events, watched.offset = self.store.read_events(run_id, since=watched.offset)
             for event in events:
                 watched.story.add(event)
+            end = self._unrecorded(run_id) if watched.story.end is None else None
+            if end is not None:
+                watched.story.add(end)
         return watched
 
 
