@@ -28,7 +28,8 @@ class GlobalWeight(Method):
         paper="The class of arXiv 2503.04795; its exact losses and settings could not be read",
         cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
-        caution="Careless, it forgets everything: chance utility, and membership inference sees the damage.",
+        caution="Careless, it forgets everything: on the bundled world nothing is answered any more, utility "
+        "falls towards chance, and the membership score looks nearly perfect, as in the paper.",
     )
     adapter: ClassVar[str | None] = "full"
 
