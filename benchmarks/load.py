@@ -65,7 +65,7 @@ class Site:
         self._listeners = config["dependencies"]
         self.tick = self._find("tick", "le-progress")
         self.ask = self._find("click", "le-answers")
-        self.loads = [one["id"] for one in self._listeners if self._event(one) == "load"]
+        self.loads = [one for one in self._listeners if self._event(one) == "load" and one["backend_fn"]]
 
     def _find(self, event: str, output: str) -> dict[str, Any]:
         return next(
@@ -119,10 +119,9 @@ async def open_page(client: httpx.AsyncClient, site: Site, session: str, run: st
     """What a browser does first: the document, its configuration, and the listeners of its loading."""
     for path in ("/", "/config"):
         (await client.get(path, params={"run": run})).raise_for_status()
-    for listener in site._listeners:
-        if listener["id"] in site.loads:
-            join = site.body(listener, session)
-            (await client.post(f"{API}/queue/join", json=join, params={"run": run})).raise_for_status()
+    for listener in site.loads:
+        join = site.body(listener, session)
+        (await client.post(f"{API}/queue/join", json=join, params={"run": run})).raise_for_status()
     async for message in listen(client, session):
         if message["msg"] == "process_completed" and not message["success"]:
             raise RuntimeError("a listener of the page's loading failed")

@@ -262,7 +262,8 @@ class Worker:
 
     def meanwhile(self, function: Callable[..., Iterator[Any]], *given: Any) -> None:
         """Carry out what `function` yields until there is a run to carry out."""
-        with self._hands, contextlib.closing(self._iterate(function, *given)) as work:
+        work = self._iterate(function, *given)
+        with self._hands, contextlib.suppress(ProcessEnded), contextlib.closing(work):
             for _ in work:
                 if self._running is not None or self._closed:
                     return

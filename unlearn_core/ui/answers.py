@@ -15,6 +15,7 @@ from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.runs.store import RunStore
 
 MAX_MODELS = 4  # kept in memory; the least recently asked is dropped first
+IDLE_SECONDS = 900.0  # without a question, until the models are dropped and their memory given back
 MAX_PROMPT = 4000  # characters
 MAX_NEW_TOKENS = 512
 
@@ -34,6 +35,15 @@ class Answerer:
         self.store, self.public = store, public
         self._models: OrderedDict[Place, Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._idle: threading.Timer | None = None
+
+    def release(self) -> None:
+        """Drop the models; the next question loads what it needs."""
+        from unlearn_core.runs.run import free_memory
+
+        with self._lock:
+            self._models.clear()
+        free_memory()
 
     def answer(self, target: str, prompt: str, max_new_tokens: int = 64) -> str:
         """The target model's greedy answer."""
@@ -122,6 +132,11 @@ class Answerer:
             self._models.move_to_end(place)
             while len(self._models) > MAX_MODELS:
                 self._models.popitem(last=False)
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = threading.Timer(IDLE_SECONDS, self.release)
+            self._idle.daemon = True
+            self._idle.start()
             return self._models[place]
 
 

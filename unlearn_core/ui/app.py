@@ -30,6 +30,7 @@ from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
+from unlearn_core.ui.sessions import MAX_SESSIONS, keep_sessions_small
 from unlearn_core.ui.shield import LOOPBACK, middleware, rules_for
 from unlearn_core.ui.sign_in import accounts
 from unlearn_core.ui.studio import Studio
@@ -117,10 +118,11 @@ def launch(
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
         max_file_size=UPLOAD_BYTES if public else LOCAL_UPLOAD,
         auth=allowed or None, allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
-        mcp_server=mcp, app_kwargs={
+        mcp_server=mcp, state_session_capacity=MAX_SESSIONS, app_kwargs={
             "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),
         },
     )  # fmt: skip
+    keep_sessions_small(page)
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
     sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")

@@ -1,0 +1,49 @@
+"""Visitors come and go: what stays of them, and of the models they asked, is small."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+import weakref
+
+import pytest
+from gradio.state_holder import SessionState, StateHolder
+
+from unlearn_core.ui import answers
+from unlearn_core.ui.app import build
+from unlearn_core.ui.sessions import Sessions
+from unlearn_core.ui.studio import Studio
+
+
+def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(studio: Studio) -> None:
+    page = build(studio)
+    holder = StateHolder()
+    holder.blocks, holder.capacity = page, 500
+    holder.session_data = Sessions()
+    stateful = next(part._id for part in page.blocks.values() if part.stateful)
+    tracemalloc.start()
+    for number in range(10):
+        holder[f"visitor{number}"][stateful] = {"seen": number}
+        holder[f"visitor{number}"]._update_value_in_config(stateful, "x" * 100_000)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / 10 < 50_000  # bytes a session: 1,000 of them stay below 50 MB
+    assert holder["visitor7"][stateful] == {"seen": 7}
+    assert isinstance(holder["visitor7"], SessionState)
+
+
+def test_models_nobody_asks_are_dropped_and_the_next_question_loads_them(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "IDLE_SECONDS", 0.05)
+    first = studio.answers.answer("demo", "Who is it?", 2)
+    timer = studio.answers._idle
+    assert timer is not None
+    timer.join(30)
+    assert not studio.answers._models
+    assert studio.answers.answer("demo", "Who is it?", 2) == first
+    monkeypatch.setattr(answers, "IDLE_SECONDS", 900.0)
+    model = weakref.ref(next(studio.answers.loaded("", "demo"))[1].model)
+    studio.answers.release()
+    gc.collect()
+    assert model() is None

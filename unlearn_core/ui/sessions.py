@@ -1,0 +1,42 @@
+"""What Gradio keeps of every visitor, cut down to what the page needs: strangers come and go by the thousand.
+
+For links that open a page with all its fields filled in, Gradio copies the configuration of each component
+into each session (0.6 MB for this page) and keeps it after the visitor has left. This page has no such links:
+what it remembers is in its address and in the browser.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import gradio as gr
+from gradio.state_holder import SessionState
+
+MAX_SESSIONS = 500  # beyond them the longest unused is forgotten; its page works on, as after a restart
+
+
+class _Nothing(dict[Any, Any]):
+    """Configurations that are neither kept nor missed."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: object) -> dict[str, Any]:
+        return {}
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+class Sessions(OrderedDict[str, SessionState]):
+    """Sessions by id, without the copies."""
+
+    def __setitem__(self, session: str, state: SessionState) -> None:
+        state.config_values = _Nothing()
+        super().__setitem__(session, state)
+
+
+def keep_sessions_small(page: gr.Blocks) -> None:
+    """For a page that has been launched."""
+    page.app.state_holder.session_data = Sessions()
