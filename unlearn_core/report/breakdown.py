@@ -10,8 +10,10 @@ from statistics import harmonic_mean
 
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 from unlearn_core.report.format import model_title, score, term_title
+from unlearn_core.report.formulas import explained, term_formula
 from unlearn_core.report.markup import Safe, join, tag
 
+TERMS_ID = "le-twelve-terms"  # where the notes beside the scores lead
 _ORDER = ("original", "unlearned", "retain_only")
 _CAPTIONS = {
     "forget": "Forget set: how much is gone (1 - value)",
@@ -53,7 +55,14 @@ def breakdown(scores: dict[str, Scores]) -> Safe:
         *(tag("th", _dot(model), model_title(model), scope="col") for model in _ORDER if model in scores),
     )
     table = tag("table", tag("thead", head), *bodies, class_="le-terms")
-    return tag("div", _sentence(scores["unlearned"], limit), table, class_="le-card le-breakdown")
+    return tag(
+        "div",
+        _sentence(scores["unlearned"], limit),
+        table,
+        class_="le-card le-breakdown",
+        id=TERMS_ID,
+        tabindex="-1",
+    )
 
 
 def _sentence(scores: Scores, limit: str | None) -> Safe:
@@ -98,12 +107,13 @@ def _row(scores: dict[str, Scores], index: int, name: str, limits: bool) -> Safe
         aria_hidden="true",
     )
     badge = tag("span", "limits the score", class_="le-tag le-limit") if limits else None
+    title = explained(name.replace("/", "-"), term_title(name), term_formula(name))
     numbers = [
         tag("td", score(value), class_=f"le-number le-{model}-number") for model, value in values.items()
     ]
     return tag(
         "tr",
-        tag("th", join(term_title(name), " ", badge), scope="row"),
+        tag("th", join(title, " ", badge), scope="row"),
         tag("td", track, class_="le-chart"),
         *numbers,
         class_="le-limiting" if limits else None,

@@ -6,8 +6,10 @@ from typing import Any
 
 from unlearn_core.evaluation.remarks import direction
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.report.breakdown import TERMS_ID
 from unlearn_core.report.ends import after, title_of
 from unlearn_core.report.format import duration, model_title, score
+from unlearn_core.report.formulas import SCORES, explained
 from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.report.story import Story
 from unlearn_core.runs.events import Cancelled, Failed
@@ -104,6 +106,8 @@ def _tile(scores: dict[str, Scores], title: str, name: str, formula: str, cautio
         for model in ("original", "retain_only")
         if model in values
     ]
+    link = tag("a", "See the twelve terms", href=f"#{TERMS_ID}", target="_self")
+    terms = tag("p", link) if name in ("final_score", "task_aggregate") else None
     auc = scores["unlearned"].mia_auc
     extra = (
         tag("span", f"AUC {score(auc)}: {direction(auc)}")
@@ -112,11 +116,11 @@ def _tile(scores: dict[str, Scores], title: str, name: str, formula: str, cautio
     )
     return tag(
         "article",
-        tag("h3", title),
+        tag("h3", explained(name, title, SCORES[name])),
         tag("p", score(values["unlearned"]), class_="le-value"),
         _track(values),
         tag("p", *others, extra, class_="le-others"),
-        details("Why is this number misleading?", tag("p", formula), tag("p", caution)),
+        details("Why is this number misleading?", tag("p", formula), tag("p", caution), terms),
         class_="le-card le-tile",
     )
 

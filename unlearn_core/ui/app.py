@@ -17,12 +17,13 @@ from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.expiry import Keeper
 from unlearn_core.runs.log import log_to, note
 from unlearn_core.ui.attack_tab import build_attack_tab
-from unlearn_core.ui.common import AT_ONCE, NAME_CHARTS
+from unlearn_core.ui.common import AT_ONCE, LINKS_WITHIN, NAME_CHARTS
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
 from unlearn_core.ui.gallery_tab import build_gallery_tab
 from unlearn_core.ui.guarded import guard
+from unlearn_core.ui.guide_panel import build_guide
 from unlearn_core.ui.methods_tab import build_methods_tab
 from unlearn_core.ui.operations import routes
 from unlearn_core.ui.privacy_panel import privacy_panel
@@ -66,6 +67,7 @@ def build(studio: Studio) -> gr.Blocks:
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_CACHED[studio.public]
     ) as page:
         gr.HTML(_header())
+        guide = build_guide(page)
         with gr.Tabs(selected="run") as tabs:
             with gr.Tab("Unlearn", id="run"):
                 run = build_run_tab(studio, page)
@@ -87,8 +89,10 @@ def build(studio: Studio) -> gr.Blocks:
                 build_published_tab(studio, published)
         if studio.public:
             privacy_panel(studio, run)
+        guide.wire(tabs)
         add_endpoints(studio)
-        page.load(None, js=NAME_CHARTS, **AT_ONCE)
+        for script in (NAME_CHARTS, LINKS_WITHIN):
+            page.load(None, js=script, **AT_ONCE)
     guard(page)
     return page.queue(default_concurrency_limit=4, max_size=64)
 

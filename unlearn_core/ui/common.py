@@ -33,6 +33,15 @@ NAME_CHARTS = """() => {
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
+# Gradio's page has a base address, which would make a link to a part of the page load it anew.
+LINKS_WITHIN = """() => document.addEventListener('click', (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  const part = link && document.getElementById(link.getAttribute('href').slice(1));
+  if (!part) return;
+  event.preventDefault();
+  part.scrollIntoView({behavior: 'smooth', block: 'start'});
+  part.focus({preventScroll: true});
+})"""
 _SAVE = """(file) => {
   if (!file?.url) return;
   const link = document.createElement('a');
