@@ -59,6 +59,7 @@ def unlearn(
     """
     from unlearn_core.data.sources import load_data
     from unlearn_core.data.subset import hold_out, some_documents
+    from unlearn_core.errors import InputError
     from unlearn_core.methods import build
     from unlearn_core.models.targets import load_target
     from unlearn_core.training.loop import unlearn as train
@@ -66,6 +67,9 @@ def unlearn(
 
     began = time.monotonic()
     chosen = build(method, settings)
+    if not chosen.info.changes_weights:
+        problem = "changes no weight, so the checkpoint would be the original"
+        raise InputError("method", method, problem, "Choose a method that changes weights.")
     data = load_data(forget_dir, retain=retain_dir)
     if "steps" not in (settings or {}):
         chosen = chosen.for_rows(len(data.forget))

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from unlearn_core.data.sources import load_data
+from unlearn_core.errors import InputError
 from unlearn_core.models.generate import generate_all
 from unlearn_core.models.targets import load_target
+from unlearn_core.report.export import KINDS, export_run
 from unlearn_core.runs.audits import open_case
 from unlearn_core.runs.events import Finished
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
+from unlearn_core.submission import unlearn
 
 
 def test_a_guarded_run_refuses_when_asked_again_and_is_audited_beneath(
@@ -26,3 +32,22 @@ def test_a_guarded_run_refuses_when_asked_again_and_is_audited_beneath(
     assert generate_all(kept.model, kept.tokenizer, [row.input], 8) == ["I don't know."]
     case = open_case(tmp_path / "run", home=tmp_path / "home")
     assert generate_all(case.model, case.tokenizer, [row.input], 8)[0].strip() == row.output
+
+
+@pytest.mark.parametrize("name", ["guard_output", "eul"])
+def test_what_changed_no_weight_is_neither_exported_nor_submitted(
+    memorised: Any, tmp_path: Path, name: str
+) -> None:
+    store = RunStore(tmp_path / "home")
+    spec = RunSpec(target=memorised.model, data=memorised.data, method=name, steps=1)
+    record = store.create(spec, "me")
+    for event in run(spec, home=tmp_path / "home", out=store.folder(record.id)):
+        store.append(record.id, event)
+    for kind in KINDS:
+        with pytest.raises(InputError, match="changed no weight"):
+            export_run(store, record.id, tmp_path / "out", kind)
+    store.close()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="changes no weight"):
+        unlearn(memorised.model, str(tmp_path / "out"), memorised.data, memorised.data, method=name)
+    assert not (tmp_path / "out").exists()

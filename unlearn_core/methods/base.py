@@ -50,8 +50,8 @@ class Info:
 
     @property
     def changes_weights(self) -> bool:
-        """False for what only stands before the model: everything is still there beneath."""
-        return self.family != "inference time"
+        """False for what stands before the model or between its layers: all is still there beneath."""
+        return self.taxonomy not in ("input/output", "architecture")
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,15 @@ def export_zip(store: RunStore, run_id: str, folder: Path, kind: str = "weights"
 
 def exportable(store: RunStore, run_id: str, kind: str = "weights") -> Path:
     """The folder with what would be exported, or the error that says why there is none."""
+    from unlearn_core.models.wrapper import DECLARATION
+
     if kind not in KINDS:
         raise InputError("kind", kind, "cannot be exported", f"Use one of {', '.join(KINDS)}.")
     store.get(run_id)
     weights = store.weights(run_id)
+    if (weights / DECLARATION).exists():
+        problem = "changed no weight, so whatever it hides would be in the export"
+        raise InputError("run", run_id, problem, "Download its report, or run a method that changes weights.")
     if kind == "weights":
         return weights
     found = next(iter(sorted(weights.glob(f"{ADAPTER}/**/adapter_config.json"))), None)
