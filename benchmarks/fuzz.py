@@ -32,9 +32,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hostile import ROUTES, arguments, files
+from hostile import ROUTES, arguments, calls, files
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
+OWNER = "a-secret-for-fuzzing"
 SLOW = 5.0  # seconds
 FORBIDDEN = ("Traceback (most recent", "site-packages", "unlearn_core/", CANARY)
 SERVER = """
@@ -59,7 +60,8 @@ class Tally:
 class Attacker:
     """Sends cases to one server and judges the answers."""
 
-    def __init__(self, address: str, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, address: str, run: str, owner: str, secrets: tuple[str, ...] = ()) -> None:
+        self.run, self.owner = run, owner
         self.client = httpx.Client(base_url=address, timeout=60.0)
         self.forbidden = (*FORBIDDEN, *secrets)
         self.tallies: dict[str, Tally] = defaultdict(Tally)
@@ -95,6 +97,15 @@ class Attacker:
         """An endpoint by its name."""
         body = {"data": given[: len(self.endpoints[name])]}
         self._send("endpoints", "POST", f"/gradio_api/run/{name}", json=body, label=name)
+
+    def almost(self, call: tuple[str, list[Any]]) -> None:
+        """An endpoint with arguments that are nearly right, on a run that is there."""
+        name, given = call
+        if name in ("delete_run", "delete_my_data") and self.owner in given:
+            return  # the run is needed
+        self._send(
+            "endpoints, one thing off", "POST", f"/gradio_api/run/{name}", json={"data": given}, label=name
+        )
 
     def listen(self, number: int, given: list[Any]) -> None:
         """A listener of the page by its number, which anybody may call."""
@@ -173,16 +184,19 @@ def attack(attacker: Attacker, cases: int, number: int = 0) -> None:
     shares: list[tuple[int, Callable[..., None], list[st.SearchStrategy[Any]]]] = [
         (20, attacker.upload, list(files(binary=True))),
         (15, attacker.send_text, list(files(binary=False))),
-        (35, attacker.call, [st.sampled_from(sorted(attacker.endpoints)), arguments()]),
+        (20, attacker.call, [st.sampled_from(sorted(attacker.endpoints)), arguments()]),
+        (15, attacker.almost, [calls(attacker.endpoints, attacker.run, attacker.owner)]),
         (20, attacker.listen, [st.integers(0, 10_000), arguments()]),
         (10, attacker.knock, list(ROUTES)),
     ]
     for share, send, strategies in shares:
-        _draw(st.tuples(*strategies), send, cases * share // 100, number)
+        _draw(st.tuples(*strategies), send, cases * share // 100, number, attacker.until)
 
 
-def _draw(cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, number: int) -> None:
-    """Send `count` cases; hypothesis ends early where it finds nothing new, and is asked again."""
+def _draw(
+    cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, number: int, until: float
+) -> None:
+    """Send `count` cases, a hundred to a seed; hypothesis ends early where it finds nothing new."""
     sent = 0
 
     def one(case: tuple[Any, ...]) -> None:
@@ -190,11 +204,11 @@ def _draw(cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, 
         sent += 1
         send(*case)
 
-    for turn in range(50):
-        if sent >= count:
+    for turn in range(count):
+        if sent >= count or time.perf_counter() > until:
             return
         configured = settings(
-            max_examples=count - sent, database=None, deadline=None, phases=[Phase.generate],
+            max_examples=min(100, count - sent), database=None, deadline=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         seed(number + turn)(configured(given(cases)(one)))()
@@ -236,7 +250,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lethe-fuzz-") as name:
         place = Path(name)
         with server(place) as (address, process):
-            attacker = Attacker(address, secrets=(str(place / "home"),))
+            run = finished_run(address)
+            attacker = Attacker(address, run, OWNER, secrets=(str(place / "home"),))
             attack(attacker, options.cases // 20, options.seed + 1_000)  # what is loaded once is loaded
             before, began = process.memory_info().rss, time.perf_counter()
             attacker.until = began + options.seconds
@@ -248,6 +263,20 @@ def main() -> int:
         attacker.tallies["log"].findings += faults(place / "home" / "log")
         told = CANARY.encode() in b"".join(p.read_bytes() for p in place.rglob("*") if p.is_file())
     return report(attacker, warm, took, before, after, alive, outside, told)
+
+
+def finished_run(address: str) -> str:
+    """Start a short run as anybody would, wait for its end, and give its id."""
+    with httpx.Client(base_url=f"{address}/gradio_api/run", timeout=120) as client:
+        given = ["demo", "facts:Where is Ada? => Oldport", "npo", {"steps": 2}, 0, OWNER, "auto", "general"]
+        run = str(client.post("/start_run", json={"data": [*given, {}, ""]}).json()["data"][0]["run_id"])
+        for _ in range(300):
+            told = client.post("/run_status", json={"data": [run, 0]}).json()["data"][0]
+            if told["status"] not in ("queued", "running"):
+                print(f"a run to attack: {told['status']}", flush=True)
+                return run
+            time.sleep(1)
+    raise RuntimeError("the run did not end")
 
 
 def report(

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from unlearn_core import limits
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.store import RunStore
 
-CASES = 200
+CASES = 150
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -32,9 +35,12 @@ def served(tmp_path: Path) -> Iterator[str]:
 def test_whatever_is_sent_is_answered_in_words(served: str, tmp_path: Path, request: Any) -> None:
     sys.path.insert(0, str(BENCHMARKS))
     request.addfinalizer(lambda: sys.path.remove(str(BENCHMARKS)))
-    from fuzz import Attacker, attack, faults
+    from fuzz import OWNER, Attacker, attack, faults
 
-    attacker = Attacker(served, secrets=(str(tmp_path),))
+    store = RunStore(tmp_path / "home")
+    run = store.create(RunSpec(method="npo", data="facts:a => b"), OWNER).id
+    store.append(run, ev.Finished({"label": "unchanged"}, {}))
+    attacker = Attacker(served, run, OWNER, secrets=(str(tmp_path),))
     attack(attacker, CASES, number=20261124)
     sent = sum(len(tally.seconds) for tally in attacker.tallies.values())
     findings = [finding for tally in attacker.tallies.values() for finding in tally.findings]

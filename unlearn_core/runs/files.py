@@ -139,7 +139,8 @@ def check_complete(folder: Path, *, hashes: bool = False) -> dict[str, Any]:
                 if digest != facts["sha256"]:
                     raise IntegrityError("weights", name, "does not match its hash", "Run again.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise IntegrityError("weights", str(folder), "are missing or incomplete", "Run again.") from None
+        name = folder.parent.name  # the run: a whole path is nobody's business
+        raise IntegrityError("weights", name, "are missing or incomplete", "Run again.") from None
     return marker
 
 

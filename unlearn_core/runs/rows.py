@@ -19,6 +19,7 @@ SORTS = (
 )  # fmt: skip
 PAGE = 25
 MAX_PAGE = 1000
+MAX_OFFSET = 10**9
 _NOT_SETUP = ("seed", "name", "save")  # what may differ between runs that are repetitions of each other
 
 
@@ -100,8 +101,8 @@ class RunQuery:
             raise InputError("sort", self.sort, "is not a column", f"Use one of {', '.join(SORTS)}.")
         if not 1 <= self.limit <= MAX_PAGE:
             raise InputError("limit", self.limit, "is out of range", f"Use 1 to {MAX_PAGE}.")
-        if self.offset < 0:
-            raise InputError("offset", self.offset, "is below zero", "Use 0 for the first page.")
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise InputError("offset", self.offset, "is out of range", "Use 0 for the first page.")
 
 
 def setup_of(spec: Mapping[str, Any]) -> str:

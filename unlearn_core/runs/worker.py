@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import json
 import logging
 import threading
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
-from unlearn_core.limits import OWNER_CHARACTERS, RUN_SECONDS, STEPS
+from unlearn_core.limits import FILE_BYTES, OWNER_CHARACTERS, RUN_SECONDS, STEPS
 from unlearn_core.runs.apart import Apart, ProcessEnded
 from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
 from unlearn_core.runs.control import Control
@@ -358,6 +359,9 @@ class Worker:
             raise InputError("target", spec.target, "is not offered here", "Use `demo`.")
         if self.public and method.steps > STEPS:
             raise InputError("steps", method.steps, "are too many here", f"Use at most {STEPS}.")
+        size = len(json.dumps(spec.to_json(), default=str))
+        if self.public and size > 2 * FILE_BYTES:
+            raise InputError("run", f"{size:,} characters", "is too much text for a run", "Upload a file.")
 
     def _admit(self, owner: str | None) -> None:
         if self._closed:

@@ -88,6 +88,8 @@ class Answerer:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")
         if not 0.0 <= temperature <= 2.0:
             raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
+        if not 0 <= seed < 2**31:
+            raise InputError("seed", seed, "is out of range", "Use a whole number from 0 to 2147483647.")
         if not 0.0 < top_p <= 1.0:
             raise InputError("top_p", top_p, "is out of range", "Use more than 0, up to 1.")
         streams = [

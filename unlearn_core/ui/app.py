@@ -12,7 +12,7 @@ import gradio as gr
 
 from unlearn_core import __version__
 from unlearn_core.errors import InputError
-from unlearn_core.limits import UPLOAD_BYTES
+from unlearn_core.limits import FILE_BYTES
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.expiry import Keeper
 from unlearn_core.runs.log import log_to, note
@@ -93,7 +93,7 @@ def build(studio: Studio) -> gr.Blocks:
         add_endpoints(studio)
         for script in (NAME_CHARTS, LINKS_WITHIN):
             page.load(None, js=script, **AT_ONCE)
-    guard(page)
+    guard(page, studio.store.home if studio.public else None)
     return page.queue(default_concurrency_limit=4, max_size=64)
 
 
@@ -120,7 +120,7 @@ def launch(
         server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
         share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
         footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
-        max_file_size=UPLOAD_BYTES if public else LOCAL_UPLOAD,
+        max_file_size=FILE_BYTES if public else LOCAL_UPLOAD,
         auth=allowed or None, allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
         mcp_server=mcp, state_session_capacity=MAX_SESSIONS, app_kwargs={
             "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),

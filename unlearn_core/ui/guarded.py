@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -28,28 +29,28 @@ _DEEPEST = 32  # lists within lists
 _SEE_API = "The page's API view lists what each endpoint takes."
 
 
-def guard(page: gr.Blocks) -> None:
-    """Wrap every function of the page."""
+def guard(page: gr.Blocks, home: Path | None = None) -> None:
+    """Wrap every function of the page. No message names the folder `home`."""
     for listener in page.fns.values():
         if listener.fn is not None:
-            listener.fn = guarded(listener.fn, listener.inputs)
+            listener.fn = guarded(listener.fn, listener.inputs, home)
 
 
-def guarded(fn: Function, inputs: Sequence[Any] = ()) -> Function:
+def guarded(fn: Function, inputs: Sequence[Any] = (), home: Path | None = None) -> Function:
     """`fn` whose errors all end in a message that is shown, escaped; `inputs` are the components that its
     first arguments come from."""
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
         def told(*given: Any, **named: Any) -> Iterator[Any]:
-            with _in_words():
+            with _in_words(home):
                 yield from fn(*_checked(given, inputs), **named)
 
         return told
 
     @functools.wraps(fn)
     def called(*given: Any, **named: Any) -> Any:
-        with _in_words():
+        with _in_words(home):
             return fn(*_checked(given, inputs), **named)
 
     return called
@@ -114,13 +115,14 @@ def check_text(value: Any, depth: int = 0) -> None:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _in_words(home: Path | None) -> Iterator[None]:
     try:
         yield
     except gr.Error:
         raise
     except LetheError as error:
-        raise gr.Error(str(text(error)), print_exception=False) from None
+        words = str(error).replace(str(home), "(home)") if home else str(error)
+        raise gr.Error(str(text(words)), print_exception=False) from None
     except Exception as error:
         words, faults = failed(error).message, FAULTS.get()
         if faults is not None:

@@ -39,6 +39,10 @@ class RunEndpoints:
     def run_status(self, run_id: str, since: int = 0) -> dict[str, Any]:
         """Status of a run and its events after byte offset `since`; ask again with `offset`."""
         record = self._studio.store.get(run_id)
+        if not 0 <= since < 2**53:
+            raise InputError(
+                "since", since, "is no place in the events", "Use 0, or the `offset` told before."
+            )
         events, offset = self._studio.store.read_events(run_id, since)
         told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score)]
         ahead = self._studio.position(run_id)
