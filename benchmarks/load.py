@@ -124,7 +124,7 @@ async def open_page(client: httpx.AsyncClient, site: Site, session: str, run: st
         (await client.post(f"{API}/queue/join", json=join, params={"run": run})).raise_for_status()
     async for message in listen(client, session):
         if message["msg"] == "process_completed" and not message["success"]:
-            raise RuntimeError("a listener of the page's loading failed")
+            raise RuntimeError(f"a listener of the page's loading failed: {message['output']}")
 
 
 async def view(
@@ -230,7 +230,8 @@ async def settled(process: psutil.Process) -> None:
 
 
 async def measure(options: argparse.Namespace, home: Path, url: str, process: psutil.Process) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
+    # The server closes what is idle for 5 s; a browser would try again, this client must not come too late.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=3)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
         site = Site(url, (await client.get("/config")).json())
         await settled(process)
@@ -242,7 +243,7 @@ async def measure(options: argparse.Namespace, home: Path, url: str, process: ps
         sessions = [f"viewer{i}" for i in range(options.viewers)]
         for session in sessions:
             await open_page(client, site, session, shown[-1])
-        await phase(options, client, site, process, sessions, shown, None, options.seconds / 10)
+        await phase(options, client, site, process, sessions, shown, None, min(30.0, options.seconds / 2))
         observed = await phase(options, client, site, process, sessions, shown, home, options.seconds)
         slower = 100 * (statistics.median(observed) / unobserved - 1)
         row("the run, watched", f"{statistics.median(observed):.1f} s", f"median of {len(observed)}")

@@ -22,6 +22,7 @@ def test_a_story_that_has_not_begun() -> None:
     assert (empty.fraction, empty.stage, empty.verdict, empty.spec) == (0.0, "", None, {})
     assert "Starting" in progress_panel(empty)
     assert "2 runs ahead" in progress_panel(empty, position=2)
+    assert "begins in about 40 s" in progress_panel(empty, position=2, wait=40.0)
     assert loss_figure(empty)["data"] == []
 
 
