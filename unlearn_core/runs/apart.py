@@ -111,20 +111,21 @@ class Apart:
         try:
             child.stdin.write(pickle.dumps((kind, value)))
             child.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # gone, or closed by another thread
             raise self._ended(child) from None
 
     def _receive(self, child: subprocess.Popen[bytes]) -> tuple[str, Any]:
         assert child.stdout is not None
         try:
             kind, value = pickle.load(child.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             raise self._ended(child) from None
         return kind, value
 
     def _ended(self, child: subprocess.Popen[bytes]) -> ProcessEnded:
         code = child.wait()
-        self.close()
+        if self._child is child:
+            self.close()
         return ProcessEnded(f"ended with code {code}")
 
 
