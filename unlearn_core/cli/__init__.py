@@ -59,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """A polite kill ends a command like Ctrl-C does: what was begun is recorded as cancelled."""
-    raise KeyboardInterrupt
+    from unlearn_core.runs.failure import Terminated
+
+    raise Terminated
 
 
 def _bug(error: Exception) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
@@ -26,6 +26,9 @@ from unlearn_core.runs.events import (
     to_json,
 )
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.store import RunStore
 
 # Flag name -> field of the spec, where they differ.
 _FIELDS = ("target", "data", "method", "steps", "seed", "adapter", "mmlu", "keep_best", "name")
@@ -121,21 +124,44 @@ def run_command(options: argparse.Namespace) -> int:
     use_cores(serving=False)
     team.join()
     try:
-        if team.size() > 1 and spec is None:
-            raise InputError("--resume", options.resume, "needs one process", "Start it without a launcher.")
-        if spec is not None and team.rank() > 0:
-            return _help_along(spec)
+        if team.rank() > 0:
+            return _help_along()
         return _lead(spec, options, out, json_path)
     finally:
         team.leave()
 
 
-def _help_along(spec: RunSpec) -> int:
+def _help_along() -> int:
     """The part of a process that shares in a run another one records."""
+    from unlearn_core.models import team
     from unlearn_core.runs.run import run
 
-    failures = [event for event in run(spec) if isinstance(event, Failed)]
+    job: _Job | None = team.broadcast(None)
+    if job is None:
+        return 2
+    spec, _, checkpoints = job
+    failures = [event for event in run(spec, checkpoints=checkpoints) if isinstance(event, Failed)]
     return 2 if failures else 0
+
+
+_Job = tuple[RunSpec, str, Path]  # what is run, the run's id, and where its checkpoints lie
+
+
+def _job(spec: RunSpec | None, run_id: str | None, store: RunStore) -> _Job:
+    """A new run, or an interrupted one that goes on; the other processes of a team hear of it."""
+    from unlearn_core.models import team
+
+    job = None
+    try:
+        if spec is None:
+            store.recover()  # the run may have been killed a moment ago
+            spec = RunSpec.from_json(store.reopen(run_id or "").spec)
+        else:
+            run_id = store.create(spec).id
+        job = spec, run_id or "", store.checkpoints(run_id or "")
+    finally:
+        team.broadcast(job)  # nothing, where it cannot be begun: then they need not wait
+    return job
 
 
 def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
@@ -145,12 +171,7 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
 
     store = RunStore()
     log_to(store.home)
-    if spec is None:
-        store.recover()  # the run may have been killed a moment ago
-        run_id = options.resume
-        spec = RunSpec.from_json(store.reopen(run_id).spec)
-    else:
-        run_id = store.create(spec).id
+    spec, run_id, _ = _job(spec, options.resume, store)
     result, failure = _follow(record(spec, store, run_id=run_id, out=out))
     if failure is not None:
         print(f"lethe: {failure.message}", file=sys.stderr)

@@ -63,6 +63,16 @@ def broadcast(value: T) -> T:
     return chosen
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether `error` says that another process of the team is gone."""
+    if size() == 1:
+        return False
+    import torch.distributed as dist
+
+    gone = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
+    return gone or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+
+
 def share(places: Sequence[int]) -> list[int]:
     """This process's places, every `size()`-th; the shares of all are disjoint and complete."""
     return list(places[rank() :: size()])

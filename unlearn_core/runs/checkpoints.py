@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import IntegrityError
+from unlearn_core.models import team
 from unlearn_core.runs.files import check_complete, save_complete
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint of this very run, every file checked against its hash."""
+        return team.broadcast(self._latest() if team.rank() == 0 else None)
+
+    def _latest(self) -> Path | None:
         for path in sorted(whole(self._folder), key=_step, reverse=True):
             try:
                 marker = check_complete(path, hashes=True)
@@ -41,21 +45,32 @@ class Checkpoints:
         return None
 
     def due(self) -> bool:
-        return time.monotonic() >= self._next
+        return team.broadcast(time.monotonic() >= self._next)
 
     def write(self, snapshot: Snapshot) -> None:
         """Keep where the training stands; ResourceError when the disk is full, the last one then stays."""
         began = time.monotonic()
         try:
             new = self._folder / str(snapshot.step)
-            if not new.exists():
-                save_complete(new, snapshot.write, self._facts)
-            for path in whole(self._folder):
+            if not team.broadcast(new.exists()):
+                self._save(new, snapshot)
+            for path in whole(self._folder) if team.rank() == 0 else ():
                 if path != new:
                     shutil.rmtree(path, ignore_errors=True)
         finally:
             now = time.monotonic()
             self._next = now + max(EVERY, (now - began) / _SHARE)
+
+    def _save(self, new: Path, snapshot: Snapshot) -> None:
+        """Every process of a team writes its shards into the folder that process 0 makes and completes."""
+
+        def write(partial: Path) -> None:
+            snapshot.write(team.broadcast(partial))
+
+        if team.rank() == 0:
+            save_complete(new, write, self._facts)
+        else:
+            write(new)
 
 
 def whole(folder: Path) -> list[Path]:

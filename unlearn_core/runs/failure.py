@@ -5,17 +5,25 @@ from __future__ import annotations
 import secrets
 
 from unlearn_core.errors import DivergedError, LetheError, ResourceError
+from unlearn_core.models import team
 from unlearn_core.runs.events import Failed
 from unlearn_core.runs.files import is_disk_full
 from unlearn_core.runs.log import LOGGER
 
 _MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_ALONE = "The processes of this run were ended. Resume it to get its result."
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asks for an end: to a process alone like Ctrl-C, to a team often since one of it died."""
 
 
 def failed(error: BaseException) -> Failed:
     """What to show for `error`: its own words if it is meant for people, else a reference into the log."""
     if isinstance(error, LetheError):
         return Failed(str(error), kind=_kind(error))
+    if isinstance(error, Terminated) or team.is_lost(error):
+        return Failed(_ALONE, kind="interrupted")
     if is_disk_full(error):
         return Failed(
             "The disk is full. Free some space or delete old runs, then try again.", kind="disk_full"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from unlearn_core.models import team
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Step
-from unlearn_core.runs.failure import failed
+from unlearn_core.runs.failure import Terminated, failed
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
@@ -25,7 +26,8 @@ def record(
     """`run(spec)`, with every event appended to the store before it is yielded.
 
     run_id: a run made with `store.create`, None to make one. out: the folder that gets `weights/`, None
-    for the run's own. Closing the iterator, or Ctrl-C, records the run as cancelled.
+    for the run's own. Closing the iterator, or Ctrl-C, records the run as cancelled; a team that the
+    launcher ends, as it does when one process dies, is interrupted.
     """
     if run_id is None:
         run_id = store.create(spec).id
@@ -45,5 +47,6 @@ def record(
     except BaseException as error:
         if not isinstance(end, TERMINAL):
             stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
+            stopped = stopped and not (isinstance(error, Terminated) and team.size() > 1)
             store.append(run_id, Cancelled(step) if stopped else failed(error))
         raise

@@ -100,9 +100,7 @@ class _Run:
         checkpoints: str | Path | None,
     ) -> None:  # fmt: skip
         self.home, self.out, self.control, self.public = home, out, control, public
-        # What several processes train is spread over them and cannot be saved by one.
-        keeps = checkpoints is not None and team.size() == 1
-        self.checkpoint_folder = Path(checkpoints) if keeps and checkpoints is not None else None
+        self.checkpoint_folder = Path(checkpoints) if checkpoints is not None else None
         from unlearn_core.methods import build
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
@@ -285,7 +283,7 @@ class _Run:
             try:
                 artifact = yield from self._trained(records)
             except GeneratorExit:
-                if self.control.pausing and self.checkpoints and self.snapshot.attached:
+                if self.control.pausing and team.size() == 1 and self.checkpoints and self.snapshot.attached:
                     self.checkpoints.write(self.snapshot)
                 raise
             finally:

@@ -11,7 +11,7 @@ import copy
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -91,17 +91,40 @@ class ShardedTrainable:
         self.named, self.parameters = {}, []
 
 
+class Settings(NamedTuple):
+    """How to shard: give layers back after the forward pass, keep shares in the host's memory, recompute."""
+
+    reshard: bool = True
+    offload: bool = False
+    recompute: bool = False
+
+
+def settings() -> Settings:
+    """What the launcher's configuration asks for; it leaves it in the environment.
+
+    DeepSpeed's ZeRO-3 spreads weights, gradients and optimiser as `fully_shard` does, so its configuration
+    is carried out with that, and DeepSpeed itself is only the launcher. Its lower stages are refused.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
+        return Settings(
+            _flag("FSDP_RESHARD_AFTER_FORWARD", True), _flag("FSDP_OFFLOAD_PARAMS", False),
+            _flag("FSDP_ACTIVATION_CHECKPOINTING", False),
+        )  # fmt: skip
+    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    if stage != "3":
+        mend = "Launch with assets/scale/zero3.yaml or fsdp2.yaml."
+        raise InputError("launcher", f"ZeRO-{stage}", "does not spread the weights", mend)
+    return Settings(offload=os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "none") == "cpu")
+
+
 def shard(model: Any) -> None:
     """Spread `model` in place: one unit a decoder layer, one for what is around them.
 
-    Calling the model from here on gives the hidden states below the head. Settings are those of the
-    launcher's FSDP configuration, which it leaves in the environment.
+    Calling the model from here on gives the hidden states below the head.
     """
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        mend = "Launch with assets/scale/fsdp2.yaml, which shards weights, gradients and optimiser alike."
-        raise InputError("launcher", "DeepSpeed", "is not what Lethe shards with", mend)
+    wanted = settings()
     inner = unwrap(model)
     split = body_and_head(inner)
     if split is None:
@@ -109,13 +132,12 @@ def shard(model: Any) -> None:
         raise InputError("target", type(inner).__name__, problem, "Run it in one process.")
     body, _ = split
     offload = OffloadPolicy()
-    if _flag("FSDP_OFFLOAD_PARAMS", False) and inner.device.type != "cpu":
+    if wanted.offload and inner.device.type != "cpu":
         offload = CPUOffloadPolicy()
     for layer in body.layers:  # type: ignore[union-attr]
-        if _flag("FSDP_ACTIVATION_CHECKPOINTING", False):
+        if wanted.recompute:
             _recompute(layer)
-        fully_shard(layer, reshard_after_forward=_flag("FSDP_RESHARD_AFTER_FORWARD", True),
-                    offload_policy=offload)  # fmt: skip
+        fully_shard(layer, reshard_after_forward=wanted.reshard, offload_policy=offload)
     # The head is called outside the model's own forward, so what is around the layers stays gathered
     # between the forward and the backward pass.
     fully_shard(inner, reshard_after_forward=False, offload_policy=offload)

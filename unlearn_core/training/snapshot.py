@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import IntegrityError
+from unlearn_core.models import team
+from unlearn_core.training.shards import is_sharded, read_shards, trained_shares, write_shards
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,6 +33,7 @@ class Snapshot:
         self._optimiser: torch.optim.Optimizer | None = None
         self._tensors: dict[str, torch.Tensor] = {}
         self._numbers: dict[str, Any] = {"optimiser": {}, "method": {}}
+        self._sharded: Path | None = None  # where a team's tensors lie until the model is known
         if folder is not None:
             self._read(folder)
 
@@ -45,7 +48,12 @@ class Snapshot:
         self._model, self._state, self._watch = model, state, watch
         if self.step == 0:
             return
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        trained = trained_shares(model)
+        if self._sharded is not None:
+            self._tensors = read_shards(self._sharded, trained)
+        elif team.size() > 1:
+            mend = "Resume it with one process."
+            raise IntegrityError("checkpoint", self.step, "was written by one process", mend)
         saved = {key.removeprefix("weights."): t for key, t in self._tensors.items() if key[:8] == "weights."}
         if {n: p.shape for n, p in trained.items()} != {n: t.shape for n, t in saved.items()}:
             raise IntegrityError("checkpoint", self.step, "does not fit this model", "Run again.")
@@ -69,12 +77,12 @@ class Snapshot:
         self._tensors, self._numbers = {}, {"optimiser": {}, "method": {}}
 
     def write(self, folder: Path) -> None:
-        """Save into an existing, empty folder."""
+        """Save into an existing, empty folder; of a team every process its shards."""
         from safetensors.torch import save_file
 
         assert self._model is not None
         assert self._optimiser is not None
-        tensors = {f"weights.{n}": p.detach() for n, p in self._model.named_parameters() if p.requires_grad}
+        tensors = {f"weights.{name}": p.detach() for name, p in trained_shares(self._model).items()}
         numbers: dict[str, Any] = {"step": self.step, "optimiser": {}, "method": {}, "watch": {}}
         optimiser = self._optimiser.state_dict()["state"]
         parts = {"optimiser": optimiser, "method": {0: self._state}, "watch": {0: self._watch}}
@@ -85,15 +93,22 @@ class Snapshot:
                         tensors[f"{part}.{row}.{name}"] = value.detach()
                     elif isinstance(value, int | float | str) or _is_numbers(value):
                         numbers[part].setdefault(str(row), {})[name] = value
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS)
-        (folder / _NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
+        if team.size() > 1:
+            write_shards(folder, tensors)
+        else:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS)
+        if team.rank() == 0:
+            (folder / _NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
 
     def _read(self, folder: Path) -> None:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            self._tensors = load_file(folder / _TENSORS)
+            if is_sharded(folder):
+                self._sharded = folder
+            else:
+                self._tensors = load_file(folder / _TENSORS)
             self._numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
             self.step = int(self._numbers["step"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
