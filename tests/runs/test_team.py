@@ -52,7 +52,7 @@ def follow(home: Path, until: Callable[[list[Any]], bool], team: list[Any]) -> t
     """What a page reads of the one run in the store while it goes on, until that is enough."""
     store, seen, offset = RunStore(home), [], 0
     try:
-        end = time.monotonic() + 200
+        end = time.monotonic() + 400
         while time.monotonic() < end:
             runs = store.list_runs()
             if runs:
@@ -74,7 +74,7 @@ def steps(events: list[Any]) -> list[ev.Step]:
 
 def ended(team: list[subprocess.Popen[str]], lead: int) -> None:
     """Wait for all; process 0 must end with the code `lead`, or what they said is shown."""
-    told = [process.communicate(timeout=200)[1] for process in team]
+    told = [process.communicate(timeout=400)[1] for process in team]
     assert team[0].returncode == lead, "\n".join(told)
 
 

@@ -69,8 +69,12 @@ def is_lost(error: BaseException) -> bool:
         return False
     import torch.distributed as dist
 
-    gone = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
-    return gone or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, dist.DistBackendError | dist.DistNetworkError) or "gloo/transport" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def share(places: Sequence[int]) -> list[int]:
