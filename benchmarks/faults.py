@@ -38,7 +38,14 @@ from unlearn_core.runs.files import check_complete
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
 
-PRELOADED = ["torch", "transformers", "unlearn_core.runs.run", "unlearn_core.training.loop"]
+# What a run imports on its way, so that a child is at its work at once.
+PRELOADED = [
+    "torch", "torch.utils.flop_counter", "peft", "rouge_score.rouge_scorer", "sklearn.metrics", "scipy.stats",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "transformers.models.olmo2.modeling_olmo2", "unlearn_core.runs.run", "unlearn_core.training.loop",
+    "unlearn_core.training.estimate", "unlearn_core.evaluation.evaluate", "unlearn_core.evaluation.judge",
+    "unlearn_core.evaluation.beyond", "unlearn_core.models.targets", "unlearn_core.models.likelihood",
+]  # fmt: skip
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WAIT = 300.0  # seconds for a child that was not killed
@@ -327,7 +334,8 @@ def main() -> int:
             method="grad_diff", settings=settings, steps=options.steps, target=options.target, data=data
         )
         trial = Trial(Path(folder) / "home", spec)
-        print(f"Undisturbed: {trial.seconds:.1f} s, {trial.writes} writes, {options.steps} steps.\n\n{HEAD}")
+        sizes = f"{trial.seconds:.1f} s, {trial.writes} writes, {options.steps} steps"
+        print(f"Undisturbed: {sizes}.\n\n{HEAD}", flush=True)
         found = []
         for kill, again in kills(trial, options.kills, random.Random(options.seed)):
             found.append(trial.strike(kill, again))
