@@ -46,7 +46,7 @@ def spec_of(memorised: Any, steps: int) -> RunSpec:
 
 
 def until_it_trains(worker: Worker, run_id: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not any(isinstance(event, ev.Step) for event in worker.store.read_events(run_id)[0]):
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.05)
