@@ -7,15 +7,17 @@ import tracemalloc
 import weakref
 
 import pytest
-from gradio.state_holder import SessionState, StateHolder
+from gradio.state_holder import StateHolder
 
-from unlearn_core.ui import answers
+from unlearn_core.ui import answers, sessions
 from unlearn_core.ui.app import build
 from unlearn_core.ui.sessions import Sessions
 from unlearn_core.ui.studio import Studio
 
 
-def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(studio: Studio) -> None:
+def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = build(studio)
     holder = StateHolder()
     holder.blocks, holder.capacity = page, 500
@@ -29,7 +31,11 @@ def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(studio: S
     tracemalloc.stop()
     assert size / 10 < 50_000  # bytes a session: 1,000 of them stay below 50 MB
     assert holder["visitor7"][stateful] == {"seen": 7}
-    assert isinstance(holder["visitor7"], SessionState)
+    monkeypatch.setattr(sessions, "MANY", 10)
+    holder["visitor3"].is_closed = True
+    holder["another"][stateful] = {"seen": -1}
+    assert "visitor3" not in holder  # closed pages make room
+    assert len(holder.session_data) == 10
 
 
 def test_models_nobody_asks_are_dropped_and_the_next_question_loads_them(
