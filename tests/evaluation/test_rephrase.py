@@ -72,9 +72,10 @@ def test_all_ways_in_order_with_the_datas_own_phrasing_first() -> None:
     assert asked[1].prompt == "Ada Bell's SSN, please?"
     assert all(SSN.output not in one.prompt for one in asked if one.way != "reversed")
     ways = {one.way for one in rephrase.asked_all_ways(STORY)}
-    assert {"reversed", "few-shot"}.isdisjoint(ways)
+    assert {"reversed", "few-shot", *rephrase.LANGUAGES.values()}.isdisjoint(ways)
 
 
 def test_a_foreign_frame_keeps_what_is_asked() -> None:
     assert rephrase.foreign(SSN.input, "de") == "Was ist the SSN of Ada Bell?"
-    assert rephrase.foreign("How so?", "fr") is None
+    assert rephrase.foreign("Who is Ada Bell?", "es") == "\u00bfQui\u00e9n es Ada Bell?"
+    assert rephrase.foreign("How so?", "fr") == "Question : How so? R\u00e9ponse :"

@@ -14,15 +14,14 @@ from unlearn_core.evaluation.audits.case import Case
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
 from unlearn_core.evaluation.audits.measure import controls_in_words, recall, share
 from unlearn_core.evaluation.beyond import even_sample
-from unlearn_core.evaluation.rephrase import WAYS, Asked, asked_all_ways, foreign, with_preambles
+from unlearn_core.evaluation.rephrase import WAYS, Asked, asked_all_ways, with_preambles
 from unlearn_core.models.generate import generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_LANGUAGES = {"de": "in German", "es": "in Spanish", "fr": "in French"}
 _TALKED_INTO = "talked into it"
-ALL_WAYS = (*WAYS, _TALKED_INTO, *_LANGUAGES.values())
+ALL_WAYS = (*WAYS, _TALKED_INTO)
 _PROMPTS_PER_ROW = 16  # about
 _NUM_SHOTS = 12  # retained rows that few-shot prompts draw from
 
@@ -71,8 +70,6 @@ def wordings(case: Case, row: Example) -> list[Asked]:
     asked = asked_all_ways(row, unseen=unseen, shots=even_sample(alike, _NUM_SHOTS))
     if row.kind == "question":
         asked += [Asked(_TALKED_INTO, text, row.output) for text in with_preambles(row.input)]
-        found = {title: foreign(row.input, code) for code, title in _LANGUAGES.items()}
-        asked += [Asked(title, text, row.output) for title, text in found.items() if text is not None]
     return asked
 
 
