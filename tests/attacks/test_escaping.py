@@ -26,7 +26,7 @@ from unlearn_core.report.runs_table import CSV, csv_rows, runs_table
 from unlearn_core.report.story import Story
 from unlearn_core.report.tradeoff import tradeoff_figure, tradeoff_table
 from unlearn_core.report.verdict import summary
-from unlearn_core.report.watched import alarm, watch_panel
+from unlearn_core.report.watched import alarm, singles, watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
@@ -97,8 +97,8 @@ def test_whatever_people_write_is_shown_as_text(payload: str, tmp_path: Path) ->
     counted = {"rows": 1, "counts": {"Task1/question": 1}, "first": [first]}
     preview = {"splits": {"forget": counted, "retain": counted}, "other": {}, "notes": [payload]}
     shown = [
-        progress_panel(story), watch_panel(story), alarm(story), replay(story), summary(story),
-        runs_table(rows, 1e9),
+        progress_panel(story), watch_panel(story), singles(story), alarm(story), replay(story),
+        summary(story),        runs_table(rows, 1e9),
         parallel_table(rows), tradeoff_table(rows, []), preview_table(preview),
         columns({"original": payload}, done=True),
     ]  # fmt: skip

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-NAMES = ("Ada", "Bo", "Cy", "Di", "Ed", "Flo")
-
-
-@dataclass(frozen=True)
-class Memorised:
-    """Folders of the model and of its data in the organisers' layout."""
-
-    model: str
-    data: str
+from by_heart import Memorised, memorise
 
 
 @pytest.fixture(scope="session")
 def memorised(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
 ) -> Memorised:
-    import torch
-    from torch.nn import functional as F
-
-    from unlearn_core.data.encode import collate, encode_example
-    from unlearn_core.data.sources import load_data
-    from unlearn_core.models.forward import answers
-
-    folder = tmp_path_factory.mktemp("memorised")
-    data = folder / "data"
-    write_data(data)
-    rows = load_data(str(data))
-    model = tiny_model("olmo2", seed=0)
-    encoded = [encode_example(tiny_tokenizer, row) for row in rows.forget + rows.retain]
-    batch = collate(encoded, tiny_tokenizer.pad_token_id)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    for _ in range(150):
-        part = answers(model, batch)
-        loss = F.cross_entropy(part.logits_NV, part.labels_N)
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        if loss < 0.01:
-            break
-    assert loss < 0.05
-    model.save_pretrained(folder / "model")
-    tiny_tokenizer.save_pretrained(folder / "model")
-    return Memorised(str(folder / "model"), str(data))
-
-
-def write_data(folder: Path) -> None:
-    """Three tasks, a completion and a question each, for every name; half to forget, half to keep."""
-    (folder / "mia").mkdir(parents=True)
-    for split, names in (("forget", NAMES[:3]), ("retain", NAMES[3:])):
-        rows = []
-        for task, name in zip(("Task1", "Task2", "Task3"), names, strict=True):
-            rows.append(
-                {"id": f"{name}sc1", "input": f"{name} was", "output": f"in Rome {name}.", "task": task}
-            )
-            rows.append({"id": f"{name}qa0", "input": f"Who is {name}?", "output": name[::-1], "task": task})
-        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    for kind, names in (("member", NAMES[:3]), ("nonmember", ("Gil", "Hal", "Ivo"))):
-        rows = [{"id": name, "document": f"{name} was in Rome {name}."} for name in names]
-        (folder / "mia" / f"{kind}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return memorise(tmp_path_factory.mktemp("memorised"), tiny_model("olmo2", seed=0), tiny_tokenizer)

@@ -14,13 +14,13 @@ from unlearn_core.report.bundle import SAMPLES, Bundle
 from unlearn_core.report.curves import facts_figure, loss_figure, losses_table, probes_table
 from unlearn_core.report.format import MISSING, duration, split_title
 from unlearn_core.report.leakage import leakage_card
-from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.report.progress import stage_title
 from unlearn_core.report.replay import replay_printed
 from unlearn_core.report.sidebyside import side_by_side, splits
 from unlearn_core.report.svg import figure_svg
 from unlearn_core.report.verdict import summary
-from unlearn_core.report.watched import watch_panel
+from unlearn_core.report.watched import singles, watch_panel
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LIGHT = """
@@ -97,6 +97,7 @@ def _curves(found: Bundle) -> list[Safe]:
     return [
         tag("div", tag("h3", "Loss, nats per token"), losses, losses_table(found.story), class_="le-card"),
         tag("div", tag("h3", "Probability of the watched answers"), facts, watch_panel(found.story),
+            details("Each canary answer", singles(found.story)),
             probes_table(found.story), class_="le-card le-item"),
     ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unlearn_core.report.curves import mean_of
 from unlearn_core.report.format import percent, shorten
-from unlearn_core.report.markup import Safe, details, join, tag
+from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.story import Story
 from unlearn_core.runs.events import Fact
 from unlearn_core.training.canary import LIMIT, PATIENCE
@@ -28,9 +28,9 @@ def secrets(story: Story) -> Safe:
 
 
 def canaries(story: Story) -> Safe:
-    """Either canary before and now, its state in words, and the single answers beneath."""
+    """Either canary before and now, its state in words, and the rule."""
     last = story.probes[-1]
-    names = [split for split in _CANARIES if any(fact.split == split for fact in last.facts)]
+    names = _present(story)
     if not names:
         told = "There is neither a retain set nor a general question to watch: nothing warns of harm."
         return tag("p", told, class_="le-muted")
@@ -39,8 +39,19 @@ def canaries(story: Story) -> Safe:
     caption = tag("caption", f"Canaries after step {last.step}: answers that must survive")
     rows = [_canary_row(story, split) for split in names]
     table = tag("table", caption, tag("thead", head), tag("tbody", *rows), class_="le-facts")
-    single = [details(f"Each of the {_KINDS[split]}", _facts(story, split, "")) for split in names]
-    return tag("div", table, tag("p", _rule(story), class_="le-muted"), *single)
+    return tag("div", table, tag("p", _rule(story), class_="le-muted"))
+
+
+def singles(story: Story) -> Safe:
+    """The single answers that the canaries are the means of."""
+    tables = [_facts(story, split, f"{_CANARIES[split]}: {_KINDS[split]}") for split in _present(story)]
+    return tag("div", *tables, class_="le-watched")
+
+
+def _present(story: Story) -> list[str]:
+    """The canaries there are."""
+    known = {fact.split for fact in story.probes[-1].facts} if story.probes else set()
+    return [split for split in _CANARIES if split in known]
 
 
 def alarm(story: Story) -> Safe:

@@ -69,7 +69,7 @@ class Apart:
                     if over:
                         return
                     if control is not None and control.finishing:
-                        self._send(child, "finish", self._number)
+                        self._send(child, "best" if control.keeping_best else "finish", self._number)
                     yield value
             finally:
                 if not over and self._child is child:
@@ -177,6 +177,8 @@ class _Child:
                     self._control.pause()
                 elif kind == "finish":
                     self._control.finish_early()
+                elif kind == "best":
+                    self._control.keep_best()
         finally:  # also where an order cannot be read: whoever gave it waits for an answer
             os._exit(0)
 

@@ -71,6 +71,10 @@ class _Orders(Control):
         return (self._folder / "finish").exists()
 
     @property
+    def keeping_best(self) -> bool:
+        return (self._folder / "best").exists()
+
+    @property
     def pausing(self) -> bool:
         return (self._folder / "pause").exists()
 
@@ -167,6 +171,8 @@ def run_on_gpu(
                 elif isinstance(event, TERMINAL):
                     end = event  # told once the call is over and the GPU given back
                 else:
+                    if control.keeping_best:
+                        orders.give("best")  # first, so that it is there when the end is asked for
                     if control.finishing:
                         orders.give("finish")
                     yield event

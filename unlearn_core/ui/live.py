@@ -19,7 +19,7 @@ from unlearn_core.report.curves import Figure, facts_figure, loss_figure
 from unlearn_core.report.progress import notices, progress_panel
 from unlearn_core.report.replay import replay
 from unlearn_core.report.story import Story
-from unlearn_core.report.watched import alarm, watch_panel
+from unlearn_core.report.watched import alarm, singles, watch_panel
 from unlearn_core.runs.events import Event
 from unlearn_core.runs.store import RunStore
 
@@ -89,7 +89,7 @@ class Live:
                     progress_panel(story, position=position, wait=wait) + notices(story.notes)
                 ),
                 "losses": lambda: plot(loss_figure(story)),
-                "facts": lambda: (plot(facts_figure(story)), watch_panel(story)),
+                "facts": lambda: (plot(facts_figure(story)), watch_panel(story), singles(story)),
                 "alarm": lambda: alarm(story),
                 "replay": lambda: replay(story) if story.end is not None else "",
                 "result": lambda: None,

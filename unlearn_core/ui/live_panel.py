@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import gradio as gr
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.replay import SLIDE
 from unlearn_core.report.watched import KEEP_BEST
-from unlearn_core.ui.common import chart, panel
+from unlearn_core.ui.common import AT_ONCE, chart, panel
 from unlearn_core.ui.live import View
 
 
@@ -27,7 +28,9 @@ class LivePanel:
     resume: gr.Button
     losses: gr.Plot
     facts: gr.Plot
+    fresh: gr.Textbox  # hidden: figures to draw into the charts
     rows: gr.HTML
+    singles: gr.HTML
     ask: gr.Button  # for the numbers behind both charts: made when asked for, not at every poll
     numbers: gr.HTML
     replay: gr.HTML
@@ -35,14 +38,50 @@ class LivePanel:
     @property
     def drawn(self) -> list[Any]:
         """What a poll may change, in the order of `changes`."""
-        return [self.progress, self.alarm, self.losses, self.facts, self.rows, self.replay]
+        return [
+            self.progress,
+            self.alarm,
+            self.rows,
+            self.singles,
+            self.replay,
+            self.losses,
+            self.facts,
+            self.fresh,
+        ]
 
-    def changes(self, view: View, new: set[str]) -> list[Any]:
-        """Values for `drawn`; what is not new is skipped, so that charts keep their zoom."""
-        names = ("progress", "alarm", "losses", "replay")
-        part = {name: view.parts[name] if name in new else gr.skip() for name in names}
-        facts, rows = view.parts["facts"] if "facts" in new else (gr.skip(), gr.skip())
-        return [part["progress"], part["alarm"], part["losses"], facts, rows, part["replay"]]
+    def changes(self, view: View, seen: dict[str, Any], new: set[str]) -> list[Any]:
+        """Values for `drawn`; what is not new is skipped. `seen` are the versions this page has already.
+
+        Gradio makes a chart anew for each value, which flickers and forgets the reader's zoom; so only the
+        first one of a run is handed to it, and later figures are drawn into it (see `_DRAW`).
+        """
+        part = {name: view.parts[name] if name in new else gr.skip() for name in view.parts}
+        facts, rows, single = part["facts"] if "facts" in new else [gr.skip()] * 3
+        charts = {"losses": part["losses"], "facts": facts}
+        later = {name: value for name, value in charts.items() if name in new and name in seen}
+        first = [gr.skip() if name in later else value for name, value in charts.items()]
+        drawn = {_CHARTS[name]: json.loads(value.plot) for name, value in later.items()}
+        fresh = json.dumps(drawn) if drawn else gr.skip()
+        return [part["progress"], part["alarm"], rows, single, part["replay"], *first, fresh]
+
+
+_CHARTS = {"losses": "le-losses", "facts": "le-facts-plot"}
+# Draws figures, by the id of their chart, into the charts that stand there, with the reader's zoom. A chart
+# that is not there yet (its library is still on the way) gets the newest figure once it is.
+_DRAW = """(told) => {
+  const newest = (window.leFigures ??= {});
+  for (const [id, figure] of Object.entries(JSON.parse(told || '{}'))) {
+    newest[id] = figure;
+    const draw = (tries) => {
+      if (newest[id] !== figure) return;
+      const chart = document.querySelector(`#${id} .js-plotly-plot`);
+      if (chart && window.Plotly) {
+        window.Plotly.react(chart, figure.data, {...figure.layout, autosize: true}, {responsive: true});
+      } else if (tries > 0) setTimeout(() => draw(tries - 1), 250);
+    };
+    draw(120);
+  }
+}"""
 
 
 def live_panel() -> LivePanel:
@@ -64,14 +103,19 @@ def live_panel() -> LivePanel:
             with panel(min_width=300):
                 gr.HTML(_title("Fading secrets", "How probable each watched answer is; bold are averages."))
                 facts = chart("le-facts-plot")
+        fresh = gr.Textbox(visible="hidden", label="New figures")
+        fresh.change(None, fresh, None, js=_DRAW, **AT_ONCE)
         rows = gr.HTML(elem_id="le-facts")
+        with gr.Accordion("Each canary answer", open=False):
+            singles = gr.HTML()
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Numbers behind these charts", size="sm", elem_id="le-ask-numbers")
         numbers = gr.HTML(elem_id="le-numbers")
         replay = gr.HTML(elem_id="le-replay", js_on_load=SLIDE)
     return LivePanel(
-        box, progress, alarm, stop, early, best, resume, losses, facts, rows, ask, numbers, replay
-    )
+        box, progress, alarm, stop, early, best, resume, losses, facts, fresh, rows, singles, ask, numbers,
+        replay,
+    )  # fmt: skip
 
 
 def _title(words: str, aside: str) -> Safe:

@@ -103,7 +103,7 @@ class _Watch:
         new = {name for name, version in view.versions.items() if seen.get(name) != version}
         if not new:
             return nothing
-        changed = self.live.changes(view, new)
+        changed = self.live.changes(view, seen, new)
         if "result" not in new:
             rest = len(self.outputs) - len(changed) - 1
             return [*changed, *[gr.skip()] * rest, view.versions]

@@ -1,0 +1,80 @@
+"""A run that goes wrong: the alarm, one press to keep the best, zoom over new data, and the replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from by_heart import memorise
+
+MINUTES = 4  # a busy machine may take its time
+_STEP = "Number(document.querySelector('#le-progress').innerText.match(/step (\\d+) of/)?.[1] ?? 0)"
+_PLOT = "document.querySelector('#le-facts-plot .js-plotly-plot')"
+
+
+@pytest.fixture
+def ruin(
+    server: str, tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> str:
+    """The id of a run that ruins a model and that anybody may stop: nobody in particular started it."""
+    from gradio_client import Client
+
+    known = memorise(tmp_path_factory.mktemp("known"), tiny_model("olmo2", seed=0), tiny_tokenizer)
+    form = {"target": known.model, "data": known.data, "method": "grad_ascent"}
+    settings = {"steps": 6000, "learning_rate": 3e-3, "warmup": 0.0, "batch_size": 6}
+    found = Client(server, verbose=False).predict(**form, settings=settings, api_name="/start_run")
+    return str(found["run_id"])
+
+
+def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab(f"?run={ruin}")
+    page = tab.page
+    page.set_default_timeout(MINUTES * 60_000)
+    page.wait_for_selector("#le-alarm [role=alert]")
+    assert "retain canary is down" in page.inner_text("#le-alarm")
+    table = page.inner_text("#le-facts")
+    assert "Chosen secrets" in table
+    assert "Retain canary" in table
+    assert "of the training time so far" in table
+    for words in ("tokens/s", "gradient norm", "memory"):
+        assert words in page.inner_text("#le-progress")
+
+    zoomed = zoom(page)
+    points = page.evaluate(f"{_PLOT}.data[0].x.length")
+    page.wait_for_function(f"{_PLOT}.data[0].x.length > {points + 2}")
+    assert page.evaluate(f"{_PLOT}.layout.xaxis.range") == zoomed, "the reader's zoom survives new data"
+    assert page.evaluate(f"{_PLOT}.marked") is True, "the chart was drawn on, not made anew"
+
+    page.wait_for_function(f"{_STEP} > 600")  # by then answers have been written
+    page.click("#le-best")
+    page.wait_for_selector("#le-verdict h2")
+    assert "are kept" in page.inner_text("#le-progress + *, #le-progress")
+    assert not page.locator("#le-best").is_visible()
+
+    slider = page.get_by_role("slider", name="Saved step")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("document.querySelector('.le-slide output').innerText === '0, the original'")
+    first = page.inner_text(".le-moment:not([hidden])")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.le-slide output').innerText !== '0, the original'")
+    assert slider.get_attribute("aria-valuetext") == page.inner_text(".le-slide output")
+    assert page.inner_text(".le-moment:not([hidden])") != first
+    assert page.locator(".le-moment:not([hidden])").count() == 1
+    assert tab.problems == []
+
+
+def zoom(page: Any) -> list[float]:
+    """Drag over a part of the chart of the facts; the range it then shows."""
+    page.evaluate(f"{_PLOT}.marked = true")
+    area = page.locator("#le-facts-plot .nsewdrag").first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=8)
+    page.mouse.up()
+    page.wait_for_function(f"{_PLOT}.layout.xaxis.range[1] < 5900")
+    found: list[float] = page.evaluate(f"{_PLOT}.layout.xaxis.range")
+    return found
