@@ -54,7 +54,9 @@ def run(store: RunStore, story: Any) -> str:
         store.append(made.id, ev.Score(model, record))
     for event in (*story.probes, *story.steps):
         store.append(made.id, event)
-    store.append(made.id, ev.Finished(story.verdict, {"load": 1.0, "unlearn": 2.5}, "weights"))
+    store.append(made.id, ev.CostEstimate({"seconds": 5.0, "flops": 2e12, "memory": 410_000_000}))
+    cost = {"seconds": 3.5, "flops": None, "memory": 390_000_000}
+    store.append(made.id, ev.Finished(story.verdict, {"load": 1.0, "unlearn": 2.5}, "weights", cost=cost))
     audit = {
         "name": "relearning",
         "verdict": "leaks",
@@ -113,6 +115,9 @@ def test_the_report_is_one_file_that_asks_for_nothing(store: RunStore, run: str,
         "9.9",
         "tokens/s",
         "--set beta=0.5",
+        "<td>5.0 s</td><td>3.5 s</td>",
+        "<td>410 MB</td><td>390 MB</td>",
+        "<td>2.0 TFLOPs</td>",
     ):
         assert words in text
     assert EVIL not in text

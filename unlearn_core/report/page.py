@@ -11,6 +11,7 @@ from unlearn_core import __version__
 from unlearn_core.models.targets import assets_directory
 from unlearn_core.report.breakdown import breakdown
 from unlearn_core.report.bundle import SAMPLES, Bundle
+from unlearn_core.report.cost import cost_table
 from unlearn_core.report.curves import facts_figure, loss_figure, losses_table, probes_table
 from unlearn_core.report.format import MISSING, duration, split_title
 from unlearn_core.report.leakage import leakage_card
@@ -87,7 +88,7 @@ def _sections(found: Bundle) -> list[Safe]:
     parts += [_heading("Sample generations"), *_samples(found)]
     parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), _command(found)]
     parts += [_heading("Hashes and versions"), _pairs({**found.hashes, **_versions(found)})]
-    parts += [_heading("Cost"), _pairs(_cost(found))]
+    parts += [_heading("Cost"), cost_table(found.story), _pairs(_cost(found))]
     return parts
 
 

@@ -13,6 +13,7 @@ from unlearn_core.runs.events import (
     BestKept,
     CanaryAlert,
     Cancelled,
+    CostEstimate,
     Event,
     FactAnswers,
     FactProbe,
@@ -44,6 +45,7 @@ class Story:
     kept: BestKept | None = None
     scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
     warnings: list[str] = field(default_factory=list)
+    estimated: dict[str, Any] = field(default_factory=dict)  # the cost foretold (see runs.costs.Cost)
     end: Finished | Failed | Cancelled | None = None
 
     def add(self, event: Event) -> None:
@@ -68,6 +70,8 @@ class Story:
                 self.end = self.progress = None
             case Score():
                 self.scores[event.model] = Scores.from_json(event.scores)
+            case CostEstimate():
+                self.estimated = event.cost
             case Warned():
                 self.warnings.append(event.message)
             case Finished() | Failed() | Cancelled():

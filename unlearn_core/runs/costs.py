@@ -130,10 +130,10 @@ class Meter:
         with contextlib.suppress(OSError):  # elsewhere the mark is the process's own
             Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts from here
 
-    def cost(self, on: Device, flops: float | None, number: int = 1) -> Cost:
-        """What was used until now."""
+    def cost(self, on: Device, number: int = 1) -> Cost:
+        """What was used until now; operations are not counted, because counting changes the last bits."""
         seconds = time.perf_counter() - self._began
-        return Cost(seconds, flops, peak_memory(), money(seconds, on, number), on.name)
+        return Cost(seconds, None, peak_memory(), money(seconds, on, number), on.name)
 
 
 def peak_memory() -> int | None:

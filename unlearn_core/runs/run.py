@@ -179,7 +179,7 @@ class _Run:
         yield CostEstimate(cost.to_json())
 
     def _measured(self) -> Cost:
-        cost = self.meter.cost(device(None, self.home), self.flops, team.size())
+        cost = self.meter.cost(device(None, self.home), team.size())
         if self.flops and cost.seconds and team.rank() == 0:
             self.pace.write(RATE, self.flops / cost.seconds)
         return cost

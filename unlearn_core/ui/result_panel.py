@@ -9,6 +9,7 @@ import gradio as gr
 
 from unlearn_core.report.beside import beside
 from unlearn_core.report.breakdown import breakdown
+from unlearn_core.report.cost import cost_table
 from unlearn_core.report.format import split_title
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.reproduce import command
@@ -57,7 +58,7 @@ class ResultPanel:
 
 
 def _terms(story: Story) -> Safe:
-    return join(breakdown(story.scores), beside(story.scores))
+    return join(breakdown(story.scores), beside(story.scores), cost_table(story))
 
 
 @dataclass(frozen=True)
