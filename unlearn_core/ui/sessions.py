@@ -30,11 +30,23 @@ class _Nothing(dict[Any, Any]):
         pass
 
 
+class _Steady(dict[int, Any]):
+    """A session's components. Gradio goes through them for one listener while another one's result is put
+    in ("dictionary changed size during iteration"); whoever goes through these goes through a copy."""
+
+    def values(self) -> Any:
+        return list(super().values())
+
+    def items(self) -> Any:
+        return list(super().items())
+
+
 class Sessions(OrderedDict[str, SessionState]):
     """Sessions by id, without the copies, and without those that were closed where there are many."""
 
     def __setitem__(self, session: str, state: SessionState) -> None:
         state.config_values = _Nothing()
+        state.blocks_config.blocks = _Steady(state.blocks_config.blocks)
         super().__setitem__(session, state)
         closed = [one for one, other in self.items() if other.is_closed] if len(self) > MANY else []
         for one in closed[: len(self) - MANY]:
