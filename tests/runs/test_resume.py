@@ -126,6 +126,32 @@ def test_the_last_whole_checkpoint_stays_until_the_next_is_whole(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
+def test_a_checkpoint_that_was_being_removed_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two of the files that are removed."""
+
+    class Some:
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        def write(self, folder: Path) -> None:
+            (folder / "part").write_bytes(b"x")
+
+    def cut_short(folder: Path, ignore_errors: bool = False) -> None:
+        for part in folder.glob("part"):
+            part.unlink()
+            raise KeyboardInterrupt
+
+    kept = ck.Checkpoints(tmp_path, {"spec": {}})
+    kept.write(Some(1))  # type: ignore[arg-type]
+    monkeypatch.setattr(shutil, "rmtree", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(Some(2))  # type: ignore[arg-type]
+    assert [path.name for path in ck.whole(tmp_path)] == ["2"]
+    assert kept.latest() == tmp_path / "2"
+
+
 def test_a_server_that_ends_leaves_a_run_that_its_owner_can_resume(memorised: Any, tmp_path: Path) -> None:
     spec = spec_of(memorised, steps=40)
     whole = result(list(run(spec, home=tmp_path / "a", out=tmp_path / "a")))

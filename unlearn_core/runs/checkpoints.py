@@ -6,14 +6,13 @@ moment leaves at least one whole checkpoint, and never half of one that looks wh
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import IntegrityError
 from unlearn_core.models import team
-from unlearn_core.runs.files import check_complete, save_complete
+from unlearn_core.runs.files import check_complete, remove_whole, save_complete
 
 if TYPE_CHECKING:
     from unlearn_core.training.snapshot import Snapshot
@@ -56,7 +55,7 @@ class Checkpoints:
                 self._save(new, snapshot)
             for path in whole(self._folder) if team.rank() == 0 else ():
                 if path != new:
-                    shutil.rmtree(path, ignore_errors=True)
+                    remove_whole(path)
         finally:
             now = time.monotonic()
             self._next = now + max(EVERY, (now - began) / _SHARE)

@@ -118,11 +118,20 @@ def save_complete(folder: Path, write: Callable[[Path], None], facts: dict[str, 
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                 files[path.relative_to(partial).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
             write_json(partial / MARKER, {"files": files, **facts})
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_whole(folder)
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove a folder, if it is there, so that a kill on the way leaves nothing under its name."""
+    doomed = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def check_complete(folder: Path, *, hashes: bool = False) -> dict[str, Any]:

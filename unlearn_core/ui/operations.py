@@ -27,8 +27,8 @@ from unlearn_core.ui.shield import LOOPBACK
 TOKEN = "LETHE_OPERATOR_TOKEN"
 _KEPT = 2.0  # seconds that an answer about health holds, so that asking often costs nothing
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
-  color-scheme: light dark; }
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; } td { border-top: 1px solid #8886; padding: .35rem 0; }
 td:last-child { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .ok { color: #18794e; } .degraded { color: #c62a2f; }
