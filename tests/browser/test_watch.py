@@ -1,4 +1,4 @@
-"""A run that goes wrong: the alarm, one press to keep the best, and zoom over new data."""
+"""A run that goes wrong: the alarm, one press to keep the best, zoom over new data, and the replay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ruin(
     return str(found["run_id"])
 
 
-def test_the_alarm_the_zoom_and_the_button(ruin: str, open_tab: Callable[..., Any]) -> None:
+def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., Any]) -> None:
     tab = open_tab(f"?run={ruin}")
     page = tab.page
     page.set_default_timeout(MINUTES * 60_000)
@@ -49,6 +49,19 @@ def test_the_alarm_the_zoom_and_the_button(ruin: str, open_tab: Callable[..., An
     page.wait_for_function(f"{_STEP} > 600")  # by then answers have been written
     page.click("#le-best")
     page.wait_for_selector("#le-verdict h2")
+    assert "are kept" in page.inner_text("#le-progress + *, #le-progress")
+    assert not page.locator("#le-best").is_visible()
+
+    slider = page.get_by_role("slider", name="Saved step")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("document.querySelector('.le-slide output').innerText === '0, the original'")
+    first = page.inner_text(".le-moment:not([hidden])")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.le-slide output').innerText !== '0, the original'")
+    assert slider.get_attribute("aria-valuetext") == page.inner_text(".le-slide output")
+    assert page.inner_text(".le-moment:not([hidden])") != first
+    assert page.locator(".le-moment:not([hidden])").count() == 1
     assert tab.problems == []
 
 
