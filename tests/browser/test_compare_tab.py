@@ -45,10 +45,9 @@ def test_runs_are_picked_and_compared(
     page.wait_for_selector("#le-runs tbody tr")
     page.click("#le-runs button[data-sort=name]")
     page.wait_for_selector("#le-runs th[aria-sort]")
-    for run in (runs[0], runs[2]):
+    for run, told in ((runs[0], "1 run picked"), (runs[2], "2 runs picked")):
         page.check(f"#le-runs input[data-run='{run}']")
-        page.wait_for_timeout(300)
-    page.locator("#le-picked", has_text="2 runs picked").wait_for()
+        page.locator("#le-picked", has_text=told).wait_for()
     page.click("#le-compare")
     page.wait_for_selector("#le-comparison table")
     assert "Final score" in page.inner_text("#le-comparison")

@@ -65,7 +65,10 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_be_resumed(tmp_path: Pat
     assert not first.is_alive()
     assert finishes(worker, following)
     assert worker._thread is not first
-    record = store.get(dying)
+    for _ in range(400):  # the next run may end before the watchdog has written down the end of this one
+        if (record := store.get(dying)).status != "running":
+            break
+        time.sleep(0.05)
     assert record.status == "interrupted"
     assert "stopped" in record.message
     assert "Resume it" in record.message

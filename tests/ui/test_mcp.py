@@ -20,7 +20,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def launch(page: gr.Blocks, **settings: Any) -> None:
         given.update(settings)
-        page.local_url = "http://127.0.0.1:1/"
+        page.local_url, page.server_port = "http://127.0.0.1:1/", 1
 
     monkeypatch.setattr(gr.Blocks, "launch", launch)
     monkeypatch.setattr(gr.Blocks, "block_thread", lambda page: None)
