@@ -70,7 +70,8 @@ def check(arguments: list[str]) -> int:
         [python, "-m", "mypy"],
         [python, "-m", "pytest", "tests/test_imports.py", "--durations=0"],
     )
-    return max(subprocess.call(step, cwd=ROOT) for step in steps)
+    codes = [subprocess.call(step, cwd=ROOT) for step in steps]
+    return next((code for code in codes if code), 0)
 
 
 def test(arguments: list[str]) -> int:
@@ -81,7 +82,7 @@ def test(arguments: list[str]) -> int:
     workers = str(min(4, os.cpu_count() or 1))
     command = [str(BIN / "python"), "-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    failed = max(failed, subprocess.call(command, cwd=ROOT, env=environment))
+    failed = subprocess.call(command, cwd=ROOT, env=environment) or failed  # negative: ended by a signal
     result = "FAILED" if failed else "all passed"
     print(f"Checks and tests took {time.monotonic() - started:.0f} s: {result}.")
     return failed

@@ -23,7 +23,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         page.local_url, page.server_port = "http://127.0.0.1:1/", 1
 
     monkeypatch.setattr(gr.Blocks, "launch", launch)
-    monkeypatch.setattr(gr.Blocks, "block_thread", lambda page: None)
+    monkeypatch.setattr(app, "_until_told_to_end", lambda: None)
     monkeypatch.setattr(app, "_warm_up", lambda studio: None)
     return given
 

@@ -137,11 +137,15 @@ def launch(
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         try:
-            threading.Event().wait()
+            _until_told_to_end()
         finally:  # told to end: first the run at work keeps where it stands, then the page goes
             studio.worker.close()
             note("server ended")
     return page
+
+
+def _until_told_to_end() -> None:
+    threading.Event().wait()  # a signal ends it
 
 
 def require_mcp() -> None:
