@@ -6,8 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from unlearn_core.data.types import Example, Question, UnlearningData
+
+# The same examples on every machine; benchmarks/fuzz.py is where new ones are looked for.
+settings.register_profile("same examples", derandomize=True)
+settings.load_profile("same examples")
 
 TINY = {
     "vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,

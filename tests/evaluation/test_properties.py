@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -186,7 +187,7 @@ def test_membership_scores_of_one_text_are_finite_and_min_k_falls_with_k(
     assert 0 <= token_metrics.probability(values) <= 1
     assert token_metrics.zlib_score(values, text) >= 0
     found = [token_metrics.min_k_score(values, share) for share in (0.1, 0.4, 1.0)]
-    assert found == sorted(found, reverse=True) or found[0] == pytest.approx(found[-1])
+    assert all(less <= more + 1e-9 for more, less in pairwise(found))  # sums in another order round otherwise
     ones, zeros = np.ones_like(values), np.zeros_like(values)
     assert token_metrics.min_k_plus_score(values, zeros, ones) == token_metrics.min_k_score(values)
 
