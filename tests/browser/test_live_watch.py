@@ -33,12 +33,10 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     page.set_default_timeout(MINUTES * 60_000)
     page.wait_for_selector("#le-alarm [role=alert]")
     assert "retain canary is down" in page.inner_text("#le-alarm")
-    table = page.inner_text("#le-facts")
-    assert "Chosen secrets" in table
-    assert "Retain canary" in table
-    assert "of the training time so far" in table
+    for words in ("Chosen secrets", "Retain canary", "of the training time so far"):
+        page.locator("#le-facts", has_text=words).wait_for()
     for words in ("tokens/s", "gradient norm", "memory"):
-        assert words in page.inner_text("#le-progress")
+        page.locator("#le-progress", has_text=words).wait_for()
 
     zoomed = zoom(page)
     points = page.evaluate(f"{_PLOT}.data[0].x.length")
@@ -67,14 +65,19 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
 
 def zoom(page: Any) -> list[float]:
     """Drag over a part of the chart of the facts; the range it then shows."""
+    page.wait_for_function(f"{_PLOT}?.data?.[0]?.x?.length > 2")  # the chart may come after the alarm
     page.evaluate(f"{_PLOT}.marked = true")
-    area = page.locator("#le-facts-plot .nsewdrag").first
-    area.scroll_into_view_if_needed()
-    box = area.bounding_box()
-    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.3 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=8)
-    page.mouse.up()
-    page.wait_for_function(f"{_PLOT}.layout.xaxis.range[1] < 5900")
+    for _ in range(10):  # a page that grows meanwhile may move the chart from under the mouse
+        area = page.locator("#le-facts-plot .nsewdrag").first
+        area.scroll_into_view_if_needed()
+        box = area.bounding_box()
+        page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.3 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=8)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        if page.evaluate(f"{_PLOT}.layout.xaxis.range[1] < 5900"):
+            break
     found: list[float] = page.evaluate(f"{_PLOT}.layout.xaxis.range")
+    assert found[1] < 5900
     return found
