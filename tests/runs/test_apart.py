@@ -17,11 +17,12 @@ from unlearn_core.errors import InputError
 from unlearn_core.runs import events as ev
 from unlearn_core.runs import watchdog
 from unlearn_core.runs.apart import Apart
+from unlearn_core.runs.job import audits_of
 from unlearn_core.runs.prescore import prescore
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker, _audits_of
+from unlearn_core.runs.worker import Worker
 
 LONG = 100_000
 
@@ -95,7 +96,7 @@ def test_a_kill_interrupts_the_run_and_the_next_one_starts_anew(worker: Worker, 
 
 def test_what_is_raised_there_is_raised_here(apart: Apart, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run that is here"):
-        list(apart.iterate(_audits_of, "no-such-run", tmp_path, None, public=False))
+        list(apart.iterate(audits_of, "no-such-run", tmp_path, None, public=False))
     with pytest.raises(RuntimeError, match="TypeError"):
         list(apart.iterate(prescore, None))
 

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import contextvars
 import json
 import logging
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.limits import FILE_BYTES, OWNER_CHARACTERS, RUN_SECONDS, STEPS
 from unlearn_core.runs.apart import Apart, ProcessEnded
-from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits, record_audits
-from unlearn_core.runs.control import Control
-from unlearn_core.runs.events import TERMINAL, Cancelled, CostEstimate, Event, Failed, Step, Warned
+from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits
+from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
+from unlearn_core.runs.job import Job, Wanted, audits_of
 from unlearn_core.runs.log import LOGGER, log_to, note, short
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
@@ -44,51 +41,6 @@ _ENDED = (
     "The process that carried out this run was ended from outside, as happens where memory runs out. "
     "Resume the run, or start it with a smaller batch_size."
 )
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Which audits of a run, None for all, and in how much time."""
-
-    run_id: str
-    budget_seconds: float | None
-    names: tuple[str, ...] | None
-
-
-def _audits_of(run_id: str, home: Path, budget_seconds: float | None, **options: Any) -> Iterator[Any]:
-    """`record_audits`, by nothing but what another process can be told."""
-    with contextlib.closing(RunStore(home, shared=options["public"])) as store:
-        yield from record_audits(run_id, store, budget_seconds, **options)
-
-
-@dataclass
-class _Job:
-    id: str
-    spec: RunSpec
-    owner: str
-    control: Control = field(default_factory=Control)
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    step: int = 0
-    interrupted: bool = False
-    audits: _Wanted | None = None
-    began: float | None = None
-    sign: float = 0.0  # when its last event came
-    end: Failed | None = None  # what it ends with, where it is not its own doing
-    given_up: bool = False  # the queue went on without it
-    usual: float | None = None  # seconds that such a job takes
-    until: float | None = None  # on the monotonic clock, as the job itself says while it is under way
-
-    @property
-    def seconds_left(self) -> float | None:
-        return self.usual if self.until is None else max(0.0, self.until - time.monotonic())
-
-    def heed(self, event: Any) -> None:
-        """Learn from an event how long it still takes."""
-        left = getattr(event, "seconds_left", None)
-        if isinstance(event, CostEstimate) and self.usual is None:
-            left = event.cost.get("seconds")
-        if left is not None:
-            self.until = time.monotonic() + left
 
 
 class Worker:
@@ -112,8 +64,8 @@ class Worker:
     ) -> None:
         self.store, self.capacity, self.per_owner, self.public = store, capacity, per_owner, public
         self._runner, self._apart, self._lent = runner, apart, lent
-        self._waiting: deque[_Job] = deque()
-        self._running: _Job | None = None
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._unrecorded: deque[tuple[str, Event]] = deque()
         self._ends = threading.Lock()
@@ -143,7 +95,7 @@ class Worker:
                 return known
             self._admit(owner)
             record = self.store.create(spec, owner)
-            self._waiting.append(_Job(record.id, spec, owner_hash(owner), usual=usual))
+            self._waiting.append(Job(record.id, spec, owner_hash(owner), usual=usual))
             if key:
                 self._keys[owner_hash(owner), key] = record.id
                 while len(self._keys) > _MAX_KEYS:
@@ -159,9 +111,9 @@ class Worker:
         check_audits(budget_seconds, names)
         record = self.store.owned(run_id, owner)
         self.store.weights(run_id)
-        wanted = _Wanted(run_id, budget_seconds, None if names is None else tuple(names))
+        wanted = Wanted(run_id, budget_seconds, None if names is None else tuple(names))
         spec = RunSpec.from_json(record.spec)
-        job = _Job(_AUDITS + run_id, spec, owner_hash(owner), audits=wanted, usual=budget_seconds)
+        job = Job(_AUDITS + run_id, spec, owner_hash(owner), audits=wanted, usual=budget_seconds)
         with self._wake:
             if self._find(job.id) is not None:
                 raise InputError("run", run_id, "is being audited", "Wait for it or stop it.")
@@ -192,7 +144,7 @@ class Worker:
                 return
             self._admit(owner)
             spec = RunSpec.from_json(self.store.reopen(run_id).spec)
-            self._waiting.append(_Job(run_id, spec, record.owner, usual=usual))
+            self._waiting.append(Job(run_id, spec, record.owner, usual=usual))
             self._wake.notify_all()
 
     def cancel(self, run_id: str, owner: str | None = None) -> None:
@@ -234,8 +186,8 @@ class Worker:
             waiting = [job.id for job in self._waiting]
             if run_id not in waiting:
                 return None
-            ahead = list(self._waiting)[: waiting.index(run_id)]
-            left = [job.seconds_left for job in ([self._running] if self._running else []) + ahead]
+            behind = len(waiting) - waiting.index(run_id)
+            left = [job.seconds_left for job in self._jobs[:-behind]]
         known = [seconds for seconds in left if seconds is not None]
         return sum(known) if len(known) == len(left) else None
 
@@ -368,14 +320,18 @@ class Worker:
             raise ResourceError("queue", "", "is closed", "Lethe is shutting down; try again in a minute.")
         if len(self._waiting) >= self.capacity:
             raise ResourceError("queue", len(self._waiting), "is full", "Try again in a minute.")
-        if self.per_owner is not None and owner:
-            jobs = [*self._waiting, *([self._running] if self._running else [])]
-            if sum(job.owner == owner_hash(owner) for job in jobs) >= self.per_owner:
-                raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.")
+        if self.per_owner is None or not owner:
+            return
+        if sum(job.owner == owner_hash(owner) for job in self._jobs) >= self.per_owner:
+            raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.")
 
-    def _find(self, run_id: str) -> _Job | None:
-        jobs = [*self._waiting, *([self._running] if self._running else [])]
-        return next((job for job in jobs if job.id == run_id), None)
+    @property
+    def _jobs(self) -> list[Job]:
+        """The job at work and those that wait, in their order."""
+        return [*([self._running] if self._running else []), *self._waiting]
+
+    def _find(self, run_id: str) -> Job | None:
+        return next((job for job in self._jobs if job.id == run_id), None)
 
     def _serve(self) -> None:
         while True:
@@ -395,7 +351,7 @@ class Worker:
                 self._running = None
                 self._wake.notify_all()
 
-    def _carry_out(self, job: _Job) -> None:
+    def _carry_out(self, job: Job) -> None:
         """Drive one run to its end; whatever happens, an end is recorded and the thread lives on."""
         if job.audits is not None:
             self._audit(job, job.audits)
@@ -428,7 +384,7 @@ class Worker:
         if not job.given_up:
             self._note(job, end)
 
-    def _limit(self, job: _Job, event: Event, seconds: float) -> None:
+    def _limit(self, job: Job, event: Event, seconds: float) -> None:
         """Hold a stranger's run to its time: first its training ends and is scored, then all of it ends."""
         if isinstance(event, TERMINAL):
             return
@@ -439,10 +395,10 @@ class Worker:
             job.control.finish_early()
             self.store.append(job.id, Warned(_TIME_USED_UP))
 
-    def _audit(self, job: _Job, wanted: _Wanted) -> None:
+    def _audit(self, job: Job, wanted: Wanted) -> None:
         """Drive the audits of a run to their end; they write themselves down."""
         audits = self._iterate(
-            _audits_of, wanted.run_id, self.store.home, wanted.budget_seconds, audits=wanted.names,
+            audits_of, wanted.run_id, self.store.home, wanted.budget_seconds, audits=wanted.names,
             public=self.public,
         )  # fmt: skip
         try:
@@ -458,7 +414,7 @@ class Worker:
         if job.interrupted:
             self._note(job, Failed(_AUDITS_SHUT_DOWN, kind="interrupted"))
 
-    def _events(self, job: _Job) -> Any:
+    def _events(self, job: Job) -> Any:
         runner = self._runner
         if runner is None:
             from unlearn_core.runs.run import run
@@ -473,7 +429,7 @@ class Worker:
         """Call the function where the work is done."""
         return (function if self._apart is None else partial(self._apart.iterate, function))(*given, **named)
 
-    def _note(self, job: _Job, event: Event) -> None:
+    def _note(self, job: Job, event: Event) -> None:
         """Record the end of a run; on a full disk it waits until the next end can be recorded too."""
         if job.audits is not None:
             with contextlib.suppress(LetheError):
