@@ -1,8 +1,8 @@
 """A SQLite index over the run folders, for the runs table. The folders are the truth.
 
-It is brought up to date by comparing modification times at each listing, so runs that another process
-writes appear too, and it is rebuilt when missing, damaged or of another version. Where SQLite cannot work
-at all (a mounted bucket without file locks), the index lives in memory.
+It is brought up to date by comparing modification times and sizes at each listing, so runs that another
+process writes appear too, and it is rebuilt when missing, damaged or of another version. Where SQLite cannot
+work at all (a mounted bucket without file locks), the index lives in memory.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ class Index:
                 if entry.name.startswith("."):
                     continue  # being deleted
                 with contextlib.suppress(OSError):
-                    present[entry.name] = os.stat(f"{entry.path}/run.json").st_mtime_ns
+                    found = os.stat(f"{entry.path}/run.json")
+                    # Two writes in one tick of the file system's clock have the same time, not the same size.
+                    present[entry.name] = hash((found.st_mtime_ns, found.st_size))
         with self._connection:
             for name in known.keys() - present.keys():
                 self._connection.execute("DELETE FROM runs WHERE id = ?", (name,))

@@ -30,7 +30,7 @@ element.addEventListener('click', (event) => {
 });
 element.addEventListener('change', (event) => {
   const box = event.target.closest('input[data-run]');
-  if (box) trigger('select', {run: box.dataset.run, on: box.checked});
+  if (box) trigger('input', {run: box.dataset.run, on: box.checked});
 });
 """
 _VIEW: dict[str, Any] = {"sort": "created", "descending": True, "offset": 0}
@@ -89,7 +89,8 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         down = not seen["descending"] if seen["sort"] == column else column not in ("name", "method")
         return {"sort": column, "descending": down, "offset": 0}
 
-    rows.select(pick, picked, [picked, chosen, *acts], **AT_ONCE)
+    # Through the queue, one after the other: two quick picks must not both start from the same list.
+    rows.input(pick, picked, [picked, chosen, *acts], trigger_mode="multiple", concurrency_limit=1, **PRIVATE)
     rows.select(order, view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
     for button, step in ((before, -PAGE), (after, PAGE)):
         button.click(_turn(step), view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
