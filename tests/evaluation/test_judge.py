@@ -16,7 +16,7 @@ from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 def scores(
     forget: tuple[float, float], retain: tuple[float, float], auc: float | None = 0.5,
     utility: float | None = 0.8, degenerate: float = 0.0, paraphrases: float | None = 0.0,
-    **terms: float | None,
+    unseen: float = 2.0, **terms: float | None,
 ) -> Scores:  # fmt: skip
     """Scores with the same (regurgitation, knowledge) in every task."""
     means = {"forget": forget, "retain": retain}
@@ -27,7 +27,7 @@ def scores(
     aggregated = semeval.aggregated(values)
     details: dict[str, Any] = {
         "paraphrases": {"forget": paraphrases}, "utility": {"signal": utility is not None and utility > 0.4},
-        "fluency": {"retain": {"degenerate": degenerate}},
+        "fluency": {"retain": {"degenerate": degenerate}}, "nonmember_losses": [unseen - 0.1, unseen + 0.1],
     }  # fmt: skip
     return Scores(
         values, aggregated, semeval.task_aggregate(aggregated), auc, semeval.mia_score(auc), utility, 0.0,
@@ -51,6 +51,8 @@ CASES = {
     "documents still recognised": (scores((0.1, 0.0), (1.0, 1.0), auc=0.97), "under-forgotten"),
     "retain set damaged": (scores((0.1, 0.0), (0.7, 0.75)), "over-forgotten"),
     "documents made conspicuous": (scores((0.1, 0.0), (1.0, 1.0), auc=0.03), "over-forgotten"),
+    "never-seen text a little less likely": (scores((0.1, 0.0), (1.0, 1.0), unseen=2.6), "forgotten"),
+    "never-seen text no language any more": (scores((0.0, 0.0), (1.0, 1.0), unseen=5.3), "over-forgotten"),
     "utility below the cut": (scores((0.1, 0.0), (1.0, 1.0), utility=0.55), "over-forgotten"),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unlearn_core.report.gallery import ORDERS, board_figure, board_table, made_with
+from unlearn_core.report.gallery import BEST_FIRST, ORDERS, board_figure, board_table, made_with
 
 
 def row(method: str, final: float, distance: float | None, label: str = "forgotten") -> dict[str, Any]:
@@ -31,7 +31,11 @@ BOARD: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     ("order", "expected"),
-    [("Final score", ["lethe", "x", "npo"]), ("Distance to the retain-only model", ["lethe", "x", "npo"])],
+    [
+        (BEST_FIRST, ["lethe", "npo", "x"]),
+        ("Final score", ["lethe", "x", "npo"]),
+        ("Distance to the retain-only model", ["lethe", "x", "npo"]),
+    ],
 )
 def test_rows_stand_in_the_order_asked_for(order: str, expected: list[str]) -> None:
     shown = board_table(BOARD, order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,15 @@ def scores_of(right: dict[str, int]) -> Scores:
 
 def test_tuning_and_scored_documents_are_apart_and_together_all() -> None:
     """Documents 0 and 3 of each set tune; of the other four, the last three answer: worst task 1, then 1."""
-    found = {tuning: figures(scores_of({"forget": 3, "retain": 3}), tuning, None) for tuning in (True, False)}
+    scores = scores_of({"forget": 3, "retain": 3})
+    before = replace(scores, details=scores.details | {"nonmember_losses": [0.5, 1.5]})
+    found = {tuning: figures(scores, tuning, before, None) for tuning in (True, False)}
     assert found[True]["forget_knowledge"] == 1.0  # document 3
     assert found[True]["retain_knowledge"] == 0.0  # document 0
     assert found[False]["forget_knowledge"] == 1.0
     assert found[False]["retain_knowledge"] == 0.0
     assert found[False]["mia_auc"] == 0.5
+    assert found[False]["unseen_rise"] == 0.0
 
 
 def test_a_wreck_never_wins_the_tuning() -> None:
@@ -53,6 +57,15 @@ def test_the_leaderboard_leaves_tuning_runs_out_and_gives_the_spread() -> None:
     assert row["num_seeds"] == 2
     assert row["figures"]["final_score"]["mean"] == pytest.approx(0.7)
     assert row["figures"]["final_score"]["spread"] == pytest.approx(2**0.5 / 10)
+
+
+def test_forgetting_comes_before_a_good_score_in_the_leaderboard() -> None:
+    trials = [
+        Trial("a", {}, 0, 2.0, "over-forgotten", None, {"final_score": 0.99}),
+        Trial("b", {}, 0, 2.0, "forgotten", None, {"final_score": 0.6}),
+        Trial("c", {}, 0, 2.0, "forgotten", None, {"final_score": 0.9}),
+    ]
+    assert [row["method"] for row in leaderboard(trials)] == ["c", "b", "a"]
 
 
 def test_no_method_gets_more_than_three_settings_to_choose_from() -> None:

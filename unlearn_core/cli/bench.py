@@ -16,8 +16,8 @@ from unlearn_core.errors import InputError
 
 _COLUMNS = (
     ("task_aggregate", "task"), ("mia_auc", "AUC"), ("mia_score", "MIA"), ("utility", "utility"),
-    ("final_score", "final"), ("loss_distance", "distance"), ("forget_knowledge", "forget QA"),
-    ("retain_knowledge", "retain QA"),
+    ("final_score", "final"), ("unseen_rise", "unseen"), ("loss_distance", "distance"),
+    ("forget_knowledge", "forget QA"), ("retain_knowledge", "retain QA"),
 )  # fmt: skip
 
 

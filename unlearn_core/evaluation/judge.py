@@ -13,6 +13,8 @@ still a working language model?
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +34,7 @@ UNCHANGED_WITHIN = 0.1
 _SOMETHING = 0.05  # what the original must score above the floor for a term to say anything
 DEGENERATE_MORE = 0.4  # share of retain answers that stopped being language
 AUC_BAND = (0.25, 0.75)  # outside it the MIA score is below one half
+UNSEEN_RISE = math.log(2)  # nats per token: never-seen text at twice the perplexity
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Evidence:
     auc: float | None = None
     auc_original: float | None = None
     auc_interval: tuple[float, float] | None = None
+    unseen_nll: float | None = None  # of text neither trained on nor asked about, nats per token
+    unseen_nll_original: float | None = None
     utility: float | None = None
     utility_original: float | None = None
     utility_signal: bool = False  # whether the original's utility lies above chance
@@ -73,6 +78,8 @@ def verdict(original: Scores, unlearned: Scores, retain_only: Scores | None = No
         auc=unlearned.mia_auc,
         auc_original=original.mia_auc,
         auc_interval=_pair(unlearned.details.get("auc_interval")),
+        unseen_nll=unseen_nll(unlearned),
+        unseen_nll_original=unseen_nll(original),
         utility=unlearned.utility,
         utility_original=original.utility,
         utility_signal=bool(utility.get("signal", False)),
@@ -179,7 +186,24 @@ def _damage(e: Evidence) -> list[str]:
         reasons.append(f"Utility fell from {_n(e.utility_original)} to {_n(e.utility)}")
     if e.auc is not None and e.auc < AUC_BAND[0]:
         reasons.append(f"The forgotten documents are now less likely than never-seen ones: {_auc(e)}")
+    if e.unseen_nll is not None and e.unseen_nll_original is not None:
+        rise = e.unseen_nll - e.unseen_nll_original
+        if rise > UNSEEN_RISE:
+            reasons.append(
+                f"Text it never saw became {math.exp(min(rise, 50)):.3g} times as perplexing: "
+                f"{_n(e.unseen_nll)} nats per token, before {_n(e.unseen_nll_original)}"
+            )
     return reasons
+
+
+def unseen_nll(scores: Scores) -> float | None:
+    """Mean loss (nats per token) of the documents the model never saw.
+
+    Neither a score nor a membership attack sees it rise: both compare the forgotten with the unseen, and a
+    model that lost its language on everything but the retain set passes them.
+    """
+    losses = scores.details.get("nonmember_losses")
+    return statistics.fmean(losses) if losses else None
 
 
 def _was_known(e: Evidence) -> bool:
