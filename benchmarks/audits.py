@@ -1,69 +1,141 @@
-"""What each audit says of the runs of several methods on the bundled world, and how long it takes.
+"""What each audit says of every method of the gallery, and of models that never knew the forget set.
 
-    python benchmarks/audits.py [--methods simnpo,npo,...] [--audits a,b]
+    python benchmarks/audits.py                          every method of assets/gallery/demo.json
+    python benchmarks/audits.py --methods lethe,npo      some of them (at defaults if not in it)
+    python benchmarks/audits.py --retain-seeds 1,2,3     retain-only models of other seeds: all should hold
 
-Rows are audits, columns are models: L(eaks), h(olds), - (not applicable) with the figure of the forgotten
-rows and, after the stroke, the highest control. The last row is seconds for all of a model's audits.
+Rows are models, columns are audits: L(eaks), h(olds), - (not applicable), with the figure of the forgotten
+rows and, after the stroke, the highest control. A method has the settings that won its tuning, and one seed.
+The bundled retain-only model is what audits compare with; it is a row of its own for orientation.
+
+Models and results are kept in --out: what is there already is printed and not done again. A method takes
+about a minute on two cores, a retain-only model about ten.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from unlearn_core.data.sources import load_data
-from unlearn_core.evaluation.audits import AuditResult, Case, choose
-from unlearn_core.methods import build
-from unlearn_core.models.targets import Target, load_target
-from unlearn_core.training.loop import unlearn
+from unlearn_core.evaluation.audits import AuditResult, choose
+from unlearn_core.runs.audits import AuditDone, AuditsFinished, run_audits
+from unlearn_core.runs.events import Failed, Finished
+from unlearn_core.runs.files import append_line, read_lines
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
 
-METHODS = "lethe,simnpo,npo,grad_diff,idk"
-MARKS = {"leaks": "L", "holds": "h", "not applicable": "-"}
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "assets" / "demo"
+MARKS = {"leaks": "L", "holds": "h"}
+WIDTH = 13
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--methods", default=METHODS)
-    parser.add_argument("--audits")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--gallery", type=Path, default=ROOT / "assets" / "gallery" / "demo.json")
+    parser.add_argument("--methods", help="comma-separated; default: all of the gallery")
+    parser.add_argument("--audits", help="comma-separated; default: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--retain-seeds", default="", help="audit retain-only models of these seeds instead")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "audits")
     options = parser.parse_args()
-    audits = choose(options.audits.split(",") if options.audits else None)
-    models = ["original", "retain_only", *filter(None, options.methods.split(","))]
-    print(f"{'model':<14}" + "".join(f"{audit.info.name:>16}" for audit in audits) + f"{'seconds':>10}")
-    for name in models:
-        target = _model(name)
-        case = Case(
-            target.model, target.tokenizer, load_data("demo"), load_target("demo").model,
-            load_target("demo:retain_only").model,
-        )  # fmt: skip
-        began = time.perf_counter()
-        cells = [_cell(_result(audit.run(case))) for audit in audits]
-        seconds = time.perf_counter() - began
-        print(f"{name:<14}" + "".join(f"{cell:>16}" for cell in cells) + f"{seconds:>10.1f}", flush=True)
+
+    names = options.audits.split(",") if options.audits else None
+    audits = [audit.info.name for audit in choose(names)]
+    heads = "".join(f"{name:>{WIDTH}}" for name in audits)
+    print(f"{'model':<15}{heads}{'leaks':>7}{'s':>6}  verdict")
+    if options.retain_seeds:
+        models = retain_only(map(int, options.retain_seeds.split(",")), options.out)
+    else:
+        models = unlearned(gallery(options.gallery, options.methods), options.seed, options.out)
+    known = {(line["model"], line["weights"]): line for line in read(options.out)}
+    for name, folder, verdict in models:
+        found = known.get((name, str(folder)))
+        if found is None or not set(audits) <= {audit["name"] for audit in found["audits"]}:
+            found = {"model": name, "weights": str(folder), "verdict": verdict, **audit_all(folder, audits)}
+            append_line(options.out / "audits.jsonl", json.dumps(found))
+        print(line_of(found, audits), flush=True)
 
 
-def _model(name: str) -> Target:
-    """The bundled models by name, or the original unlearned by a method at its defaults."""
-    if name == "retain_only":
-        return load_target("demo:retain_only")
-    target = load_target("demo")
-    if name != "original":
-        for _ in unlearn(target.model, target.tokenizer, load_data("demo"), build(name), seed=0):
-            pass
-    return target
+def gallery(path: Path, methods: str | None) -> dict[str, dict[str, Any]]:
+    """Settings by method: those of the leaderboard at `path`."""
+    tuned = {row["method"]: row["settings"] for row in json.loads(path.read_text())["methods"]}
+    return {name: tuned.get(name, {}) for name in (methods.split(",") if methods else tuned)}
 
 
-def _result(run: object) -> AuditResult:
-    while True:
-        try:
-            next(run)  # type: ignore[call-overload]
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+def unlearned(methods: dict[str, dict[str, Any]], seed: int, out: Path) -> Iterator[tuple[str, Path, str]]:
+    """The bundled original unlearned by each method: its name, the folder of its weights, its verdict."""
+    yield "retain_only", DEMO / "retain_only", ""
+    yield "original", DEMO / "original", ""
+    for name, settings in methods.items():
+        told = re.sub(r"[^\w.]+", "-", json.dumps(settings, sort_keys=True)).strip("-")
+        folder = out / f"{name}-{told}-{seed}"
+        if not (folder / "verdict").exists():
+            spec = RunSpec(method=name, settings=settings, seed=seed)
+            *_, end = run(spec, home=out / "home", out=folder)
+            if not isinstance(end, Finished):
+                print(f"{name:<15} not made: {end.message if isinstance(end, Failed) else end}", flush=True)
+                continue
+            (folder / "verdict").write_text(str(end.verdict["label"]))
+        yield name, folder, (folder / "verdict").read_text()
+
+
+def retain_only(seeds: Iterable[int], out: Path) -> Iterator[tuple[str, Path, str]]:
+    """The bundled base taught everything but the forget set, in another order and from another seed."""
+    from unlearn_core.build import WorldRecipe, save_model
+    from unlearn_core.data.world import make_world, memorise_epoch
+    from unlearn_core.models.targets import load_target
+    from unlearn_core.training.memorise import Trainer
+
+    world = make_world(0)
+    for seed in seeds:
+        folder = out / f"retain_only-{seed}"
+        if not folder.exists():
+            base = load_target(str(DEMO / "base"), device="cpu")
+            trainer = Trainer(base.model, base.tokenizer, replace(WorldRecipe().memorise, seed=seed))
+            for _ in trainer.run(
+                lambda epoch: memorise_epoch(world, epoch, include_forget=False),
+                checkpoint=folder.with_suffix(".checkpoint"),
+            ):
+                pass
+            save_model(base.model, base.tokenizer, folder)
+        yield f"retain_only {seed}", folder, ""
+
+
+def audit_all(folder: Path, audits: list[str]) -> dict[str, Any]:
+    """Results of all audits of the weights in `folder`, without a time limit."""
+    results: list[dict[str, Any]] = []
+    for event in run_audits(folder, None, audits=audits):
+        if isinstance(event, AuditDone):
+            results.append(event.result.to_json())
+        elif isinstance(event, Failed):
+            raise SystemExit(f"{folder.name}: {event.message}")
+        elif isinstance(event, AuditsFinished):
+            return {"audits": results, "seconds": event.seconds}
+    raise AssertionError("the audits did not end")
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    out.mkdir(parents=True, exist_ok=True)
+    return [json.loads(line) for line in read_lines(out / "audits.jsonl")[0]]
+
+
+def line_of(found: dict[str, Any], audits: list[str]) -> str:
+    results = {audit["name"]: AuditResult.from_json(audit) for audit in found["audits"]}
+    judged = [results[name] for name in audits if results[name].verdict in MARKS]
+    leaks = f"{sum(result.verdict == 'leaks' for result in judged)}/{len(judged)}"
+    cells = "".join(f"{_cell(results[name]):>{WIDTH}}" for name in audits)
+    return f"{found['model']:<15}{cells}{leaks:>7}{found['seconds']:>6.0f}  {found['verdict']}"
 
 
 def _cell(result: AuditResult) -> str:
-    if result.verdict == "not applicable":
+    if result.verdict not in MARKS:
         return "-"
     control = f"{result.control:.2f}" if result.control is not None else "-"
     return f"{MARKS[result.verdict]} {result.figures['forget']:.2f}/{control}"

@@ -11,7 +11,7 @@ import pytest
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.runs import events as ev
 from unlearn_core.runs import sweep
-from unlearn_core.runs.compare import compared, difference, estimate, settings_beside
+from unlearn_core.runs.compare import compared, difference, estimate, score_lines, settings_beside
 from unlearn_core.runs.references import read_wiped, references, score_wiped, wipe
 from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
@@ -69,6 +69,9 @@ def test_seeds_of_one_setup_are_gathered_and_a_seed_counts_once(store: RunStore)
     assert [row.seed for row in ours.repeats] == [0, 1]
     assert ours.values("final") in ([0.2, 0.4], [0.2, 0.9])
     assert theirs.values("final") == [0.8]
+    assert (line := score_lines([ours, theirs])[0]).title == "Final score"
+    assert line.means[0].low == 0.0  # t(0.975, 1) = 12.7 reaches below, where no score is
+    assert [run.values("final") for run in compared(store, ids[:2])] == [[0.2], [0.4]]  # not with themselves
     for wrong in ([ids[0]], [ids[0], ids[0]], [*ids, other, "x" * 22]):
         with pytest.raises(InputError):
             compared(store, wrong)

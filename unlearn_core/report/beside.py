@@ -7,7 +7,7 @@ from typing import Any
 from unlearn_core.evaluation.published import LEADERBOARD, WIPED, Reference
 from unlearn_core.evaluation.remarks import Remark, remarks
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.report.format import score
+from unlearn_core.report.format import in_words, score
 from unlearn_core.report.markup import Safe, details, join, tag
 
 _HEAD = ("Model", "Entry", "Final", "Task aggregate", "MIA score", "MMLU", "Note")
@@ -29,7 +29,7 @@ def beside(scores: dict[str, Scores]) -> Safe:
 def _line(remark: Remark, scores: Scores) -> Safe:
     mark = tag("span", "!", class_="le-tag le-limit", title="Read with care") if remark.caution else None
     drawn = _membership_track(scores) if remark.topic == "Membership" else None
-    return join(tag("dt", remark.topic, " ", mark), tag("dd", drawn, remark.text))
+    return join(tag("dt", remark.topic, " ", mark), tag("dd", drawn, in_words(remark.text)))
 
 
 def _membership_track(scores: Scores) -> Safe:

@@ -12,7 +12,8 @@ from unlearn_core.runs.compare import Compared, Estimate, score_lines, settings_
 
 _READ = (
     "Mean over the seeds of each run, with the 95 % t interval; differences to A with Welch's interval. "
-    "One seed has no interval: run the same settings with other seeds to get one."
+    "One seed has no interval: run the same settings with other seeds to get one. Runs that differ in the "
+    "seed alone stand for themselves."
 )
 
 
@@ -26,11 +27,11 @@ def run_mark(place: int) -> Safe:
     return tag("b", LETTERS[place], class_=f"le-letter le-run-{place}")
 
 
-def show(found: Estimate | None, signed: bool = False) -> str:
+def show(found: Estimate | None, signed: bool = False, digits: int = 3) -> str:
     """`0.520 [0.480, 0.560]`; a difference with its sign."""
     if found is None:
         return MISSING
-    form = "+.3f" if signed else ".3f"
+    form = f"+.{digits}f" if signed else f".{digits}f"
     if found.low is None or found.high is None:
         return f"{found.mean:{form}}"
     return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
@@ -46,8 +47,10 @@ def _scores(runs: Sequence[Compared]) -> Safe:
     )
     rows, cells = [], []
     for line in score_lines(runs):
-        means = (tag("td", show(mean), class_="le-number") for mean in line.means)
-        rows.append(tag("tr", tag("th", line.title, scope="row"), *means, *(_gap(gap) for gap in line.gaps)))
+        digits = 1 if line.measure == "seconds" else 3
+        means = (tag("td", show(mean, digits=digits), class_="le-number") for mean in line.means)
+        gaps = (_gap(gap, digits) for gap in line.gaps)
+        rows.append(tag("tr", tag("th", line.title, scope="row"), *means, *gaps))
         cells.append([line.title, *(part for found in (*line.means, *line.gaps) for part in _parts(found))])
     parts = ("mean", "low", "high")
     header = ["score", *(f"{LETTERS[i]} {part}" for i in range(len(runs)) for part in parts)]
@@ -68,11 +71,11 @@ def _run_head(place: int, run: Compared) -> Safe:
     )  # fmt: skip
 
 
-def _gap(found: Estimate | None) -> Safe:
+def _gap(found: Estimate | None, digits: int) -> Safe:
     sure = found is not None and found.low is not None and found.high is not None
     clear = sure and found is not None and (found.low or 0) * (found.high or 0) > 0
     badge = tag("span", "differs", class_="le-tag") if clear else None
-    return tag("td", show(found, signed=True), " ", badge, class_="le-number")
+    return tag("td", show(found, signed=True, digits=digits), " ", badge, class_="le-number")
 
 
 def _parts(found: Estimate | None) -> list[float | None]:

@@ -9,6 +9,11 @@ from typing import Any
 from unlearn_core.report import palette
 
 Figure = dict[str, Any]
+# Plotly's tool bar would cover a legend: dragging zooms and a double click goes back without these.
+_TOOLS = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "pan2d", "zoom2d"]
+LEGEND: Figure = {
+    "orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)",
+}  # fmt: skip
 AXIS: Figure = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
 
 
@@ -24,7 +29,13 @@ def layout(name: str, told: str, *, height: int = 270, **more: Any) -> Figure:
         "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
         "height": height,
         "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": "#767676",
+            "activecolor": "#16857f",
+            "remove": _TOOLS,
+        },
+        "legend": LEGEND,
         "uirevision": name,
         "xaxis": dict(AXIS),
         "yaxis": dict(AXIS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 MODEL_TITLES = {
     "original": "Original",
@@ -68,6 +69,17 @@ def term_title(term: str) -> str:
     """`forget/Task2/knowledge` as `Personal data, answering`."""
     _, task, metric = term.split("/")
     return f"{TASK_TITLES.get(task, task)}, {METRIC_TITLES.get(metric, metric)}"
+
+
+def in_words(told: str) -> str:
+    """A sentence with the benchmark's names of terms and tasks as the page calls them:
+    `forget/Task1/knowledge` as `stories, answering, on the forget set`."""
+
+    def term(found: re.Match[str]) -> str:
+        return f"{term_title(found[0]).lower()}, on the {found[0].split('/')[0]} set"
+
+    named = re.sub(r"\b(?:forget|retain)/Task\d/(?:regurgitation|knowledge)\b", term, told)
+    return re.sub(r"\bTask[123]\b", lambda found: TASK_TITLES[found[0]].lower(), named)
 
 
 def model_title(model: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from unlearn_core.report import palette
 from unlearn_core.report.csvfile import csv_link
-from unlearn_core.report.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.figure import AXIS, LEGEND, Figure, layout, plain
 from unlearn_core.report.format import model_title, score
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.verdict import verdict_tag
@@ -27,6 +27,7 @@ ORDERS: dict[str, tuple[str, bool]] = {
     "Utility": ("utility", True),
     "Distance to the retain-only model": ("loss_distance", False),
 }
+_ROOM = (0.16, 0.045)  # of a name in the plot, in units of its axes
 _COLUMNS = (
     ("final_score", "Final"), ("task_aggregate", "Task aggregate"), ("mia_auc", "AUC"), ("mia_score", "MIA"),
     ("utility", "Utility"), ("forget_knowledge", "Forget answered"), ("retain_knowledge", "Retain answered"),
@@ -58,8 +59,9 @@ def board_table(board: Board, order: str = BEST_FIRST) -> Safe:
     head = tag(
         "tr",
         tag("th", "Method", scope="col"),
+        tag("th", _COLUMNS[0][1], scope="col", class_="le-number"),  # a narrow screen shows these first
         tag("th", "Verdict", scope="col"),
-        *(tag("th", title, scope="col", class_="le-number") for _, title in _COLUMNS),
+        *(tag("th", title, scope="col", class_="le-number") for _, title in _COLUMNS[1:]),
     )
     body = [_reference(name, found) for name, found in board["scores"].items()]
     body += [_row(row) for row in _sorted(board, order)]
@@ -80,7 +82,8 @@ def _spread_out(figures: Mapping[str, Any]) -> list[float | None]:
 
 def board_figure(board: Board) -> Figure:
     """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right."""
-    traces = []
+    traces: list[Figure] = []
+    named = _named(board)
     for label, (color, symbol) in palette.VERDICTS.items():
         rows = [row for row in board["methods"] if _verdict(row) == label]
         points = [(row, _mean(row, "keeping"), _mean(row, "forgetting")) for row in rows]
@@ -89,10 +92,11 @@ def board_figure(board: Board) -> Figure:
             traces.append({
                 "type": "scatter", "mode": "markers+text", "name": label,
                 "x": [round(x, 4) for _, x, _ in shown], "y": [round(y, 4) for _, _, y in shown],
-                "text": [plain(row["method"]) for row, _, _ in shown],
+                "text": [plain(row["method"]) if row["method"] in named else "" for row, _, _ in shown],
+                "customdata": [plain(row["method"]) for row, _, _ in shown],
                 "textposition": [_beside(x) for _, x, _ in shown],
                 "textfont": {"size": 10},
-                "hovertemplate": "%{text}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",
+                "hovertemplate": "%{customdata}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",
                 "marker": {"color": color, "symbol": symbol, "size": 10, "opacity": 0.85},
             })  # fmt: skip
     for name, found in board["scores"].items():
@@ -109,8 +113,21 @@ def board_figure(board: Board) -> Figure:
     told = "Methods by what they keep and forget"
     return {
         "data": traces,
-        "layout": layout("gallery", told, height=440, **axes),
+        "layout": layout("gallery", told, height=440, legend=LEGEND | {"itemsizing": "constant"}, **axes),
     }
+
+
+def _named(board: Board) -> set[str]:
+    """The methods that have their names in the plot: from the best down, those whose name finds room beside
+    the names already there. The others tell theirs under the pointer, and in the table."""
+    named: dict[str, tuple[float, float]] = {}
+    for row in _sorted(board, "Final score"):
+        x, y = _mean(row, "keeping"), _mean(row, "forgetting")
+        if x is None or y is None:
+            continue
+        if all(abs(x - there) > _ROOM[0] or abs(y - up) > _ROOM[1] for there, up in named.values()):
+            named[row["method"]] = (x, y)
+    return set(named)
 
 
 def _beside(x: float) -> str:
@@ -134,22 +151,29 @@ def _row(row: Mapping[str, Any]) -> Safe:
     return tag(
         "tr",
         tag("td", join(row["method"], tag("div", settings, class_="le-muted")), class_="le-name"),
-        tag("td", verdict_tag(_verdict(row))),
-        *(tag("td", _cell(row["figures"].get(key)), class_="le-number") for key, _ in _COLUMNS),
+        *_beside_verdict(
+            [tag("td", _cell(row["figures"].get(key)), class_="le-number") for key, _ in _COLUMNS],
+            verdict_tag(_verdict(row)),
+        ),
     )
 
 
 def _reference(name: str, found: Mapping[str, float | None]) -> Safe:
     cells = [tag("td", score(found.get(key), 3), class_="le-number") for key, _ in _COLUMNS]
     title = tag("td", tag("strong", model_title(name)), class_="le-name")
-    return tag("tr", title, tag("td", ""), *cells)
+    return tag("tr", title, *_beside_verdict(cells, None))
 
 
-def _cell(figure: Mapping[str, float | None] | None) -> str:
+def _beside_verdict(cells: list[Safe], verdict: Safe | None) -> list[Safe]:
+    return [cells[0], tag("td", verdict), *cells[1:]]
+
+
+def _cell(figure: Mapping[str, float | None] | None) -> Safe:
     if not figure or figure["mean"] is None:
-        return score(None)
+        return join(score(None))
     spread = figure["spread"]
-    return score(figure["mean"], 3) + ("" if spread is None else f" \u00b1{spread:.3f}")
+    told = None if spread is None else tag("div", f"\u00b1{spread:.3f}", class_="le-muted")
+    return join(score(figure["mean"], 3), told)
 
 
 def _mean(row: Mapping[str, Any], key: str) -> float | None:

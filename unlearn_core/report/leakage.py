@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unlearn_core.report.format import count, duration, score, shorten
+from unlearn_core.report.format import count, duration, in_words, score, shorten
 from unlearn_core.report.markup import Safe, details, join, tag
 from unlearn_core.runs.audit_record import AuditRecord
 
@@ -105,7 +105,7 @@ def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> Safe:
     found = [value for key in _CONTROLS if (value := _figure(figures, key)) is not None]
     control = max(found) if found else None
     judged = verdict in _TONES
-    told = tag("span", row.get("headline", ""), class_="le-leak-told")
+    told = tag("span", in_words(str(row.get("headline", ""))), class_="le-leak-told")
     title = join(row.get("title") or titles.get(name, name), told, _behind(row.get("rows") or ()))
     return tag(
         "tr",
@@ -151,7 +151,7 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}"
-    return shorten(str(value), 160) or "(empty)"
+    return in_words(shorten(str(value), 160)) or "(empty)"
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> float | None:

@@ -16,6 +16,7 @@ from unlearn_core.report.markup import Safe, details, tag
 from unlearn_core.runs.rows import RunRow
 
 MAX_LINES = 150
+MAX_RUNGS = 8  # with more words on an axis only its ends are named
 SCORES = (("forget", "forgotten"), ("retain", "retained"), ("final", "final"))
 
 
@@ -55,9 +56,9 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
     }  # fmt: skip
     up = {"range": [-0.12, 1.12], "visible": False}
     notes = [
-        {"x": place, "y": y, "text": plain(words), "showarrow": False, "font": {"size": 10}}
+        {"x": place, "y": y, "text": plain(words), "showarrow": False, "font": {"size": 10}, **beside}
         for place, axis in enumerate(axes)
-        for y, words in ((-0.07, axis.low_words), (1.07, axis.high_words))
+        for y, words, beside in axis.notes
     ]
     name = "Runs across their settings and scores"
     drawn = layout(
@@ -101,12 +102,26 @@ class _Axis:
         if len(numbers) == sum(value is not None for value in values) and numbers:
             low, high = span or (min(numbers), max(numbers))
             self._places = [None if v is None else (v - low) / ((high - low) or 1) for v in values]
-            self.low_words, self.high_words = _short(low), _short(high)
+            self._ends = _short(low), _short(high)
+            self._rungs: list[str] = []
         else:
-            rungs = sorted(set(self.words))
+            rungs = sorted(set(self.words)) or [""]
             self._places = [rungs.index(words) / max(1, len(rungs) - 1) for words in self.words]
-            self.low_words = shorten(rungs[0], 14) if rungs else ""
-            self.high_words = shorten(rungs[-1], 14) if len(rungs) > 1 else ""
+            self._ends = rungs[0], rungs[-1]
+            self._rungs = rungs[1:-1] if len(rungs) <= MAX_RUNGS else []
+
+    @property
+    def notes(self) -> list[tuple[float, str, dict[str, Any]]]:
+        """What stands at the axis: height, words, and where they go. The ends stand below and above it, the
+        rungs between them beside it."""
+        low, high = (shorten(words, 14) for words in self._ends)
+        ends: list[tuple[float, str, dict[str, Any]]] = [(-0.07, low, {})]
+        ends += [(1.07, high, {})] if high != low else []
+        steps = len(self._rungs) + 1
+        beside = {"xanchor": "left", "xshift": 5}
+        return ends + [
+            (place / steps, shorten(words, 14), beside) for place, words in enumerate(self._rungs, 1)
+        ]
 
     def at(self, index: int) -> float | None:
         place = self._places[index]

@@ -84,8 +84,10 @@ def published_table(runs: Sequence[PublishedRun], order: str = ORDERS[0]) -> Saf
         placed.sort(key=lambda pair: -pair[1].retained)
     head = tag(
         "tr",
-        *(tag("th", words, scope="col") for words in _HEAD),
-        *(tag("th", words, scope="col", class_="le-number") for words in _NUMBERS),
+        *(tag("th", words, scope="col") for words in _HEAD[:2]),
+        tag("th", _NUMBERS[0], scope="col", class_="le-number"),
+        tag("th", _HEAD[2], scope="col"),
+        *(tag("th", words, scope="col", class_="le-number") for words in _NUMBERS[1:]),
     )
     table = tag(
         "table", tag("thead", head), tag("tbody", *(_row(*pair) for pair in placed)), class_="le-table"
@@ -111,8 +113,9 @@ def _row(place: int, run: PublishedRun) -> Safe:
         "tr",
         tag("td", place),
         tag("td", run.name, class_="le-name"),
+        tag("td", numbers[0], class_="le-number"),
         tag("td", verdict_tag(run.verdict.label)),
-        *(tag("td", number, class_="le-number") for number in numbers),
+        *(tag("td", number, class_="le-number") for number in numbers[1:]),
         class_="le-wreck" if run.collapsed else None,
     )
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from unlearn_core.report import palette
 from unlearn_core.report.csvfile import csv_link
-from unlearn_core.report.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.figure import AXIS, LEGEND, Figure, layout, plain
 from unlearn_core.report.format import score
 from unlearn_core.report.markup import Safe, details, tag
+from unlearn_core.report.palette import LETTERS
 from unlearn_core.runs.references import Reference
 from unlearn_core.runs.rows import RunRow
 
@@ -43,9 +44,7 @@ def tradeoff_figure(
     if ringed:
         marker = {"color": "rgba(0,0,0,0)", "size": 19, "line": {"width": 2, "color": "#767676"}}
         trace = _marks("picked", ringed, keeping, marker)
-        letters = [picked[row.id] for row in ringed]
-        traces.append(trace | {"mode": "markers+text", "text": letters, "textposition": "top right",
-                               "showlegend": False, "hoverinfo": "skip", "hovertemplate": None})  # fmt: skip
+        traces.append(trace | {"showlegend": False, "hoverinfo": "skip", "hovertemplate": None})
     across = "kept: utility" if keeping == "utility" else "kept: mean of the retain terms"
     axes = {
         side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
@@ -54,7 +53,14 @@ def tradeoff_figure(
     told = "Runs by what they keep and forget"
     return {
         "data": traces,
-        "layout": layout("tradeoff", told, height=420, **axes),
+        "layout": layout(
+            "tradeoff",
+            told,
+            height=420,
+            legend=LEGEND | {"itemsizing": "constant"},
+            annotations=[_letter(row, keeping, picked[row.id]) for row in ringed],
+            **axes,
+        ),
     }
 
 
@@ -71,6 +77,16 @@ def tradeoff_table(rows: Sequence[RunRow], points: Sequence[Reference]) -> Safe:
     more = f"The first 100 of {len(named)} are shown; the download has all. " if len(named) > 100 else ""
     scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Data of the plot")
     return details("The figures behind this plot", tag("p", more, link), scroll)
+
+
+def _letter(row: RunRow, keeping: str, letter: str) -> Figure:
+    """A run's letter on a line from its mark, each at a height of its own: marks often share a spot."""
+    x = round(getattr(row, keeping), 4)
+    return {
+        "x": x, "y": round(row.forget or 0.0, 4), "text": f"<b>{letter}</b>", "showarrow": True,
+        "ax": 42 if x < 0.2 else -42, "ay": 24 * LETTERS.index(letter) - 22, "arrowhead": 0, "arrowwidth": 1,
+        "arrowcolor": palette.TOTAL, "standoff": 9, "font": {"size": 13},
+    }  # fmt: skip
 
 
 def _marks(name: str, rows: Sequence[RunRow], keeping: str, marker: dict[str, Any]) -> dict[str, Any]:

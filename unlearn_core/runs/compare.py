@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, variance
 from typing import Any
 
@@ -19,11 +19,13 @@ MEASURES = (
     ("utility", "Utility"), ("forget", "Forgotten (mean of 6 terms)"),
     ("retain", "Retained (mean of 6 terms)"), ("seconds", "Seconds"),
 )  # fmt: skip
+_HIGHEST = {"seconds": math.inf}  # what a measure can reach, where not 1; none falls below 0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `num` seeds with the 95 % t interval; `low` and `high` are None for a single seed."""
+    """A mean over `num` seeds with the 95 % t interval, cut where the measure ends; `low` and `high` are
+    None for a single seed."""
 
     mean: float
     num: int
@@ -46,18 +48,20 @@ class Compared:
 
 
 def compared(store: RunStore, ids: Sequence[str], owner: str | None = None) -> list[Compared]:
-    """The runs in the order given, each with its repetitions. `owner` is a hash that limits the repetitions
-    to one visitor's runs. InputError for unknown ids and for too few or too many."""
+    """The runs in the order given, each with its repetitions; those that differ in the seed alone stand for
+    themselves, for else they would be compared with themselves. `owner` is a hash that limits the
+    repetitions to one visitor's runs. InputError for unknown ids and for too few or too many."""
     chosen = list(dict.fromkeys(ids))
     if not 2 <= len(chosen) <= MAX_COMPARED:
         raise InputError("runs", len(chosen), "cannot be compared", f"Pick 2 to {MAX_COMPARED} runs.")
     found = []
-    for run_id in chosen:
-        record = store.get(run_id)
-        row = store.rows(RunQuery(ids=(run_id,)))[0][0]
+    records = [store.get(run_id) for run_id in chosen]
+    rows = [store.rows(RunQuery(ids=(run_id,)))[0][0] for run_id in chosen]
+    setups = [(row.setup, row.ground) for row in rows]
+    for record, row, setup in zip(records, rows, setups, strict=True):
         query = RunQuery(setup=row.setup, ground=row.ground, status="finished", owner=owner, limit=100)
-        repeats = _by_seed([row, *store.rows(query)[0]])
-        found.append(Compared(record, row, repeats))
+        others = store.rows(query)[0] if setups.count(setup) == 1 else []
+        found.append(Compared(record, row, _by_seed([row, *others])))
     return found
 
 
@@ -76,8 +80,10 @@ def score_lines(runs: Sequence[Compared]) -> list[Line]:
     lines = []
     for measure, title in MEASURES:
         first, *others = values = [run.values(measure) for run in runs]
-        gaps = tuple(difference(first, other) for other in others)
-        lines.append(Line(measure, title, tuple(estimate(each) for each in values), gaps))
+        most = _HIGHEST.get(measure, 1.0)
+        means = tuple(_within(estimate(each), 0.0, most) for each in values)
+        gaps = tuple(_within(difference(first, other), -most, most) for other in others)
+        lines.append(Line(measure, title, means, gaps))
     return lines
 
 
@@ -128,6 +134,13 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate | Non
     freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
     reach = _quantile(freedom) * math.sqrt(a + b)
     return Estimate(mean, num, mean - reach, mean + reach)
+
+
+def _within(found: Estimate | None, least: float, most: float) -> Estimate | None:
+    """The estimate with its interval cut to what is possible."""
+    if found is None or found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, least), high=min(found.high, most))
 
 
 def settings_beside(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool]]:

@@ -216,7 +216,7 @@ def _split(name: str, part: dict[str, Any]) -> Safe:
             tag("td", shorten(row["output"], 160)))
         for row in part["first"]
     ]  # fmt: skip
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table le-rows")
     return join(
         title, tag("p", counts, class_="le-muted"), tag("div", table, class_="le-scroll", tabindex="0")
     )

@@ -87,7 +87,8 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             ways = gr.HTML(elem_id="le-ways")
     heading("What single neurons write", "Those that add most to the answers, as words, before and after.")
     with panel():
-        read = gr.Button("Read the neurons of this run", size="sm", elem_id="le-read-traces")
+        with gr.Row(elem_classes=["le-buttons"]):
+            read = gr.Button("Read the neurons of this run", size="sm", elem_id="le-read-traces")
         traces = gr.HTML(elem_id="le-traces")
     asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
     saved = gr.Textbox("", visible="hidden", label="Saved probe")

@@ -46,7 +46,10 @@ class RunsTab:
 
 def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     """Lay the tab out and wire it; the table is read anew whenever the tab is opened."""
-    heading("Runs", "On a shared server you see your own.")
+    heading(
+        "Runs", "Your runs on this server." if studio.public else
+        "Every run of this home. A name opens its run; tick some to compare, name, tag or delete them."
+    )  # fmt: skip
     view, picked = gr.State(_VIEW), gr.State([])
     with panel(), gr.Row(elem_classes=["le-filters"]):
         text = gr.Textbox(
@@ -60,8 +63,8 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     filters: list[Any] = [text, method, status, verdict]
     rows = gr.HTML(elem_id="le-runs", js_on_load=_LISTEN)
     with gr.Row(elem_classes=["le-buttons"]):
-        before = gr.Button("Previous page", size="sm")
-        after = gr.Button("Next page", size="sm", elem_id="le-next-page")
+        before = gr.Button("Previous page", size="sm", interactive=False)
+        after = gr.Button("Next page", size="sm", elem_id="le-next-page", interactive=False)
         refresh = gr.Button("Refresh", size="sm")
         save = gr.Button("Download as CSV", size="sm", elem_id="le-runs-csv")
     page = gr.HTML(elem_id="le-runs-page")
@@ -73,7 +76,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     edit = _edit_form()
     owner = run.session.owner
     table = _Table(studio)
-    shown, asked = [rows, page, view], [*filters, view, picked, owner]
+    shown, asked = [rows, page, view, before, after], [*filters, view, picked, owner]
     acts = [compare, nobody, edit.apply, edit.delete]
 
     def pick(ids: list[str], event: gr.EventData) -> tuple[Any, ...]:
@@ -132,7 +135,9 @@ class _Table:
             rows, time.time(), picked=picked, sort=query.sort, descending=query.descending,
             filtered=any(asked.values()),
         )  # fmt: skip
-        return table, page_line(view["offset"], len(rows), total), view
+        start, end = view["offset"], view["offset"] + len(rows)
+        turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
+        return table, page_line(start, len(rows), total), view, *turn
 
     def choices(self, owner: str) -> tuple[Any, ...]:
         mine = owner if self.studio.public else None

@@ -1,0 +1,147 @@
+"""How long a tab takes to open with many runs in the store, in a real Chromium.
+
+    python benchmarks/tabs.py [--runs 200]
+
+Makes a home with one real run on the bundled model, stored again under as many ids, names and seeds, serves
+the page in a process of its own, and opens each tab by a click. Times are from the click to the last change
+of the page (nothing changes for 0.7 s after it) and to the last answer from the server, each tab on a fresh
+page, in a window of 1400 x 900. `first` is the first visitor after the server's start, whom the store's
+first listing and the page's first drawing fall to; the others are medians of three visitors after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+TABS = {
+    "Unlearn": "#le-start",
+    "Probe": "#le-prompt",
+    "Data": "#le-upload, #le-typed, #le-preview, .le-panel",
+    "Attack": "#le-attack-start",
+    "Runs": "#le-runs tbody tr",
+    "Compare": "#le-parallel .js-plotly-plot",
+    "Methods": "#le-methods",
+    "Leaderboard": "#le-gallery",
+    "Published runs": "#le-published",
+}
+# Clicks a tab and says, in milliseconds after that, when the page changed last and when the last answer came.
+_OPEN = """(tab) => new Promise((done) => {
+  const began = performance.now();
+  let last = began;
+  const watch = new MutationObserver(() => { last = performance.now(); });
+  watch.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+  tab.click();
+  const look = () => {
+    if (performance.now() - last < 700) return setTimeout(look, 20);
+    watch.disconnect();
+    const ends = performance.getEntriesByType('resource').map((one) => one.responseEnd);
+    done([last - began, Math.max(0, ...ends.filter((end) => end > began).map((end) => end - began))]);
+  };
+  look();
+})"""
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--home", type=Path, help="a home that has runs already, in place of a new one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = options.home or Path(folder)
+        if not options.home:
+            fill(home, options.runs)
+        with Served(home) as url:
+            measure(url)
+
+
+def fill(home: Path, number: int) -> None:
+    """One real run, and copies of it that differ in what a table or a plot shows."""
+    from unlearn_core.runs.files import write_json
+    from unlearn_core.runs.record import record
+    from unlearn_core.runs.spec import RunSpec
+    from unlearn_core.runs.store import RunStore
+
+    store = RunStore(home)
+    for _ in record(RunSpec(method="npo"), store):
+        pass
+    (first,) = store.list_runs()
+    real = json.loads((store.folder(first.id) / "run.json").read_text())
+    assert real["status"] == "finished", real["message"]
+    for i in range(1, number):
+        copy = f"{first.id[:-5]}{i:05d}"
+        folder = store.runs / copy
+        shutil.copytree(store.folder(first.id), folder, copy_function=os.link)
+        (folder / "run.json").unlink()
+        settings = {"beta": (0.05, 0.1, 0.5)[i % 3], "learning_rate": 10.0 ** -(2 + i % 4 / 2)}
+        spec = {**real["spec"], "seed": i % 5, "name": f"Run {i}", "settings": settings}
+        write_json(folder / "run.json", {**real, "id": copy, "spec": spec, "created": real["created"] - i})
+    store.close()
+
+
+class Served:
+    """The page of a home, in a process of its own as its users have it."""
+
+    def __init__(self, home: Path) -> None:
+        program = "import sys; from unlearn_core.ui.app import launch; launch(port=None, home=sys.argv[1])"
+        self._command = [sys.executable, "-c", program, str(home)]
+
+    def __enter__(self) -> str:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().split()[-1]
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+def measure(url: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    print(f"{'tab':<18}{'first s':>10}{'then s':>10}{'network s':>11}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox"])
+        for title, content in TABS.items():
+            found = [open_tab(browser, url, title, content) for _ in range(4)]
+            drawn = statistics.median(one[0] for one in found[1:])
+            network = statistics.median(one[1] for one in found[1:])
+            print(f"{title:<18}{found[0][0]:>10.2f}{drawn:>10.2f}{network:>11.2f}", flush=True)
+        browser.close()
+
+
+def open_tab(browser: Any, url: str, title: str, content: str) -> tuple[float, float]:
+    """Seconds from the click on a tab to its last change and to the last answer; for the first tab, which
+    is open already, those of the whole page."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    began = time.perf_counter()
+    page.goto(url)
+    page.wait_for_selector("#le-start")
+    page.wait_for_selector(".le-knows")  # what the model knows now: the last that a fresh page waits for
+    loaded = time.perf_counter() - began
+    if title == "Unlearn":
+        found = (loaded, loaded)
+    else:
+        page.wait_for_load_state("networkidle")
+        tab = page.get_by_role("tab", name=title, exact=True).element_handle()
+        drawn, answered = page.evaluate(_OPEN, tab)
+        assert page.locator(content).first.is_visible(), title
+        found = (drawn / 1000, answered / 1000)
+    context.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()
