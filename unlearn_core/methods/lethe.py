@@ -40,7 +40,7 @@ class Lethe(Method):
         "+ anchor_weight KL(original || current; never trained); NLLs are sequence means",
         paper="This project. Near relatives: unlikelihood bounds, UNDIAL (arXiv 2402.10052) for the struck "
         "teacher, Who's Harry Potter (arXiv 2310.02238) for generic predictions as targets",
-        cost=2.5,
+        cost=2.7,
         needs=frozenset({"forget", "retain", "holdout", "reference nll", "reference logits"}),
         caution="Without never-trained text of the same kind there are no substitutes and the target is an "
         "estimate; membership inference may then still tell members apart.",
@@ -50,10 +50,10 @@ class Lethe(Method):
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(80, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
-    holdout_size: int = parameter(8, "Never-trained sequences per step", 0, 4096)
+    holdout_size: int = parameter(16, "Never-trained sequences per step", 0, 4096)
     general: float = parameter(0.25, "Share of general facts among the retain sequences", 0.0, 1.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
-    anchor_weight: float = parameter(1.0, "Weight that holds never-trained text still", 0.0, 100.0)
+    anchor_weight: float = parameter(3.0, "Weight that holds never-trained text still", 0.0, 100.0)
     document_share: float = parameter(
         0.4, "Share of whole documents among the forget and never-trained sequences", 0.0, 1.0
     )
