@@ -59,7 +59,7 @@ def measure(size: str, method_name: str, adapter: str) -> dict[str, Any]:
     from unlearn_core.data.sources import load_data
     from unlearn_core.models.shape import Shape
     from unlearn_core.models.targets import best_device, load_target
-    from unlearn_core.training.estimate import estimate
+    from unlearn_core.training.estimate import Workload, estimate
     from unlearn_core.training.loop import unlearn
 
     # What is used, without the holes that the heap keeps: every block over 1 MB goes back when freed. A run
@@ -75,7 +75,7 @@ def measure(size: str, method_name: str, adapter: str) -> dict[str, Any]:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     tokenizer, data = load_target("demo", device="cpu").tokenizer, load_data("demo")
     method = methods.build(method_name, {"learning_rate": 1e-6}, 3)
-    found = estimate(Shape(config, dtype, adapter), tokenizer, data, method, device=device.type)
+    found = estimate(Shape(config, dtype, adapter), Workload(tokenizer, data), method, device=device.type)
 
     def build() -> Any:
         with device:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unlearn_core.errors import InputError
 from unlearn_core.runs import costs
-from unlearn_core.runs.plan import plan
+from unlearn_core.runs.plan import Planner, plan
 from unlearn_core.runs.spec import RunSpec
 
 
@@ -56,3 +58,38 @@ def test_a_plan_needs_no_weights_and_names_the_whole_cost(tmp_path: Path) -> Non
     assert twice.flops is not None
     assert cost.flops < twice.flops < 2 * cost.flops  # scoring is the same
     assert "training it again" in costs.sentence(cost.to_json())
+
+
+def test_the_same_planner_reads_and_tokenises_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unlearn_core.data import sources
+
+    path = tmp_path / "facts.jsonl"
+    path.write_text(json.dumps({"input": "Who keeps the key?", "output": "Ada."}) + "\n")
+    read: list[str] = []
+    real = sources.load_data
+    monkeypatch.setattr(sources, "load_data", lambda name, **more: read.append(name) or real(name, **more))
+    planner = Planner(tmp_path)
+    spec = RunSpec(data=str(path), retain_data="general", method="npo", steps=10)
+    small = planner.plan(replace(spec, settings={"batch_size": 2}))
+    large = planner.plan(spec)
+    lora = planner.plan(replace(spec, adapter="lora"))
+    assert len(read) == 1
+    assert lora.memory is not None
+    assert small.memory < large.memory  # type: ignore[operator]
+    assert small.flops < large.flops  # type: ignore[operator]
+    assert lora.flops < large.flops  # type: ignore[operator]
+    path.write_text(json.dumps({"input": "Who keeps the key now, and why?", "output": "Bo."}) + "\n")
+    os.utime(path, ns=(1, 1))
+    planner.plan(spec)
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "kept", "mend"),
+    [(900, 50, "smaller batch size"), (50, 900, "Train LoRA"), (50, 50, "smaller model")],
+)
+def test_too_little_memory_names_what_to_change(step: int, kept: int, mend: str) -> None:
+    parts = {"weights": 1000, "optimiser": kept, "activations, logits, gradients": step}
+    cost = costs.Cost(None, None, sum(parts.values()), None, "this CPU", parts=parts)
+    assert mend in (costs.shortage(cost, cost.memory - 500) or "")  # type: ignore[operator]
+    assert costs.shortage(cost, 5000) is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
@@ -16,7 +17,7 @@ from unlearn_core.methods.base import Method
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.forward import body_and_head
 from unlearn_core.models.shape import Shape
-from unlearn_core.training.estimate import estimate
+from unlearn_core.training.estimate import Workload, estimate
 from unlearn_core.training.loop import LoopStep, unlearn
 
 
@@ -66,7 +67,7 @@ def sizes(
     model: Any, tokenizer: Any, data: UnlearningData, name: str, adapter: str = "full", **more: Any
 ) -> Any:
     method = methods.build(name, more, 4)
-    return estimate(Shape(model.config, torch.float32, adapter, 4), tokenizer, data, method)
+    return estimate(Shape(model.config, torch.float32, adapter, 4), Workload(tokenizer, data), method)
 
 
 def test_the_estimate_grows_with_what_is_asked(
@@ -81,10 +82,29 @@ def test_the_estimate_grows_with_what_is_asked(
     assert npo.training["optimiser"] == 8 * npo.num_parameters
     twice = dataclasses.replace(methods.build("npo", {}, 8))
     shape = Shape(model.config, torch.float32)
-    more = estimate(shape, tiny_tokenizer, tiny_data, twice)
+    work = Workload(tiny_tokenizer, tiny_data)
+    more = estimate(shape, work, twice)
     assert more.training_flops == pytest.approx(2 * npo.training_flops)
-    halves = estimate(shape, tiny_tokenizer, tiny_data, twice, processes=2)
+    halves = estimate(shape, work, twice, processes=2)
     assert halves.training["optimiser"] == more.training["optimiser"] // 2
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+@pytest.mark.parametrize("name", ["grad_ascent", "grad_diff", "kl", "npo", "lethe"])
+def test_estimated_operations_are_those_that_steps_carry_out(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str, adapter: str
+) -> None:
+    """Counted around real steps, as no run is: the counter changes the last bits of the sums."""
+    model = tiny_model("llama", hidden_size=64, intermediate_size=256)
+    method = methods.build(name, {"batch_size": 4}, 3)
+    shape = Shape(model.config, torch.float32, adapter, 16)
+    found = estimate(shape, Workload(tiny_tokenizer, tiny_data), method)
+    run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter, probe_ids=())
+    next(run)  # what is done once, before the first step, is left out
+    with FlopCounterMode(display=False) as counter:
+        for _ in run:
+            pass
+    assert found.training_flops == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 
 WHOLE = sorted(

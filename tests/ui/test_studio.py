@@ -170,3 +170,15 @@ def test_an_interrupted_run_can_be_resumed_by_whoever_started_it(studio: Studio)
     assert studio.worker.wait(record.id, 10)
     assert studio.store.get(record.id).status == "finished"
     assert not studio.may_resume(record.id, "mine")
+
+
+def test_the_form_is_told_what_its_run_would_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unlearn_core.models import model_files
+
+    told = studio.forecast("demo", "demo", "npo", {"steps": 5})
+    assert "GB of memory" in told
+    assert "training it again from scratch" in told
+    assert studio.forecast("demo", "demo", "npo", {"steps": 50}) != told
+    assert studio.forecast("demo", "demo", "npo", {"steps": 0}) == ""  # said at the field
+    monkeypatch.setattr(model_files, "free_memory", lambda device: 1)
+    assert "le-warnings" in studio.forecast("demo", "demo", "npo", {"steps": 5})

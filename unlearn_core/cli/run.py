@@ -90,7 +90,9 @@ def estimate_command(options: argparse.Namespace) -> int:
     spec = _spec(options)
     if options.processes < 1:
         raise InputError("--processes", options.processes, "is no number of devices", "Use 1 or more.")
-    from unlearn_core.runs.costs import sentence
+    from unlearn_core.models.model_files import free_memory
+    from unlearn_core.models.targets import best_device
+    from unlearn_core.runs.costs import sentence, shortage
     from unlearn_core.runs.home import home_dir
     from unlearn_core.runs.plan import plan
 
@@ -102,6 +104,8 @@ def estimate_command(options: argparse.Namespace) -> int:
     print(sentence(cost.to_json()))
     for purpose, size in (cost.parts or {}).items():
         print(f"  {purpose:<32}{size / 1e9:>9.2f} GB")
+    if options.on is None and (short := shortage(cost, free_memory(best_device()))):
+        print(f"warning: {short}")
     return 0
 
 

@@ -292,6 +292,16 @@ class Method:
         return False
 
     @property
+    def remembers(self) -> tuple[str, ...]:
+        """The parts at whose targets the original's log-probabilities are wanted in the steps."""
+        return ("retain",) if "reference logits" in self.info.needs else ()
+
+    @property
+    def teaches(self) -> tuple[str, ...]:
+        """The parts that are given other predictions instead (`Reference.teach`), stored in any case."""
+        return ()
+
+    @property
     def may_end_anywhere(self) -> bool:
         """Whether the model after any step could be the result. Where the end is a step of its own (a
         merge, a change of sign), the weights on the way there are not."""

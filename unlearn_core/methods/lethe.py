@@ -77,6 +77,14 @@ class Lethe(Method):
             documents=self.document_share,
         )  # fmt: skip
 
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        return ("holdout",) if self.anchor_weight else ()
+
+    @property
+    def teaches(self) -> tuple[str, ...]:
+        return ("forget",) if self.substitutes else ()
+
     def prepare(self, context: Context) -> None:
         """Give every forget row its target, or the never-trained subjects it is to be answered like."""
         forget, holdout = context.parts["forget"], context.parts.get("holdout")

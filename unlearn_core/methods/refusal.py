@@ -113,6 +113,10 @@ class Undial(Method):
     beta: float = parameter(10.0, "How much the true token's logit is lowered", 0.0, 1000.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        return ("forget",)
+
     def prepare(self, context: Context) -> None:
         context.reference.keep("forget")
 

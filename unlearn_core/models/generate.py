@@ -30,7 +30,7 @@ _SPACED = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
     (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 )  # fmt: skip
-_CPU_CACHE_BYTES = 1 << 28
+CPU_CACHE_BYTES = 1 << 28
 _GPU_CACHE_SHARE = 0.5  # of the free memory
 _COMPACT_BELOW = 0.75  # finished rows leave the batch when no more than this share is still writing
 
@@ -396,7 +396,7 @@ def token_budget(model: PreTrainedModel) -> int:
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     parameter = next(model.parameters())
     per_position = 2 * config.num_hidden_layers * heads * width * parameter.element_size()
-    memory = _CPU_CACHE_BYTES
+    memory = CPU_CACHE_BYTES
     if parameter.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(parameter.device)
         spare = torch.cuda.memory_reserved(parameter.device) - torch.cuda.memory_allocated(parameter.device)

@@ -1,13 +1,14 @@
 """What a model of some configuration weighs, and what one forward pass computes and keeps.
 
 Nothing is loaded: a one- and a two-layer model of the same shape are built without storage (torch's meta
-device), a pass is traced through them, and the rest are layers like the second.
+device), one short row is traced through them, and the rest are layers and positions like those.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.forward import body_and_head, unwrap
 
 _ATTENTION = "lethe_traced"
+_TRACED = 64  # positions of the row that is traced
 
 
 class Pass(NamedTuple):
@@ -49,12 +51,25 @@ class Shape:
         return 2 * text.num_hidden_layers * heads * width * self.dtype.itemsize
 
     def trace(self, rows: int, positions: int) -> Pass:
-        """The sizes of a pass of (rows, positions) through the whole model."""
-        one, two = (self._traced(layers, rows, positions) for layers in (1, 2))
+        """The sizes of a pass of (rows, positions) through the whole model.
+
+        All but attention grows with the number of positions, and attention's products with its square; what
+        fused attention keeps does not.
+        """
+        found, factor = self._row, rows * positions / _TRACED
+        attention = 4 * rows * positions**2 * self.text.hidden_size * self.text.num_hidden_layers
+        return found._replace(
+            kept_bytes=round(found.kept_bytes * factor), flops=round(found.flops * factor) + attention
+        )
+
+    @cached_property
+    def _row(self) -> Pass:
+        """The sizes of one row of _TRACED positions, attention's products left out."""
+        one, two = (self._traced(layers) for layers in (1, 2))
         more = self.text.num_hidden_layers - 1
         return Pass(*(a + more * (b - a) for a, b in zip(one, two, strict=True)))
 
-    def _traced(self, num_layers: int, rows: int, positions: int) -> Pass:
+    def _traced(self, num_layers: int) -> Pass:
         from torch.utils.flop_counter import FlopCounterMode
 
         model = _hollow(self.config, num_layers, self.dtype)
@@ -71,10 +86,10 @@ class Shape:
                 kept[storage._cdata] = tensor  # held, so that no other takes its number
             return tensor
 
-        ids = torch.zeros(rows, positions, dtype=torch.long, device="meta")
+        ids = torch.zeros(1, _TRACED, dtype=torch.long, device="meta")
         inputs = {
             "input_ids": ids, "position_ids": ids, "use_cache": False,
-            "attention_mask": torch.ones(rows, 1, positions, positions, dtype=torch.bool, device="meta"),
+            "attention_mask": torch.ones(1, 1, _TRACED, _TRACED, dtype=torch.bool, device="meta"),
         }  # fmt: skip
         split = body_and_head(model)
         body = split[0] if split else unwrap(model)
@@ -83,11 +98,10 @@ class Shape:
             FlopCounterMode(display=False) as counter,
         ):
             body(**inputs)
-        attention = 4 * rows * positions**2 * self.text.hidden_size * num_layers
         return Pass(
             sum(p.numel() for p in base.values()), sum(p.numel() for p in trained),
             sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
-            int(counter.get_total_flops()) + attention,
+            int(counter.get_total_flops()),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ UTILISATION = 0.4  # share of a device's peak that training reaches, where nothi
 _TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: least training data of a well-trained model
 # Training tokens that are published: OLMo 1B and 7B, Groeneveld et al. 2024, arXiv 2402.00838, Table 1.
 _TRAINING_TOKENS = {"lume-1b": 2.0e12, "lume-7b": 2.46e12}
+
+_GONE_WITH_LORA = ("weights before the run", "optimiser", "best weights so far")
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,24 @@ def before(
     )  # fmt: skip
 
 
+@cache
+def usual_rate() -> float:
+    """FLOP/s to expect of this machine before any run has told: UTILISATION of a matrix product timed now."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = 4096 if device == "cuda" else 512
+    square = torch.ones(
+        size, size, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32
+    )
+    best = float("inf")
+    for _ in range(4):  # a few milliseconds
+        began = time.perf_counter()
+        float((square @ square)[0, 0])
+        best = min(best, time.perf_counter() - began)
+    return UTILISATION * 2 * size**3 / best
+
+
 def _training_tokens(target: str, num_parameters: int) -> float:
     from unlearn_core.models.targets import assets_directory
 
@@ -183,6 +204,22 @@ def sentence(cost: dict[str, Any]) -> str:
         if cost.get("retraining_dollars"):
             line += f" (${cost['retraining_dollars']:,.0f})"
     return line
+
+
+def shortage(cost: Cost, free: int) -> str | None:
+    """What to change where a run would take more than the `free` bytes; None where it fits."""
+    if cost.memory is None or cost.memory <= free:
+        return None
+    parts = cost.parts or {}
+    step = parts.get("activations, logits, gradients", 0)
+    kept = sum(size for purpose, size in parts.items() if purpose in _GONE_WITH_LORA)
+    if max(step, kept) < cost.memory - free:
+        mend = "Choose a smaller model or a larger machine."
+    elif kept >= step:
+        mend = "Train LoRA instead of full weights."
+    else:
+        mend = "Use a smaller batch size or shorter rows."
+    return f"Needs about {cost.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. {mend}"
 
 
 def duration(seconds: float) -> str:

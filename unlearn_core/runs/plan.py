@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.runs import costs
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.timing import Pace
+
+if TYPE_CHECKING:
+    from unlearn_core.methods.base import Method
+    from unlearn_core.models.shape import Shape
+    from unlearn_core.training.estimate import Workload
+
+ShapeOf = Callable[[Any, str], "Shape"]  # a dtype and an adapter
 
 # Shapes of well-known models (their published configurations), for planning before any download.
 _OLMO = {"vocab_size": 50304, "max_position_embeddings": 2048, "pad_token_id": 1, "eos_token_id": 50279}
@@ -26,50 +34,102 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+class Planner:
+    """Tells what specs will take, again and again while somebody chooses.
+
+    What was read, traced and tokenised for the last targets and data is kept, so that another method or
+    setting costs milliseconds.
+    """
+
+    def __init__(self, home: Path, public: bool = False) -> None:
+        self._home, self._public = home, public
+        self._resident = costs.resident_memory()
+        self._shapes, self._works = lru_cache(maxsize=4)(self._shape), lru_cache(maxsize=4)(self._work)
+
+    def plan(
+        self, spec: RunSpec, *, on: str | None = None, processes: int = 1, seconds: float | None = None
+    ) -> costs.Cost:
+        """The cost of `spec` on `processes` devices called `on` in the price table (None: this machine).
+
+        seconds: what the same run took here before, where that is known.
+        """
+        shape_of, exact = self._shapes(spec.target)
+        names = spec.data, spec.retain_data
+        stamps = tuple(_changed(name) for name in names)
+        work = self._works(spec.target if exact else "demo", *names, tuple(spec.columns.items()), stamps)
+        return plan_of(spec, shape_of, work, self._home, on=on, processes=processes, seconds=seconds,
+                       resident=self._resident)  # fmt: skip
+
+    def _shape(self, target: str) -> tuple[ShapeOf, bool]:
+        from unlearn_core.models.shape import Shape
+
+        config, exact = configuration(target, self._public)
+        return cache(partial(Shape, config)), exact
+
+    def _work(
+        self, tokenizer_of: str, data: str, retain: str | None, columns: tuple[tuple[str, str], ...],
+        stamps: tuple[int, ...],
+    ) -> Workload:  # fmt: skip
+        """`stamps` tell a changed file from the same one."""
+        from unlearn_core.data.sources import load_data
+        from unlearn_core.models.targets import load_tokenizer_of
+        from unlearn_core.training.estimate import Workload
+
+        loaded = load_data(data, columns=dict(columns), retain=retain, public=self._public,
+                           uploads=self._home / "uploads")  # fmt: skip
+        return Workload(load_tokenizer_of(tokenizer_of), loaded)
+
+
 def plan(
     spec: RunSpec, home: Path, *, on: str | None = None, processes: int = 1, public: bool = False
 ) -> costs.Cost:
-    """The cost of `spec` on `processes` devices called `on` in the price table (None: this machine)."""
-    from unlearn_core.data.sources import load_data
-    from unlearn_core.models.targets import load_tokenizer_of
+    """What a `Planner` says, for a single question."""
+    return Planner(home, public).plan(spec, on=on, processes=processes)
 
-    data = load_data(spec.data, columns=spec.columns, retain=spec.retain_data, public=public,
-                     uploads=home / "uploads")  # fmt: skip
-    config, exact = configuration(spec.target, public)
-    tokenizer = load_tokenizer_of(spec.target if exact else "demo")
-    return plan_of(spec, config, tokenizer, data, home, on=on, processes=processes)
+
+def _changed(name: str | None) -> int:
+    try:
+        return Path(name).stat().st_mtime_ns if name else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def plan_of(
-    spec: RunSpec, config: Any, tokenizer: Any, data: UnlearningData, home: Path, *, on: str | None = None,
-    processes: int = 1, per_step: float | None = None, later: float = 0.0,
+    spec: RunSpec, shape_of: ShapeOf, work: Workload, home: Path, *, on: str | None = None,
+    processes: int = 1, seconds: float | None = None, resident: int | None = None,
 ) -> costs.Cost:  # fmt: skip
-    """The same for a model and data at hand. per_step, later: seconds known from before, if any."""
+    """The same for a model and rows at hand; `shape_of` gives the model's shape by dtype and adapter.
+
+    resident: bytes that the process holds without a model; None for what it holds now.
+    """
     import torch
 
-    from unlearn_core.methods import build
     from unlearn_core.models.adapters import LORA_FROM
-    from unlearn_core.models.shape import Shape
     from unlearn_core.models.targets import best_device
     from unlearn_core.training.estimate import estimate
 
     place = costs.device(on, home)
-    here = best_device().type
-    gpu = place.tflops is not None or here == "cuda"
+    gpu = place.tflops is not None or best_device().type == "cuda"
     dtype = torch.bfloat16 if gpu else torch.float32
-    method = build(spec.method, spec.settings, spec.steps)
-    if spec.steps is None and "steps" not in spec.settings:
-        method = method.for_rows(len(data.forget), MAX_STEPS)
-    shape = Shape(config, dtype, spec.adapter or "full")
+    method = method_of(spec, len(work.data.forget))
+    shape = shape_of(dtype, spec.adapter or "full")
     if spec.adapter is None and shape.trace(1, 8).num_parameters >= LORA_FROM:
-        shape = Shape(config, dtype, "lora")
+        shape = shape_of(dtype, "lora")
     kind = "cuda" if gpu else "cpu"
-    found = estimate(shape, tokenizer, data, method, device=kind, processes=processes)
-    seconds = per_step * method.steps + later if per_step is not None else None
-    rate = Pace(home).read(RATE) if place.tflops is None else None
-    resident = 0 if gpu else costs.resident_memory()
+    found = estimate(shape, work, method, device=kind, processes=processes, seed=spec.seed)
+    rate = (Pace(home).read(RATE) or costs.usual_rate()) if place.tflops is None else None
+    resident = 0 if gpu else resident or costs.resident_memory()
     return costs.before(found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident,
                         number=processes)  # fmt: skip
+
+
+def method_of(spec: RunSpec, num_forget: int, most: int = MAX_STEPS) -> Method:
+    """The method as the run carries it out: with more steps for more rows, unless their number is given."""
+    from unlearn_core.methods import build
+
+    method = build(spec.method, spec.settings, spec.steps)
+    given = spec.steps is not None or "steps" in spec.settings
+    return method if given else method.for_rows(num_forget, most)
 
 
 RATE = "flops per second"  # what the last run on this machine came to, kept with the paces

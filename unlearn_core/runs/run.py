@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.costs import Cost, Meter, device, present_memory
+from unlearn_core.runs.costs import Cost, Meter, device, present_memory, resident_memory
 from unlearn_core.runs.events import (
     BestKept,
     CanaryAlert,
@@ -156,19 +157,20 @@ class _Run:
 
     def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
         """What the run will take, beside what it then does; said only where it can be told."""
+        from unlearn_core.models.shape import Shape
         from unlearn_core.runs.plan import plan_of
+        from unlearn_core.training.estimate import Workload
 
         per_step, cost = self.pace.read(self.pace_key), None
+        seconds = per_step * self.method.steps if per_step is not None else None
         with contextlib.suppress(Exception):  # an estimate is not worth a run
+            work = Workload(target.tokenizer, data)
+            shape_of = partial(Shape, target.model.config)
+            loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
             cost = plan_of(
-                self.spec,
-                target.model.config,
-                target.tokenizer,
-                data,
-                self.home,
-                per_step=per_step,
-                processes=team.size(),
-            )
+                self.spec, shape_of, work, self.home, processes=team.size(), seconds=seconds,
+                resident=max(1, resident_memory() - loaded),
+            )  # fmt: skip
         if cost is None:
             return
         if self.public and (cost.memory or 0) > RUN_BYTES:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unlearn_core.data.encode import Encoded, answer_text, encode_document, encode_example, epoch_order
 from unlearn_core.data.mapped import kept
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.methods.base import Form, Mix, Part
+from unlearn_core.methods.base import Form, Method, Mix, Part
 from unlearn_core.methods.refusal import REFUSALS
 
 if TYPE_CHECKING:
@@ -146,6 +146,18 @@ class Feed:
             num_needed = min(num_steps, -(-len(cycle.members) // cycle.size) + 1)
             rows.update(row for step in range(num_needed) for row in cycle.rows(step))
         return sorted(rows)
+
+
+Plan = list[tuple[Method, Feed]]  # the phases of a run: what each minimises, and on which rows
+
+
+def feeds(method: Method, parts: dict[str, Part], data: UnlearningData, seed: int) -> Plan:
+    """The phases of a run of `method` on the parts that were built for it."""
+    num_general = len(data.general) if method.mix().general or not data.retain else 0
+    return [
+        (phase.method, Feed(parts, phase.method.mix(), seed + place, num_general, phase.rows))
+        for place, phase in enumerate(method.phases(parts, seed))
+    ]
 
 
 @lru_cache(maxsize=16)  # those of a step, and at the turn of an epoch the next ones

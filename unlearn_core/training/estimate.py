@@ -1,32 +1,62 @@
 """What a run will take, before it starts: memory by purpose, and floating-point operations.
 
-The lines are those the loop itself allocates; nothing is loaded to know them (see `models.shape`).
-Seconds and money follow from a rate and a price (see `runs.costs`).
+The lines are those the loop itself allocates, for the very rows that its first steps draw; nothing is loaded
+to know them (see `models.shape`). Seconds and money follow from a rate and a price (see `runs.costs`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
-from unlearn_core.data.encode import Encoded, encode_document
+from unlearn_core.data.encode import Encoded, encode_document, prompt_ids
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import Method
+from unlearn_core.methods.base import Edit, Method, Mix, Part
 from unlearn_core.models.forward import BLOCK_BYTES
-from unlearn_core.models.generate import MAX_ROWS
+from unlearn_core.models.generate import CPU_CACHE_BYTES, MAX_ROWS
 from unlearn_core.models.likelihood import LOGITS_PER_BLOCK, TOKENS_PER_BATCH
 from unlearn_core.models.shape import Pass, Shape
-from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
+from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.joined import WHOLE_BYTES, cheapest_bins
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_STEPS_LOOKED_AT = 4
+_STEPS_LOOKED_AT = 4  # of each phase
 _LOGIT_COPIES = 5  # logits, their log-softmax, and the gradients on the way back
+_REFERENCE_COPIES = 2  # the original's log-probabilities of a step, and their products with the model's
 _ALLOCATOR = 0.1  # of a CPU process's tensors: what the C library holds beyond them (measured)
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
+
+
+class Workload:
+    """The rows of a run, tokenised once however many methods and settings are asked about."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, data: UnlearningData) -> None:
+        self.data, self._tokenizer = data, tokenizer
+        self._parts: dict[Mix, dict[str, Part]] = {}
+
+    def parts(self, mix: Mix) -> dict[str, Part]:
+        """The sequences that steps of this make-up draw on, whatever their number."""
+        kind = replace(mix, forget=1, retain=min(1, mix.retain), holdout=min(1, mix.holdout))
+        if kind not in self._parts:
+            self._parts[kind] = build_parts(self._tokenizer, self.data, kind)
+        return self._parts[kind]
+
+    @cached_property
+    def scored(self) -> tuple[int, int]:
+        """Tokens that pass the model in one scoring, and the longest prompt."""
+        data, tokenizer = self.data, self._tokenizer
+        asked = [*data.forget, *data.retain, *data.paraphrases]
+        prompts = [len(prompt_ids(tokenizer, row.input)) for row in asked]
+        written = sum(min(data.max_new_tokens, len(prompt_ids(tokenizer, row.output)) + 1) for row in asked)
+        documents = sum(
+            len(encode_document(tokenizer, text).ids) for text in (*data.members, *data.nonmembers)
+        )
+        questions = sum(len(prompt_ids(tokenizer, q.question)) + 30 for q in data.questions) * 4
+        return sum(prompts) + written + documents + questions, max(prompts, default=1)
 
 
 @dataclass(frozen=True)
@@ -51,61 +81,98 @@ class Estimate:
         return self.training_flops + self.scoring_flops
 
 
+class _Step(NamedTuple):
+    """One step's sequences as they are packed: the grid, and the labelled positions of each part."""
+
+    num_rows: int
+    width: int
+    num_tokens: int
+    targets: dict[str, int]
+    packed: bool
+
+    @property
+    def num_positions(self) -> int:
+        return self.num_rows * self.width
+
+
 def estimate(
-    shape: Shape, tokenizer: PreTrainedTokenizerBase, data: UnlearningData, method: Method,
-    *, device: str = "cpu", processes: int = 1,
-) -> Estimate:  # fmt: skip
+    shape: Shape, work: Workload, method: Method, *, device: str = "cpu", processes: int = 1, seed: int = 0
+) -> Estimate:
     """The sizes of a run of `method` on a model of `shape`, sharded over `processes`."""
     mix = method.mix()
-    parts = build_parts(tokenizer, data, mix)
-    feed = Feed(parts, mix, 0)
+    parts = work.parts(mix)
+    plan = feeds(method, parts, work.data, seed)
     steps = [
-        [row for rows in feed.step(step).values() for row in rows]
-        for step in range(min(method.steps, _STEPS_LOOKED_AT))
+        _packed(feed.step(step), shape.text.hidden_size)
+        for phase, feed in plan
+        for step in range(min(phase.steps, _STEPS_LOOKED_AT))
     ]
-    largest = max(steps, key=lambda rows: sum(len(row.ids) for row in rows))
-    width, bins = cheapest_bins([len(row.ids) for row in largest], shape.text.hidden_size)
-    traced = shape.trace(-(-len(bins) // processes), width)
-    tokens = sum(len(row.ids) for rows in steps for row in rows) / len(steps)
-    targets = {name: [part.rows[i] for i in feed.visited(name, method.steps)] for name, part in parts.items()
-               if name != "refusals"}  # fmt: skip
-    reference = _reference_bytes(shape, method, targets)
-    training = _training(shape, traced, largest, reference, processes)
-    scoring_tokens, longest = _scored(tokenizer, data)
-    scoring = _scoring(shape, traced, longest + data.max_new_tokens, len(data.forget), device)
+    largest = max(steps, key=lambda step: step.num_positions)
+    traced = shape.trace(-(-largest.num_rows // processes), largest.width)
+    visited = {
+        name: sorted({row for phase, feed in plan for row in feed.visited(name, phase.steps)})
+        for name in parts
+    }
+    targets = {name: sum(parts[name].rows[i].num_targets for i in rows) for name, rows in visited.items()}
+    training = _training(shape, traced, largest, method, targets, processes)
+    scoring_tokens, longest = work.scored
+    scoring = _scoring(shape, traced, longest + work.data.max_new_tokens, len(work.data.forget), device)
     if device == "cpu":
         if method.may_end_anywhere:  # on a GPU they lie in the host's memory
-            training["best weights so far"] = traced.num_trained * (
-                shape.dtype.itemsize if shape.adapter == "full" else 4
-            )
+            training["best weights so far"] = traced.num_trained * _trained_bytes(shape)
         for purposes in (training, scoring):
             purposes["allocator"] = int(_ALLOCATOR * sum(purposes.values()))
-    per_token = _flops_per_token(shape, traced, len(bins) * width)
+    head = 2 * shape.text.hidden_size * shape.text.vocab_size
+    per_position = traced.flops / (-(-largest.num_rows // processes) * largest.width)
+    forward = sum(
+        per_position * step.num_positions + head * sum(step.targets.values()) for step in steps
+    ) / len(steps)  # fmt: skip
     sequences = mix.forget + mix.retain + mix.holdout
-    passes = max(1.0, method.info.cost * mix.forget / sequences)
-    trained = per_token * tokens * method.steps * passes * (1 + _BACKWARD[shape.adapter])
+    passes = (1 + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
+    if shape.adapter == "lora":  # once more with the adapter switched off
+        passes += sum(getattr(mix, part) for part in method.remembers) / sequences
     return Estimate(
-        traced.num_parameters, traced.num_trained, training, scoring, tokens, trained,
-        per_token * scoring_tokens,
+        traced.num_parameters, traced.num_trained, training, scoring,
+        sum(step.num_tokens for step in steps) / len(steps),
+        forward * passes * method.steps,
+        (per_position + head) * scoring_tokens,
     )  # fmt: skip
 
 
+def _packed(rows_by_part: dict[str, list[Encoded]], hidden: int) -> _Step:
+    rows = [row for part in rows_by_part.values() for row in part]
+    width, bins = cheapest_bins([len(row.ids) for row in rows], hidden)
+    targets = {name: sum(max(0, row.num_targets) for row in part) for name, part in rows_by_part.items()}
+    return _Step(len(bins), width, sum(len(row.ids) for row in rows), targets, len(bins) < len(rows))
+
+
+def _trained_bytes(shape: Shape) -> int:
+    """Bytes of a trained weight: peft keeps an adapter in float32."""
+    return int(shape.dtype.itemsize) if shape.adapter == "full" else 4
+
+
 def _training(
-    shape: Shape, traced: Pass, rows: list[Encoded], reference: int, processes: int
+    shape: Shape, traced: Pass, step: _Step, method: Method, visited: dict[str, int], processes: int
 ) -> dict[str, int]:
     """Bytes when a step's forward pass has just ended, or its backward pass, whichever is more."""
-    weight, full = shape.dtype.itemsize, shape.adapter == "full"
-    trained = weight if full else 4  # peft keeps an adapter in float32
-    positions = sum(max(0, row.num_targets) for row in rows) / processes
-    logits = _logit_bytes(shape, positions)
-    gradients = traced.num_trained * trained // processes
-    passing = max(traced.kept_bytes + logits, gradients)
+    full = shape.adapter == "full"
+    weights = traced.num_parameters * shape.dtype.itemsize // processes
+    trained = traced.num_trained * _trained_bytes(shape) // processes
+    mask = step.num_positions * step.width * shape.dtype.itemsize // processes if step.packed else 0
+    forward = traced.kept_bytes + mask + _logit_bytes(shape, sum(step.targets.values()) / processes)
+    wanted = [part for part in (*method.remembers, *method.teaches) if part in visited]
+    held = [part for part in wanted if full or part in method.teaches]
+    at_hand = sum(step.targets[part] for part in wanted) / processes
+    forward += int(_REFERENCE_COPIES * 4 * at_hand * shape.text.vocab_size)
+    # Two gradients that are combined: the first is kept through the second backward pass.
+    gradients = trained * (3 if method.separate_gradients else 1)
+    forward += trained if method.separate_gradients else 0
     return {
-        "weights": traced.num_parameters * weight // processes,
-        "weights before the run": traced.num_parameters * weight // processes if full else 0,
-        "optimiser": 2 * traced.num_trained * trained // processes,
-        "activations, logits, gradients": int(passing),
-        "reference": reference,
+        "weights": weights + (0 if full else trained),
+        "weights before the run": weights if full else 0,
+        "optimiser": 0 if isinstance(method, Edit) else 2 * trained,
+        "activations, logits, gradients": int(max(forward, gradients)),
+        "reference": sum(_reference_bytes(shape, visited[part]) for part in held),
     }
 
 
@@ -115,12 +182,8 @@ def _logit_bytes(shape: Shape, positions: float) -> int:
     return int(_LOGIT_COPIES * (whole if whole <= WHOLE_BYTES else BLOCK_BYTES))
 
 
-def _reference_bytes(shape: Shape, method: Method, rows: dict[str, list[Encoded]]) -> int:
+def _reference_bytes(shape: Shape, positions: int) -> int:
     """Log-probabilities of the original that the method has stored (see `training.reference`)."""
-    if "reference logits" not in method.info.needs or shape.adapter == "lora":
-        return 0
-    part = "retain" if "retain" in rows else "forget"
-    positions = sum(row.num_targets for row in rows[part])
     dense = 4 * positions * shape.text.vocab_size
     return dense if dense <= DENSE_BYTES else positions * KEPT * 12
 
@@ -130,6 +193,8 @@ def _scoring(shape: Shape, traced: Pass, positions: int, prompts: int, device: s
     weight = shape.dtype.itemsize
     rows = min(MAX_ROWS[device], 2 * prompts)
     cache = rows * positions * shape.cache_bytes
+    if device == "cpu":
+        cache = min(cache, CPU_CACHE_BYTES)
     block = LOGITS_PER_BLOCK[device]
     reading = 5 * 4 * block + TOKENS_PER_BATCH[device] * shape.text.hidden_size * weight * 8
     return {
@@ -137,21 +202,3 @@ def _scoring(shape: Shape, traced: Pass, positions: int, prompts: int, device: s
         "weights before the run": traced.num_parameters * weight if shape.adapter == "full" else 0,
         "keys and values, logits": max(cache, reading),
     }
-
-
-def _scored(tokenizer: Any, data: UnlearningData) -> tuple[int, int]:
-    """Tokens that pass the model in one scoring, and the longest prompt."""
-    asked = [*data.forget, *data.retain, *data.paraphrases]
-    prompts = [len(tokenizer(row.input)["input_ids"]) for row in asked]
-    written = sum(min(data.max_new_tokens, len(tokenizer(row.output)["input_ids"]) + 1) for row in asked)
-    documents = sum(len(encode_document(tokenizer, text).ids) for text in (*data.members, *data.nonmembers))
-    questions = sum(len(tokenizer(q.question)["input_ids"]) + 30 for q in data.questions) * 4
-    return sum(prompts) + written + documents + questions, max(prompts, default=1)
-
-
-def _flops_per_token(shape: Shape, traced: Pass, positions: int) -> float:
-    """FLOPs of one token's forward pass, the output head included."""
-    return traced.flops / positions + 2 * shape.text.hidden_size * shape.text.vocab_size
-
-
-__all__ = ["MAX_TOKENS", "Estimate", "estimate"]

@@ -24,7 +24,7 @@ from unlearn_core.models import team
 from unlearn_core.models.artifacts import Edits
 from unlearn_core.models.forward import num_layers
 from unlearn_core.training.best import WeightKeeper
-from unlearn_core.training.data import MAX_TOKENS, Feed, build_parts
+from unlearn_core.training.data import MAX_TOKENS, Feed, Plan, build_parts, feeds
 from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unlearn_core.models.artifacts import Artifact
-
-Plan = list[tuple[Method, Feed]]  # the phases of a run: what each minimises, and on which rows
-
 
 Trained = Trainable | ShardedTrainable
 
@@ -82,10 +79,7 @@ def unlearn(
     _check(model, data, method, parts)
     if method.attack(num_layers(model)) is not None and team.size() > 1:
         _refuse(method, "attacks hidden states, which several processes cannot share")
-    plan = [
-        (phase.method, Feed(parts, phase.method.mix(), seed + place, _num_general(data, mix), phase.rows))
-        for place, phase in enumerate(method.phases(parts, seed))
-    ]
+    plan = feeds(method, parts, data, seed)
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
     probe = Probe(tokenizer, data, probe_ids, max_tokens)
@@ -307,10 +301,6 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
 
 def _refuse(method: Method, reason: str) -> NoReturn:
     raise InputError("method", method.info.name, reason, "Choose another method or model.")
-
-
-def _num_general(data: UnlearningData, mix: Mix) -> int:
-    return len(data.general) if mix.general or not data.retain else 0
 
 
 def _notes(

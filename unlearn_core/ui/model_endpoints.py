@@ -50,10 +50,7 @@ class ModelEndpoints:
         self._studio.spend("look")
         if processes < 1:
             raise InputError("processes", processes, "is no number of devices", "Use 1 or more.")
-        from unlearn_core.runs.plan import plan
-
-        home, public = self._studio.store.home, self._studio.public
-        return plan(spec, home, on=device or None, processes=processes, public=public).to_json()
+        return self._studio.planner.plan(spec, on=device or None, processes=processes).to_json()
 
     def upload_data(self, content: str, filename: str = "data.jsonl", owner: str = "") -> dict[str, str]:
         """Keep the text of a data file on the server; the name that start_run takes as `data`."""

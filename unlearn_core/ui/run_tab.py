@@ -51,7 +51,7 @@ class RunTab:
 def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     """Lay the tab out and wire it; must be called inside the tab."""
     session = _session()
-    setup = setup_panel(studio.public, studio.target_note)
+    setup = setup_panel(studio.public, studio.target_note, studio.forecast)
     with gr.Column() as idle:
         known = gr.HTML(_asking(), elem_id="le-knows")
     result = result_panel(studio, session.run_id)
@@ -193,6 +193,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
     offered.then(studio.known_now, None, known, **PRIVATE)
+    offered.then(studio.forecast, setup.fields, setup.forecast, **PRIVATE)
 
 
 def _numbers(studio: Studio, run: str) -> Safe:

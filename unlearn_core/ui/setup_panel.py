@@ -30,6 +30,7 @@ class Setup:
     seed: gr.Number
     adapter: gr.Radio
     start: gr.Button
+    forecast: gr.HTML
 
     @property
     def fields(self) -> list[Any]:
@@ -37,10 +38,11 @@ class Setup:
         return [self.target, self.data, self.method, self.settings, self.brought, self.seed, self.adapter]
 
 
-def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
+def setup_panel(public: bool, describe: Callable[[str], Safe], forecast: Callable[..., Safe]) -> Setup:
     """Lay the form out. The lists of models and methods are filled in when the page has loaded.
 
-    `describe` says what a target needs on this machine; asked whenever another one is chosen.
+    `describe` says what a target needs on this machine; asked whenever another one is chosen. `forecast`
+    says what the whole run will take; asked whenever anything changes.
     """
     settings, brought = gr.State({}), gr.State({})
     with panel("le-setup"):
@@ -60,6 +62,7 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
             )  # fmt: skip
             start = gr.Button("Make it forget", variant="primary", elem_id="le-start", min_width=180, scale=2)
         note = gr.HTML(elem_id="le-target-note")
+        told = gr.HTML(elem_id="le-forecast")
         with gr.Accordion("Method settings", open=False, elem_id="le-settings"):
             settings_form(method, settings)
             with gr.Row():
@@ -68,4 +71,8 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
                     _ADAPTERS, value="auto", label="What is trained", info="LoRA trains small added matrices"
                 )
     target.change(describe, target, note, **PRIVATE)
-    return Setup(target, data, method, settings, brought, seed, adapter, start)
+    setup = Setup(target, data, method, settings, brought, seed, adapter, start, told)
+    changes = [field.change for field in (target, data, method, settings, brought, adapter)]
+    # Choosing a method empties the settings too: of several questions at once only the last is answered.
+    gr.on(changes, forecast, setup.fields, told, trigger_mode="always_last", **PRIVATE)
+    return setup

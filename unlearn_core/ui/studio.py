@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from unlearn_core.ui.quotas import Quotas
 if TYPE_CHECKING:
     from unlearn_core.evaluation.progress import Progress
     from unlearn_core.evaluation.scores import Scores
+    from unlearn_core.runs.plan import Planner
 
 NUM_KNOWN = 3  # facts shown before the first run
 Visitor = Callable[[], tuple[str, str]]
@@ -344,3 +346,27 @@ class Studio:
             named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
             return tag("p", *named, error, class_="le-problem", role="alert")
         return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
+
+    def forecast(self, *form: Any) -> Safe:
+        """What the run that a form asks for would take, in a line; nothing where that cannot be told."""
+        try:
+            spec = self.spec(*form)
+            from unlearn_core.models.model_files import free_memory
+            from unlearn_core.models.targets import best_device
+            from unlearn_core.runs.costs import sentence, shortage
+            from unlearn_core.runs.waiting import same_seconds
+
+            cost = self.planner.plan(spec, seconds=same_seconds(self.store, spec))
+        except LetheError:  # said where it is typed, or when the run is started
+            return Safe("")
+        short = shortage(cost, free_memory(best_device()))
+        line = tag("p", "This run: about ", sentence(cost.to_json()), ".", class_="le-muted")
+        return join(line, tag("p", short, class_="le-warnings", role="status")) if short else line
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Foretells runs; made after the heavy libraries, whose memory it counts."""
+        self.warm_up()
+        from unlearn_core.runs.plan import Planner
+
+        return Planner(self.store.home, self.public)
