@@ -9,7 +9,6 @@ estimate over the measured peak, less one. On a CPU the peak is the growth of th
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import subprocess
 import sys
@@ -26,8 +25,10 @@ SIZES = {
     "olmo-1b": ("olmo", 16, 2048, 8192, 16, 50304),
     "olmo-7b": ("olmo", 32, 4096, 11008, 32, 50304),
 }
-M_MMAP_THRESHOLD = -3  # of glibc's mallopt
-SETTINGS = [("npo", "full"), ("kl", "full"), ("grad_ascent", "full"), ("npo", "lora")]
+SETTINGS = [
+    ("npo", "full"), ("kl", "full"), ("grad_ascent", "full"), ("lethe", "full"), ("npo", "lora"),
+    ("kl", "lora"),
+]  # fmt: skip
 
 
 def main() -> None:
@@ -62,9 +63,6 @@ def measure(size: str, method_name: str, adapter: str) -> dict[str, Any]:
     from unlearn_core.training.estimate import Workload, estimate
     from unlearn_core.training.loop import unlearn
 
-    # What is used, without the holes that the heap keeps: every block over 1 MB goes back when freed. A run
-    # does not ask for this, because it costs a quarter of the training speed.
-    ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, 1 << 20)
     arch, layers, hidden, intermediate, heads, vocabulary = SIZES[size]
     config = AutoConfig.for_model(
         arch, vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
@@ -82,12 +80,12 @@ def measure(size: str, method_name: str, adapter: str) -> dict[str, Any]:
             return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
 
     tiny = load_target("demo", device=str(device)).model
-    for _ in unlearn(tiny, tokenizer, data, method, adapter=adapter, probe_ids=()):  # libraries load once
+    for _ in unlearn(tiny, tokenizer, data, method, adapter=adapter):  # libraries load once
         pass
     del tiny
     with peak_memory(device) as peak:
         model = build()
-        for _ in unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=()):
+        for _ in unlearn(model, tokenizer, data, method, adapter=adapter):
             pass
     parts = {name: round(value / 1e6) for name, value in found.training.items()}
     return {"estimated": sum(found.training.values()), "measured": peak.added, "parts": parts}

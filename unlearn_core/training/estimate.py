@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _STEPS_LOOKED_AT = 4  # of each phase
-_LOGIT_COPIES = 5  # logits, their log-softmax, and the gradients on the way back
 _REFERENCE_COPIES = 2  # the original's log-probabilities of a step, and their products with the model's
-_ALLOCATOR = 0.1  # of a CPU process's tensors: what the C library holds beyond them (measured)
+# Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
+# keep it from giving back the holes between them.
+_ALLOCATOR = {"full": 0.15, "lora": 0.5}
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
 
 
@@ -121,7 +122,7 @@ def estimate(
         if method.may_end_anywhere:  # on a GPU they lie in the host's memory
             training["best weights so far"] = traced.num_trained * _trained_bytes(shape)
         for purposes in (training, scoring):
-            purposes["allocator"] = int(_ALLOCATOR * sum(purposes.values()))
+            purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * sum(purposes.values()))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
     per_position = traced.flops / (-(-largest.num_rows // processes) * largest.width)
     forward = sum(
@@ -159,7 +160,7 @@ def _training(
     weights = traced.num_parameters * shape.dtype.itemsize // processes
     trained = traced.num_trained * _trained_bytes(shape) // processes
     mask = step.num_positions * step.width * shape.dtype.itemsize // processes if step.packed else 0
-    forward = traced.kept_bytes + mask + _logit_bytes(shape, sum(step.targets.values()) / processes)
+    forward = traced.kept_bytes + mask + _logit_bytes(shape, step.targets, processes)
     wanted = [part for part in (*method.remembers, *method.teaches) if part in visited]
     held = [part for part in wanted if full or part in method.teaches]
     at_hand = sum(step.targets[part] for part in wanted) / processes
@@ -176,10 +177,12 @@ def _training(
     }
 
 
-def _logit_bytes(shape: Shape, positions: float) -> int:
-    """Logits of `positions` and what losses make of them: all at once, or a block at a time."""
-    whole = 4 * positions * shape.text.vocab_size
-    return int(_LOGIT_COPIES * (whole if whole <= WHOLE_BYTES else BLOCK_BYTES))
+def _logit_bytes(shape: Shape, targets: dict[str, int], processes: int) -> int:
+    """Logits and their log-softmax at all targets, and two slopes at those of the part that is largest,
+    because parts go back one after the other; all of it at once, or a block at a time."""
+    whole = 4 * sum(targets.values()) * shape.text.vocab_size / processes
+    share = max(targets.values()) / max(1, sum(targets.values()))
+    return int((2 + 2 * share) * (whole if whole <= WHOLE_BYTES else BLOCK_BYTES))
 
 
 def _reference_bytes(shape: Shape, positions: int) -> int:
