@@ -1,6 +1,6 @@
 """Fifty viewers, one run: what a visitor waits for while the server trains, and what a session leaves behind.
 
-    python benchmarks/load.py [--seconds 600] [--viewers 50] [--every 2] [--sessions 1000] [--runs 3]
+    python benchmarks/load.py [--public] [--seconds 600] [--viewers 50] [--sessions 2000] [--runs 3]
 
 Serves the page in a process of its own with a fresh home, and visits it over HTTP as the page does: every
 viewer opens the page and polls the run on screen with its timer's own request; a prober asks the models of
@@ -198,15 +198,24 @@ async def visit_and_leave(client: httpx.AsyncClient, site: Site, run: str, numbe
 
 
 @contextlib.contextmanager
-def served(home: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+def served(home: Path, public: bool) -> Iterator[tuple[str, psutil.Process, float]]:
     """The page in a process of its own: its address, the process, and the seconds until it answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.perf_counter()
-    command = [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "unlearn_core",
+        "serve",
+        "--port",
+        str(port),
+        *(["--public"] if public else []),
+    ]
     given = {"LETHE_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(command, env={**os.environ, **given}, stdout=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(command, env={**os.environ, **given}, stdout=quiet, stderr=quiet)
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
@@ -221,10 +230,10 @@ def served(home: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 
 
 async def settled(process: psutil.Process) -> None:
-    """Wait until the server has warmed up and does nothing."""
-    calm = 0
+    """Wait until the server has warmed up and does nothing, a minute at most."""
+    calm, until = 0, time.monotonic() + 60
     process.cpu_percent()
-    while calm < 3:
+    while calm < 3 and time.monotonic() < until:
         await asyncio.sleep(1)
         calm = calm + 1 if process.cpu_percent() < 20 else 0
 
@@ -286,18 +295,16 @@ async def phase(
 async def leave_nothing(
     options: argparse.Namespace, client: httpx.AsyncClient, site: Site, process: psutil.Process, run: str
 ) -> None:
-    """Memory before and after many sessions came and went."""
+    """Memory before and after many sessions came and went: whether it grows or comes to rest."""
     await visit_and_leave(client, site, run, min(100, options.sessions), "early")
     await settled(process)
-    before = process.memory_info().rss
-    await visit_and_leave(client, site, run, options.sessions, "late")
-    await settled(process)
-    grown = (process.memory_info().rss - before) / 1e6
-    row(
-        f"memory after {options.sessions} sessions",
-        f"{grown:+.1f} MB",
-        f"50 MB at most, from {before / 1e6:.0f} MB",
-    )
+    before, gone = process.memory_info().rss, 0
+    for number in sorted({min(number, options.sessions) for number in (500, 1000, 2000, options.sessions)}):
+        await visit_and_leave(client, site, run, number - gone, f"until{number}-")
+        await settled(process)
+        gone, grown = number, (process.memory_info().rss - before) / 1e6
+        aside = f"50 MB at most, from {before / 1e6:.0f} MB"
+        row(f"memory after {number:,} sessions", f"{grown:+.1f} MB", aside)
 
 
 def row(title: str, figure: str, aside: str) -> None:
@@ -311,10 +318,14 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between a viewer's polls")
     parser.add_argument("--probe-every", type=float, default=10.0)
-    parser.add_argument("--sessions", type=int, default=1000, help="that come and go; 0 leaves it out")
+    parser.add_argument("--sessions", type=int, default=2000, help="that come and go; 0 leaves it out")
     parser.add_argument("--runs", type=int, default=3, help="that nobody watches, to compare with")
+    parser.add_argument("--public", action="store_true", help="serve as for strangers")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, process, seconds):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder), options.public) as (url, process, seconds),
+    ):
         row("the page answers after", f"{seconds:.1f} s", "20 s at most")
         asyncio.run(measure(options, Path(folder), url, process))
 

@@ -52,7 +52,8 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     home, said = tmp_path / "home", tmp_path / "said"
-    known = {"LETHE_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_TOKEN": WORDS[-1], TOKEN: OPERATOR}
+    known = {"LETHE_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_TOKEN": WORDS[-1], TOKEN: OPERATOR,
+             "LETHE_GRACE_SECONDS": "120"}  # fmt: skip
     with said.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "unlearn_core", "serve", "--public"],

@@ -7,6 +7,7 @@ import tracemalloc
 import weakref
 
 import pytest
+from gradio.queueing import AsyncQueue
 from gradio.state_holder import StateHolder
 
 from unlearn_core.ui import answers, sessions
@@ -21,7 +22,7 @@ def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(
     page = build(studio)
     holder = StateHolder()
     holder.blocks, holder.capacity = page, 500
-    holder.session_data = Sessions()
+    holder.session_data = Sessions(page._queue)
     stateful = next(part._id for part in page.blocks.values() if part.stateful)
     tracemalloc.start()
     for number in range(10):
@@ -39,6 +40,12 @@ def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(
     holder["another"][stateful] = {"seen": -1}
     assert "visitor3" not in holder  # closed pages make room
     assert len(holder.session_data) == 10
+    queue = page._queue
+    for session, under_way in (("visitor3", set()), ("visitor4", set()), ("gone", {"a question"})):
+        queue.pending_event_ids_session[session] = under_way
+        queue.pending_messages_per_session[session] = AsyncQueue()
+    holder["one more"][stateful] = {}
+    assert set(queue.pending_messages_per_session) == {"visitor4", "gone"}  # who left and waits for nothing
 
 
 def test_models_nobody_asks_are_dropped_and_the_next_question_loads_them(

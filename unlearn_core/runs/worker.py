@@ -31,6 +31,7 @@ from unlearn_core.runs.waiting import usual_seconds
 from unlearn_core.runs.watchdog import Watchdog
 
 Runner = Callable[..., Iterator[Event]]
+GRACE = 6.0  # seconds for the run at work to keep where it stands, when whoever ends Lethe kills after ten
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
@@ -221,8 +222,12 @@ class Worker:
                 if self._running is not None or self._closed:
                     return
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Take no more runs, end the current one as interrupted, and wait for the thread."""
+    def close(self, timeout: float = GRACE) -> None:
+        """Take no more runs, end the current one as interrupted, and wait for the thread.
+
+        The run has `timeout` seconds to come to the end of its step and keep where it stands; a process of
+        its own is then ended, and the run can be resumed from its last checkpoint.
+        """
         with self._wake:
             self._closed = True
             waiting, self._waiting = list(self._waiting), deque()
@@ -236,6 +241,7 @@ class Worker:
         self._thread.join(timeout)
         if self._apart is not None:
             self._apart.close()
+            self._thread.join(1.0)  # it now writes down that the run was interrupted
         atexit.unregister(self.close)
 
     # How it fares --------------------------------------------------------------------------------------
@@ -378,7 +384,7 @@ class Worker:
             stopped = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
             end: Event = job.end or stopped
         except ProcessEnded:
-            end = job.end or Failed(_ENDED, kind="interrupted")
+            end = job.end or Failed(_SHUT_DOWN if job.interrupted else _ENDED, kind="interrupted")
         except BaseException as error:
             end = failed(error)
         if not job.given_up:

@@ -139,7 +139,7 @@ def launch(
         try:
             _until_told_to_end()
         finally:  # told to end: first the run at work keeps where it stands, then the page goes
-            studio.worker.close()
+            studio.close()
             note("server ended")
     return page
 

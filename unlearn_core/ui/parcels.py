@@ -25,3 +25,7 @@ class Parcels:
                 if time.time() - old.stat().st_mtime > KEPT_SECONDS:
                     shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(dir=place))
+
+    def close(self) -> None:
+        """Remove them all."""
+        self._place.cleanup()

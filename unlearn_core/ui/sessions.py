@@ -2,19 +2,23 @@
 
 For links that open a page with all its fields filled in, Gradio copies the configuration of each component
 into each session (0.6 MB for this page) and keeps it after the visitor has left. This page has no such links:
-what it remembers is in its address and in the browser.
+what it remembers is in its address and in the browser. Gradio's queue keeps an empty list of messages for
+whoever ever asked something, and after each answer makes a table of the last 10,000 for a page of statistics
+that is not served here.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from typing import Any
 
 import gradio as gr
+from gradio.queueing import Queue
 from gradio.state_holder import SessionState
 
 MAX_SESSIONS = 500  # beyond them the longest unused is forgotten; its page works on, as after a restart
-MANY = 64  # from here on pages that were closed go first: what was drawn last for each takes 0.3 MB
+MANY = 16  # from here on pages that were closed go first: what was drawn last for each takes 0.3 MB
 
 
 class _Nothing(dict[Any, Any]):
@@ -44,6 +48,10 @@ class _Steady(dict[int, Any]):
 class Sessions(OrderedDict[str, SessionState]):
     """Sessions by id, without the copies, and without those that were closed where there are many."""
 
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
     def __setitem__(self, session: str, state: SessionState) -> None:
         state.config_values = _Nothing()
         state.blocks_config.blocks = _Steady(state.blocks_config.blocks)
@@ -51,8 +59,19 @@ class Sessions(OrderedDict[str, SessionState]):
         closed = [one for one, other in self.items() if other.is_closed] if len(self) > MANY else []
         for one in closed[: len(self) - MANY]:
             del self[one]
+        self._forget_in_queue()
+
+    def _forget_in_queue(self) -> None:
+        """Whoever is gone and has nothing under way there."""
+        waiting, messages = self._queue.pending_event_ids_session, self._queue.pending_messages_per_session
+        for session, under_way in list(waiting.items()):
+            if not under_way and session not in self:
+                waiting.pop(session, None)
+                messages.pop(session, None)
 
 
 def keep_sessions_small(page: gr.Blocks) -> None:
     """For a page that has been launched."""
-    page.app.state_holder.session_data = Sessions()
+    queue, holder = page._queue, page.app.state_holder
+    holder.session_data, holder.time_last_used = Sessions(queue), _Nothing()
+    queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, sys.maxsize

@@ -5,6 +5,7 @@ No Gradio in here, so that what the page does can be tested without a browser.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
@@ -20,7 +21,7 @@ from unlearn_core.runs.apart import Apart
 from unlearn_core.runs.expiry import Gone, delete_everything_of
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
-from unlearn_core.runs.worker import Worker
+from unlearn_core.runs.worker import GRACE, Worker
 from unlearn_core.ui.answers import Answerer, Place
 from unlearn_core.ui.live import Live, View
 from unlearn_core.ui.parcels import Parcels
@@ -58,6 +59,13 @@ class Studio:
         self.parcels = Parcels()
         self._known: dict[str, Safe] = {}
         self._importing = threading.Lock()
+
+    def close(self) -> None:
+        """Keep where the run at work stands, and leave nothing behind. Where more time is given than the ten
+        seconds that are usual before a kill, LETHE_GRACE_SECONDS says how many of them the run may take."""
+        given = os.environ.get("LETHE_GRACE_SECONDS", "")
+        self.worker.close(float(given) if given.isdigit() else GRACE)
+        self.parcels.close()
 
     def warm_up(self) -> None:
         """Import the heavy libraries. Two threads that import them at once can break each other's imports,
