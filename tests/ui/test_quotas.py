@@ -9,6 +9,8 @@ import pytest
 from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.limits import Allowance
+from unlearn_core.runs.probes import Probe
+from unlearn_core.ui.prober import Prober
 from unlearn_core.ui.quotas import Quotas
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.visitor import address_of, mark, visitor
@@ -126,6 +128,11 @@ def test_a_strangers_attacks_and_answers_are_short_and_sweeps_not_queued(public_
         public_studio.attack("x" * 22, None, None, OWNER)
     with pytest.raises(InputError, match="out of range"):
         list(public_studio.ask("", "demo", "Where?", max_new_tokens=limits.NEW_TOKENS + 1))
+    long = "x" * (limits.REPHRASED_CHARACTERS + 1)
+    with pytest.raises(InputError, match="too long"):
+        list(Prober(public_studio).ways("", "demo", Probe(long, "Oldport")))
+    with pytest.raises(InputError, match="too long"):
+        list(public_studio.ask("", "demo", long * 2))
     with pytest.raises(InputError, match="not queued for a stranger"):
         public_studio.sweep([public_studio.spec("demo", "demo", "npo", {})], OWNER)
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError
-from unlearn_core.limits import NEW_TOKENS
+from unlearn_core.limits import NEW_TOKENS, PROMPT_CHARACTERS
 from unlearn_core.runs.store import RunStore
 
 MAX_MODELS = 4  # kept in memory; the least recently asked is dropped first
@@ -81,8 +81,9 @@ class Answerer:
         """The same for models named by where they are found."""
         if not prompt.strip():
             raise InputError("prompt", prompt, "is empty", "Type a question.")
-        if len(prompt) > MAX_PROMPT:
-            raise InputError("prompt", prompt, "is too long", f"Use at most {MAX_PROMPT} characters.")
+        most = PROMPT_CHARACTERS if self.public else MAX_PROMPT
+        if len(prompt) > most:
+            raise InputError("prompt", prompt, "is too long", f"Use at most {most} characters.")
         longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
         if not 1 <= max_new_tokens <= longest:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")

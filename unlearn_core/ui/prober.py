@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
+from unlearn_core.limits import REPHRASED_CHARACTERS
 from unlearn_core.report.format import shorten
 from unlearn_core.runs.probes import MAX_TEXT, Probe, find_probe, save_probe
 
@@ -92,7 +93,7 @@ class Prober:
         """The fact asked every way, one more model at a time."""
         from unlearn_core.evaluation.ways import put_to, wordings
 
-        _check_length(probe.prompt, probe.answer)
+        _check_length(probe.prompt, probe.answer, REPHRASED_CHARACTERS if self.studio.public else MAX_TEXT)
         self.studio.spend("question")
         row = self._row(run_id, probe)
         asked = wordings(row, self.data(run_id))
@@ -144,7 +145,7 @@ class Prober:
         return find_probe(self.studio.store.folder(run_id), probe_id)
 
 
-def _check_length(prompt: str, answer: str) -> None:
+def _check_length(prompt: str, answer: str, most: int = MAX_TEXT) -> None:
     for field, words in (("prompt", prompt), ("answer", answer)):
-        if len(words) > MAX_TEXT:
-            raise InputError(field, words, "is too long", f"Use at most {MAX_TEXT} characters.")
+        if len(words) > most:
+            raise InputError(field, words, "is too long", f"Use at most {most} characters.")
