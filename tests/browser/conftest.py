@@ -85,11 +85,13 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
-    """`open_tab(query, width, theme)`: a new visitor looking at the loaded page."""
+    """`open_tab(query, width, theme, kept)`: a new visitor looking at the loaded page, or with what their
+    browser kept of an earlier visit."""
     contexts = []
 
-    def open_one(query: str = "", width: int = 1200, theme: str = "light") -> Tab:
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+    def open_one(query: str = "", width: int = 1200, theme: str = "light", kept: Any = None) -> Tab:
+        size = {"width": width, "height": 900}
+        context = chromium.new_context(viewport=size, color_scheme=theme, storage_state=kept)
         contexts.append(context)
         tab = Tab(context.new_page())
         tab.page.set_default_timeout(90_000)

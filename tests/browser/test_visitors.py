@@ -124,7 +124,38 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     toast = page.locator(".toast-body")
     toast.wait_for()
     assert "out of range" in toast.inner_text()
+    page.locator(".toast-title", has_text="This cannot be run").wait_for()
+    assert toast.inner_text().count("This cannot be run") == 1
     assert "run=" not in page.url
+
+
+def test_a_browser_that_goes_away_leaves_its_run_at_work(
+    open_tab: Callable[..., Any], tiny_target: str
+) -> None:
+    page = open_tab().page
+    choose_target(page, tiny_target)
+    type_facts(page, FACTS)
+    set_steps(page, 100_000)
+    page.click("#le-start")
+    page.locator("#le-progress", has_text="of 100000").wait_for()
+    link = f"?{page.url.partition('?')[2]}"
+    kept = page.context.storage_state()  # what a browser keeps when it is closed
+    page.context.close()
+    back = open_tab(link, kept=kept).page
+    back.locator("#le-progress", has_text="of 100000").wait_for()
+
+    def step() -> int:
+        found = re.search(r"([\d,]+) of 100000", back.inner_text("#le-progress"))
+        return int(found[1].replace(",", "")) if found else 0
+
+    seen = step()
+    back.wait_for_function(
+        "seen => Number((document.querySelector('#le-progress').innerText.match(/([\\d,]+) of 100000/)"
+        " || [0, '0'])[1].replace(',', '')) > seen", arg=seen,
+    )  # fmt: skip
+    back.click("#le-stop")  # whoever started it may still stop it
+    back.wait_for_selector("#le-verdict h2")
+    assert back.inner_text("#le-verdict h2").startswith("Stopped after step")
 
 
 def test_an_unknown_model_is_explained_on_the_run(open_tab: Callable[..., Any]) -> None:

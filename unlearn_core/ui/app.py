@@ -41,8 +41,15 @@ from unlearn_core.ui.visitor import visitor
 TITLE = "Lethe"
 _HEAD = """<meta name="description" content="Make a language model forget, and see whether it did.">
 <script>
-  // Gradio says that the connection is lost; what that means for a run it cannot know.
+  // Gradio calls every error just that; and when it says that the connection is lost, it cannot know what
+  // that means for a run.
   new MutationObserver(() => {
+    for (const told of document.querySelectorAll('.toast-body .le-toast-title:not([hidden])')) {
+      const title = told.closest('.toast-body').querySelector('.toast-title');
+      if (!title) continue;
+      title.textContent = told.textContent;
+      told.hidden = true;
+    }
     for (const toast of document.querySelectorAll('.toast-body:not(:has(.le-lost))')) {
       if (!toast.textContent.includes('Connection to the server was lost')) continue;
       const told = document.createElement('p');

@@ -17,7 +17,7 @@ from unlearn_core.report.leakage import audits_progress, leakage_card
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.audit_record import OPEN, AuditRecord, read_audits
 from unlearn_core.runs.audits import BUDGET
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, problem, toast
 from unlearn_core.ui.run_tab import POLL_SECONDS, RunTab
 from unlearn_core.ui.studio import Studio
 
@@ -77,7 +77,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     def begin(run_id: str, seconds: float, wanted: list[str], owner: str) -> Any:
         with toast("This cannot be attacked"):
             if not run_id:
-                raise gr.Error(_NO_RUNS, title="Nothing to attack", print_exception=False)
+                raise problem("Nothing to attack", _NO_RUNS)
             studio.attack(run_id, float(seconds), wanted, owner)
         return gr.Timer(active=True)
 

@@ -68,13 +68,20 @@ def chart(elem_id: str) -> gr.Plot:
     return gr.Plot(show_label=False, container=False, elem_id=elem_id)
 
 
+def problem(title: str, words: object) -> gr.Error:
+    """A message to raise, escaped, that leaves nothing in the log. Gradio's page loses the title of an error
+    on its way, so it goes before the words, and the page's script (see `app`) puts it in its place."""
+    told = tag("strong", title, class_="le-toast-title") + text(words)
+    return gr.Error(str(told), title=title, print_exception=False)
+
+
 @contextmanager
 def toast(title: str) -> Iterator[None]:
-    """Show the errors meant for people as a message on the page, escaped, and nothing in the log."""
+    """Show the errors meant for people as a message on the page."""
     try:
         yield
     except LetheError as error:
-        raise gr.Error(str(text(error)), title=title, print_exception=False) from None
+        raise problem(title, error) from None
 
 
 def download(button: gr.Button, make: Callable[..., str], inputs: list[Any]) -> None:
