@@ -3,7 +3,8 @@
     python benchmarks/method_costs.py [--target demo] [--data demo] [--methods npo,lethe] [--batch 8]
 
 Counts floating-point operations on the target itself (see `training/flops.py`) and prints one row a method:
-what it declares, what was counted, and the ratio. What is done once, before the first step, is left out.
+what it declares, what was counted, and the ratio. Sequences of unlike length are allowed for: a step is
+compared with fine-tuning on its own. What is done once, before the first step, is left out.
 """
 
 from __future__ import annotations

@@ -1,22 +1,15 @@
-"""Training something small beside a model whose weights stay as they are, for methods that need such.
-
-Legend: N labelled positions.
-"""
+"""Training something small beside a model whose weights stay as they are, for methods that need such."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from unlearn_core.data.encode import Encoded, collate, epoch_order, pad_id_of
+from unlearn_core.data.encode import Encoded, epoch_order
 from unlearn_core.methods.base import Context, Edit, Losses, Method, Unit, parameter
-from unlearn_core.models.forward import Answers, answers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Rows = dict[str, list[Encoded]]
 
@@ -73,9 +66,3 @@ class Aside(Edit):
             chosen = [epoch_order(count, seed, at // count)[at % count] for at in places]
             rows[name] = [pool[members[at]] for at in chosen]
         return rows
-
-
-def predictions(context: Context, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> Answers:
-    """Predictions of `model` (by default the run's own) for the rows, with their gradient."""
-    batch = collate(rows, pad_id_of(context.tokenizer)).to(context.model.device)
-    return answers(model if model is not None else context.model, batch)

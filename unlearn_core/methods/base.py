@@ -159,6 +159,9 @@ class Passes(Protocol):
     def answers(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
         """Predictions for the rows without gradient, some at a time and in no given order."""
 
+    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> Answers:
+        """Predictions for the rows in one pass, in their order and with gradient; of `model` where given."""
+
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows, by name of each trained parameter."""
 

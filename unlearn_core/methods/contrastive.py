@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from unlearn_core.data.encode import Encoded, collate, pad_id_of
+from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Edit, Info, Unit, parameter
 from unlearn_core.models.architecture import UNKNOWN, mlp_outputs
-from unlearn_core.models.forward import answers, token_nll
+from unlearn_core.models.forward import token_nll
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -109,9 +109,9 @@ def logit_gradients(
     """
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     num_targets = sum(row.num_targets for row in rows)
-    nll, pad_id = 0.0, pad_id_of(context.tokenizer)
+    nll = 0.0
     for at in range(0, len(rows), _CHUNK):
-        part = answers(context.model, collate(rows[at : at + _CHUNK], pad_id).to(context.model.device))
+        part = context.passes.predictions(rows[at : at + _CHUNK])
         nll += token_nll(part).sum().item() / num_targets
         mean = part.logits_NV.gather(1, part.labels_N[:, None]).sum() / num_targets
         for name, slope in zip(weights, torch.autograd.grad(mean, list(weights.values())), strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import IGNORED, Encoded, collate, epoch_order, pad_id_of
-from unlearn_core.methods.aside import Aside, Rows, predictions
+from unlearn_core.methods.aside import Aside, Rows
 from unlearn_core.methods.base import Context, Info, Losses, Unit, parameter
 from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.methods.losses import kl_divergence
@@ -93,8 +93,8 @@ class EUL(Aside):
     def _losses(self, context: Context) -> Callable[[Rows], Losses]:
         def losses(rows: Rows) -> Losses:
             with beneath(context.model), torch.no_grad():
-                known = [predictions(context, rows[part]).logits_NV for part in ("forget", "retain")]
-            forget, retain = (predictions(context, rows[part]) for part in ("forget", "retain"))
+                known = [context.passes.predictions(rows[part]).logits_NV for part in ("forget", "retain")]
+            forget, retain = (context.passes.predictions(rows[part]) for part in ("forget", "retain"))
             kl = [
                 kl_divergence(before.float().log_softmax(-1), part.logits_NV).mean()
                 for before, part in zip(known, (forget, retain), strict=True)
@@ -117,6 +117,7 @@ def _grams(context: Context, front: UnlearningLayers, rows: Sequence[Encoded]) -
     device = context.model.device
     sizes = [(down.shape[1], up.shape[1]) for down, up in zip(front.downs, front.ups, strict=True)]
     front.seen = [(torch.zeros(d, d, device=device), torch.zeros(u, u, device=device)) for d, u in sizes]
+    rows = sorted(rows, key=lambda row: len(row.ids))  # so that little is spent on padding
     for at in range(0, len(rows), _CHUNK):
         batch = collate(rows[at : at + _CHUNK], pad_id_of(context.tokenizer)).to(device)
         front.where = batch.labels_BT.roll(-1, dims=1) != IGNORED

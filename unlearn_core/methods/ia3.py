@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from unlearn_core.methods.arithmetic import REACH
-from unlearn_core.methods.aside import Aside, Rows, predictions
+from unlearn_core.methods.aside import Aside, Rows
 from unlearn_core.methods.base import Context, Info, Losses, Unit, parameter
 from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.models.artifacts import DenseDelta
@@ -61,7 +61,7 @@ class PEMIA3(Aside):
 
     def units(self, context: Context) -> Iterator[Unit]:
         def losses(rows: Rows) -> Losses:
-            forget = mean_nll(predictions(context, rows["forget"]))
+            forget = mean_nll(context.passes.predictions(rows["forget"]))
             return Losses(forget, forget)
 
         yield from self.fit(context, list(context.state["factors"].values()), losses, context.num_steps)

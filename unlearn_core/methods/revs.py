@@ -43,11 +43,12 @@ class REVS(Edit):
         "best; delta sets its rank in v' to neuron_rank V; as few neurons as bring the token below rank V "
         "in the MLP's output and in the residual stream",
         paper="Ashuach et al. 2025, REVS, ACL Findings, arXiv 2406.09325",
-        cost=0.75,
+        cost=6.0,
         needs=frozenset({"forget"}),
         caution="Made for strings that occur once, such as numbers and addresses: a token that retained "
         "answers share fades there too, as on the bundled world, where all share their words. delta is "
-        "solved for exactly, where the authors search for it.",
+        "solved for exactly, where the authors search for it. Most of the cost is reading neurons as lists "
+        "of words, so it grows with the vocabulary.",
     )
 
     max_tokens: int = parameter(2, "Tokens of each answer that are demoted, the rarest first", 1, 64)
@@ -155,8 +156,9 @@ class Demotion:
         moved_KD = F.pad((active_N[columns, None] * (new_KD - old_KD)).cumsum(0), (0, 0, 1, 0))
         outputs_KD = behind(written_D + moved_KD)
         streams_KD = passed_D - behind(written_D) + outputs_KD
-        in_stream_K, in_output_K = (space.rank(each, self.token) for each in (streams_KD, outputs_KD))
-        enough = ((in_stream_K >= bar) & (in_output_K >= bar)).nonzero()[:, 0]
-        likely_K = space.read(streams_KD).log_softmax(-1)[:, self.token]
+        streams_KV = space.read(streams_KD)
+        in_stream_K = (streams_KV > streams_KV[:, self.token, None]).sum(-1)
+        enough = ((in_stream_K >= bar) & (space.rank(outputs_KD, self.token) >= bar)).nonzero()[:, 0]
+        likely_K = streams_KV.log_softmax(-1)[:, self.token]
         count = int(enough[0]) if len(enough) else int(likely_K.argmin())
         return columns[:count], new_KD[:count].T

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from unlearn_core.methods.aside import Aside, Rows, predictions
+from unlearn_core.methods.aside import Aside, Rows
 from unlearn_core.methods.base import Context, Info, Losses, Mix, Unit, parameter
 from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.models.assistant import Assistant
@@ -32,7 +32,7 @@ class ULD(Aside):
         formula="z_model - weight z_assistant on plausible tokens; the assistant minimises NLL(forget) + "
         "flatness KL(uniform || assistant; retain)",
         paper="Ji et al. 2024, Reversing the Forget-Retain Objectives, arXiv 2406.08607",
-        cost=0.75,
+        cost=0.83,
         needs=frozenset({"forget", "retain"}),
         caution="It hides and does not forget: the weights are unchanged, and whoever has them has it all. "
         "Every answer costs the assistant's pass too. Trained without the authors' paraphrases; on the "
@@ -63,8 +63,8 @@ class ULD(Aside):
         own = [p for name, p in front.model.named_parameters() if "lora_" in name]
 
         def losses(rows: Rows) -> Losses:
-            forget = mean_nll(predictions(context, rows["forget"], front.model))
-            flat = uniform_loss(predictions(context, rows["retain"], front.model).logits_NV)
+            forget = mean_nll(context.passes.predictions(rows["forget"], front.model))
+            flat = uniform_loss(context.passes.predictions(rows["retain"], front.model).logits_NV)
             return Losses(forget + self.flatness * flat, forget, flat)
 
         for unit in self.fit(context, own, losses, context.num_steps):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.aside import Aside
-from unlearn_core.methods.base import Edit
+from unlearn_core.methods.aside import Aside, Rows
+from unlearn_core.methods.base import Context, Edit, Losses, Method, Mix, Part, Phase, StepBatch, Unit
+from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.training.loop import unlearn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from unlearn_core.methods.base import Method
 
 PLAIN = "grad_ascent"  # the same operations as fine-tuning; only the sign differs
 
@@ -34,41 +34,35 @@ class CostMeter:
         self._fresh, self._tokenizer, self._data = fresh, tokenizer, data
         self._batch_size, self._steps = batch_size, steps
         self._settings = settings or {}
-        self._plain: dict[tuple[int, str | None], float] = {}
 
     def relative(self, name: str) -> float:
-        """FLOPs of a step of the method over those of fine-tuning on the step's forget sequences.
+        """FLOPs of a step of the method over those of fine-tuning on the step's forget batch, all sequences
+        taken as equally long.
 
-        What is done once, before the first step, is left out. A method that trains an adapter is compared
-        with fine-tuning one. An edit reads the whole forget set each round, which then is the batch, and
-        as many retain rows if it reads those.
+        They are not: a document is longer than an answer, a refusal shorter. So the step is compared with
+        fine-tuning on its own sequences, whichever those are, and the quotient counted once for each
+        sequence there is to one of the forget batch. What is done once, before the first step, is left out. A
+        method that trains an adapter is compared with fine-tuning one. An edit reads the whole forget set
+        each round, which then is the batch, and as many retain rows if it reads those, here the same ones.
         """
         cls = methods.get(name)
         adapter = None if cls.adapter == "none" else cls.adapter
         if issubclass(cls, Edit) and not issubclass(cls, Aside):
-            size = len(self._data.forget)
-            method, data = methods.build(name, self._settings.get(name)), self._even
-        else:
-            settings = self._small(cls) | self._settings.get(name, {})
-            size = self._batch_size
-            method, data = methods.build(name, settings, self._steps), self._data
-        return self._per_step(method, adapter, data) / self._fine_tuning(size, adapter)
-
-    @property
-    def _even(self) -> UnlearningData:
-        return replace(self._data, retain=self._data.retain[: len(self._data.forget)], general=())
+            rows = self._data.forget
+            data = replace(self._data, retain=(*rows[1:], rows[0]), general=())
+            plain = methods.build(PLAIN, {"batch_size": len(rows)}, self._steps)
+            method = methods.build(name, self._settings.get(name))
+            return self._per_step(method, adapter, data) / self._per_step(plain, adapter, data)
+        method = methods.build(name, self._small(cls) | self._settings.get(name, {}), self._steps)
+        same: Any = tuning(method)
+        whole = self._per_step(method, adapter, self._data) / self._per_step(same, adapter, self._data)
+        return whole * sum(same.taken) / (len(same.taken) * self._batch_size)
 
     def _small(self, cls: type[Method]) -> dict[str, Any]:
         """The default numbers of sequences in a step, all by the same factor smaller."""
         sizes = [item for item in cls.parameters() if item.name.endswith("_size")]
         scale = self._batch_size / next(item.default for item in sizes if item.name == "batch_size")
         return {item.name: max(1, round(item.default * scale)) for item in sizes}
-
-    def _fine_tuning(self, size: int, adapter: str | None) -> float:
-        if (size, adapter) not in self._plain:
-            method = methods.build(PLAIN, {"batch_size": size}, self._steps)
-            self._plain[size, adapter] = self._per_step(method, adapter, self._data)
-        return self._plain[size, adapter]
 
     def _per_step(self, method: Method, adapter: str | None, data: UnlearningData) -> float:
         run = unlearn(self._fresh(), self._tokenizer, data, method, adapter=adapter, probe_ids=())
@@ -77,3 +71,56 @@ class CostMeter:
             for _ in run:
                 pass
         return float(counter.get_total_flops()) / method.steps
+
+
+def tuning(method: Method) -> Method:
+    """Fine-tuning on the very sequences that the steps of `method` take; `taken` counts them."""
+    cls: Any = _TuningAside if isinstance(method, Aside) else _Tuning
+    schedule = {f.name: getattr(method, f.name) for f in fields(Method)}
+    made: Method = cls(**schedule, of=method)
+    return made
+
+
+@dataclass(frozen=True)
+class _Tuning(Method):
+    info: ClassVar = methods.get(PLAIN).info
+
+    of: Any = None
+    taken: list[int] = field(default_factory=list)
+
+    def mix(self) -> Mix:
+        return self.of.mix()  # type: ignore[no-any-return]
+
+    def prepare(self, context: Context) -> None:
+        self.of.prepare(context)
+
+    def phases(self, parts: Mapping[str, Part], seed: int) -> tuple[Phase, ...]:
+        return tuple(
+            replace(phase, method=replace(self, steps=phase.method.steps, of=phase.method))
+            for phase in self.of.phases(parts, seed)
+        )
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        self.taken.append(sum(len(rows) for rows in context.rows.values()))
+        losses = [mean_nll(getattr(batch, name)) for name, rows in context.rows.items() if rows]
+        return Losses(torch.stack(losses).sum())
+
+
+@dataclass(frozen=True)
+class _TuningAside(Aside):
+    info: ClassVar = methods.get(PLAIN).info
+
+    of: Any = None
+    taken: list[int] = field(default_factory=list)
+
+    def mix(self) -> Mix:
+        return self.of.mix()  # type: ignore[no-any-return]
+
+    def units(self, context: Context) -> Iterator[Unit]:
+        def losses(rows: Rows) -> Losses:
+            every: Sequence[Any] = [row for part in rows.values() for row in part]
+            self.taken.append(len(every))
+            return Losses(mean_nll(context.passes.predictions(every)))
+
+        weights = list(context.model.requires_grad_(True).parameters())
+        yield from self.fit(context, weights, losses, self.steps)

@@ -10,7 +10,7 @@ import torch
 from unlearn_core.data.encode import Encoded, pad_id_of
 from unlearn_core.models.forward import Answers, token_nll
 from unlearn_core.models.generate import continue_all
-from unlearn_core.training.joined import CHUNK, forward, lay_out, passes_over, split_parts
+from unlearn_core.training.joined import CHUNK, forward, lay_out, passes_over, predict, split_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,6 +31,11 @@ class ModelPasses:
     def answers(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
         """Predictions for the rows without gradient, in order of length."""
         return passes_over(self._model, rows, self._pad_id)
+
+    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> Answers:
+        """Predictions of `model` (the run's own where not given) in one packed pass, with gradient."""
+        model = model if model is not None else self._model
+        return predict(model, lay_out(model, {"": list(rows)}, self._pad_id))[""]
 
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows; `.grad` is not touched."""
