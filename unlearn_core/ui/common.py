@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import LetheError
-from unlearn_core.report.markup import tag, text
+from unlearn_core.report.markup import tag
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -71,8 +71,8 @@ def chart(elem_id: str) -> gr.Plot:
 def problem(title: str, words: object) -> gr.Error:
     """A message to raise, escaped, that leaves nothing in the log. Gradio's page loses the title of an error
     on its way, so it goes before the words, and the page's script (see `app`) puts it in its place."""
-    told = tag("strong", title, class_="le-toast-title") + text(words)
-    return gr.Error(str(told), title=title, print_exception=False)
+    head = tag("strong", title, class_="le-toast-title")
+    return gr.Error(str(tag("span", head, words)), title=title, print_exception=False)
 
 
 @contextmanager
