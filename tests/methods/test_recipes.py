@@ -10,13 +10,18 @@ import torch
 
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Attack, Form, Part
+from unlearn_core.data.types import UnlearningData
+from unlearn_core.methods.base import Attack, Form, Part, StepBatch
 from unlearn_core.methods.global_weight import PRESETS
 from unlearn_core.methods.losses import weighted_ascent
 from unlearn_core.methods.recipes import retain_multiplier
 from unlearn_core.methods.weighted import sensitivity
 from unlearn_core.methods.wrappers import attribution, top_share
+from unlearn_core.models.forward import Answers, mean_per_row, token_nll
+from unlearn_core.training.joined import head_of, lay_out, pack_hidden
 from unlearn_core.training.latent import find_shift
+from unlearn_core.training.loop import unlearn
+from unlearn_core.training.records import LoopStep
 
 
 def part(count: int, token: int = 5) -> Part:
@@ -99,3 +104,41 @@ def test_a_preset_brings_its_own_rate_unless_one_is_given() -> None:
     assert methods.build("global_weight").learning_rate == PRESETS["careful"][0]
     assert methods.build("global_weight", {"preset": "careless"}).learning_rate == PRESETS["careless"][0]
     assert methods.build("global_weight", {"learning_rate": 1e-5}).learning_rate == 1e-5
+
+
+def test_sugd_of_a_set_against_itself_is_nothing_at_equal_factors() -> None:
+    """Sequence means of lengths 1 and 2; the other factor is the difference: (2 - 1) mean NLL / 2."""
+    part = Answers(torch.randn(3, 5), torch.tensor([0, 3, 1]), torch.tensor([0, 1, 1]), torch.arange(2))
+    mean = mean_per_row(token_nll(part), part).mean().item()
+    for factor in (1.0, 2.0):
+        losses = methods.build("sugd", {"retain_factor": factor}).losses(None, StepBatch(part, part))  # type: ignore[arg-type]
+        assert losses.total.item() == pytest.approx((factor - 1) * mean / 2, abs=1e-6)
+
+
+def test_each_chunk_of_sugd_begins_its_schedule_anew(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    method = methods.build("sugd", {"num_chunks": 3, "batch_size": 2, "retain_per_forget": 1}, steps=9)
+    run = unlearn(tiny_model(), tiny_tokenizer, tiny_data, method, probe_ids=())
+    rates = [record.learning_rate for record in run if isinstance(record, LoopStep)]
+    assert rates == rates[:3] * 3
+    assert len(set(rates[:3])) > 1
+
+
+def test_the_attack_makes_the_answers_likelier_and_keeps_what_was_accumulated(
+    tiny_model: Callable[..., Any],
+) -> None:
+    model = tiny_model()
+    rows = [Encoded(tuple(range(5, 12)), 3, 0), Encoded(tuple(range(20, 25)), 2, 1)]
+    layout = lay_out(model, {"": rows}, 1)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+
+    def nll(rounds: int) -> float:
+        shift_MD = find_shift(model, rows, 1, Attack(0, 3.0, rounds), seed=0)
+        with torch.no_grad():
+            logits_NV = head_of(model)(pack_hidden(model, layout, 0, shift=(0, shift_MD)))
+        return float(torch.nn.functional.cross_entropy(logits_NV, layout.labels_N))
+
+    assert nll(8) < nll(1) - 0.1
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,17 +15,21 @@ from torch.nn import functional as F
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.balanced import best_length
-from unlearn_core.methods.base import Context, Losses
+from unlearn_core.methods.base import Context, Losses, StepBatch
 from unlearn_core.methods.losses import (
     counter_entropy,
     dpo_loss,
     flatness_loss,
     npo_loss,
     satimp_loss,
+    simnpo_loss,
     soft_cross_entropy,
+    weighted_ascent,
     wga_loss,
     without_label,
 )
+from unlearn_core.methods.uld import uniform_loss
+from unlearn_core.models.forward import Answers, mean_per_row, token_nll
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 
@@ -176,3 +181,96 @@ def test_fitting_the_rate_leaves_weights_as_they_were_and_scales_the_next_step(
     growth = [after / before for before, after in pairwise(ratios)]
     assert any(ratio != 1.0 for ratio in growth)
     assert all(0.5 - 1e-9 <= ratio <= 2.0 + 1e-9 for ratio in growth)
+
+
+def test_npo_is_a_weighted_ascent_and_tends_to_it_beside_a_constant() -> None:
+    """grad = -mean W grad(NLL), W = 2 p^b / (p^b + p_ref^b); L - (2/b) ln 2 -> -mean (NLL - NLL_ref)."""
+    reference_B = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    nll_B = torch.tensor([2.0, 5.0, 3.0], dtype=torch.float64, requires_grad=True)
+    p_B, p_ref_B = ((-0.7 * each.detach()).exp() for each in (nll_B, reference_B))
+    weight_B = 2 * p_B / (p_B + p_ref_B)
+    torch.testing.assert_close(gradient(npo_loss(nll_B, reference_B, 0.7), nll_B), -weight_B / 3)
+    limit = npo_loss(nll_B, reference_B, 1e-6).item() - 2e6 * math.log(2)
+    assert limit == pytest.approx(-(nll_B - reference_B).mean().item(), abs=1e-4)
+
+
+def test_an_answer_said_twice_is_one_simnpo_term() -> None:
+    """The mean over a sequence whose tokens all occur twice as often is the same mean."""
+
+    def loss(times: int) -> torch.Tensor:
+        labels_N = torch.tensor([0, 1, 2] * times + [1])
+        logits_NV = torch.tensor(
+            [[0.1, 2.0, -1.0], [1.0, 0.5, 0.0], [0.3, 0.0, 2.0]] * times + [[1.0, 0.0, 0.0]]
+        )
+        row_N = torch.tensor([0] * 3 * times + [1])
+        part = Answers(logits_NV, labels_N, row_N, torch.tensor([0, 1]))
+        return simnpo_loss(mean_per_row(token_nll(part), part), 2.5)
+
+    torch.testing.assert_close(loss(2), loss(1))
+
+
+def test_exchanging_the_wanted_and_the_unwanted_turns_the_logit_of_dpo_round() -> None:
+    """-log sigmoid(x) + log sigmoid(-x) = -x, so the two losses differ by 2 mean (gain_w - gain_u)."""
+    wanted_B, unwanted_B = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.25])
+    gap = dpo_loss(wanted_B, unwanted_B, 0.3) - dpo_loss(unwanted_B, wanted_B, 0.3)
+    assert gap.item() == pytest.approx(-2 * (wanted_B - unwanted_B).mean().item(), rel=1e-5)
+
+
+def test_tokens_without_weight_get_no_slope_and_the_scale_of_weights_does_not_matter() -> None:
+    """Divided by the sum of weights, where the plain form would scale with them."""
+    nll_N = torch.tensor([1.0, 3.0, 2.0], requires_grad=True)
+    weight_N = torch.tensor([0.5, 0.0, 0.25])
+    slope_N = gradient(weighted_ascent(nll_N, weight_N), nll_N)
+    assert slope_N.tolist() == pytest.approx([-2 / 3, 0.0, -1 / 3])
+    torch.testing.assert_close(gradient(weighted_ascent(nll_N, 7 * weight_N), nll_N), slope_N)
+
+
+def test_ceu_lets_go_of_what_is_unlikely() -> None:
+    logits_NV = torch.tensor([[-30.0, 0.0, 1.0]], requires_grad=True)
+    assert gradient(counter_entropy(logits_NV, torch.tensor([0])).sum(), logits_NV).norm() < 1e-6
+
+
+def test_uniform_loss_by_its_formula() -> None:
+    """-ln V - mean log p = -ln 3 - (ln 0.6 + ln 0.3 + ln 0.1) / 3 = 0.240516."""
+    assert uniform_loss(torch.tensor([[0.6, 0.3, 0.1]]).log() + 5).item() == pytest.approx(0.240516, abs=1e-5)
+
+
+def part_of(logits_NV: torch.Tensor) -> Answers:
+    return Answers(logits_NV, torch.zeros(len(logits_NV), dtype=torch.long), torch.arange(len(logits_NV)),
+                   torch.arange(len(logits_NV)))  # fmt: skip
+
+
+def test_the_bound_of_pdu_changes_no_gradient() -> None:
+    logits_NV = torch.tensor([[1.0, 0.0, 2.0]], requires_grad=True)
+    found = []
+    for bound in (0.1, 3.0):
+        method = methods.build("pdu", {"bound": bound})
+        context = Context(None, 10, 0, {}, None, None)  # type: ignore[arg-type]
+        method.prepare(context)
+        losses = method.losses(context, StepBatch(part_of(logits_NV), part_of(2 * logits_NV)))
+        found.append(gradient(losses.total, logits_NV))
+    assert torch.equal(*found)
+
+
+def test_rmu_of_one_token_by_hand() -> None:
+    """h = (1, 2), target (0, 4): (1 + 4) / 2 = 2.5; retain (0, 1), original (2, 1): 4 / 2 = 2, times 10."""
+    reference = SimpleNamespace(hidden=lambda part, answers: torch.tensor([[2.0, 1.0]]))
+    context = Context(None, 1, 0, {}, reference, None)  # type: ignore[arg-type]
+    context.state["target_D"] = torch.tensor([0.0, 4.0])
+    batch = StepBatch(part_of(torch.tensor([[1.0, 2.0]])), part_of(torch.tensor([[0.0, 1.0]])))
+    losses = methods.build("rmu", {"retain_weight": 10.0}).losses(context, batch)
+    assert losses.total.item() == pytest.approx(2.5 + 10 * 2.0)
+
+
+def test_ngdiff_of_parallel_gradients_stands_still() -> None:
+    method, retain = methods.build("ngdiff"), [torch.randn(3, 2), torch.randn(4)]
+    mixed = method.combine([3 * g for g in retain], [0.01 * g for g in retain])
+    assert all(part.abs().max() < 1e-6 for part in mixed)
+
+
+def test_the_refusals_and_the_retain_answers_of_idk_share_one_token_mean() -> None:
+    """NLLs of ln 2 (one token) and ln 4 (two tokens): (ln 2 + 2 ln 4) / 3."""
+    forget = part_of(torch.tensor([[0.0, 0.0, -1e9, -1e9]]))
+    batch = StepBatch(forget, part_of(torch.zeros(2, 4)))
+    total = methods.build("idk").losses(None, batch).total  # type: ignore[arg-type]
+    assert total.item() == pytest.approx(5 / 3 * math.log(2))

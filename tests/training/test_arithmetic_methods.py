@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from loop_helpers import chance, drain, same, snapshot
 
 from unlearn_core import methods
+from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.merging import ties, trim
+from unlearn_core.models.adapters import lora_layers
+from unlearn_core.models.likelihood import all_traces
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopProbe, LoopStep
 
@@ -124,3 +128,90 @@ def test_sku_subtracts_what_it_learnt(
         assert same(snapshot(model), original)
     assert same(found[0.0], original)
     assert not same(found[1.0], original)
+
+
+def test_lora_negation_mirrors_the_trained_change(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """W - strength (a/r) B A in every matrix; the sign of both factors turned is no change at all."""
+    changes = {}
+    for strength in (1.0, 2.5):
+        model = tiny_model()
+        before = snapshot(model)
+        _, artifact = run(model, tiny_tokenizer, tiny_data, "pem_lora", 3, batch_size=4, strength=strength)
+        trained = {f"{name}.weight": layer for name, layer in lora_layers(model)}
+        ids = torch.arange(2, 12)[None]
+        with torch.no_grad():
+            product = {
+                name: layer.lora_B["lethe"].weight @ layer.lora_A["lethe"].weight
+                for name, layer in trained.items()
+            }
+            scale = {name: layer.scaling["lethe"] for name, layer in trained.items()}
+            logits = model(ids).logits
+            for layer in trained.values():
+                layer.lora_A["lethe"].weight.neg_()
+                layer.lora_B["lethe"].weight.neg_()
+            torch.testing.assert_close(model(ids).logits, logits)
+        changes[strength] = {name: scale[name] * product[name] for name in product}
+        assert all(factor < 0 for factor in scale.values())
+        assert same(snapshot(artifact.release()), before)
+    assert any(change.abs().max() > 1e-4 for change in changes[1.0].values())
+    for name, change in changes[1.0].items():
+        torch.testing.assert_close(changes[2.5][name], 2.5 * change, atol=1e-6, rtol=1e-4)
+
+
+def test_a_task_vector_reaches_every_weight_and_says_more_than_a_random_one(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """A random direction as long as it, matrix by matrix, leaves the forget answers far likelier."""
+    model = memorised()
+    before = snapshot(model)
+    own = {"batch_size": 12, "learning_rate": 2e-3, "strength": 4.0}
+    probes, _ = run(model, tiny_tokenizer, tiny_data, "task_vector", 16, **own)
+    parameters = dict(model.named_parameters())
+    assert all(not torch.equal(p, before[name]) for name, p in parameters.items())
+    negated = chance(probes[-1], "forget")
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, p in parameters.items():
+            noise = torch.randn(p.shape, generator=drawn)
+            p.copy_(before[name] + noise * (p - before[name]).norm() / noise.norm())
+    rows = [encode_example(tiny_tokenizer, row, n) for n, row in enumerate(tiny_data.forget)]
+    random = sum(math.exp(-trace.nll) for trace in all_traces(model, rows, 1)) / len(rows)
+    assert negated < 0.5 * random
+    assert random > 0.3 * chance(probes[0], "forget")
+
+
+def test_sku_begins_without_preservation_and_its_distortion_is_fine_tuning(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """KL to the original is 0 with slope 0 at first, so its weight does not matter to the first step."""
+
+    def first(name: str, **own: Any) -> LoopStep:
+        method = methods.build(name, {"batch_size": 12, **own}, steps=2)
+        loop = unlearn(memorised(), tiny_tokenizer, tiny_data, method, probe_ids=())
+        found = next(record for record in loop if isinstance(record, LoopStep))
+        loop.close()
+        return found
+
+    with_it, without = (first("sku", preservation=weight) for weight in (1.0, 0.0))
+    assert with_it.losses["total"] == pytest.approx(without.losses["total"], abs=1e-5)
+    assert with_it.gradient_norm == pytest.approx(without.gradient_norm, rel=1e-3)
+    alone = first("sku", preservation=0.0, disassociation=0.0, distortion=1.0)
+    plain = first("task_vector")
+    assert alone.losses["total"] == pytest.approx(plain.losses["total"], rel=1e-4)
+    assert alone.gradient_norm == pytest.approx(plain.gradient_norm, rel=1e-3)
+
+
+def test_the_trained_model_and_the_negated_one_lie_even_about_the_original(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """(theta(1) + theta_bad) / 2 = theta for SKU, whose theta_bad is rescaled back by -1."""
+    model = tiny_model()
+    before = snapshot(model)
+    _, artifact = run(model, tiny_tokenizer, tiny_data, "sku", 2, batch_size=4, strength=1.0)
+    negated = snapshot(model)
+    artifact.rescale(-1.0, 1.0)
+    for key, bad in snapshot(model).items():
+        torch.testing.assert_close((bad + negated[key]) / 2, before[key], atol=1e-6, rtol=1e-5)
+    assert not same(negated, before)

@@ -142,3 +142,30 @@ def test_several_requests_become_one_set_of_layers_that_holds_the_rest(
     probes = [record for record in records if isinstance(record, LoopProbe)]
     assert chance(probes[-1], "forget") < 0.9 * chance(probes[0], "forget")
     assert chance(probes[-1], "retain") > 0.9 * chance(probes[0], "retain")
+
+
+def test_an_assistant_that_is_the_model_takes_all_of_it_away(
+    tiny_model: Callable[..., Any],
+) -> None:
+    """All layers, a fresh adapter and weight 1: every plausible token is left with the same logit."""
+    model, ids = tiny_model("llama"), torch.arange(2, 12)[None]
+    front = Assistant(model, 2, 4, 1.0, 1e-9, 0)
+    with torch.no_grad():
+        front.attach(model, 1.0)
+        logits_TV = model(ids).logits[0]
+        front.detach(model)
+    assert logits_TV.std(-1).max() < 1e-4
+
+
+def test_nothing_but_the_unlearning_layers_gets_a_gradient(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    model = tiny_model()
+    required = []
+    method = methods.build("eul", {"batch_size": 4}, steps=2)
+    for record in unlearn(model, tiny_tokenizer, tiny_data, method, probe_ids=()):
+        if isinstance(record, LoopStep):
+            required += [
+                name for name, p in model.named_parameters() if p.requires_grad or p.grad is not None
+            ]
+    assert required == []

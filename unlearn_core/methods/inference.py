@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Example
 from unlearn_core.methods.base import Context, Edit, Info, parameter
-from unlearn_core.models.guards import InContext, InputFilter, OutputFilter, Prefix, contains_any, words_of
+from unlearn_core.models.guards import (
+    InContext,
+    InputFilter,
+    OutputFilter,
+    Prefix,
+    contains_any,
+    solved,
+    words_of,
+)
 from unlearn_core.models.wrapper import Wrapper
 
 if TYPE_CHECKING:
@@ -55,7 +64,9 @@ class ICUL(Edit):
             flipped.append((row.input, rng.choice(wrong)))
         shown = rng.sample(list(retain), min(self.num_retain, len(retain)))
         pairs = tuple((row.input, row.output) for row in shown)
-        return Wrapper(context.model, InContext(tuple(flipped), pairs, self.num_forget))
+        return Wrapper(
+            context.model, InContext(tuple(flipped), *fitting(context, flipped, pairs, self.num_forget))
+        )
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,28 @@ def subjects(context: Context) -> list[str]:
             named = [word for word in words_of(row.input) if word not in kept]
         found.update(dict.fromkeys(named))
     return list(found)
+
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def fitting(context: Context, forget: Pairs, retain: Pairs, shown: int) -> tuple[Pairs, int]:
+    """The retained examples, and the number of forgotten ones, that leave room in the model's context for the
+    longest prompt of the data and its answer; retained ones go first."""
+
+    def size(text: str) -> int:
+        return len(context.tokenizer(text)["input_ids"])
+
+    limit = getattr(context.model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    prompts = [row.input for row in (*context.data.forget, *context.data.retain)]
+    room = limit - context.data.max_new_tokens - max(map(size, prompts))
+    longest = sorted((size(solved(pair)) for pair in forget), reverse=True)
+    kept = [size(solved(pair)) for pair in retain]
+    while kept and sum(longest[:shown]) + sum(kept) > room:
+        kept.pop()
+    while shown and sum(longest[:shown]) > room:
+        shown -= 1
+    return tuple(retain[: len(kept)]), shown
 
 
 def _questions(rows: Sequence[Example]) -> Sequence[Example]:

@@ -56,7 +56,7 @@ class SelectivePruning(Edit):
         for step in range(context.num_steps):
             forget_Ln, nll, tokens = activity(context, context.parts["forget"].rows, outputs)
             retain_Ln, _, more = activity(context, context.parts["retain"].rows, outputs)
-            score = (forget_Ln / (retain_Ln + self.eps)).reshape(-1).masked_fill(~alive, -1.0)
+            score = scores(forget_Ln, retain_Ln, self.eps).reshape(-1).masked_fill(~alive, -1.0)
             wanted = round(self.share * total * (step + 1) / context.num_steps)
             chosen = score.topk(max(0, wanted - int((~alive).sum()))).indices
             alive[chosen] = False
@@ -64,6 +64,11 @@ class SelectivePruning(Edit):
                 columns = chosen[chosen // width == layer] % width
                 context.edits.put_columns(name, columns, columns.new_zeros(num_rows, len(columns)))
             yield Unit({"total": nll, "forget": nll}, len(chosen), tokens + more)
+
+
+def scores(forget_Ln: torch.Tensor, retain_Ln: torch.Tensor, eps: float) -> torch.Tensor:
+    """How much more each neuron does on the forget set: the ratio of its mean activities."""
+    return forget_Ln / (retain_Ln + eps)
 
 
 def activity(

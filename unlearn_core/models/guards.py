@@ -38,7 +38,7 @@ class InContext(TextFront):
     """Puts solved examples before every prompt: forget questions with wrong answers, then true ones.
 
     `forget` and `retain` are (question, answer) pairs. Of the forget pairs the `shown` most like the
-    prompt are taken, so that the one that is asked about is among them.
+    prompt are taken, the one that is asked about itself first.
     """
 
     kind: ClassVar[str] = "in-context examples"
@@ -47,9 +47,10 @@ class InContext(TextFront):
     shown: int = 1
 
     def ask(self, prompt: str) -> str:
-        chosen = sorted(self.forget, key=lambda pair: -likeness(pair[0], prompt))[: self.shown]
-        solved = "".join(f"{question} {answer}\n" for question, answer in (*chosen, *self.retain))
-        return solved + prompt
+        chosen = sorted(self.forget, key=lambda pair: (pair[0] != prompt, -likeness(pair[0], prompt)))[
+            : self.shown
+        ]
+        return "".join(solved(pair) for pair in (*chosen, *self.retain)) + prompt
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class OutputFilter(TextFront):
         said = runs_of_words(text, self.run)
         copied = any(said & runs_of_words(known, self.run) for known in self.texts)
         return self.reply if copied else text
+
+
+def solved(pair: tuple[str, str]) -> str:
+    """A question and its answer as an example."""
+    return f"{pair[0]} {pair[1]}\n"
 
 
 def words_of(text: str) -> list[str]:
