@@ -127,6 +127,18 @@ def test_traces_equal_a_naive_loop(tiny_model, tiny_tokenizer) -> None:
             )
 
 
+def test_a_constant_added_to_all_logits_of_a_position_changes_no_score(tiny_model, tiny_tokenizer) -> None:
+    model = tiny_model("olmo2")
+    rows = [encode_document(tiny_tokenizer, text) for text in TEXTS if len(text) > 1]
+    plain = all_traces(model, rows, 1, moments=True)
+    handle = model.lm_head.register_forward_hook(lambda _, __, out: out + 3 * out[..., :1])
+    for one, other in zip(plain, all_traces(model, rows, 1, moments=True), strict=True):
+        assert one.is_top_T.tolist() == other.is_top_T.tolist()
+        for name in ("log_prob_T", "mean_T", "std_T"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4)
+    handle.remove()
+
+
 def test_what_the_model_writes_itself_is_fully_memorised(tiny_model, tiny_tokenizer) -> None:
     model = tiny_model("olmo2")
     prompt = "Who is Mara Venn? "

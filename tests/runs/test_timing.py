@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_time_left_adds_the_rest_of_this_stage_and_the_later_ones(monkeypatch: p
         assert clock.left(0.0) is None
         clock.expect("unlearn", 12.0)
         assert clock.left(0.0) == pytest.approx(2.0 + 7.0)
+
+
+def test_uneven_steps_leave_the_time_left_within_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 0.5 to 1.5 s: from half way on, what is told is within 25 % of what comes, save for the last
+    steps, where a single one is more than that."""
+    now, drawn = [0.0], random.Random(0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    seconds = [drawn.uniform(0.5, 1.5) for _ in range(60)]
+    clock = Clock(("unlearn",))
+    with clock.stage("unlearn"):
+        for done, each in enumerate(seconds, 1):
+            now[0] += each
+            if 30 <= done <= 55:
+                assert clock.left(done / 60) == pytest.approx(sum(seconds[done:]), rel=0.25)
 
 
 def test_the_pace_of_earlier_runs_is_remembered_and_damage_is_forgotten(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ class ICUL(Edit):
             flipped.append((row.input, rng.choice(wrong)))
         shown = rng.sample(list(retain), min(self.num_retain, len(retain)))
         pairs = tuple((row.input, row.output) for row in shown)
-        return Wrapper(
-            context.model, InContext(tuple(flipped), *fitting(context, flipped, pairs, self.num_forget))
-        )
+        examples = tuple(flipped)
+        pairs, count = fitting(context, examples, pairs, self.num_forget)
+        return Wrapper(context.model, InContext(examples, pairs, count))
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def subjects(context: Context) -> list[str]:
     return list(found)
 
 
-Pairs = Sequence[tuple[str, str]]
+Pairs = tuple[tuple[str, str], ...]
 
 
 def fitting(context: Context, forget: Pairs, retain: Pairs, shown: int) -> tuple[Pairs, int]:
@@ -173,7 +173,7 @@ def fitting(context: Context, forget: Pairs, retain: Pairs, shown: int) -> tuple
         kept.pop()
     while shown and sum(longest[:shown]) > room:
         shown -= 1
-    return tuple(retain[: len(kept)]), shown
+    return retain[: len(kept)], shown
 
 
 def _questions(rows: Sequence[Example]) -> Sequence[Example]:
