@@ -170,6 +170,7 @@ def test_a_dead_link_gives_a_message_and_the_first_page(open_tab: Callable[..., 
     page = open_tab("?run=not-a-run-that-exists").page
     page.locator(".toast-body").wait_for()
     assert "is not a run" in page.locator(".toast-body").inner_text()
+    page.locator(".toast-title", has_text="No such run").wait_for()
     assert page.locator("#le-knows").is_visible()
 
 

@@ -32,6 +32,7 @@ from unlearn_core.runs.watchdog import Watchdog
 
 Runner = Callable[..., Iterator[Event]]
 GRACE = 6.0  # seconds for the run at work to keep where it stands, when whoever ends Lethe kills after ten
+_BEGINNING = 120.0  # seconds that a process has for its imports on a busy machine, before it counts as silent
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
@@ -255,7 +256,7 @@ class Worker:
     def silent(self) -> float:
         """Seconds since the last event of the run or audit at work; 0 without one."""
         job = self._running
-        return time.monotonic() - job.sign if job is not None and job.sign else 0.0
+        return max(0.0, time.monotonic() - job.sign) if job is not None and job.sign else 0.0
 
     @property
     def seconds(self) -> float | None:
@@ -347,7 +348,8 @@ class Worker:
                     return
                 job = self._running = self._waiting.popleft()
                 job.began = time.monotonic()
-                job.sign = 0.0 if self._lent else job.began  # nobody knows when a lent device will come
+                # Nobody knows when a lent device will come; a process of its own first has much to import.
+                job.sign = 0.0 if self._lent else job.began + (_BEGINNING if self._apart else 0.0)
             with self._hands:  # what was done meanwhile ends first
                 pass
             job.context.run(self._carry_out, job)  # what escapes it ends the thread; the watchdog sees it

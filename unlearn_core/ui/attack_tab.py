@@ -17,7 +17,7 @@ from unlearn_core.report.leakage import audits_progress, leakage_card
 from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.audit_record import OPEN, AuditRecord, read_audits
 from unlearn_core.runs.audits import BUDGET
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel, problem, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, inform, panel, problem, toast
 from unlearn_core.ui.run_tab import POLL_SECONDS, RunTab
 from unlearn_core.ui.studio import Studio
 
@@ -84,7 +84,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     def halt(run_id: str, owner: str) -> None:
         with toast("This was not stopped"):
             studio.worker.cancel_audits(run_id, owner)
-        gr.Info("It stops after the present step; what was found stays.", title="Stopping")
+        inform("Stopping", "It stops after the present step; what was found stays.")
 
     inputs = [chosen, seen, session.owner]
     opened = tab.select(

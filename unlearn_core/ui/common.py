@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import LetheError
-from unlearn_core.report.markup import tag
+from unlearn_core.report.markup import Safe, tag
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -69,10 +69,24 @@ def chart(elem_id: str) -> gr.Plot:
 
 
 def problem(title: str, words: object) -> gr.Error:
-    """A message to raise, escaped, that leaves nothing in the log. Gradio's page loses the title of an error
-    on its way, so it goes before the words, and the page's script (see `app`) puts it in its place."""
-    head = tag("strong", title, class_="le-toast-title")
-    return gr.Error(str(tag("span", head, words)), title=title, print_exception=False)
+    """A message to raise, escaped, that leaves nothing in the log."""
+    return gr.Error(str(tag("span", _title(title), words)), title=title, print_exception=False)
+
+
+def warn(title: str, words: object) -> None:
+    """Show a warning, escaped; the listener goes on."""
+    gr.Warning(str(tag("span", _title(title), words)), title=title)
+
+
+def inform(title: str, words: object) -> None:
+    """Show a message, escaped."""
+    gr.Info(str(tag("span", _title(title), words)), title=title)
+
+
+def _title(words: str) -> Safe:
+    """Gradio's page loses the title of a message on its way, so it goes before the words; the page's script
+    (see `app`) puts it in its place."""
+    return tag("strong", words, class_="le-toast-title")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import gradio as gr
 from unlearn_core import limits
 from unlearn_core.report.format import count
 from unlearn_core.report.markup import Safe, join, tag
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 
@@ -30,7 +30,7 @@ def privacy_panel(studio: Studio, run: RunTab) -> None:
         with toast("Not deleted"):
             gone = studio.delete_mine(owner)
         told = f"{count(gone.runs, 'run')} and {count(gone.uploads, 'upload')} are gone."
-        gr.Info(told, title="Deleted")
+        inform("Deleted", told)
         return "", gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)
 
     shown = [gr.update(visible=True), gr.update(visible=True), gr.update(visible=False)]

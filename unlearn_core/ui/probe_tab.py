@@ -10,13 +10,13 @@ import gradio as gr
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.format import model_title
-from unlearn_core.report.markup import Safe, join, tag, text
+from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.story import Story
 from unlearn_core.report.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.report.traces import traces_view
 from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.answers import MAX_NEW_TOKENS
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, inform, panel, toast, warn
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.prober import SETS, Prober
 from unlearn_core.ui.run_tab import RunTab
@@ -186,7 +186,7 @@ def _wire_saving(
     def keep(run: str, token: str, *form: Any) -> str:
         with toast("This probe was not saved"):
             kept = prober.save(run, _probe(*form), token)
-        gr.Info("The address of this page now leads to it.", title="Saved to the run")
+        inform("Saved to the run", "The address of this page now leads to it.")
         return kept
 
     def follow(request: gr.Request) -> tuple[Any, ...]:
@@ -197,7 +197,7 @@ def _wire_saving(
         try:
             probe = prober.find(run, wanted)
         except LetheError as error:
-            gr.Warning(str(text(error)), title="No such probe")
+            warn("No such probe", error)
             return nothing
         form = (
             probe.prompt, probe.answer, probe.split, probe.max_new_tokens, probe.temperature, probe.top_p,

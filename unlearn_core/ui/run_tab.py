@@ -12,8 +12,8 @@ import gradio as gr
 
 from unlearn_core.errors import InputError
 from unlearn_core.report.curves import losses_table, probes_table
-from unlearn_core.report.markup import Safe, join, tag, text
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, toast
+from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast, warn
 from unlearn_core.ui.handover_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.live_panel import LivePanel, live_panel
 from unlearn_core.ui.result_panel import ResultPanel, SharePanel, result_panel, share_panel
@@ -141,17 +141,17 @@ def _wire_stop(studio: Studio, session: Session, live: LivePanel) -> None:
     def stop(run: str, owner: str) -> None:
         with toast("This run was not stopped"):
             studio.worker.cancel(run, owner)
-        gr.Info("It stops after the present step.", title="Stopping")
+        inform("Stopping", "It stops after the present step.")
 
     def finish(run: str, owner: str) -> None:
         with toast("This run was not stopped"):
             studio.worker.finish_early(run, owner)
-        gr.Info("What is trained so far will be kept and scored.", title="Ending the training")
+        inform("Ending the training", "What is trained so far will be kept and scored.")
 
     def keep_best(run: str, owner: str) -> None:
         with toast("This run was not stopped"):
             studio.worker.finish_early(run, owner, best=True)
-        gr.Info("The best weights so far will be kept and scored.", title="Ending the training")
+        inform("Ending the training", "The best weights so far will be kept and scored.")
 
     live.best.click(keep_best, [session.run_id, session.owner], None, **PRIVATE)
     live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
@@ -181,7 +181,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
             if run:
                 studio.store.get(run)
         except InputError as error:
-            gr.Warning(str(text(error)), title="No such run")
+            warn("No such run", error)
             run = ""
         return run, owner, gr.Timer(active=bool(run))
 

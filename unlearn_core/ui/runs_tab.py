@@ -16,7 +16,7 @@ from unlearn_core.report.runs_table import CSV, csv_rows, page_line, runs_table
 from unlearn_core.runs.compare import MAX_COMPARED
 from unlearn_core.runs.rows import MAX_PAGE, PAGE, RunQuery
 from unlearn_core.runs.store import STATUSES
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, inform, panel, toast, warn
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.sweep_panel import sweep_form
@@ -199,7 +199,7 @@ def _wire_edit(
                     run_id, token or None, name=name if name.strip() and len(ids) == 1 else None,
                     tags=given or None,
                 )  # fmt: skip
-        gr.Info(f"{count(len(ids), 'run')} changed.", title="Saved")
+        inform("Saved", f"{count(len(ids), 'run')} changed.")
         return "", ""
 
     def delete(ids: list[str], token: str) -> tuple[Any, ...]:
@@ -211,7 +211,7 @@ def _wire_edit(
                 kept.append(run_id)
                 problem = error
         if problem is not None:
-            gr.Warning(str(tag("span", problem)), title=f"{count(len(kept), 'run')} not deleted")
+            warn(f"{count(len(kept), 'run')} not deleted", problem)
         return kept, _picked(kept), *_states(kept), gr.update(visible=False), gr.update(visible=False)
 
     ask = [gr.update(visible=True), gr.update(visible=True)]

@@ -12,7 +12,7 @@ from unlearn_core.report.format import count
 from unlearn_core.report.markup import Safe
 from unlearn_core.report.runs_table import sweep_panel
 from unlearn_core.runs import sweep
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, panel, toast
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 
@@ -69,7 +69,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
             wanted = {key: sweep.parse_values(text) for key, text in chosen.items() if key}
             specs = sweep.grid(base, wanted, sweep.parse_seeds(numbers))
             found = studio.sweep(specs, token)
-        gr.Info(f"{count(len(specs), 'run')} queued.", title="Sweep started")
+        inform("Sweep started", f"{count(len(specs), 'run')} queued.")
         return found, token, gr.Timer(active=True)
 
     def look(found: str, token: str) -> tuple[Any, ...]:
@@ -85,7 +85,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
     def cancel(found: str, token: str) -> None:
         with toast("Not cancelled"):
             number = sweep.cancel(studio.worker, found, token)
-        gr.Info(f"{count(number, 'run')} stopped or taken from the queue.", title="Sweep cancelled")
+        inform("Sweep cancelled", f"{count(number, 'run')} stopped or taken from the queue.")
 
     watched = [shown, stop, timer]
     method.change(settings_of, method, names, **PRIVATE)
