@@ -40,9 +40,10 @@ from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.sources import load_data
 from unlearn_core.evaluation.beyond import even_sample
 from unlearn_core.models.targets import load_target
-from unlearn_core.training.data import Feed, build_parts
+from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.loop import unlearn
+from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import LoopStep
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +120,7 @@ def training(model: Any, tokenizer: Any, data: Any, arguments: Any, rate: float)
     for name in arguments.methods.split(","):
         method = methods.build(name, {"learning_rate": 1e-6}, arguments.steps)
         flops, tokens, positions = _one_step(model, tokenizer, data, method)
+        per_token = flops / tokens
         plain = name in ("grad_diff", "kl") and not lora
         ours: list[float] = []
         theirs: list[float] = []
@@ -128,10 +130,10 @@ def training(model: Any, tokenizer: Any, data: Any, arguments: Any, rate: float)
             if plain:
                 with peak_memory(model.device) as their_peak:
                     theirs += _their_steps(model, tokenizer, data, method, name == "kl")
-        seconds, other = statistics.median(ours), statistics.median(theirs) if plain else None
-        yield Line(f"{name}: training", "tokens/s", tokens / seconds, tokens / other if other else None)
+        speed, other = statistics.median(ours), statistics.median(theirs) if plain else None
+        yield Line(f"{name}: training", "tokens/s", speed, other)
         if not lora:  # the counter sees the full-weight step
-            yield Line(f"{name}: counted share of the peak", "%", 100 * flops / seconds / rate)
+            yield Line(f"{name}: counted share of the peak", "%", 100 * per_token * speed / rate)
         yield Line(f"{name}: positions that are padding", "%", 100 * (1 - tokens / positions))
         if plain and other:
             peaks = our_peak.added / 1e6, their_peak.added / 1e6
@@ -147,10 +149,21 @@ def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, 
 
     mix = method.mix()
     parts = build_parts(tokenizer, data, mix)
-    feed = Feed(parts, mix, 0)
+    _, feed = feeds(method, parts, data, 0)[0]
     pad_id = pad_id_of(tokenizer)
     reference = FrozenReference(model, parts, pad_id, lambda part: feed.visited(part, 1))
-    context = Context(model, 1, 0, parts, reference)
+    named = dict(model.named_parameters())
+    context = Context(
+        model,
+        1,
+        0,
+        parts,
+        reference,
+        ModelPasses(model, tokenizer, named),
+        named,
+        tokenizer=tokenizer,
+        data=data,
+    )
     method.prepare(context)
     layout = lay_out(model, feed.step(0), pad_id)
     flops = count_flops(lambda: gradients(model, method, context, layout))
@@ -159,9 +172,9 @@ def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, 
 
 
 def _our_steps(model: Any, tokenizer: Any, data: Any, method: Any, adapter: str) -> list[float]:
-    """Seconds of each step but the first; the model is as before afterwards."""
+    """Tokens per second of each step but the first; the model is as before afterwards."""
     records = unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=())
-    ends = [0.0]
+    steps: list[LoopStep] = []
     while True:
         try:
             record = next(records)
@@ -170,8 +183,8 @@ def _our_steps(model: Any, tokenizer: Any, data: Any, method: Any, adapter: str)
             stop.value.release()
             break
         if isinstance(record, LoopStep):
-            ends.append(record.seconds)
-    return [after - before for before, after in pairwise(ends[1:])]
+            steps.append(record)
+    return [after.tokens / (after.seconds - before.seconds) for before, after in pairwise(steps)]
 
 
 def _their_steps(model: Any, tokenizer: Any, data: Any, method: Any, kl: bool) -> list[float]:
@@ -179,10 +192,15 @@ def _their_steps(model: Any, tokenizer: Any, data: Any, method: Any, kl: bool) -
     parts = build_parts(tokenizer, data, mix)
     own = copy.deepcopy(model).train()
     forget, retain = list(parts["forget"].rows), list(parts["retain"].rows)
-    seconds = plain_steps(own, forget, retain, method.steps, mix.forget, pad_id_of(tokenizer), kl)
+    size = mix.forget
+    seconds = plain_steps(own, forget, retain, method.steps, size, pad_id_of(tokenizer), kl)
     del own
     gc.collect()
-    return seconds[1:]
+    tokens = [
+        sum(len(rows[i % len(rows)].ids) for rows in (forget, retain) for i in range(at, at + size))
+        for at in range(0, method.steps * size, size)
+    ]
+    return [count / one for count, one in zip(tokens[1:], seconds[1:], strict=True)]
 
 
 def evaluation(model: Any, tokenizer: Any, data: Any, sample: int) -> Iterator[Line]:
