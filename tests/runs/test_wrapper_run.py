@@ -9,10 +9,11 @@ import pytest
 
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.audits import choose
 from unlearn_core.models.generate import generate_all
 from unlearn_core.models.targets import load_target
 from unlearn_core.report.export import KINDS, export_run
-from unlearn_core.runs.audits import open_case
+from unlearn_core.runs.audits import AuditDone, audit_case, open_case
 from unlearn_core.runs.events import Finished
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
@@ -31,7 +32,10 @@ def test_a_guarded_run_refuses_when_asked_again_and_is_audited_beneath(
     kept = load_target(str(tmp_path / "run" / "weights"), device="cpu")
     assert generate_all(kept.model, kept.tokenizer, [row.input], 8) == ["I don't know."]
     case = open_case(tmp_path / "run", home=tmp_path / "home")
-    assert generate_all(case.model, case.tokenizer, [row.input], 8)[0].strip() == row.output
+    assert generate_all(case.model, case.tokenizer, [row.input], 8) == ["I don't know."]
+    (found,) = [e.result for e in audit_case(case, choose(["beneath"])) if isinstance(e, AuditDone)]
+    assert found.verdict == "leaks", found.headline
+    assert found.figures["before"] == 0.0 < 0.9 < found.figures["forget"]
 
 
 @pytest.mark.parametrize("name", ["guard_output", "eul"])

@@ -32,22 +32,8 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
     names = dimensions(shown)
     axes = [_Axis(name, [_settings(row).get(name) for row in shown]) for name in names]
     axes += [_Axis(title, [getattr(row, key) for row in shown], (0.0, 1.0)) for key, title in SCORES]
-    traces = []
-    named: set[str] = set()
-    for i, row in enumerate(shown):
-        color, _ = palette.VERDICTS.get(row.verdict, (palette.TOTAL, ""))
-        first = row.verdict not in named
-        named.add(row.verdict)
-        points = [(place, axis.at(i)) for place, axis in enumerate(axes)]
-        told = [f"{row.name}: {axis.name} {axis.words[i]}" for axis in axes if axis.at(i) is not None]
-        traces.append({
-            "type": "scatter", "mode": "lines+markers", "name": row.verdict or "no verdict",
-            "legendgroup": row.verdict, "showlegend": first, "opacity": 0.65,
-            "x": [x for x, y in points if y is not None], "y": [y for _, y in points if y is not None],
-            "text": [plain(words) for words in told],
-            "hovertemplate": "%{text}<extra></extra>", "line": {"color": color, "width": 2},
-            "marker": {"color": color, "size": 5},
-        })  # fmt: skip
+    labels = dict.fromkeys(row.verdict for row in shown)
+    traces = [_lines(label, shown, axes) for label in labels]
     places = list(range(len(axes)))
     across = {
         "tickmode": "array", "tickvals": places, "ticktext": [plain(shorten(a.name, 16)) for a in axes],
@@ -70,6 +56,30 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
         annotations=notes,
     )
     return {"data": traces, "layout": drawn}
+
+
+def _lines(label: str, rows: Sequence[RunRow], axes: Sequence[_Axis]) -> dict[str, Any]:
+    """All runs of one verdict as one trace, with a gap after each: a trace a run takes plotly seconds."""
+    color, _ = palette.VERDICTS.get(label, (palette.TOTAL, ""))
+    across: list[int | None] = []
+    up: list[float | None] = []
+    told: list[str] = []
+    for i, row in enumerate(rows):
+        if row.verdict != label:
+            continue
+        for place, axis in enumerate(axes):
+            if (y := axis.at(i)) is not None:
+                across.append(place)
+                up.append(y)
+                told.append(plain(f"{row.name}: {axis.name} {axis.words[i]}"))
+        across.append(None)
+        up.append(None)
+        told.append("")
+    return {
+        "type": "scatter", "mode": "lines+markers", "name": label or "no verdict", "opacity": 0.65,
+        "x": across, "y": up, "text": told, "hovertemplate": "%{text}<extra></extra>",
+        "line": {"color": color, "width": 2}, "marker": {"color": color, "size": 5},
+    }  # fmt: skip
 
 
 def parallel_table(rows: Sequence[RunRow]) -> Safe:

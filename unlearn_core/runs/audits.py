@@ -199,12 +199,12 @@ def open_case(
     run: str | Path, *, home: str | Path | None = None, target: str | None = None, data: str | None = None,
     public: bool = False,
 ) -> Case:  # fmt: skip
-    """Load what a run's audits need: the unlearned model, its data, and what it is compared with.
+    """Load what a run's audits need: the unlearned model with whatever stands before it, its data, and what
+    it is compared with.
 
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.audits import Case
-    from unlearn_core.models.front import front_of
     from unlearn_core.models.targets import load_target
 
     store = RunStore(home)
@@ -216,7 +216,6 @@ def open_case(
     finally:
         store.close()
     unlearned = load_target(str(weights))
-    front_of(unlearned.model).detach(unlearned.model)  # an audit looks at what lies beneath
     retain_only = original = None
     if spec.target == spec.data == "demo":
         with contextlib.suppress(IntegrityError):  # not in this installation

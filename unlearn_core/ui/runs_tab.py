@@ -103,7 +103,8 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         )
     clear.click(lambda: ("", "", "", ""), None, filters, **AT_ONCE)
     for event in (tab.select, refresh.click):
-        event(table.choices, owner, [method, verdict], **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
+        event(table.choices, owner, [method, verdict], **AT_ONCE)
+        event(table.read, asked, shown, **AT_ONCE)
     emptied = nobody.click(lambda: ([], _picked([]), *_states([])), None, [picked, chosen, *acts], **AT_ONCE)
     emptied.then(table.read, asked, shown, **AT_ONCE)
     download(save, table.csv, [*filters, owner])
