@@ -22,7 +22,7 @@ def runs(server: str, tiny_target: str) -> list[str]:
         form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "seed": seed}
         form["settings"] = {"steps": steps}
         found.append(client.predict(**form, owner="", api_name="/start_run")["run_id"])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         told = [client.predict(run, 0, api_name="/run_status")["status"] for run in found]
         if all(status == "finished" for status in told):
@@ -59,3 +59,64 @@ def test_runs_are_picked_and_compared(
     page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=180_000)
     assert page.locator("#le-compare-answers .le-answer-column").count() == 3
     assert tab.overflow() == 0
+
+
+# Whether the keyboard is on what a selector names, how that is outlined, and whether it is nowhere.
+_HERE = """(selector) => {
+  const on = document.activeElement;
+  return [on.matches(selector), getComputedStyle(on).outlineStyle, on === document.body];
+}"""
+
+
+def test_runs_are_found_named_tagged_and_deleted_by_keyboard(
+    runs: list[str], tiny_target: str, open_tab: Callable[..., Any]
+) -> None:
+    """Tab, Enter, Space and typing only; wherever the keyboard is, it shows."""
+    tab = open_tab("")
+    page = tab.page
+
+    def reach(selector: str) -> None:
+        """Press Tab until the keyboard is on `selector`."""
+        for _ in range(150):
+            page.keyboard.press("Tab")
+            here = page.evaluate(_HERE, selector)
+            assert here[1] == "solid" or here[2]
+            if here[0]:
+                return
+        raise AssertionError(f"the keyboard does not come to {selector}")
+
+    def ready(selector: str) -> None:
+        page.wait_for_selector(f"{selector}:not([disabled])")
+
+    page.get_by_role("tab", name="Runs", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#le-runs input[data-run='{runs[2]}']")
+    reach("#le-search textarea, #le-search input")
+    page.keyboard.type("grad_ascent nowhere")
+    page.get_by_text("No run fits this filter").wait_for()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("grad_ascent")
+    page.wait_for_selector(f"#le-runs input[data-run='{runs[2]}']")
+    reach(f"input[data-run='{runs[2]}']")
+    page.keyboard.press("Space")
+    page.locator("#le-picked", has_text="1 run picked").wait_for()
+    reach("#le-edit > button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#le-new-name:visible")
+    reach("#le-new-name textarea, #le-new-name input")
+    page.keyboard.type("<i>Three</i> steps")
+    reach("#le-new-tags textarea, #le-new-tags input")
+    page.keyboard.type("long, kept")
+    ready("#le-label")
+    reach("#le-label")
+    page.keyboard.press("Enter")
+    row = page.locator("#le-runs tr", has_text="<i>Three</i> steps")
+    row.locator(".le-tag", has_text="kept").wait_for()
+    reach("#le-delete")
+    page.keyboard.press("Enter")
+    ready("#le-sure")
+    reach("#le-sure")
+    page.keyboard.press("Enter")
+    row.wait_for(state="detached")
+    runs.pop()
+    assert not [told for told in tab.problems if "422" not in told]

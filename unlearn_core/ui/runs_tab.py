@@ -176,11 +176,11 @@ def _edit_form() -> _Edit:
     with gr.Accordion("Rename, tag or delete the picked runs", open=False, elem_id="le-edit"), panel():
         with gr.Row():
             name = gr.Textbox(label="New name", info="For one picked run; empty leaves names as they are",
-                              max_length=80, min_width=200)  # fmt: skip
+                              max_length=80, min_width=200, elem_id="le-new-name")  # fmt: skip
             tags = gr.Textbox(label="Tags", info="Separated by commas; they replace the tags there are",
-                              max_length=400, min_width=200)  # fmt: skip
+                              max_length=400, min_width=200, elem_id="le-new-tags")  # fmt: skip
         with gr.Row(elem_classes=["le-buttons"]):
-            apply = gr.Button("Save name and tags", size="sm", interactive=False)
+            apply = gr.Button("Save name and tags", size="sm", interactive=False, elem_id="le-label")
             delete = gr.Button("Delete", size="sm", interactive=False, elem_id="le-delete")
             sure = gr.Button("Yes, delete them and their weights", size="sm", variant="stop", visible=False,
                              elem_id="le-sure")  # fmt: skip
