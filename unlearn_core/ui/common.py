@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,6 +34,14 @@ NAME_CHARTS = """() => {
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
+# The chart library takes longest of all to be read and made ready: done once the page stands and has nothing
+# else to do, so that the first chart of a visit need not wait for it.
+_LIBRARY = (Path(gr.__file__).parent / "templates" / "frontend" / "assets").glob("PlotlyPlot-*.js")
+READY_CHARTS = (
+    "() => setTimeout(() => requestIdleCallback(() => {"
+    + "".join(f"import(new URL('assets/{part.name}', document.baseURI).href);" for part in _LIBRARY)
+    + "}, {timeout: 5000}), 1000)"
+)
 # Gradio's page has a base address, which would make a link to a part of the page load it anew.
 LINKS_WITHIN = """() => document.addEventListener('click', (event) => {
   const link = event.target.closest('a[href^="#"]');

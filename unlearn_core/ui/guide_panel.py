@@ -58,10 +58,11 @@ STEPS = (
         "attack", "#le-attack-start",
     ),
 )  # fmt: skip
-# Tabs draw what they show when they are opened, so the place may not be there at once.
+# Tabs draw what they show when they are opened, so the place may not be there at once, and may be drawn anew
+# while the keyboard is on it.
 _LOOK = """(step) => {
   const places = PLACES[Number(step) || 0].split(', ');
-  let tries = 40;
+  let tries = 100, again = 15;
   const look = () => {
     const found = places.map((one) => document.querySelector(one)).find((one) => one?.checkVisibility()
       && one.getBoundingClientRect().height);
@@ -69,6 +70,10 @@ _LOOK = """(step) => {
     found.scrollIntoView({behavior: 'smooth', block: 'center'});
     if (!found.matches('button')) found.tabIndex = -1;
     found.focus({preventScroll: true});
+    const keep = () => {
+      if (again-- > 0) setTimeout(document.activeElement === document.body ? look : keep, 100);
+    };
+    keep();
   };
   setTimeout(look, 100);
 }""".replace("PLACES", json.dumps([step.place for step in STEPS]))
