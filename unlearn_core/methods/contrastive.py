@@ -35,7 +35,7 @@ class PCGU(Edit):
         formula="theta_r -= rate |theta_r| (g_true - g_other) / |g_true - g_other|, g = gradient of the "
         "answer tokens' mean logit, for the share of rows r with the lowest cosine",
         paper="Yu et al. 2023, Unlearning Bias by Partitioning Gradients, findings-acl.375",
-        cost=1.35,
+        cost=1.25,
         needs=frozenset({"forget", "retain"}),
         caution="Nothing holds the rest: on the bundled world retained answers fade almost as fast. "
         "Only the MLP output matrices are changed here, by a share of their norm; the paper partitions all "

@@ -43,7 +43,7 @@ class REVS(Edit):
         "best; delta sets its rank in v' to neuron_rank V; as few neurons as bring the token below rank V "
         "in the MLP's output and in the residual stream",
         paper="Ashuach et al. 2025, REVS, ACL Findings, arXiv 2406.09325",
-        cost=6.0,
+        cost=8.7,
         needs=frozenset({"forget"}),
         caution="Made for strings that occur once, such as numbers and addresses: a token that retained "
         "answers share fades there too, as on the bundled world, where all share their words. delta is "
