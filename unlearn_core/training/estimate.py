@@ -28,7 +28,7 @@ _STEPS_LOOKED_AT = 4  # of each phase
 _REFERENCE_COPIES = 2  # the original's log-probabilities of a step, and their products with the model's
 # Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
 # keep it from giving back the holes between them.
-_ALLOCATOR = {"full": 0.15, "lora": 0.5}
+_ALLOCATOR = {"full": 0.15, "lora": 0.75}
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
 
 
