@@ -7,7 +7,15 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Form, Part
-from unlearn_core.methods.lethe import DRIFT_MEMORY, KINDS, Drift, matched_targets, substituted
+from unlearn_core.methods.lethe import (
+    DRIFT_MEMORY,
+    KINDS,
+    Drift,
+    even_over_kinds,
+    matched_targets,
+    substituted,
+)
+from unlearn_core.models.forward import Answers
 
 QUESTION, DOCUMENT = Form("Task1", "question"), Form("Task1", "document")
 
@@ -51,3 +59,13 @@ def test_the_drift_of_never_trained_text_is_followed_by_kind() -> None:
     for _ in range(60):
         drift.follow(torch.tensor([3.5, 3.0]), torch.tensor([0, 1]))
     assert drift.by_kind_K[KINDS.index("document")] == pytest.approx(0.75, abs=1e-4)
+
+
+def test_every_kind_of_retain_sequence_counts_alike() -> None:
+    """One answer of one token beside a document of three: (4 + mean(1, 2, 3)) / 2."""
+    part = Answers(
+        torch.zeros(4, 5), torch.zeros(4, dtype=torch.long), torch.tensor([0, 1, 1, 1]), torch.tensor([7, 2])
+    )
+    kind_R = torch.zeros(8, dtype=torch.long)
+    kind_R[2] = KINDS.index("document")
+    assert even_over_kinds(torch.tensor([4.0, 1.0, 2.0, 3.0]), part, kind_R).item() == 3.0

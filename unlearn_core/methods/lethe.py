@@ -11,9 +11,8 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Form, Info, Losses, Method, Mix, Part, StepBatch, parameter
-from unlearn_core.methods.gradient import mean_nll
 from unlearn_core.methods.losses import floor_loss, matching_loss
-from unlearn_core.models.forward import mean_per_row, token_nll
+from unlearn_core.models.forward import Answers, mean_per_row, token_nll
 
 KINDS = ("question", "completion", "document")
 # Without never-trained text to measure, its mean NLL is taken as this share of ln V: text of a known
@@ -37,7 +36,8 @@ class Lethe(Method):
         formula="mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
         "+ substitute_weight KL(original given a substitute's prompt, true answer struck || current) "
         "+ floor_weight mean min(0, NLL - target)^2 + retain_weight NLL(retain) "
-        "+ anchor_weight KL(original || current; never trained); NLLs are sequence means",
+        "+ anchor_weight KL(original || current; never trained); NLLs are sequence means, the retain set's a "
+        "mean over its kinds",
         paper="This project. Near relatives: unlikelihood bounds, UNDIAL (arXiv 2402.10052) for the struck "
         "teacher, Who's Harry Potter (arXiv 2310.02238) for generic predictions as targets",
         cost=2.7,
@@ -105,6 +105,7 @@ class Lethe(Method):
                 context.reference.teach("forget", teachers, self.strike)
         device = context.model.device
         context.state["kind_R"] = _kinds(forget, device)
+        context.state["retain_kind_R"] = _kinds(context.parts["retain"], device)
         context.state["target_R"] = torch.tensor(targets, device=device)
         context.state["taught_R"] = torch.tensor(
             [row in teachers for row in range(len(targets))], device=device
@@ -121,7 +122,8 @@ class Lethe(Method):
             drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout.index_B)
             target_B = target_B + drift.by_kind_K[context.state["kind_R"][forget.index_B]]
         taught_B = context.state["taught_R"][forget.index_B]
-        retain = mean_nll(batch.retain)
+        assert batch.retain is not None
+        retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kind_R"])
         total = self.retain_weight * retain
         if not taught_B.all():
             total = total + matching_loss(mean_B[~taught_B], target_B[~taught_B])
@@ -132,6 +134,15 @@ class Lethe(Method):
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
         return Losses(total, nll_N.mean(), retain)
+
+
+def even_over_kinds(nll_N: torch.Tensor, part: Answers, kind_R: torch.Tensor) -> torch.Tensor:
+    """Token mean of each kind of sequence in `part`, then the mean of those (nats per token).
+
+    A document has a hundred times the tokens of an answer; counted alike, the answers would be lost.
+    """
+    kind_N = kind_R[part.index_B][part.row_N]
+    return torch.stack([nll_N[kind_N == kind].mean() for kind in kind_N.unique()]).mean()
 
 
 class Drift:
