@@ -94,12 +94,13 @@ class _Bench:
     def __init__(self, out: Path, spec: RunSpec, home: str | Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.spec, self.home = out, spec, home
+        self.references = out / "references.json"
         self.trials = {trial.key: trial for trial in read_trials(out)}
 
     def trial(self, method: str, settings: dict[str, Any], seed: int) -> Trial:
-        """The result at hand, or a new run of it."""
+        """The result at hand, or a new run of it; the first run also measures what all are compared with."""
         known = self.trials.get(Trial(method, settings, seed).key)
-        if known is not None:
+        if known is not None and self.references.exists():
             return known
         trial = self._carry_out(method, settings, seed)
         append_line(self.out / TRIALS, json.dumps(asdict(trial)))
@@ -123,8 +124,7 @@ class _Bench:
 
     def _note_references(self, scores: Mapping[str, Scores]) -> None:
         """What the bars are: the original and, where there is one, the retain-only model."""
-        path = self.out / "references.json"
-        if path.exists():
+        if self.references.exists():
             return
         shown = {name: found for name, found in scores.items() if name != "unlearned"}
         first = next(iter(shown.values()))
@@ -133,7 +133,7 @@ class _Bench:
         before = shown["original"]
         band = membership.perfect_forgetting(members, others)
         gold = shown.get("retain_only")
-        write_json(path, {
+        write_json(self.references, {
             "target": self.spec.target if self.spec.target == "demo" else Path(self.spec.target).name,
             "data": self.spec.data if self.spec.data == "demo" else Path(self.spec.data).name,
             "data_fingerprint": first.data_fingerprint,
@@ -144,7 +144,7 @@ class _Bench:
 
     def write(self) -> None:
         """The leaderboard of all trials so far."""
-        references = json.loads((self.out / "references.json").read_text(encoding="utf-8"))
+        references = json.loads(self.references.read_text(encoding="utf-8"))
         rows = leaderboard(list(self.trials.values()))
         record = {"made": datetime.now(UTC).date().isoformat(), "versions": _versions(), **references}
         write_json(self.out / LEADERBOARD, {**record, "methods": rows})
