@@ -130,3 +130,9 @@ def test_an_index_of_another_version_is_built_anew(store: RunStore) -> None:
     again = RunStore(store.home)
     assert again.rows(RunQuery())[1] == 1
     again.close()
+
+
+@pytest.mark.parametrize("name", ["text", "method", "status", "verdict", "tag"])
+def test_what_is_no_text_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        RunQuery(**{name: 2**63})

@@ -74,6 +74,9 @@ class RunRow:
         )  # fmt: skip
 
 
+_WORDS = ("text", "method", "status", "verdict", "tag", "ground", "setup")
+
+
 @dataclass(frozen=True)
 class RunQuery:
     """Which runs, in which order, and which page of them. Empty fields let everything through.
@@ -97,6 +100,9 @@ class RunQuery:
     limit: int = PAGE
 
     def __post_init__(self) -> None:
+        for name in _WORDS:
+            if not isinstance(getattr(self, name), str):
+                raise InputError(name, getattr(self, name), "is not text", "Leave it empty for all runs.")
         if self.sort not in SORTS:
             raise InputError("sort", self.sort, "is not a column", f"Use one of {', '.join(SORTS)}.")
         if not 1 <= self.limit <= MAX_PAGE:

@@ -136,6 +136,8 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         return table, found, ready, gr.update(visible=missing_retain), kept, opened, *dropdowns
 
     def adopt(found: dict[str, Any], chosen: str) -> tuple[Any, ...]:
+        if "data" not in found:
+            raise InputError("data", "", "has not been looked at yet", "Press Check the data first.")
         data = found["data"]
         title = shorten(data, 40) if chosen == _REF else _TITLES.get(chosen, chosen)
         choices = [DEMO_DATA] if data == "demo" else [DEMO_DATA, (title, data)]
