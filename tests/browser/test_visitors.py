@@ -38,6 +38,15 @@ def set_steps(page: Any, steps: int) -> None:
     page.wait_for_timeout(400)
 
 
+def start_long_run(page: Any, target: str) -> None:
+    """A run that does not end by itself, once it is training."""
+    choose_target(page, target)
+    type_facts(page, FACTS)
+    set_steps(page, 100_000)
+    page.click("#le-start")
+    page.locator("#le-progress", has_text="of 100000").wait_for()
+
+
 def test_a_run_is_stopped_by_keyboard(open_tab: Callable[..., Any], tiny_target: str) -> None:
     page = open_tab().page
     choose_target(page, tiny_target)
@@ -55,11 +64,7 @@ def test_a_run_is_stopped_by_keyboard(open_tab: Callable[..., Any], tiny_target:
 
 def test_training_ends_early_and_is_scored(open_tab: Callable[..., Any], tiny_target: str) -> None:
     page = open_tab().page
-    choose_target(page, tiny_target)
-    type_facts(page, FACTS)
-    set_steps(page, 100_000)
-    page.click("#le-start")
-    page.locator("#le-progress", has_text="of 100000").wait_for()
+    start_long_run(page, tiny_target)
     page.click("#le-early")
     page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
     assert page.locator("#le-verdict .le-tile").count() == 4
@@ -133,11 +138,7 @@ def test_a_browser_that_goes_away_leaves_its_run_at_work(
     open_tab: Callable[..., Any], tiny_target: str
 ) -> None:
     page = open_tab().page
-    choose_target(page, tiny_target)
-    type_facts(page, FACTS)
-    set_steps(page, 100_000)
-    page.click("#le-start")
-    page.locator("#le-progress", has_text="of 100000").wait_for()
+    start_long_run(page, tiny_target)
     link = f"?{page.url.partition('?')[2]}"
     kept = page.context.storage_state()  # what a browser keeps when it is closed
     page.context.close()
