@@ -51,14 +51,16 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WAIT = 300.0  # seconds for a child that was not killed
 
 
-def carry_out(home: str, spec: RunSpec, run_id: str | None, at: int | None, told: Connection) -> None:
+def carry_out(
+    home: str, spec: RunSpec, run_id: str | None, at: int | None, threads: int, told: Connection
+) -> None:  # fmt: skip
     """In a child process: begin a run, or resume one, and see it to its end; die in the `at`-th write."""
     import torch
 
     from unlearn_core.runs import checkpoints
     from unlearn_core.runs.worker import Worker
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     checkpoints.EVERY, checkpoints._SHARE = 0.0, 1e9
     worker, writes = Worker(RunStore(home)), 0
 
@@ -101,8 +103,8 @@ class Kill:
 class Children:
     """Processes that are forked from one in which the heavy libraries are loaded already."""
 
-    def __init__(self, home: Path, spec: RunSpec) -> None:
-        self.home, self.spec = str(home), spec
+    def __init__(self, home: Path, spec: RunSpec, threads: int) -> None:
+        self.home, self.spec, self.threads = str(home), spec, threads
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
 
@@ -110,7 +112,8 @@ class Children:
         """How many writes an undisturbed child made and in how many seconds; 0 writes for one that died."""
         told, tells = self._context.Pipe(duplex=False)
         at = kill.write if kill else None
-        child = self._context.Process(target=carry_out, args=(self.home, self.spec, run_id, at, tells))
+        given = (self.home, self.spec, run_id, at, self.threads, tells)
+        child = self._context.Process(target=carry_out, args=given)
         child.start()
         tells.close()
         told.recv()
@@ -159,8 +162,8 @@ HEAD = (
 class Trial:
     """One home, one spec, its undisturbed result, and any number of kills."""
 
-    def __init__(self, home: Path, spec: RunSpec) -> None:
-        self.home, self.children = home, Children(home, spec)
+    def __init__(self, home: Path, spec: RunSpec, threads: int = 1) -> None:
+        self.home, self.children = home, Children(home, spec, threads)
         self.children.run()  # fills the score cache, as a server has it
         self.writes, self.seconds = self.children.run()
         store = RunStore(home)
@@ -323,6 +326,7 @@ def main() -> int:
     parser.add_argument("--target", default="demo")
     parser.add_argument("--data", help="default: six documents of the bundled world")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=1, help="that each run computes with")
     options = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -333,7 +337,7 @@ def main() -> int:
         spec = RunSpec(
             method="grad_diff", settings=settings, steps=options.steps, target=options.target, data=data
         )
-        trial = Trial(Path(folder) / "home", spec)
+        trial = Trial(Path(folder) / "home", spec, options.threads)
         sizes = f"{trial.seconds:.1f} s, {trial.writes} writes, {options.steps} steps"
         print(f"Undisturbed: {sizes}.\n\n{HEAD}", flush=True)
         found = []

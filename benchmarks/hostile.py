@@ -69,7 +69,7 @@ _PLAUSIBLE: dict[str, Any] = {
     "form": "json", "limit": 5, "kind": "weights", "name": "a name", "tags": ["a"], "tag": "",
     "audits": [], "budget_seconds": 5.0, "since": 0, "sort": "created", "descending": True, "offset": 0,
     "search": "", "status": "", "verdict": "", "processes": 1, "device": "", "grid": {}, "seeds": [0],
-    "repo": "a/b", "private": True,
+    "repo": "a/b", "private": True, "key": "",
 }  # fmt: skip
 _NUMBERS = [-1, 0, 2**31, 2**53, 2**63, 2**64, -(2**63) - 1, 1e308, 0.5, 10**400]
 

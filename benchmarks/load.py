@@ -170,7 +170,8 @@ async def carry_out(client: httpx.AsyncClient, home: Path, shown: list[str], unt
     """Runs one after another until `until` (one at least); the seconds each took, told by its own record."""
     took: list[float] = []
     while not took or time.monotonic() + statistics.mean(took) < until:
-        started = await call(client, "start_run", seed=len(shown), owner="the load benchmark")
+        owner = f"the load benchmark, {len(shown)}"  # one of whom has no other run under way
+        started = await call(client, "start_run", seed=len(shown), owner=owner)
         shown.append(started["run_id"])
         record: dict[str, Any] = {}
         while record.get("status") not in ("finished", "failed", "cancelled", "interrupted"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,6 +18,7 @@ from starlette.testclient import TestClient
 
 from unlearn_core.limits import REQUEST_BYTES, UPLOAD_BYTES
 from unlearn_core.ui.quotas import Quotas
+from unlearn_core.ui.scratch import for_gradio
 from unlearn_core.ui.shield import middleware, rules_for
 
 
@@ -132,6 +136,51 @@ def test_no_file_is_served_but_those_made_for_a_download(served: tuple[str, str]
                 answer = asking.get(route + place.format(home=home))
                 assert answer.status_code in (400, 403, 404, 405), (route, place, answer.status_code)
                 assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "words"),
+    [
+        ("POST", "/gradio_api/queue/join", b"\xff\xfe", 422, "body"),
+        ("POST", "/gradio_api/run/list_methods", b"\xff", 422, "body"),
+        ("POST", "/gradio_api/queue/join", b'{"data": "\xff"}', 422, "body"),
+        ("GET", "/gradio_api/call/generate/nobody-asked", b"", 404, "Start another"),
+        ("GET", "/gradio_api/call/v2/generate/nobody-asked", b"", 404, "Start another"),
+        ("GET", "/gradio_api/queue/data?session_hash=nobody", b"", 200, "session_not_found"),
+    ],
+)
+def test_what_cannot_be_read_or_is_not_there_is_said_and_is_no_fault(
+    served: tuple[str, str], method: str, path: str, body: bytes, code: int, words: str
+) -> None:
+    address, home = served
+    said = httpx.request(method, address + path, content=body)
+    assert (said.status_code, words in said.text) == (code, True), said.text
+    assert "could not be answered" not in (Path(home) / "log" / "lethe.log").read_text()
+
+
+def test_a_call_is_followed_by_its_number_once(served: tuple[str, str]) -> None:
+    calls = f"{served[0]}/gradio_api/call/export"
+    number = httpx.post(calls, json={"data": ["no-such-run", "weights"]}, timeout=120).json()["event_id"]
+    assert "event: error" in httpx.get(f"{calls}/{number}", timeout=120).text
+    assert httpx.get(f"{calls}/{number}").status_code == 404
+
+
+def test_a_request_that_trickles_in_loses_its_place(
+    served: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearn_core.ui.shield.BODY_SECONDS", 0.2)
+    where = urlsplit(served[0])
+    kinds = {"run/list_methods": "application/json", "upload": "multipart/form-data; boundary=x"}
+    for path, kind in kinds.items():
+        head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: {kind}\r\n"
+        with socket.create_connection((str(where.hostname), int(where.port or 0)), timeout=60) as line:
+            line.sendall(f"{head}Content-Length: 100\r\n\r\n--x".encode())
+            assert b" 408 " in line.recv(1000).split(b"\r\n")[0]
+
+
+def test_an_upload_lies_in_the_folder_of_this_process(served: tuple[str, str]) -> None:
+    sent = httpx.post(f"{served[0]}/gradio_api/upload", files={"files": ("a.jsonl", b"{}")}).json()
+    assert for_gradio() in Path(sent[0]).parents
 
 
 def test_a_guesser_of_passwords_is_slowed_down() -> None:

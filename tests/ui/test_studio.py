@@ -82,6 +82,22 @@ def test_only_the_owner_may_stop(studio: Studio) -> None:
         studio.worker.cancel(run, "you")
 
 
+def test_a_request_that_is_sent_again_and_a_double_click_start_one_run(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearn_core.ui.studio.DOUBLE_CLICK", 600.0)  # a busy machine may take its time
+    spec, other = studio.spec("demo", "demo", "lethe", {}), studio.spec("demo", "demo", "npo", {})
+    first = studio.submit(spec, "me", key="mine")
+    assert studio.submit(spec, "me", key="mine") == first
+    assert studio.submit(spec, "you", key="mine") != first
+    clicked = studio.submit(spec, "me", shown=first)
+    assert clicked == first
+    assert studio.submit(other, "me", shown=first) != first
+    assert studio.submit(spec, "you", shown=first) != first
+    monkeypatch.setattr("unlearn_core.ui.studio.DOUBLE_CLICK", 0.0)
+    assert studio.submit(spec, "me", shown=first) != first
+
+
 def test_an_unknown_run_takes_no_place_among_those_watched(studio: Studio) -> None:
     with pytest.raises(InputError):
         studio.live.story("no-such-run-at-all")

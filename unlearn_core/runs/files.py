@@ -160,7 +160,7 @@ def this_process(home: Path) -> dict[str, Any]:
         "home": _identity(home),
         "host": os.uname().nodename if hasattr(os, "uname") else "",
         "pid": os.getpid(),
-        "start": _start(os.getpid()),
+        "start": start_of(os.getpid()),
     }
 
 
@@ -181,11 +181,11 @@ def is_alive(process: dict[str, Any], last_sign: float, home: Path) -> bool:
     if process.get("host") != here["host"]:
         return time.time() - last_sign < 120
     pid = process.get("pid")
-    start = _start(pid) if isinstance(pid, int) else None
+    start = start_of(pid) if isinstance(pid, int) else None
     return start is not None and start == process.get("start")
 
 
-def _start(pid: int) -> float | None:
+def start_of(pid: int) -> float | None:
     """When the process began, in any unit; None where there is no such process (or only its remains)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

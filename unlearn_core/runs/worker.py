@@ -92,7 +92,7 @@ class Worker:
             raise InputError("owner", "", "is missing or too short to be a secret", mend)
         usual = usual_seconds(self.store, spec)
         with self._wake:
-            known = self._keys.get((owner_hash(owner), key)) if key else None
+            known = self.submitted(owner, key)
             if known is not None:
                 return known
             self._admit(owner)
@@ -104,6 +104,10 @@ class Worker:
                     self._keys.popitem(last=False)
             self._wake.notify_all()
             return record.id
+
+    def submitted(self, owner: str | None, key: str | None) -> str | None:
+        """The run that this owner submitted with this key of late, None for none."""
+        return self._keys.get((owner_hash(owner), key)) if key else None
 
     def submit_audits(
         self, run_id: str, budget_seconds: float | None, names: Sequence[str] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -31,9 +32,10 @@ from unlearn_core.ui.probe_tab import build_probe_tab
 from unlearn_core.ui.published_tab import build_published_tab
 from unlearn_core.ui.run_tab import build_run_tab
 from unlearn_core.ui.runs_tab import build_runs_tab
+from unlearn_core.ui.scratch import Sweeper
 from unlearn_core.ui.sessions import MAX_SESSIONS, keep_sessions_small
-from unlearn_core.ui.shield import LOOPBACK, middleware, rules_for
-from unlearn_core.ui.sign_in import accounts
+from unlearn_core.ui.shield import EXCEPTION_HANDLERS, LOOPBACK, middleware, rules_for
+from unlearn_core.ui.sign_in import accounts, hub_button, offers_hub
 from unlearn_core.ui.studio import Studio
 from unlearn_core.ui.theme import STYLE, theme
 from unlearn_core.ui.visitor import visitor
@@ -74,6 +76,8 @@ def build(studio: Studio) -> gr.Blocks:
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_CACHED[studio.public]
     ) as page:
         gr.HTML(_header())
+        if offers_hub():
+            hub_button(page)
         guide = build_guide(page)
         with gr.Tabs(selected="run") as tabs:
             with gr.Tab("Unlearn", id="run"):
@@ -115,14 +119,16 @@ def launch(
     """
     if mcp:
         require_mcp()
+    _many_connections()
     studio = Studio(home, public, visitor, apart=True)
     log_to(studio.store.home, words=not public, console=public)
+    sweeper = Sweeper(public)
     if public:
         Keeper(studio.store)
     page = build(studio)
     names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
     allowed = accounts()
-    rules = rules_for(host, public, bool(allowed), names, bool(os.environ.get("SPACE_ID")))
+    rules = rules_for(host, public, bool(allowed) or offers_hub(), names, bool(os.environ.get("SPACE_ID")))
     page.launch(
         server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
         share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
@@ -131,6 +137,7 @@ def launch(
         auth=allowed or None, allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
         mcp_server=mcp, state_session_capacity=MAX_SESSIONS, app_kwargs={
             "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),
+            "exception_handlers": EXCEPTION_HANDLERS,
         },
     )  # fmt: skip
     keep_sessions_small(page)
@@ -147,8 +154,19 @@ def launch(
             _until_told_to_end()
         finally:  # told to end: first the run at work keeps where it stands, then the page goes
             studio.close()
+            sweeper.close()
             note("server ended")
     return page
+
+
+def _many_connections() -> None:
+    """Every connection is an open file, and a system usually allows 1,024 of them."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = most if most != resource.RLIM_INFINITY else 65_536
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(wanted, 65_536)), most))
 
 
 def _until_told_to_end() -> None:

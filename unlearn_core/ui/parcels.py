@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from unlearn_core.ui.scratch import own_folder
+
 KEPT_SECONDS = 600  # Gradio copies a file before its listener's answer is sent; this is ample
 
 
@@ -15,7 +17,9 @@ class Parcels:
     """Folders under one temporary folder, which goes when the server does."""
 
     def __init__(self) -> None:
-        self._place = tempfile.TemporaryDirectory(prefix="lethe-", ignore_cleanup_errors=True)
+        self._place = tempfile.TemporaryDirectory(
+            prefix="parcels-", dir=own_folder(Path(tempfile.gettempdir())), ignore_cleanup_errors=True
+        )
 
     def folder(self) -> Path:
         """A new folder; those of earlier downloads are removed."""

@@ -11,6 +11,7 @@ from unlearn_core.report.format import count
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast
 from unlearn_core.ui.run_tab import RunTab
+from unlearn_core.ui.sign_in import offers_hub
 from unlearn_core.ui.studio import Studio
 
 _LEAVE = "() => { window.location.assign(window.location.pathname); }"
@@ -44,7 +45,7 @@ def privacy_panel(studio: Studio, run: RunTab) -> None:
 
 def _told() -> Safe:
     mib, most = limits.MIB, limits.ALLOWANCES
-    lines = (
+    lines: tuple[str, ...] = (
         "Only this browser lists, changes and deletes what you start and upload: it holds a secret that the "
         "server knows by its hash. Whoever gets a run's link may read and download that run.",
         f"Runs and uploads are deleted after {limits.KEPT_DAYS} days, or sooner where the disk fills up; "
@@ -57,4 +58,9 @@ def _told() -> Safe:
         f"{limits.FILE_BYTES // mib} MiB and {limits.FILE_ROWS:,} rows.",
         "Do not upload what must stay secret: use your own installation for that.",
     )
+    if offers_hub():
+        lines += (
+            "Signed in with your account at the Hub, these limits are yours wherever you are, and nobody "
+            "shares them with you. The account serves for nothing else: it is neither stored nor shown.",
+        )
     return join(*(tag("p", line, class_="le-muted") for line in lines))

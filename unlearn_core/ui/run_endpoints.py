@@ -29,12 +29,13 @@ class RunEndpoints:
     def start_run(
         self, target: str = "demo", data: str = "demo", method: str = "lethe",
         settings: dict[str, Any] | None = None, seed: int = 0, owner: str = "", adapter: str = "auto",
-        retain_data: str = "", columns: dict[str, str] | None = None, mmlu: str = "",
+        retain_data: str = "", columns: dict[str, str] | None = None, mmlu: str = "", key: str = "",
     ) -> dict[str, Any]:  # fmt: skip
-        """Queue a run; `owner` is a secret of your choosing that lets you stop it. Returns its id."""
+        """Queue a run; `owner` is a secret of your choosing that lets you stop it. Returns its id. Sent again
+        with the same `key`, any text of yours, it starts no second run."""
         brought = {"data": data, "retain_data": retain_data, "columns": columns, "mmlu": mmlu}
         spec = self._studio.spec(target, data, method, settings or {}, brought, seed, adapter)
-        return {"run_id": self._studio.submit(spec, owner)}
+        return {"run_id": self._studio.submit(spec, owner, key)}
 
     def run_status(self, run_id: str, since: int = 0) -> dict[str, Any]:
         """Status of a run and its events after byte offset `since`; ask again with `offset`."""

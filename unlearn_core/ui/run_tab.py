@@ -120,15 +120,15 @@ class _Watch:
 def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
     session = watch.session
 
-    def begin(owner: str, *form: Any) -> tuple[Any, ...]:
+    def begin(owner: str, shown: str, *form: Any) -> tuple[Any, ...]:
         """Submit a run; from here on the page only watches it."""
         owner = owner or secrets.token_urlsafe(24)
         with toast("This cannot be run"):
-            run = studio.submit(studio.spec(*form), owner)
+            run = studio.submit(studio.spec(*form), owner, shown=shown)
         return run, {}, owner, gr.Timer(active=True)
 
     begun = setup.start.click(
-        begin, [session.owner, *setup.fields],
+        begin, [session.owner, session.run_id, *setup.fields],
         [session.run_id, session.seen, session.owner, session.timer], **PRIVATE,
     )  # fmt: skip
     begun.success(None, session.run_id, None, js=_SET_LINK, **AT_ONCE)

@@ -7,6 +7,7 @@ this machine even reads the answers. All of that is refused here, before anythin
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi.exceptions import HTTPException, RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unlearn_core.errors import LetheError
@@ -28,7 +31,9 @@ from unlearn_core.ui.visitor import address_of, mark
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CALLS = ("/gradio_api/run/", "/gradio_api/api/")
+BODY_SECONDS = 120.0  # that a stranger's request may take to arrive
 _NOT_UNDERSTOOD = "What was sent cannot be used. The page's API view lists what each endpoint takes."
+_NO_SUCH_CALL = "No call of this number is under way, or its answer was read. Start another with POST."
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Parts of Gradio that Lethe has no use for: fetching other addresses, editing the app, recordings, links.
 _CLOSED = (
@@ -74,6 +79,7 @@ class Shield:
             code, words = refused
             await PlainTextResponse(words + "\n", code)(scope, receive, self._with_headers(send))
             return
+        receive = _in_time(receive) if self.rules.sizes else receive
         await self._served(scope, receive, self._with_headers(send))
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +95,11 @@ class Shield:
 
         try:
             await self.app(scope, receive, sending)
-        except Exception:
+        except Exception as error:
+            if begun and isinstance(error.__cause__, HTTPException):
+                # A stream of events that nobody waits for ends in words, and then raises them as well.
+                await answer({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             reference = secrets.token_hex(4)
             LOGGER.exception("a request could not be answered", extra={"facts": {"reference": reference}})
             if not begun:
@@ -108,7 +118,7 @@ class Shield:
         if any(path.startswith((closed, f"/gradio_api{closed}")) for closed in _CLOSED):
             return 404, "There is nothing here."
         if scope["method"] in _SAFE_METHODS:
-            return None
+            return (404, _NO_SUCH_CALL) if _follows_nothing(scope, path) else None
         origin = headers.get("origin")
         if rules.own_pages_only and origin is not None and not self._is_own(origin, host, headers):
             return 403, "Another site's page may not send anything here. Open Lethe's own page."
@@ -184,6 +194,36 @@ class _Mended:
             await self.send({**message, "body": body})
 
 
+def _in_time(receive: Receive) -> Receive:
+    """`receive` that gives up, with 408, on a body that trickles in for ever to hold a place."""
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
+    whole = False
+
+    async def receiving() -> Message:
+        nonlocal whole
+        if whole:  # from here on it only tells that the visitor left
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"The request did not arrive within {BODY_SECONDS:.0f} s.") from None
+        whole = not message.get("more_body", False)
+        return message
+
+    return receiving
+
+
+def _follows_nothing(scope: Scope, path: str) -> bool:
+    """Whether the answer to a call is asked for that Gradio's queue does not know, or has given already: it
+    would begin to answer, and only then say that there is nothing, or wait for ever."""
+    if not path.startswith("/gradio_api/call/"):
+        return False
+    queue, event = scope["app"].get_blocks()._queue, path.rpartition("/")[2]
+    unread = list(queue.pending_event_ids_session.values())
+    return not any(event in known for known in (queue.event_ids_to_events, *unread))
+
+
 def _name(address: str) -> str:
     """The host's name in an address, without its port; "" where there is none."""
     try:
@@ -208,3 +248,15 @@ def middleware(rules: Rules, quotas: Quotas) -> list[Any]:
     from starlette.middleware import Middleware
 
     return [Middleware(Shield, rules=rules, quotas=quotas)]
+
+
+async def not_understood(_: Request, error: Exception) -> JSONResponse:
+    """422 in words for a body or an address that does not have the form it should. FastAPI would send back
+    what it was sent, and fails where that is no UTF-8."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"detail": f"{place}: {first['msg']}. {_NOT_UNDERSTOOD}"}, 422)
+
+
+EXCEPTION_HANDLERS = {RequestValidationError: not_understood}  # for the `app_kwargs` of `launch`

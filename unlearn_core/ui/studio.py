@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from unlearn_core.evaluation.scores import Scores
     from unlearn_core.runs.plan import Planner
 
+DOUBLE_CLICK = 1.0  # seconds
 NUM_KNOWN = 3  # facts shown before the first run
 Visitor = Callable[[], tuple[str, str]]
 
@@ -142,18 +144,30 @@ class Studio:
         if self.public:
             self.quotas.take(kind, *self.visitor(), amount)
 
-    def submit(self, spec: RunSpec, owner: str) -> str:
-        """Queue a run; its id."""
+    def submit(self, spec: RunSpec, owner: str, key: str = "", shown: str = "") -> str:
+        """Queue a run; its id. The same `key` of the same owner is the same run, and so is the run `shown`
+        where it is theirs, is what `spec` asks for and was begun a moment ago: the second half of a double
+        click."""
+        known = self.worker.submitted(owner, key) or self._just_begun(shown, spec, owner)
+        if known is not None:
+            return known
         _, address = self.visitor()
         under_way = [run for run in self._of_address.get(address, ()) if self._is_open(run)]
         if self.public and address and len(under_way) >= limits.RUNS_OF_AN_ADDRESS:
             problem = "from your network are waiting or running"
             raise ResourceError("runs", len(under_way), problem, "Wait until one of them is over.")
         self.spend("run")
-        run = str(self.worker.submit(spec, owner))
+        run = str(self.worker.submit(spec, owner, key or None))
         others = {a: runs for a, runs in self._of_address.items() if any(map(self._is_open, runs))}
         self._of_address = {**others, address: [*under_way, run]}
         return run
+
+    def _just_begun(self, run_id: str, spec: RunSpec, owner: str) -> str | None:
+        if not run_id or not self.may_stop(run_id, owner):
+            return None
+        record = self.store.get(run_id)
+        same = RunSpec.from_json(record.spec) == spec and time.time() - record.created < DOUBLE_CLICK
+        return run_id if same else None
 
     def _is_open(self, run_id: str) -> bool:
         return self.worker.position(run_id) is not None

@@ -12,14 +12,21 @@ from collections.abc import Mapping
 
 from gradio.context import LocalContext
 
+from unlearn_core.ui.sign_in import hub_account
+
 _KEY = secrets.token_bytes(32)
 
 
 def visitor() -> tuple[str, str]:
-    """Page (the account where there is one) and address of the request being answered; "" for neither."""
+    """Page (the account where there is one) and address of the request being answered; "" for neither.
+
+    An account at the Hub stands for the address too: it is the same wherever its owner is, and no other's.
+    """
     request = LocalContext.request.get(None)
     if request is None:
         return "", ""
+    if account := hub_account(request):
+        return mark(f"hub {account}"), mark(f"hub {account}")
     page = getattr(request, "username", None) or request.session_hash or ""
     client = getattr(request, "client", None)
     return mark(str(page)), mark(address_of(request.headers, getattr(client, "host", None)))
