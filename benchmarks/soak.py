@@ -152,7 +152,7 @@ def flood(seconds: float) -> None:
         place = Path(name)
         (place / "tmp").mkdir()
         os.environ |= {"TMPDIR": str(place / "tmp"), "GRADIO_TEMP_DIR": str(place / "tmp")}
-        with served(place / "home", public=True) as (address, _), httpx.Client(base_url=address) as client:
+        with served(place / "home", public=True) as (address, *_), httpx.Client(base_url=address) as client:
             before, most, ticks = _on_disk(place), 0, []
             taken = refused = number = 0
             end = time.monotonic() + seconds

@@ -42,7 +42,7 @@ class Api:
         told = self._client.get(f"{address}/gradio_api/info").json()["named_endpoints"]
         self._names = {name.strip("/"): one["parameters"] for name, one in told.items()}
 
-    def __call__(self, name: str, **given: Any) -> tuple[Any, str]:
+    def __call__(self, name: str, /, **given: Any) -> tuple[Any, str]:
         """What an endpoint returns, and "", or None and the words of its refusal."""
         data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in self._names[name]]
         answer = self._client.post(f"/{name}", json={"data": data})

@@ -1,14 +1,19 @@
-"""No advisory that Lethe's benchmark names applies to what is pinned or to the least that is allowed."""
+"""No advisory that Lethe's benchmark names applies to what is pinned or to the least that is allowed, and the
+lock file holds a hash for everything that is pinned."""
 
 from __future__ import annotations
 
+import re
 import runpy
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +37,28 @@ def test_what_is_known_is_found(audit: dict[str, Any]) -> None:
     assert "CVE-2026-28416" not in found
     assert "torch" not in found
     assert "kernels must not be installed" in found
+
+
+def test_the_lock_has_a_hash_for_every_file_of_what_is_pinned(audit: dict[str, Any]) -> None:
+    pins = audit["pins"]()
+    assert pins.pop("torch")  # from the index that serves the hardware
+    entries = re.split(r"^(?=[\w])", "".join(re.findall(r"^[^#].*\n", LOCK, re.M)), flags=re.M)[1:]
+    locked = {}
+    for entry in entries:
+        head, *hashes = entry.replace("\\", "").split()
+        name, version = head.split("==")
+        locked[name.lower().replace("_", "-")] = version
+        assert hashes, name
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), name
+    assert locked == pins
+    assert "://" not in LOCK  # files are known by their hashes, wherever they come from
+
+
+def test_the_lock_is_whole(audit: dict[str, Any]) -> None:
+    """Installed without their dependencies, the packages need no other."""
+    pins = audit["pins"]()
+    for name in pins.keys() - {"torch"}:  # it comes from an index of its own, with what it needs
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert needed.name.lower().replace("_", "-") in pins, f"{name} needs {needed.name}"

@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 from unlearn_core.limits import SCRATCH_BYTES, SCRATCH_FILES
-from unlearn_core.runs.files import start_of, this_process
+from unlearn_core.runs.files import disk_errors, start_of, this_process
 from unlearn_core.runs.log import LOGGER
 
 _EVERY = 2.0  # seconds between looks: much less than a flood needs to fill a disk
@@ -28,15 +28,17 @@ _EMPTY = 600.0  # seconds after which a folder that nothing lies in goes
 
 @functools.cache
 def own_folder(base: Path) -> Path:
-    """A new folder of this process below `base`; those of processes that are no more are removed."""
-    base.mkdir(parents=True, exist_ok=True)
+    """A new folder of this process below `base`; those of processes that are no more are removed.
+    ResourceError where none can be made."""
     process = this_process(base)
     ours = f"lethe-{zlib.crc32(process['host'].encode()):08x}-"  # processes of another machine are not ours
     for folder in base.glob(f"{ours}*-*-*"):
         pid, start, _ = folder.name.removeprefix(ours).split("-", 2)
         if pid.isdigit() and _told(start_of(int(pid))) != start:
             shutil.rmtree(folder, ignore_errors=True)
-    made = tempfile.mkdtemp(prefix=f"{ours}{process['pid']}-{_told(process['start'])}-", dir=base)
+    with disk_errors(base):
+        base.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix=f"{ours}{process['pid']}-{_told(process['start'])}-", dir=base)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return Path(made)
 
