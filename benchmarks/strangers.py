@@ -38,7 +38,7 @@ class Api:
 
     def __init__(self, address: str) -> None:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=50, keepalive_expiry=3)
-        self._client = httpx.Client(base_url=f"{address}/gradio_api/run", timeout=120, limits=limits)
+        self._client = httpx.Client(base_url=f"{address}/gradio_api/run", timeout=900, limits=limits)
         told = self._client.get(f"{address}/gradio_api/info").json()["named_endpoints"]
         self._names = {name.strip("/"): one["parameters"] for name, one in told.items()}
 
