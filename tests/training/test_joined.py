@@ -13,8 +13,10 @@ from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method
 from unlearn_core.models import forward as head
+from unlearn_core.models import packed
 from unlearn_core.training import joined
 from unlearn_core.training.joined import can_pack, forward, gradients, lay_out, split_parts
+from unlearn_core.training.memory import recomputed
 
 PAD = 1
 LENGTHS = (5, 9, 3, 14, 7, 7, 12, 4)
@@ -47,6 +49,37 @@ def test_packed_logits_equal_each_sequence_run_alone(tiny_model: Callable[..., A
             torch.testing.assert_close(parts[part].logits_NV, expected, atol=2e-5, rtol=1e-5)
             assert parts[part].labels_N.tolist() == [t for row in members for t in row.ids[row.num_prompt :]]
             assert parts[part].index_B.tolist() == [row.index for row in members]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    ("arch", "settings"),
+    [("olmo", {}), ("olmo2", {}), ("llama", {"num_key_value_heads": 2}), ("qwen2", {}), ("gpt_neox", {})],
+)
+def test_sequences_end_to_end_give_the_losses_and_gradients_of_padded_rows(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arch: str, settings: dict[str, Any],
+    recompute: bool,
+) -> None:  # fmt: skip
+    """As a GPU packs them: one row without a position to spare, whole or a few sequences at a time."""
+    model, method = tiny_model(arch, **settings), methods.build("npo")
+    rows = sequences()
+    losses, expected = one_step(model, method, rows, None)
+    monkeypatch.setattr(packed, "_pays", lambda model: True)
+    layout = lay_out(model, {"forget": rows}, PAD)
+    assert layout.num_positions == layout.num_tokens == sum(LENGTHS)
+    assert can_pack(model)
+    for limit in (None, 3):
+        with recomputed(model, recompute):
+            found, slopes = one_step(model, method, rows, limit)
+        torch.testing.assert_close(found.total, losses.total)
+        for a, b in zip(slopes, expected, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    # What is not packed is attended to as before, with and without padding.
+    ids = torch.tensor([rows[0].ids, rows[1].ids[:5]])
+    mask = torch.tensor([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+    ours = model(ids, attention_mask=mask).logits[:, -1]
+    model.set_attn_implementation("sdpa")
+    torch.testing.assert_close(ours, model(ids, attention_mask=mask).logits[:, -1])
 
 
 def test_packing_wastes_little(tiny_model: Callable[..., Any]) -> None:

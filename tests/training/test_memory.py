@@ -13,8 +13,8 @@ from loop_helpers import drain, snapshot
 
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods import build
-from unlearn_core.training import memory, trainable
-from unlearn_core.training.loop import unlearn
+from unlearn_core.training import loop, memory, trainable
+from unlearn_core.training.loop import LoopNote, unlearn
 
 
 def trained(
@@ -48,6 +48,33 @@ def test_recomputing_activations_changes_nothing_but_the_memory(
     ours, theirs = snapshot(plain), snapshot(saved)
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in ours)
     assert not any(getattr(m, "gradient_checkpointing", False) or m.training for m in saved.modules())
+
+
+def test_a_gpu_recomputes_only_once_its_memory_has_run_out(
+    memorised: Any, tiny_tokenizer: Any, tiny_data: UnlearningData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large model: first as it is, then each layer again, then fewer sequences; the steps are the same."""
+    monkeypatch.setattr(trainable, "LORA_FROM", 1)
+    monkeypatch.setattr(memory, "tuned", lambda device: True)
+    method = build("grad_diff", {"batch_size": 4, "learning_rate": 1e-3}, 3)
+    plain, model = memorised(), memorised()
+    drain(unlearn(plain, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()))
+    real, tried = loop.gradients, []
+
+    def starved(model: Any, method: Any, context: Any, layout: Any, *more: Any) -> Any:
+        tried.append((model.model.layers[0].training, len(layout.packs)))
+        if tried[-1] in ((False, 1), (True, 1)):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, method, context, layout, *more)
+
+    monkeypatch.setattr(loop, "gradients", starved)
+    records, _ = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()))
+    assert tried == [(False, 1), (True, 1), (True, 2), (True, 2), (True, 2)]
+    notes = [record.message for record in records if isinstance(record, LoopNote)]
+    assert ["Memory ran out" in note for note in notes].count(True) == 1
+    assert "4 sequences at a time" in notes[-1]
+    ours, theirs = snapshot(plain), snapshot(model)
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-5) for key in ours)
 
 
 def test_less_is_kept_for_the_gradient(tiny_model: Callable[..., Any]) -> None:

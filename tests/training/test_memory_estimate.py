@@ -49,7 +49,7 @@ def test_a_traced_pass_keeps_what_a_real_one_keeps(
     plain = sum(p.numel() for p in model.parameters())
     if adapter == "lora":
         apply_lora(model, 4)
-    traced = shape.trace(3, 40)
+    traced = shape.trace(3 * 40, 3 * 40**2)
     assert traced.num_parameters == plain
     assert traced.num_trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert traced.kept_bytes == pytest.approx(kept_by(model, 3, 40), rel=0.15)
@@ -60,7 +60,7 @@ def test_a_pass_takes_two_operations_a_weight_and_token(tiny_model: Callable[...
     model = tiny_model("llama")
     linear = 2 * (4 * 32 * 32 + 3 * 32 * 64)
     expected = 2 * linear * 5 * 7 + 2 * 4 * 5 * 7**2 * 32
-    assert Shape(model.config, torch.float32).trace(5, 7).flops == expected
+    assert Shape(model.config, torch.float32).trace(5 * 7, 5 * 7**2).flops == expected
 
 
 def sizes(

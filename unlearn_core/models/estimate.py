@@ -1,8 +1,8 @@
 """What a target will need, said before it is downloaded or loaded: parameters, download, memory.
 
-Only headers are read, of local files or of the Hub's listing. Training memory counts weights, gradients and
-the optimiser's two moments in the precision that is trained, and the copy that a run can go back to; what
-the activations take depends on the batch and comes on top (micro-batches shrink when memory runs out).
+Only headers are read, of local files or of the Hub's listing. Training memory is what stands whatever the
+batch (see `shape.standing`); what the activations take comes on top (micro-batches shrink when memory runs
+out), and `training.estimate` tells that too, for a model whose configuration is here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from unlearn_core.models.model_files import (
     gigabytes,
     memory_needed,
 )
+from unlearn_core.models.shape import standing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_COPIES_FULL = 5  # weights, what they were, gradient, two moments
-_LORA_SHARE = 0.05  # rank 16 on every linear layer, with gradient, moments and what is saved for backward
+_LORA_SHARE = 0.01  # of the parameters: rank 16 on every linear layer of OLMo 1B, less in larger models
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,12 @@ def estimate_target(ref: str, *, public: bool = False) -> Estimate:
     tensors, download = _look(targets.locate(ref, public), ref)
     count = sum(tensor.num_values for tensor in tensors)
     load = memory_needed(tensors, dtype)
+    full, lora = (
+        load - count * dtype.itemsize + sum(standing(count, num_trained, dtype, adapter).values())
+        for num_trained, adapter in ((count, "full"), (int(_LORA_SHARE * count), "lora"))
+    )
     return Estimate(
-        ref=ref, num_parameters=count, download=download, load=load,
-        full=load + (_COPIES_FULL - 1) * count * dtype.itemsize, lora=int(load * (1 + _LORA_SHARE)),
+        ref=ref, num_parameters=count, download=download, load=load, full=full, lora=lora,
         free=free_memory(device), device=device.type, needs=named.needs if named else "",
     )  # fmt: skip
 

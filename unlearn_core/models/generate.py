@@ -19,6 +19,7 @@ from unlearn_core.data.encode import pad_id_of, prompt_ids
 from unlearn_core.models.cache import GrowingCache
 from unlearn_core.models.forward import unwrap
 from unlearn_core.models.front import front_of
+from unlearn_core.models.packed import NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -230,7 +231,8 @@ def is_plain(model: PreTrainedModel, num_positions: int) -> bool:
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
         return False
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return (window is None or window >= num_positions) and config._attn_implementation in ("sdpa", "eager")
+    known = config._attn_implementation in ("sdpa", NAME, "eager")
+    return known and (window is None or window >= num_positions)
 
 
 def attention_mask(model: PreTrainedModel, allowed_BQK: torch.Tensor) -> torch.Tensor:

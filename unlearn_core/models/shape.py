@@ -21,12 +21,30 @@ _TRACED = 64  # positions of the row that is traced
 
 
 class Pass(NamedTuple):
-    """One forward pass of B rows of T positions below the output head, and the model it goes through."""
+    """One forward pass below the output head, and the model it goes through."""
 
     num_parameters: int
     num_trained: int
     kept_bytes: int  # for the backward pass
     flops: int  # of the matrix products, attention included
+
+
+def standing(num_parameters: int, num_trained: int, dtype: torch.dtype, adapter: str) -> dict[str, int]:
+    """Bytes by purpose that training takes whatever the batch, AdamW's two moments among them.
+
+    The weights are kept as they were, so that a run can go back; an adapter is merely taken off, and peft
+    keeps it in float32.
+    """
+    weights = num_parameters * dtype.itemsize
+    if adapter == "full":
+        return {
+            "weights": weights, "weights before the run": weights, "optimiser": 2 * weights,
+            "gradients": weights,
+        }  # fmt: skip
+    added = 4 * num_trained
+    return {
+        "weights": weights + added, "weights before the run": 0, "optimiser": 2 * added, "gradients": added,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,24 +68,27 @@ class Shape:
         width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         return 2 * text.num_hidden_layers * heads * width * self.dtype.itemsize
 
-    def trace(self, rows: int, positions: int) -> Pass:
-        """The sizes of a pass of (rows, positions) through the whole model.
+    def trace(self, positions: int, pairs: int, recompute: bool = False) -> Pass:
+        """The sizes of a pass of so many positions through the whole model, where attention compares `pairs`
+        of them: B rows of T positions are B x T^2 pairs.
 
-        All but attention grows with the number of positions, and attention's products with its square; what
-        fused attention keeps does not.
+        All but attention's products grows with the number of positions, also what fused attention keeps. With
+        `recompute` every layer keeps its input alone, and one at a time what it computes again from that.
         """
-        found, factor = self._row, rows * positions / _TRACED
-        attention = 4 * rows * positions**2 * self.text.hidden_size * self.text.num_hidden_layers
-        return found._replace(
-            kept_bytes=round(found.kept_bytes * factor), flops=round(found.flops * factor) + attention
-        )
+        (one, two), layers = self._rows, self.text.num_hidden_layers
+        found = Pass(*(a + (layers - 1) * (b - a) for a, b in zip(one, two, strict=True)))
+        kept = found.kept_bytes
+        if recompute:
+            kept = one.kept_bytes + layers * _TRACED * self.text.hidden_size * self.dtype.itemsize
+        factor = positions / _TRACED
+        attention = 4 * pairs * self.text.hidden_size * layers
+        return found._replace(kept_bytes=round(kept * factor), flops=round(found.flops * factor) + attention)
 
     @cached_property
-    def _row(self) -> Pass:
-        """The sizes of one row of _TRACED positions, attention's products left out."""
-        one, two = (self._traced(layers) for layers in (1, 2))
-        more = self.text.num_hidden_layers - 1
-        return Pass(*(a + more * (b - a) for a, b in zip(one, two, strict=True)))
+    def _rows(self) -> tuple[Pass, Pass]:
+        """The sizes of one row of _TRACED positions through one layer and through two, attention's products
+        left out."""
+        return self._traced(1), self._traced(2)
 
     def _traced(self, num_layers: int) -> Pass:
         from torch.utils.flop_counter import FlopCounterMode

@@ -105,18 +105,23 @@ def plan_of(
     import torch
 
     from unlearn_core.models.adapters import LORA_FROM
+    from unlearn_core.models.model_files import free_memory
     from unlearn_core.models.targets import best_device
     from unlearn_core.training.estimate import estimate
 
     place = costs.device(on, home)
-    gpu = place.tflops is not None or best_device().type == "cuda"
+    here = best_device()
+    gpu = place.tflops is not None or here.type == "cuda"
     dtype = torch.bfloat16 if gpu else torch.float32
     method = method_of(spec, len(work.data.forget))
     shape = shape_of(dtype, spec.adapter or "full")
-    if spec.adapter is None and shape.trace(1, 8).num_parameters >= LORA_FROM:
+    if spec.adapter is None and shape.trace(8, 64).num_parameters >= LORA_FROM:
         shape = shape_of(dtype, "lora")
     kind = "cuda" if gpu else "cpu"
-    found = estimate(shape, work, method, device=kind, processes=processes, seed=spec.seed)
+    room = int(1e9 * place.memory_gb) if place.memory_gb else None
+    if room is None and here.type == "cuda":
+        room = free_memory(here)
+    found = estimate(shape, work, method, device=kind, room=room, processes=processes, seed=spec.seed)
     rate = (Pace(home).read(RATE) or costs.usual_rate()) if place.tflops is None else None
     resident = 0 if gpu else resident or costs.resident_memory()
     return costs.before(found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident,

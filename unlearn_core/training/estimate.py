@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from unlearn_core.data.encode import Encoded, encode_document, prompt_ids
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Edit, Method, Mix, Part
+from unlearn_core.models.adapters import LORA_FROM
 from unlearn_core.models.forward import BLOCK_BYTES
 from unlearn_core.models.generate import CPU_CACHE_BYTES, MAX_ROWS
 from unlearn_core.models.likelihood import LOGITS_PER_BLOCK, TOKENS_PER_BATCH
-from unlearn_core.models.shape import Pass, Shape
+from unlearn_core.models.shape import Pass, Shape, standing
 from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.joined import WHOLE_BYTES, cheapest_bins
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
@@ -83,53 +84,59 @@ class Estimate:
 
 
 class _Step(NamedTuple):
-    """One step's sequences as they are packed: the grid, and the labelled positions of each part."""
+    """One step's sequences as they are packed, and the labelled positions of each part."""
 
-    num_rows: int
-    width: int
+    num_positions: int
+    num_pairs: int  # of positions that attention compares
     num_tokens: int
     targets: dict[str, int]
-    packed: bool
-
-    @property
-    def num_positions(self) -> int:
-        return self.num_rows * self.width
+    masked: bool
 
 
 def estimate(
-    shape: Shape, work: Workload, method: Method, *, device: str = "cpu", processes: int = 1, seed: int = 0
-) -> Estimate:
-    """The sizes of a run of `method` on a model of `shape`, sharded over `processes`."""
+    shape: Shape, work: Workload, method: Method, *, device: str = "cpu", room: int | None = None,
+    processes: int = 1, seed: int = 0,
+) -> Estimate:  # fmt: skip
+    """The sizes of a run of `method` on a model of `shape`, sharded over `processes`.
+
+    room: a GPU's bytes, beyond which a large model's layers are computed again for their gradients (see
+    `training.memory`); None for as many as it takes.
+    """
     mix = method.mix()
     parts = work.parts(mix)
     plan = feeds(method, parts, work.data, seed)
     steps = [
-        _packed(feed.step(step), shape.text.hidden_size)
+        _packed(feed.step(step), shape.text.hidden_size, device)
         for phase, feed in plan
         for step in range(min(phase.steps, _STEPS_LOOKED_AT))
     ]
     largest = max(steps, key=lambda step: step.num_positions)
-    traced = shape.trace(-(-largest.num_rows // processes), largest.width)
+    sizes = largest.num_positions // processes, largest.num_pairs // processes
+    traced = shape.trace(*sizes)
     visited = {
         name: sorted({row for phase, feed in plan for row in feed.visited(name, phase.steps)})
         for name in parts
     }
     targets = {name: sum(parts[name].rows[i].num_targets for i in rows) for name, rows in visited.items()}
     training = _training(shape, traced, largest, method, targets, processes)
+    full = device != "cpu" and (room is None or sum(training.values()) <= room)
+    recompute = traced.num_parameters >= LORA_FROM and not full
+    if recompute:
+        training = _training(shape, shape.trace(*sizes, recompute=True), largest, method, targets, processes)
     scoring_tokens, longest = work.scored
     scoring = _scoring(shape, traced, longest + work.data.max_new_tokens, len(work.data.forget), device)
     if device == "cpu":
         if method.may_end_anywhere:  # on a GPU they lie in the host's memory
-            training["best weights so far"] = traced.num_trained * _trained_bytes(shape)
+            training["best weights so far"] = _standing(shape, traced)["gradients"]
         for purposes in (training, scoring):
             purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * sum(purposes.values()))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
-    per_position = traced.flops / (-(-largest.num_rows // processes) * largest.width)
+    per_position = traced.flops / (largest.num_positions // processes)
     forward = sum(
         per_position * step.num_positions + head * sum(step.targets.values()) for step in steps
     ) / len(steps)  # fmt: skip
     sequences = mix.forget + mix.retain + mix.holdout
-    passes = (1 + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
+    passes = (1 + recompute + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
     if shape.adapter == "lora":  # once more with the adapter switched off
         passes += sum(getattr(mix, part) for part in method.remembers) / sequences
     return Estimate(
@@ -140,40 +147,43 @@ def estimate(
     )  # fmt: skip
 
 
-def _packed(rows_by_part: dict[str, list[Encoded]], hidden: int) -> _Step:
-    rows = [row for part in rows_by_part.values() for row in part]
-    width, bins = cheapest_bins([len(row.ids) for row in rows], hidden)
+def _packed(rows_by_part: dict[str, list[Encoded]], hidden: int, device: str) -> _Step:
+    """As `training.joined` does it: on a GPU end to end, elsewhere in rows of one width."""
+    lengths = [len(row.ids) for part in rows_by_part.values() for row in part]
     targets = {name: sum(max(0, row.num_targets) for row in part) for name, part in rows_by_part.items()}
-    return _Step(len(bins), width, sum(len(row.ids) for row in rows), targets, len(bins) < len(rows))
+    tokens = sum(lengths)
+    if device != "cpu":
+        return _Step(tokens, sum(length**2 for length in lengths), tokens, targets, False)
+    width, bins = cheapest_bins(lengths, hidden)
+    positions = len(bins) * width
+    return _Step(positions, positions * width, tokens, targets, len(bins) < len(lengths))
 
 
-def _trained_bytes(shape: Shape) -> int:
-    """Bytes of a trained weight: peft keeps an adapter in float32."""
-    return int(shape.dtype.itemsize) if shape.adapter == "full" else 4
+def _standing(shape: Shape, traced: Pass) -> dict[str, int]:
+    return standing(traced.num_parameters, traced.num_trained, shape.dtype, shape.adapter)
 
 
 def _training(
     shape: Shape, traced: Pass, step: _Step, method: Method, visited: dict[str, int], processes: int
 ) -> dict[str, int]:
     """Bytes when a step's forward pass has just ended, or its backward pass, whichever is more."""
-    full = shape.adapter == "full"
-    weights = traced.num_parameters * shape.dtype.itemsize // processes
-    trained = traced.num_trained * _trained_bytes(shape) // processes
-    mask = step.num_positions * step.width * shape.dtype.itemsize // processes if step.packed else 0
+    held = {purpose: size // processes for purpose, size in _standing(shape, traced).items()}
+    trained = held.pop("gradients")
+    if isinstance(method, Edit):
+        held["optimiser"] = 0
+    mask = step.num_pairs * shape.dtype.itemsize // processes if step.masked else 0
     forward = traced.kept_bytes + mask + _logit_bytes(shape, step.targets, processes)
     wanted = [part for part in (*method.remembers, *method.teaches) if part in visited]
-    held = [part for part in wanted if full or part in method.teaches]
+    stored = [part for part in wanted if shape.adapter == "full" or part in method.teaches]
     at_hand = sum(step.targets[part] for part in wanted) / processes
     forward += int(_REFERENCE_COPIES * 4 * at_hand * shape.text.vocab_size)
     # Two gradients that are combined: the first is kept through the second backward pass.
     gradients = trained * (3 if method.separate_gradients else 1)
     forward += trained if method.separate_gradients else 0
     return {
-        "weights": weights + (0 if full else trained),
-        "weights before the run": weights if full else 0,
-        "optimiser": 0 if isinstance(method, Edit) else 2 * trained,
+        **held,
         "activations, logits, gradients": int(max(forward, gradients)),
-        "reference": sum(_reference_bytes(shape, visited[part]) for part in held),
+        "reference": sum(_reference_bytes(shape, visited[part]) for part in stored),
     }
 
 

@@ -1,9 +1,10 @@
 """One pass for all parts of a step, and its gradients, whole or in smaller pieces.
 
 The sequences of a step are packed: short ones share a row of the batch, each seeing only itself, so that
-next to nothing is spent on padding. Only labelled positions reach the output head. Several processes
-each take a share of the sequences; what the losses read is put together, so that every one of them
-computes the same loss of the whole step, and its gradient through its own share.
+next to nothing is spent on padding; on a GPU all share one row, and nothing is (see `models.packed`). Only
+labelled positions reach the output head. Several processes each take a share of the sequences; what the
+losses read is put together, so that every one of them computes the same loss of the whole step, and its
+gradient through its own share.
 
     a a a a b b b .       row 1: sequences a and b, one position unused
     c c c c c d d d       row 2        attention is block-diagonal and causal
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,12 +28,14 @@ from unlearn_core.methods.base import Context, Losses, Method, StepBatch
 from unlearn_core.models import team
 from unlearn_core.models.forward import Answers, Unheaded, body_and_head, num_layers, unwrap
 from unlearn_core.models.hidden import hidden_after, shifted
+from unlearn_core.models.packed import NAME, bounded, lies_flat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
 CHUNK = 64  # sequences in one forward pass outside the steps
+Packer = Callable[[Sequence[int]], tuple[int, list[list[int]]]]  # lengths -> row width, members of each row
 Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
 
 
@@ -42,7 +45,7 @@ class Pack:
 
     input_ids_BT: torch.Tensor
     position_ids_BT: torch.Tensor
-    mask_B1TT: torch.Tensor | None  # 0 where a position may look, else -inf; None: plain causal attention
+    apart: dict[str, Any]  # what keeps the sequences of a row from seeing each other, for the model
     at_N: torch.Tensor  # flat positions (row * T + column) that predict a labelled token
     places_M: torch.Tensor  # flat positions of the real tokens, in the sequences' order
 
@@ -80,10 +83,10 @@ def lay_out(
     """Pack one step's sequences; at most `limit` of them pass the model at a time, parts `apart` or not."""
     rows = [row for part in rows_by_part.values() for row in part]
     device = model.device
-    hidden = model.config.get_text_config().hidden_size if can_pack(model) else None
+    packer = _packer(model)
     shares = _shares(rows, team.size())
     stops = accumulate(len(part) for part in rows_by_part.values()) if apart and team.size() == 1 else ()
-    packs = _packs(rows, shares, list(stops), limit or len(rows), pad_id, model, hidden)
+    packs = _packs(rows, shares, list(stops), limit or len(rows), pad_id, model, packer)
     # The first token of a sequence has nothing before it and is never a target.
     firsts = [max(row.num_prompt, 1) for row in rows]
     counts = torch.tensor([len(row.ids) - first for row, first in zip(rows, firsts, strict=True)])
@@ -114,7 +117,7 @@ def _packs(
     limit: int,
     pad_id: int,
     model: PreTrainedModel,
-    hidden: int | None,
+    packer: Packer,
 ) -> tuple[Pack, ...]:
     """This process's packs, none across a stop; as many in each process, which call the model in step."""
     at, last = shares[team.rank()], shares[team.rank() + 1]
@@ -123,7 +126,7 @@ def _packs(
     while at < end:
         until = min([at + limit, *(stop for stop in stops if stop > at)])
         own = rows[at : min(until, last)]
-        packs.append(_pack(own or rows[:1], pad_id, model, hidden, idle=not own))
+        packs.append(_pack(own or rows[:1], pad_id, model, packer, idle=not own))
         at = until
     return tuple(packs)
 
@@ -133,21 +136,27 @@ def can_pack(model: PreTrainedModel) -> bool:
     config = unwrap(model).config.get_text_config()
     rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_theta", None)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return bool(rotary) and kinds == {"full_attention"} and config._attn_implementation == "sdpa"
+    return bool(rotary) and kinds == {"full_attention"} and config._attn_implementation in ("sdpa", NAME)
+
+
+def _packer(model: PreTrainedModel) -> Packer:
+    """How sequences of these lengths are put into rows."""
+    if not can_pack(model):
+        return lambda lengths: (max(lengths), [[i] for i in range(len(lengths))])
+    if lies_flat(model):
+        return flat
+    return partial(cheapest_bins, hidden=model.config.get_text_config().hidden_size)
 
 
 def _pack(
-    rows: Sequence[Encoded], pad_id: int, model: PreTrainedModel, hidden: int | None, idle: bool = False
+    rows: Sequence[Encoded], pad_id: int, model: PreTrainedModel, packer: Packer, idle: bool = False
 ) -> Pack:
     """`rows` laid out in rows of one width; an `idle` pack predicts nothing."""
     device = model.device
     lengths = [len(row.ids) for row in rows]
-    width = max(lengths)
-    bins = [[i] for i in range(len(rows))]
-    if hidden is not None:
-        width, bins = cheapest_bins(lengths, hidden)
-        if device.type == "cuda":
-            width += -width % 8  # a mask of any other width would be copied in every layer
+    width, bins = packer(lengths)
+    if device.type == "cuda" and packer is not flat:
+        width += -width % 8  # a mask of any other width would be copied in every layer
     ids: list[int] = []
     positions: list[int] = []
     segments: list[int] = []
@@ -170,18 +179,25 @@ def _pack(
     ]
     places = [start + n for row, start in zip(rows, starts, strict=True) for n in range(len(row.ids))]
     shape = (len(bins), width)
-    mask_B1TT = None
-    if len(bins) < len(rows):
+    apart: dict[str, Any] = {}
+    if len(rows) > 1 and packer is flat:
+        apart = bounded(lengths, device)
+    elif len(bins) < len(rows):
         segments_BT = torch.tensor(segments, device=device).view(shape)
         same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
         # Added to the scores as it is; True and False would be turned into numbers in every layer.
         zeros_BTT = torch.zeros(same_BTT.shape, dtype=model.dtype, device=device)
-        mask_B1TT = zeros_BTT.masked_fill(~same_BTT.tril(), -torch.inf)[:, None]
+        apart = {"attention_mask": zeros_BTT.masked_fill(~same_BTT.tril(), -torch.inf)[:, None]}
     return Pack(
         torch.tensor(ids, device=device).view(shape), torch.tensor(positions, device=device).view(shape),
-        mask_B1TT, torch.tensor([] if idle else at, dtype=torch.long, device=device),
+        apart, torch.tensor([] if idle else at, dtype=torch.long, device=device),
         torch.tensor(places, device=device),
     )  # fmt: skip
+
+
+def flat(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
+    """One row of them all, in their order."""
+    return sum(lengths), [list(range(len(lengths)))]
 
 
 def cheapest_bins(lengths: Sequence[int], hidden: int) -> tuple[int, list[list[int]]]:
@@ -268,8 +284,7 @@ def pack_hidden(
 def _pack_hidden(model: PreTrainedModel, pack: Pack, layer: int | None) -> torch.Tensor:
     """The logits themselves where the model changes them after its head."""
     inputs = {
-        "input_ids": pack.input_ids_BT, "attention_mask": pack.mask_B1TT,
-        "position_ids": pack.position_ids_BT, "use_cache": False,
+        "input_ids": pack.input_ids_BT, "position_ids": pack.position_ids_BT, "use_cache": False, **pack.apart
     }  # fmt: skip
     if layer is not None:
         return hidden_after(model, layer, inputs).flatten(0, 1).index_select(0, pack.at_N)

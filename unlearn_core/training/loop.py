@@ -27,7 +27,7 @@ from unlearn_core.training.best import WeightKeeper
 from unlearn_core.training.data import MAX_TOKENS, Feed, Plan, build_parts, feeds
 from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.latent import find_shift
-from unlearn_core.training.memory import has_small_moments, make_optimiser, recomputed
+from unlearn_core.training.memory import Fit, has_small_moments, make_optimiser, recomputed
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.probe import Probe
 from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
@@ -166,7 +166,7 @@ def _steps(
     watch.begin(sum(len(row.ids) for rows in plan[0][1].step(0).values() for row in rows))
     if first == 0:
         yield from watch.after(model, 0)
-    began = time.perf_counter()
+    began, fit = time.perf_counter(), Fit.first(micro_batch, trainable.is_large, model.device)
     for step, (method, own, feed) in enumerate(_each_step(plan)):
         if step < first:
             continue
@@ -174,15 +174,10 @@ def _steps(
             optimiser = make_optimiser(parameters, method.learning_rate, model.device)
             snapshot.follow(optimiser, fresh=own == 0)
         context.step, context.rows = step, feed.step(own)
-        # A layer computed again for its gradient would be computed without the attack's shift.
-        again = trainable.is_large and method.attack(num_layers(model)) is None
-        with recomputed(model, again):
-            losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, micro_batch)
-        if fitting != micro_batch:
-            micro_batch = fitting
-            yield LoopNote(
-                f"Memory ran out: from here on {fitting} sequences at a time; the step is unchanged."
-            )
+        losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, fit)
+        if fitting != fit:
+            yield LoopNote(fitting.told(fit))
+            fit = fitting
         limit = method.max_gradient_norm if not method.separate_gradients else 0.0
         norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf))
         values, gradient_norm = _read(losses, norm)
@@ -228,30 +223,31 @@ def scheduled_rate(method: Method, step: int) -> float:
 
 
 def _backward(
-    method: Method, context: Context, pad_id: int, parameters: list[torch.nn.Parameter],
-    micro_batch: int | None,
-) -> tuple[Losses, int, int | None]:  # fmt: skip
-    """Gradients of one step; out of memory halves the sequences in the model at a time, not the step."""
+    method: Method, context: Context, pad_id: int, parameters: list[torch.nn.Parameter], fit: Fit
+) -> tuple[Losses, int, Fit]:
+    """Gradients of one step; when memory runs out it is carried out in less, and is the same step."""
     model, rows = context.model, context.rows
     attack = method.attack(num_layers(model))
     while True:
         try:
-            layout = lay_out(model, rows, pad_id, micro_batch, apart=method.separate_gradients)
-            with _precision(model):
+            limit = fit.micro_batch
+            layout = lay_out(model, rows, pad_id, limit, apart=method.separate_gradients)
+            # A layer computed again for its gradient would be computed without the attack's shift.
+            with recomputed(model, fit.recompute and attack is None), _precision(model):
                 shift = None
                 if attack is not None:
                     seed = (context.seed << 32) + context.step
-                    shift = attack.layer, find_shift(model, rows["forget"], pad_id, attack, seed, micro_batch)
-                losses = gradients(model, method, context, layout, micro_batch is not None, shift)
-            return losses, layout.num_tokens, micro_batch
+                    shift = attack.layer, find_shift(model, rows["forget"], pad_id, attack, seed, limit)
+                losses = gradients(model, method, context, layout, limit is not None, shift)
+            return losses, layout.num_tokens, fit
         except Exception as error:
             if not is_out_of_memory(error) or team.size() > 1:  # the others wait for this step as it is
                 raise
-            present = micro_batch or sum(len(part) for part in rows.values())
-            if present == 1:
+            present = fit.micro_batch or sum(len(part) for part in rows.values())
+            if present == 1 and not fit.may_recompute:
                 mend = "Use the adapter `lora`, shorter texts or a larger machine."
                 raise ResourceError("memory", "one sequence", "does not fit into memory", mend) from error
-            micro_batch = present // 2
+            fit = fit.tighter(present)
         # Outside the handler, where the traceback no longer holds the failed pass's tensors.
         for parameter in parameters:
             parameter.grad = None

@@ -1,7 +1,8 @@
 """What makes large models trainable in little memory, each giving the same step.
 
 Recomputation: a layer's activations are dropped after the forward pass and computed again when its
-gradient is due (Chen et al., arXiv 1604.06174). Optimiser: AdamW, with moments in 8 bits that move to the
+gradient is due (Chen et al., arXiv 1604.06174): a third more arithmetic in a step, so that a GPU
+does it only once its memory has run out. Optimiser: AdamW, with moments in 8 bits that move to the
 host when the GPU is full (Dettmers et al., arXiv 2110.02861 and 2305.14314), where bitsandbytes is there.
 """
 
@@ -11,18 +12,47 @@ import functools
 import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from unlearn_core.models import team
 from unlearn_core.models.adapters import LORA_FROM
 from unlearn_core.models.forward import unwrap
+from unlearn_core.models.packed import tuned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BETAS = (0.9, 0.999)  # of AdamW; weight decay is 0, because decay would change weights no loss asked to
+
+
+class Fit(NamedTuple):
+    """How a step is made to fit into memory."""
+
+    micro_batch: int | None  # sequences in the model at a time; None for all
+    recompute: bool
+    may_recompute: bool = False  # what is tried first when memory runs out
+
+    @classmethod
+    def first(cls, micro_batch: int | None, is_large: bool, device: torch.device) -> Fit:
+        """A machine whose memory ran out ends the process, a GPU only says so."""
+        daring = is_large and tuned(device) and team.size() == 1  # others would wait for the step as it is
+        return cls(micro_batch, is_large and not daring, daring)
+
+    def tighter(self, present: int) -> Fit:
+        """The next thing to try, where `present` sequences were too many."""
+        if self.may_recompute:
+            return Fit(self.micro_batch, recompute=True)
+        return self._replace(micro_batch=present // 2)
+
+    def told(self, before: Fit) -> str:
+        """What changed, for people."""
+        measure = "each layer is computed again for its gradient"
+        if self.micro_batch != before.micro_batch:
+            measure = f"{self.micro_batch} sequences at a time"
+        return f"Memory ran out: from here on {measure}; the step is unchanged."
 
 
 @contextmanager
