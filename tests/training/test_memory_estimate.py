@@ -17,8 +17,10 @@ from unlearn_core.methods.base import Method
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.forward import body_and_head
 from unlearn_core.models.shape import Shape
+from unlearn_core.training import estimate as module
 from unlearn_core.training.estimate import Workload, estimate
 from unlearn_core.training.loop import LoopStep, unlearn
+from unlearn_core.training.memory import recomputed
 
 
 def kept_by(model: Any, rows: int, positions: int) -> int:
@@ -55,6 +57,19 @@ def test_a_traced_pass_keeps_what_a_real_one_keeps(
     assert traced.kept_bytes == pytest.approx(kept_by(model, 3, 40), rel=0.15)
 
 
+@pytest.mark.parametrize("arch", ["olmo2", "llama"])
+def test_a_recomputed_pass_keeps_its_layers_inputs_and_one_layer(
+    tiny_model: Callable[..., Any], arch: str
+) -> None:
+    model = tiny_model(arch, num_hidden_layers=6, hidden_size=64, intermediate_size=160)
+    whole = kept_by(model, 3, 40)
+    with recomputed(model, True):
+        inputs = kept_by(model, 3, 40)
+    found = Shape(model.config, torch.float32).trace(3 * 40, 3 * 40**2, recompute=True).kept_bytes
+    assert inputs < found < inputs + 1.15 * whole / 6
+    assert found < whole / 2
+
+
 def test_a_pass_takes_two_operations_a_weight_and_token(tiny_model: Callable[..., Any]) -> None:
     """Linear layers only: 2 layers x (4 D^2 + 3 D I) weights, and attention 4 B T^2 D a layer."""
     model = tiny_model("llama")
@@ -87,6 +102,19 @@ def test_the_estimate_grows_with_what_is_asked(
     assert more.training_flops == pytest.approx(2 * npo.training_flops)
     halves = estimate(shape, work, twice, processes=2)
     assert halves.training["optimiser"] == more.training["optimiser"] // 2
+
+
+def test_a_large_model_on_a_gpu_recomputes_where_its_activations_do_not_fit(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "LORA_FROM", 1)
+    shape = Shape(tiny_model(num_hidden_layers=6).config, torch.bfloat16)
+    work, method = Workload(tiny_tokenizer, tiny_data), methods.build("npo", {}, 4)
+    roomy, tight = (estimate(shape, work, method, device="cuda", room=room) for room in (None, 1))
+    assert sum(tight.training.values()) < sum(roomy.training.values())
+    assert tight.training_flops == pytest.approx(4 / 3 * roomy.training_flops)
+    assert tight.training["weights"] == roomy.training["weights"]
 
 
 @pytest.mark.parametrize("adapter", ["full", "lora"])
