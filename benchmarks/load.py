@@ -100,7 +100,8 @@ async def call(client: httpx.AsyncClient, name: str, **given: Any) -> Any:
     info = (await client.get(f"{API}/info")).json()["named_endpoints"][f"/{name}"]["parameters"]
     data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in info]
     answer = await client.post(f"{API}/run/{name}", json={"data": data})
-    answer.raise_for_status()
+    if answer.is_error:
+        raise SystemExit(f"{name} was answered with {answer.status_code}: {answer.text}")
     return answer.json()["data"][0]
 
 

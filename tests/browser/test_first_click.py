@@ -91,6 +91,8 @@ def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) ->
 def test_the_verdict_says_forgotten_with_its_figures(finished: Seen, open_tab: Callable[..., Any]) -> None:
     page = open_tab(f"?run={finished.run_id}").page
     page.wait_for_selector("#le-side-by-side .le-item")
+    page.locator("#le-guide-open").wait_for()  # who follows a link sees the run, not the first visit
+    assert not page.locator("#le-guide").is_visible()
     assert page.inner_text("#le-verdict h2") == "Forgotten"
     assert page.locator("#le-verdict .le-tile").count() == 4
     assert page.locator("#le-breakdown .le-terms tbody tr").count() == 14  # twelve terms under two headings

@@ -81,7 +81,7 @@ def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(
         filler.write_bytes(b"x" * 2**25)
     assert worker.wait(run_id, 60)
     assert worker.alive
-    end = Live(store, worker.unrecorded).story(run_id).end  # what a visitor sees before it can be written
+    end = Live(store, worker.ends.of).story(run_id).end  # what a visitor sees before it can be written
     assert isinstance(end, ev.Failed)
     assert end.kind == "disk_full"
     with pytest.raises(ResourceError, match="is full"):

@@ -57,11 +57,11 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_be_resumed(tmp_path: Pat
     first = worker._thread
     dying, following = worker.submit(RunSpec(name="dies")), worker.submit(SPEC)
     assert begun.wait(10)
-    note, worker._note = worker._note, lambda job, event: raise_(Die())  # type: ignore[method-assign]
+    note, worker.ends.note = worker.ends.note, lambda job, event: raise_(Die())  # type: ignore[method-assign]
     assert first.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(first.ident), ctypes.py_object(Die))
     first.join(10)
-    worker._note = note  # type: ignore[method-assign]
+    worker.ends.note = note  # type: ignore[method-assign]
     assert not first.is_alive()
     assert finishes(worker, following)
     assert worker._thread is not first
@@ -143,9 +143,9 @@ def test_an_end_that_could_not_be_written_is_written_when_there_is_room(tmp_path
     store = RunStore(tmp_path)
     worker = Worker(store, runner=quick)
     run = store.create(SPEC)
-    worker._unrecorded.append((run.id, DONE))
+    worker.ends._waiting.append((run.id, DONE))
     end = time.monotonic() + 20
-    while worker.num_unrecorded:  # it is written down first, and only then taken off the list
+    while len(worker.ends):  # it is written down first, and only then taken off the list
         assert time.monotonic() < end
         time.sleep(0.01)
     assert store.get(run.id).status == "finished"

@@ -181,6 +181,27 @@ def test_the_queue_is_bounded_and_says_so(store: RunStore) -> None:
     worker.close()
 
 
+def test_a_run_that_is_over_stands_in_nobodys_way_while_it_is_tidied_up(store: RunStore) -> None:
+    tidied = threading.Event()
+
+    def slow_to_leave(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
+        try:
+            yield DONE
+        finally:
+            tidied.wait(20)
+
+    worker = Worker(store, per_owner=1, runner=slow_to_leave)
+    first = worker.submit(SPEC, "me")
+    until(lambda: store.get(first).status == "finished")
+    second = worker.submit(SPEC, "me")  # the page says that the first has finished
+    assert worker.position(second) == 1
+    with pytest.raises(InputError, match="of yours is under way"):
+        worker.submit(SPEC, "me")
+    tidied.set()
+    assert worker.wait(second, 20)
+    worker.close()
+
+
 @pytest.mark.parametrize("spec", [RunSpec(method="magic"), RunSpec(method="npo", settings={"beta": -1.0})])
 def test_a_spec_that_cannot_work_is_refused_before_it_is_queued(store: RunStore, spec: RunSpec) -> None:
     worker = Worker(store, runner=Steps())
@@ -294,7 +315,7 @@ def test_a_strangers_run_is_held_to_its_time(store: RunStore, monkeypatch: pytes
             options["control"]._cancel.wait(0.01)
         yield ev.Finished({"label": "unchanged"}, {})
 
-    monkeypatch.setattr("unlearn_core.runs.worker.RUN_SECONDS", 0.2)
+    monkeypatch.setattr("unlearn_core.runs.carrier.RUN_SECONDS", 0.2)
     owner = "a secret that nobody guesses"
     worker = Worker(store, public=True, runner=slow)
     ended_early, stopped = (worker.submit(RunSpec(method="npo", seed=seed), owner) for seed in (0, 1))

@@ -24,7 +24,7 @@ def scripted(spec: RunSpec, **_: Any) -> Iterator[ev.Event]:
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
     made = Studio(tmp_path / "home")
-    made.worker._runner = scripted
+    made.worker.carrier.runner = scripted
     yield made
     made.worker.close()
     made.store.close()
@@ -33,7 +33,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 @pytest.fixture
 def public_studio(tmp_path: Path) -> Iterator[Studio]:
     made = Studio(tmp_path / "public", public=True)
-    made.worker._runner = scripted
+    made.worker.carrier.runner = scripted
     yield made
     made.worker.close()
     made.store.close()

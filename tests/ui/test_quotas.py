@@ -112,7 +112,7 @@ def test_new_secrets_do_not_fill_the_queue(public_studio: Studio) -> None:
             yield StageProgress("unlearn", 0, 1)
             options["control"]._cancel.wait(0.01)
 
-    public_studio.worker._runner = endless
+    public_studio.worker.carrier.runner = endless
     public_studio.visitor = lambda: ("", "one address")
     spec = public_studio.spec("demo", "demo", "npo", {})
     for number in range(limits.RUNS_OF_AN_ADDRESS):

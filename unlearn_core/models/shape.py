@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from unlearn_core.models.adapters import apply_lora
+from unlearn_core.models.building import building
 from unlearn_core.models.forward import body_and_head, unwrap
 
 _ATTENTION = "lethe_traced"
@@ -136,7 +137,7 @@ def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
     text.num_hidden_layers = num_layers
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:num_layers]
-    with torch.device("meta"):
+    with building(), torch.device("meta"):
         return AutoModelForCausalLM.from_config(small, attn_implementation=_ATTENTION, dtype=dtype).eval()
 
 

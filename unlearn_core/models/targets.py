@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip
+from unlearn_core.models.building import building
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.hub import fetch_snapshot
 from unlearn_core.models.model_files import check_directory, memory_needed, require_memory
@@ -67,18 +67,6 @@ def offered(public: bool = False) -> tuple[TargetInfo, ...]:
     return CATALOGUE[:1] if public else CATALOGUE
 
 
-# Loading imports model code lazily and sets defaults of the whole process, so threads take turns.
-_loading = threading.Lock()
-
-
-def _load_anew() -> None:
-    """A forked process does not wait for a thread of the one it came from."""
-    global _loading
-    _loading = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_load_anew)
 # Names that load like the catalogue's but are not offered as something to unlearn.
 _BUNDLED = {"demo": "original", "demo:original": "original", "demo:retain_only": "retain_only"}
 
@@ -110,11 +98,6 @@ def load_target(
     `public` allows bundled models only, for pages that strangers use. Raises InputError (unknown or
     unusable reference), IntegrityError (damaged files), ResourceError (memory, network); field "target".
     """
-    with _loading:
-        return _load(ref, device, dtype, public)
-
-
-def _load(ref: str, device: str | torch.device | None, dtype: torch.dtype | None, public: bool) -> Target:
     place = torch.device(device) if device is not None else best_device()
     precision = dtype or default_dtype(place)
     found = locate(ref, public)
@@ -124,13 +107,14 @@ def _load(ref: str, device: str | torch.device | None, dtype: torch.dtype | None
         folder, revision = found, ""
     declared = Declaration.read(folder)
     if declared is not None:
-        base = _load(declared.base, device, dtype, public)
+        base = load_target(declared.base, device=device, dtype=dtype, public=public)
         declared.put_before(base.model)
         return replace(base, ref=ref)
     files = check_directory(folder, ref)
-    require_memory(ref, memory_needed(files, precision), place)
-    model = _load_model(folder, ref, precision, place)
-    tokenizer = _load_tokenizer(folder, ref, model)
+    with building():
+        require_memory(ref, memory_needed(files, precision), place)
+        model = _load_model(folder, ref, precision, place)
+        tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
 

@@ -61,7 +61,7 @@ class Number:
 def _reasons(worker: Worker) -> Iterator[str]:
     if not worker.alive:
         yield "The worker has stopped: no run is carried out. Restart Lethe; runs under way can be resumed."
-    if worker.num_unrecorded:
+    if worker.ends:
         yield "The end of a run could not be written down yet. Free some space; it is tried again."
     if not writable(worker.store.runs):
         yield "The store cannot be written. Check the disk and its permissions."

@@ -161,14 +161,13 @@ class _Run:
         from unlearn_core.runs.plan import plan_of
         from unlearn_core.training.estimate import Workload
 
-        per_step, cost = self.pace.read(self.pace_key), None
-        seconds = per_step * self.method.steps if per_step is not None else None
+        cost = None
         with contextlib.suppress(Exception):  # an estimate is not worth a run
             work = Workload(target.tokenizer, data)
             shape_of = partial(Shape, target.model.config)
             loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
             cost = plan_of(
-                self.spec, shape_of, work, self.home, processes=team.size(), seconds=seconds,
+                self.spec, shape_of, work, self.home, processes=team.size(),
                 resident=max(1, resident_memory() - loaded),
             )  # fmt: skip
         if cost is None:

@@ -52,7 +52,7 @@ class Watchdog(threading.Thread):
             worker.replace("The worker that carried it out stopped")
         elif worker.silent > SILENCE[worker.public]:
             worker.replace(f"It gave no sign of life for {worker.silent:.0f} s")
-        worker.record_ends()
+        worker.ends.write()
         self._guard_memory()
         if time.monotonic() - self._recovered > RECOVER_EVERY:
             self._recovered = time.monotonic()

@@ -14,43 +14,36 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
-from unlearn_core.limits import FILE_BYTES, OWNER_CHARACTERS, RUN_SECONDS, STEPS
+from unlearn_core.limits import FILE_BYTES, OWNER_CHARACTERS, STEPS
 from unlearn_core.runs.apart import Apart, ProcessEnded
-from unlearn_core.runs.audit_record import check_audits, end_audits, queue_audits
-from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
+from unlearn_core.runs.audit_record import check_audits, queue_audits
+from unlearn_core.runs.carrier import SHUT_DOWN, Carrier, Runner
+from unlearn_core.runs.ends import Ends
+from unlearn_core.runs.events import Cancelled, Failed
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.job import Job, Wanted, audits_of
-from unlearn_core.runs.log import LOGGER, log_to, note, short
+from unlearn_core.runs.job import Job, Wanted
+from unlearn_core.runs.log import log_to, note
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore, owner_hash
 from unlearn_core.runs.waiting import usual_seconds
 from unlearn_core.runs.watchdog import Watchdog
 
-Runner = Callable[..., Iterator[Event]]
 GRACE = 6.0  # seconds for the run at work to keep where it stands, when whoever ends Lethe kills after ten
 _BEGINNING = 120.0  # seconds that a process has for its imports on a busy machine, before it counts as silent
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
-_AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
-_TIME_USED_UP = f"The {RUN_SECONDS} s of a run here are used up: its training ends now and is scored."
 _RESUME = "Nothing that was kept is lost. Resume it to get its result."
-_SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
-_ENDED = (
-    "The process that carried out this run was ended from outside, as happens where memory runs out. "
-    "Resume the run, or start it with a smaller batch_size."
-)
 
 
 class Worker:
     """Submit, cancel and wait for runs; safe to call from any thread.
 
     capacity: runs that may wait. per_owner: runs one owner may have waiting or running, None for no
-    limit. public: refuse local paths and Hub ids. runner: what carries out a spec (see `runs.run.run`).
-    apart: the process that does the work, None for this one. lent: the runner first waits for a device.
+    limit. public: refuse local paths and Hub ids. runner, apart: see `Carrier`. lent: the runner first waits
+    for a device.
     """
 
     def __init__(
@@ -65,12 +58,12 @@ class Worker:
         lent: bool = False,
     ) -> None:
         self.store, self.capacity, self.per_owner, self.public = store, capacity, per_owner, public
-        self._runner, self._apart, self._lent = runner, apart, lent
+        self._apart, self._lent = apart, lent
+        self.ends = Ends(store)
+        self.carrier = Carrier(store, self.ends, runner, apart, public)
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._unrecorded: deque[tuple[str, Event]] = deque()
-        self._ends = threading.Lock()
         self._hands = threading.Lock()  # held by what is done while there is no run
         self._wake = threading.Condition()
         self._closed = False
@@ -166,7 +159,7 @@ class Worker:
             job.control.cancel()
             if job is not self._running:
                 self._waiting.remove(job)
-                self._note(job, Cancelled())
+                self.ends.note(job, Cancelled())
             self._wake.notify_all()
 
     def finish_early(self, run_id: str, owner: str | None = None, best: bool = False) -> None:
@@ -221,7 +214,7 @@ class Worker:
 
     def meanwhile(self, function: Callable[..., Iterator[Any]], *given: Any) -> None:
         """Carry out what `function` yields until there is a run to carry out."""
-        work = self._iterate(function, *given)
+        work = self.carrier.iterate(function, *given)
         with self._hands, contextlib.suppress(ProcessEnded), contextlib.closing(work):
             for _ in work:
                 if self._running is not None or self._closed:
@@ -242,7 +235,7 @@ class Worker:
             self._wake.notify_all()
         self._watchdog.close()
         for job in waiting:
-            self._note(job, Failed(_SHUT_DOWN, kind="interrupted"))
+            self.ends.note(job, Failed(SHUT_DOWN, kind="interrupted"))
         self._thread.join(timeout)
         if self._apart is not None:
             self._apart.close()
@@ -272,15 +265,6 @@ class Worker:
     def num_waiting(self) -> int:
         return len(self._waiting)
 
-    @property
-    def num_unrecorded(self) -> int:
-        """Runs that are over and could not be marked so yet."""
-        return len(self._unrecorded)
-
-    def unrecorded(self, run_id: str) -> Event | None:
-        """The end of a run that could not be written down yet."""
-        return next((end for known, end in list(self._unrecorded) if known == run_id), None)
-
     def replace(self, reason: str) -> None:
         """Go on with the next run: the one at work is marked interrupted, whatever it still does."""
         end = Failed(f"{reason}. {_RESUME}", kind="interrupted")
@@ -300,7 +284,7 @@ class Worker:
             self._wake.notify_all()
         note("worker replaced", level=logging.ERROR, run=job.id if job else "")
         if job is not None:
-            self._note(job, end)
+            self.ends.note(job, end)
 
     def end(self, error: LetheError) -> None:
         """End the run at work with this error, at its next event."""
@@ -333,7 +317,7 @@ class Worker:
             raise ResourceError("queue", len(self._waiting), "is full", "Try again in a minute.")
         if self.per_owner is None or not owner:
             return
-        if sum(job.owner == owner_hash(owner) for job in self._jobs) >= self.per_owner:
+        if sum(job.owner == owner_hash(owner) and not job.over for job in self._jobs) >= self.per_owner:
             raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.")
 
     @property
@@ -356,114 +340,11 @@ class Worker:
                 job.sign = 0.0 if self._lent else job.began + (_BEGINNING if self._apart else 0.0)
             with self._hands:  # what was done meanwhile ends first
                 pass
-            job.context.run(self._carry_out, job)  # what escapes it ends the thread; the watchdog sees it
+            job.context.run(
+                self.carrier.carry_out, job
+            )  # what escapes it ends the thread; the watchdog sees it
             with self._wake:
                 if job.given_up:
                     return
                 self._running = None
                 self._wake.notify_all()
-
-    def _carry_out(self, job: Job) -> None:
-        """Drive one run to its end; whatever happens, an end is recorded and the thread lives on."""
-        if job.audits is not None:
-            self._audit(job, job.audits)
-            return
-        began = time.monotonic()
-        try:
-            with contextlib.closing(self._events(job)) as events:
-                for event in events:
-                    if job.given_up:
-                        return
-                    job.sign = time.monotonic()
-                    self.store.append(job.id, event)
-                    job.heed(event)
-                    if self.public:
-                        self._limit(job, event, time.monotonic() - began)
-                    if isinstance(event, TERMINAL):
-                        return
-                    if isinstance(event, Step):
-                        job.step = event.step
-                    if job.control.cancelled:
-                        break
-                else:
-                    raise RuntimeError("the run ended without a last event")
-            stopped = Failed(_SHUT_DOWN, kind="interrupted") if job.interrupted else Cancelled(job.step)
-            end: Event = job.end or stopped
-        except ProcessEnded:
-            end = job.end or Failed(_SHUT_DOWN if job.interrupted else _ENDED, kind="interrupted")
-        except BaseException as error:
-            end = failed(error)
-        if not job.given_up:
-            self._note(job, end)
-
-    def _limit(self, job: Job, event: Event, seconds: float) -> None:
-        """Hold a stranger's run to its time: first its training ends and is scored, then all of it ends."""
-        if isinstance(event, TERMINAL):
-            return
-        if seconds > 2 * RUN_SECONDS:
-            mend = "Use fewer rows or fewer steps, or your own installation."
-            raise ResourceError("run", f"{seconds:.0f} s", "takes longer than a run may here", mend)
-        if seconds > RUN_SECONDS and not job.control.finishing:
-            job.control.finish_early()
-            self.store.append(job.id, Warned(_TIME_USED_UP))
-
-    def _audit(self, job: Job, wanted: Wanted) -> None:
-        """Drive the audits of a run to their end; they write themselves down."""
-        audits = self._iterate(
-            audits_of, wanted.run_id, self.store.home, wanted.budget_seconds, audits=wanted.names,
-            public=self.public,
-        )  # fmt: skip
-        try:
-            with contextlib.closing(audits) as events:
-                for event in events:
-                    job.sign = time.monotonic()
-                    job.heed(event)
-                    if job.interrupted or job.control.cancelled:
-                        break
-        except BaseException as error:
-            failed(error)  # recorded already; this is for the log
-            return
-        if job.interrupted:
-            self._note(job, Failed(_AUDITS_SHUT_DOWN, kind="interrupted"))
-
-    def _events(self, job: Job) -> Any:
-        runner = self._runner
-        if runner is None:
-            from unlearn_core.runs.run import run
-
-            runner = run
-        return self._iterate(
-            runner, job.spec, home=self.store.home, out=self.store.folder(job.id), control=job.control,
-            public=self.public, checkpoints=self.store.checkpoints(job.id),
-        )  # fmt: skip
-
-    def _iterate(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """Call the function where the work is done."""
-        return (function if self._apart is None else partial(self._apart.iterate, function))(*given, **named)
-
-    def _note(self, job: Job, event: Event) -> None:
-        """Record the end of a run; on a full disk it waits until the next end can be recorded too."""
-        if job.audits is not None:
-            with contextlib.suppress(LetheError):
-                end_audits(self.store, job.audits.run_id, event)
-            return
-        with self._ends:
-            self._unrecorded.append((job.id, event))
-        self.record_ends()
-
-    def record_ends(self) -> None:
-        """Write down the ends of runs that are not written down yet."""
-        with self._ends:
-            while self._unrecorded:
-                run_id, end = self._unrecorded[0]
-                facts = {"facts": {"run": short(run_id)}}
-                try:
-                    self.store.append(run_id, end)
-                except ResourceError:
-                    LOGGER.exception("the end of a run could not be recorded yet", extra=facts)
-                    return
-                except Exception:
-                    LOGGER.exception(
-                        "the end of a run could not be recorded", extra=facts
-                    )  # deleted meanwhile
-                self._unrecorded.popleft()

@@ -116,7 +116,7 @@ class _Guide:
             (self.close.click, lambda at: CLOSED),
             (self.reopen.click, lambda at: "0"),
         )
-        self.page.load(_draw, self.step, drawn, **AT_ONCE)
+        self.page.load(_open, self.step, drawn, **AT_ONCE)
         for event, move in moves:
             event(move, self.step, self.step, **AT_ONCE).success(_draw, self.step, drawn, **AT_ONCE)
         opened = self.show.click(
@@ -137,6 +137,11 @@ def _go(at: str) -> gr.Tabs:
 def _next(at: str) -> str:
     """One step on; after the last one the guide is done."""
     return str(place(at) + 1) if place(at) + 1 < len(STEPS) else CLOSED
+
+
+def _open(at: str, request: gr.Request) -> tuple[Any, ...]:
+    """`_draw`, except that whoever follows a link to a run sees the run, and the guide as a button."""
+    return _draw(CLOSED if not at and request.query_params.get("run") else at)
 
 
 def _draw(at: str) -> tuple[Any, ...]:

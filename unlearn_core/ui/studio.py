@@ -56,7 +56,7 @@ class Studio:
             apart=Apart(self.store.home, words=not public) if apart and not zerogpu.available() else None,
             runner=zerogpu.run_on_gpu if zerogpu.available() else None, lent=zerogpu.available(),
         )  # fmt: skip
-        self.live = Live(self.store, self.worker.unrecorded)
+        self.live = Live(self.store, self.worker.ends.of)
         self.answers = Answerer(self.store, public)
         self.parcels = Parcels()
         self._known: dict[str, Safe] = {}
