@@ -6,6 +6,7 @@ to know them (see `models.shape`). Seconds and money follow from a rate and a pr
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 _STEPS_LOOKED_AT = 4  # of each phase
 _REFERENCE_COPIES = 2  # the original's log-probabilities of a step, and their products with the model's
 # Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
-# keep it from giving back the holes between them.
+# keep it from giving back the holes between them. Larger tensors than it ever keeps (glibc's
+# DEFAULT_MMAP_THRESHOLD_MAX) go back to the system one by one.
 _ALLOCATOR = {"full": 0.15, "lora": 0.75}
+_NEVER_KEPT = 32 * 2**20
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
 
 
@@ -128,8 +131,9 @@ def estimate(
     if device == "cpu":
         if method.may_end_anywhere:  # on a GPU they lie in the host's memory
             training["best weights so far"] = _standing(shape, traced)["gradients"]
-        for purposes in (training, scoring):
-            purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * sum(purposes.values()))
+        mapped = _mapped_bytes(shape, method, largest, processes)
+        for purposes, large in ((training, mapped), (scoring, 0)):
+            purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * (sum(purposes.values()) - large))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
     per_position = traced.flops / (largest.num_positions // processes)
     forward = sum(
@@ -172,11 +176,9 @@ def _training(
     if isinstance(method, Edit):
         held["optimiser"] = 0
     mask = step.num_pairs * shape.dtype.itemsize // processes if step.masked else 0
-    forward = traced.kept_bytes + mask + _logit_bytes(shape, step.targets, processes)
-    wanted = [part for part in (*method.remembers, *method.teaches) if part in visited]
+    forward = traced.kept_bytes + mask + _vocabulary_bytes(shape, method, step, processes)
+    wanted = _wanted(method, visited)
     stored = [part for part in wanted if shape.adapter == "full" or part in method.teaches]
-    at_hand = sum(step.targets[part] for part in wanted) / processes
-    forward += int(_REFERENCE_COPIES * 4 * at_hand * shape.text.vocab_size)
     # Two gradients that are combined: the first is kept through the second backward pass.
     gradients = trained * (3 if method.separate_gradients else 1)
     forward += trained if method.separate_gradients else 0
@@ -187,12 +189,27 @@ def _training(
     }
 
 
-def _logit_bytes(shape: Shape, targets: dict[str, int], processes: int) -> int:
-    """Logits and their log-softmax at all targets, and two slopes at those of the part that is largest,
-    because parts go back one after the other; all of it at once, or a block at a time."""
-    whole = 4 * sum(targets.values()) * shape.text.vocab_size / processes
-    share = max(targets.values()) / max(1, sum(targets.values()))
-    return int((2 + 2 * share) * (whole if whole <= WHOLE_BYTES else BLOCK_BYTES))
+def _wanted(method: Method, parts: Container[str]) -> list[str]:
+    """The parts at whose targets the original's log-probabilities are wanted."""
+    return [part for part in (*method.remembers, *method.teaches) if part in parts]
+
+
+def _vocabulary_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
+    """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two slopes at
+    those of the part that is largest, because parts go back one after the other; all of it at once, or a
+    block at a time. To these come the original's log-probabilities."""
+    column = 4 * shape.text.vocab_size / processes
+    number, largest = sum(step.targets.values()), max(step.targets.values())
+    share = largest / max(1, number)
+    logits = (2 + 2 * share) * (number * column if number * column <= WHOLE_BYTES else BLOCK_BYTES)
+    copied = _REFERENCE_COPIES * column * sum(step.targets[part] for part in _wanted(method, step.targets))
+    return int(logits + copied)
+
+
+def _mapped_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
+    """Of those tensors, the ones that the C library gives back to the system one by one."""
+    one = 4 * max(step.targets.values()) * shape.text.vocab_size / processes
+    return _vocabulary_bytes(shape, method, step, processes) if min(one, BLOCK_BYTES) > _NEVER_KEPT else 0
 
 
 def _reference_bytes(shape: Shape, positions: int) -> int:
