@@ -43,6 +43,13 @@ class InputError(LetheError):
     """What the user gave cannot be used: a file, a parameter, a name."""
 
 
+def too_long(field: str, text: str, most: int) -> InputError:
+    """For text of more than `most` characters."""
+    return InputError(
+        field, clip(text, 40), f"is too long ({len(text):,} characters)", f"Use at most {most:,}."
+    )
+
+
 class ResourceError(LetheError):
     """The machine lacks something: disk space, memory, a device, a network."""
 

@@ -27,7 +27,7 @@ RUNS_AT_A_TIME, RUNS_OF_AN_ADDRESS = 1, 3  # waiting or running
 # Runs and uploads go so long after they were made; the oldest sooner, where all together take more than this.
 KEPT_DAYS, KEPT_BYTES = 7, 20_480 * MIB
 # Copies of uploads and downloads on their way, on a public server and on one's own (weights are large).
-SCRATCH_BYTES, SCRATCH_FILES = {True: 128 * MIB, False: 65_536 * MIB}, 5_000
+SCRATCH_BYTES, SCRATCH_FILES = {True: 128 * MIB, False: 65_536 * MIB}, 2_000
 
 PER_ADDRESS, EVERYBODY = 5, 25
 

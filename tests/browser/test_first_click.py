@@ -28,6 +28,7 @@ class Seen:
     after_reload: str
     second_viewer: str
     second_may_stop: bool
+    second_is_told: bool
     external: list[str]
     problems: list[str]
 
@@ -64,12 +65,13 @@ def finished(chromium: Any, server: str) -> Seen:
     viewer.goto(f"{server}/?run={run_id}")
     viewer.wait_for_selector("#le-progress [role=progressbar]", timeout=180_000)
     second, may_stop = viewer.inner_text("#le-progress"), viewer.locator("#le-stop").is_visible()
+    told = viewer.locator("#le-theirs", has_text="Only the browser that started it").is_visible()
     other.close()
 
     page.wait_for_selector("#le-verdict h2")
     page.wait_for_selector("#le-side-by-side .le-item")
     context.close()
-    return Seen(run_id, first, later, after_reload, second, may_stop, requests, problems)
+    return Seen(run_id, first, later, after_reload, second, may_stop, told, requests, problems)
 
 
 def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
@@ -80,6 +82,7 @@ def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
 def test_a_second_viewer_sees_the_run_but_may_not_stop_it(finished: Seen) -> None:
     assert "tokens/s" in finished.second_viewer
     assert not finished.second_may_stop
+    assert finished.second_is_told
 
 
 def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) -> None:

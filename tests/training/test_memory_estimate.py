@@ -70,6 +70,18 @@ def test_a_recomputed_pass_keeps_its_layers_inputs_and_one_layer(
     assert found < whole / 2
 
 
+def test_a_traced_pass_leaves_nothing_behind(tiny_model: Callable[..., Any]) -> None:
+    """A graph that holds itself through what was kept of it is freed by nobody: a server would grow by it."""
+
+    def hollow() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) and one.is_meta for one in gc.get_objects())
+
+    before = hollow()
+    Shape(tiny_model("llama").config, torch.float32, "lora", rank=4).trace(40, 40**2)
+    assert hollow() == before
+
+
 def test_a_pass_takes_two_operations_a_weight_and_token(tiny_model: Callable[..., Any]) -> None:
     """Linear layers only: 2 layers x (4 D^2 + 3 D I) weights, and attention 4 B T^2 D a layer."""
     model = tiny_model("llama")

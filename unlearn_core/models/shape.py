@@ -100,13 +100,13 @@ class Shape:
         trained = [p for p in model.parameters() if p.requires_grad]
         base = {id(p): p for p in model.parameters() if self.adapter == "full" or not p.requires_grad}
         weights = {p.untyped_storage()._cdata for p in model.parameters()}
-        kept: dict[int, torch.Tensor] = {}
+        kept: dict[int, torch.UntypedStorage] = {}
 
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
+        # Neither it nor what it gives back holds a tensor: the graph would hold itself, and is never freed.
+        def keep(tensor: torch.Tensor) -> None:
             storage = tensor.untyped_storage()
             if storage._cdata not in weights:
-                kept[storage._cdata] = tensor  # held, so that no other takes its number
-            return tensor
+                kept[storage._cdata] = storage  # held, so that no other takes its number
 
         ids = torch.zeros(1, _TRACED, dtype=torch.long, device="meta")
         inputs = {
@@ -116,13 +116,13 @@ class Shape:
         split = body_and_head(model)
         body = split[0] if split else unwrap(model)
         with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing),
             FlopCounterMode(display=False) as counter,
         ):
             body(**inputs)
         return Pass(
             sum(p.numel() for p in base.values()), sum(p.numel() for p in trained),
-            sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
+            sum(storage.nbytes() for storage in kept.values()),
             int(counter.get_total_flops()),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unlearn_core.errors import InputError
+from unlearn_core.errors import InputError, too_long
 from unlearn_core.runs.files import write_json
 
 FILE = "probes.json"
@@ -40,7 +40,7 @@ def save_probe(folder: Path, probe: Probe) -> str:
     if not probe.prompt.strip():
         raise InputError("prompt", probe.prompt, "is empty", "Type a question.")
     if max(len(probe.prompt), len(probe.answer)) > MAX_TEXT:
-        raise InputError("prompt", probe.prompt, "is too long", f"Use at most {MAX_TEXT} characters.")
+        raise too_long("prompt", probe.prompt, MAX_TEXT)
     kept = {one.id: one for one in read_probes(folder)}
     if probe.id not in kept and len(kept) >= MAX_PROBES:
         raise InputError("probe", probe.prompt, "does not fit", f"A run keeps {MAX_PROBES} probes.")

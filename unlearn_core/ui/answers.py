@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from unlearn_core.errors import InputError, LetheError
+from unlearn_core.errors import InputError, LetheError, too_long
 from unlearn_core.limits import NEW_TOKENS, PROMPT_CHARACTERS
 from unlearn_core.runs.store import RunStore
 
@@ -83,7 +83,7 @@ class Answerer:
             raise InputError("prompt", prompt, "is empty", "Type a question.")
         most = PROMPT_CHARACTERS if self.public else MAX_PROMPT
         if len(prompt) > most:
-            raise InputError("prompt", prompt, "is too long", f"Use at most {most} characters.")
+            raise too_long("prompt", prompt, most)
         longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
         if not 1 <= max_new_tokens <= longest:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")

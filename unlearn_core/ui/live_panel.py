@@ -22,6 +22,7 @@ class LivePanel:
     box: gr.Column
     progress: gr.HTML
     alarm: gr.HTML
+    theirs: gr.HTML  # instead of the buttons, for whoever only watches
     stop: gr.Button
     early: gr.Button
     best: gr.Button
@@ -65,6 +66,7 @@ class LivePanel:
         return [part["progress"], part["alarm"], rows, single, part["replay"], *first, fresh]
 
 
+_THEIRS = "You are watching a run by its link. Only the browser that started it can stop it."
 _CHARTS = {"losses": "le-losses", "facts": "le-facts-plot"}
 # Draws figures, by the id of their chart, into the charts that stand there, with the reader's zoom. A chart
 # that is not there yet (its library is still on the way) gets the newest figure once it is.
@@ -89,6 +91,7 @@ def live_panel() -> LivePanel:
     with gr.Column(visible=False) as box:
         progress = gr.HTML(elem_id="le-progress")
         alarm = gr.HTML(elem_id="le-alarm")
+        theirs = gr.HTML(tag("p", _THEIRS, class_="le-muted"), visible=False, elem_id="le-theirs")
         with gr.Row(elem_classes=["le-buttons"]):
             best = gr.Button(KEEP_BEST, size="sm", visible=False, elem_id="le-best")
             early = gr.Button(
@@ -113,8 +116,8 @@ def live_panel() -> LivePanel:
         numbers = gr.HTML(elem_id="le-numbers")
         replay = gr.HTML(elem_id="le-replay", js_on_load=SLIDE)
     return LivePanel(
-        box, progress, alarm, stop, early, best, resume, losses, facts, fresh, rows, singles, ask, numbers,
-        replay,
+        box, progress, alarm, theirs, stop, early, best, resume, losses, facts, fresh, rows, singles, ask,
+        numbers, replay,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.errors import InputError, LetheError
+from unlearn_core.errors import InputError, LetheError, too_long
 from unlearn_core.limits import REPHRASED_CHARACTERS
 from unlearn_core.report.format import shorten
 from unlearn_core.runs.probes import MAX_TEXT, Probe, find_probe, save_probe
@@ -148,4 +148,4 @@ class Prober:
 def _check_length(prompt: str, answer: str, most: int = MAX_TEXT) -> None:
     for field, words in (("prompt", prompt), ("answer", answer)):
         if len(words) > most:
-            raise InputError(field, words, "is too long", f"Use at most {most} characters.")
+            raise too_long(field, words, most)

@@ -88,7 +88,8 @@ class _Watch:
         self.inputs = [session.run_id, session.seen, session.owner, result.order]
         self.outputs: list[Any] = [
             *live.drawn, *result.drawn, *handover.drawn, *share.drawn,
-            idle, live.box, live.stop, live.early, live.best, live.resume, session.timer, session.seen,
+            idle, live.box, live.theirs, live.stop, live.early, live.best, live.resume, session.timer,
+            session.seen,
         ]  # fmt: skip
 
     def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
@@ -113,6 +114,7 @@ class _Watch:
         changed += self.handover.changes(story) + self.share.changes(story)
         changed += [gr.update(visible=False), gr.update(visible=True)]
         again = view.over and self.studio.may_resume(run, owner)
+        changed += [gr.update(visible=not mine and not view.over)]
         changed += [gr.update(visible=mine)] * 3 + [gr.update(visible=again)]
         return [*changed, gr.Timer(active=not view.over), view.versions]
 

@@ -22,7 +22,7 @@ from unlearn_core.limits import SCRATCH_BYTES, SCRATCH_FILES
 from unlearn_core.runs.files import disk_errors, start_of, this_process
 from unlearn_core.runs.log import LOGGER
 
-_EVERY = 2.0  # seconds between looks: much less than a flood needs to fill a disk
+_EVERY = 0.5  # seconds between looks: a flood on a fast line brings some 100 MB a second
 _EMPTY = 600.0  # seconds after which a folder that nothing lies in goes
 
 
