@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from unlearn_core.models import generate as module
+from unlearn_core.models import slots
 from unlearn_core.models.generate import end_ids, generate, generate_all, stream
+from unlearn_core.models.replay import Replay
 
 ARCHITECTURES = (
     ("olmo", {}),
@@ -69,10 +75,103 @@ def test_rows_that_end_early_leave_the_batch_and_change_nothing(
 
 def test_batches_are_limited_by_tokens_and_cover_every_prompt_once(tiny_model, tiny_tokenizer) -> None:
     prompts = [("word " * (n % 7)) + "?" for n in range(30)]
-    batches = list(generate(tiny_model(), tiny_tokenizer, prompts, 4, batch_tokens=120))
-    assert len(batches) > 3
+    model, sizes = tiny_model(), []
+    model.register_forward_pre_hook(
+        lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    batches = list(generate(model, tiny_tokenizer, prompts, 4, batch_tokens=120))
     assert sorted(index for batch in batches for index in batch.indices) == list(range(30))
-    assert len(batches[0].indices) < len(batches[-2].indices)  # the longest come first, fewest a batch
+    longest = max(len(tiny_tokenizer(prompt)["input_ids"]) for prompt in prompts)
+    assert sizes[0] == 120 // (longest + 4)  # the longest come first, fewest at a time
+    assert max(sizes) > sizes[0]
+
+
+class Recording(TorchDispatchMode):
+    """What a CUDA graph is, on a CPU: the operations of a step, done again on the very same tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, out))
+        return out
+
+    def play(self) -> None:
+        for func, args, kwargs, out in self.calls:
+            for old, new in zip(tree_leaves(out), tree_leaves(func(*args, **kwargs)), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps are recorded and replayed, rows looked at now and then; counts the replays."""
+    replayed: list[int] = []
+
+    def record(self: Replay, step: Any) -> Any:
+        with Recording() as recording:
+            result = step()
+
+        def play() -> torch.Tensor:
+            recording.play()
+            replayed.append(len(recording.calls))
+            return result
+
+        return play
+
+    monkeypatch.setattr(Replay, "_record", record)
+    monkeypatch.setattr(slots, "tuned", lambda device: True)
+    monkeypatch.setitem(slots._STEPS_BLIND, "cpu", 4)
+    monkeypatch.setitem(slots._KEY_STEPS, "cpu", 32)
+    return replayed
+
+
+@pytest.mark.parametrize(
+    ("arch", "settings"),
+    [("olmo", {}), ("olmo2", {}), ("llama", {"num_key_value_heads": 2}), ("qwen2", {})],
+)
+def test_replayed_steps_with_prompts_that_wait_write_the_same_texts(
+    arch, settings, tiny_model, tiny_tokenizer, monkeypatch
+) -> None:
+    """Five slots for sixteen prompts: rows end at any step, and others take their place."""
+    prompts = [f"{prompt} {n}" for prompt in PROMPTS[:4] for n in range(4)]
+    model = tiny_model(arch, tie_word_embeddings=False, **settings)
+    torch.manual_seed(3)
+    eager_to_stop(model)
+    expected = [one_at_a_time(model, tiny_tokenizer, prompt, 60) for prompt in prompts]
+    assert len({len(text) for text in expected}) > 3
+    replayed = as_on_a_gpu(monkeypatch)
+    batches = list(generate(model, tiny_tokenizer, prompts, 60, batch_tokens=5 * 130))
+    texts = {i: text for batch in batches for i, text in zip(batch.indices, batch.texts, strict=True)}
+    assert [texts[i] for i in range(len(prompts))] == expected
+    assert len(replayed) > 20
+
+
+def test_a_step_that_cannot_be_recorded_is_carried_out_as_it_is(
+    tiny_model, tiny_tokenizer, monkeypatch
+) -> None:
+    model = tiny_model()
+    expected = generate_all(model, tiny_tokenizer, PROMPTS, 20)
+    replayed = as_on_a_gpu(monkeypatch)
+    rotary = model.model.rotary_emb
+    rotary.register_forward_pre_hook(lambda _, args: None if args[0].max() > 0 else args)  # reads it back
+    assert generate_all(model, tiny_tokenizer, PROMPTS, 20) == expected
+    assert not replayed
+
+
+def test_fewer_rows_at_a_time_when_the_gpu_is_full(tiny_model, tiny_tokenizer, monkeypatch) -> None:
+    model = tiny_model()
+    expected = generate_all(model, tiny_tokenizer, PROMPTS, 20)
+    real = slots.Slots.write
+
+    def write(self: Any) -> None:
+        if self.size > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        real(self)
+
+    monkeypatch.setattr(slots.Slots, "write", write)
+    assert generate_all(model, tiny_tokenizer, PROMPTS, 20) == expected
 
 
 def test_a_sliding_window_model_falls_back_to_its_own_generation(tiny_model, tiny_tokenizer) -> None:

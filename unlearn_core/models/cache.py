@@ -7,7 +7,6 @@ Legend: B rows, H key/value heads, S positions, D head width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,10 +38,6 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :stop] for buffer in self._buffers)
         return self.keys, self.values
 
-    def select(self, rows: torch.Tensor) -> None:
-        """Keep only `rows` (indices into B)."""
-        self._fill(self.keys.index_select(0, rows), self.values.index_select(0, rows))
-
     def expanded(self, num_rows: int, spare: int) -> GrowingLayer:
         """A copy of this one-row layer for `num_rows` rows."""
         copy = GrowingLayer()
@@ -68,17 +63,10 @@ class GrowingCache(Cache):
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=GrowingLayer)
 
-    def select(self, rows: torch.Tensor) -> None:
-        """Keep only `rows` of every layer."""
-        for layer in self._layers():
-            layer.select(rows)
-
-    def _layers(self) -> Iterator[Any]:
-        yield from self.layers
-
     def expanded(self, num_rows: int, spare: int) -> GrowingCache:
         """A copy of this one-row cache for `num_rows` rows, with room for `spare` tokens each."""
         copy = GrowingCache()
-        for layer in self._layers():
+        layers: Any = self.layers
+        for layer in layers:
             copy.layers.append(layer.expanded(num_rows, spare))
         return copy

@@ -1,15 +1,13 @@
 """Greedy generation in batches whose text equals that of one prompt at a time, and streaming.
 
-The official script feeds one prompt at a time to `model.generate`. Here prompts of similar length share
-a left-padded batch and one key/value cache, and rows that reached end of text leave it, so a token
-costs no more Python than the model's own forward. Padding takes no part: it is masked as a key, and
-positions are counted from the first real token.
-Legend: B rows, T prompt positions, K key positions, V vocabulary.
+The official script feeds one prompt at a time to `model.generate`. Here many share a key/value cache, and
+rows that reached end of text leave it to prompts that wait (see `slots`).
+Legend: B rows, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +18,12 @@ from unlearn_core.models.cache import GrowingCache
 from unlearn_core.models.forward import unwrap
 from unlearn_core.models.front import front_of
 from unlearn_core.models.packed import NAME
+from unlearn_core.models.slots import Choose, continued
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Choose = Callable[[torch.Tensor], torch.Tensor]
-MAX_ROWS = {"cpu": 640, "cuda": 1024}
+MAX_ROWS = {"cpu": 128, "cuda": 1024}  # on a CPU as many as its caches like
 # In this order, as transformers replaces them.
 _SPACED = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -33,7 +31,6 @@ _SPACED = (
 )  # fmt: skip
 CPU_CACHE_BYTES = 1 << 28
 _GPU_CACHE_SHARE = 0.5  # of the free memory
-_COMPACT_BELOW = 0.75  # finished rows leave the batch when no more than this share is still writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +79,11 @@ def _generate(
     if not is_plain(model, max((len(row) for row in rows), default=0) + max_new_tokens):
         yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens, temperature, seed)
         return
-    choose = _chooser(temperature, seed)
     budget = batch_tokens or token_budget(model)
-    lengths = [len(row) for row in rows]
-    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
-    for indices in _batches(lengths, max_new_tokens, budget, limit):
-        for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens, choose):
-            yield GenerationBatch(tuple(part), tuple(decode(tokenizer, tokens)), sum(map(len, tokens)))
+    choose = _chooser(temperature, seed)
+    for found in _answers(model, tokenizer, rows, max_new_tokens, budget, choose):
+        written = list(found.values())
+        yield GenerationBatch(tuple(found), tuple(decode(tokenizer, written)), sum(map(len, written)))
 
 
 def generate_all(
@@ -112,17 +107,13 @@ def continue_all(
     max_new_tokens: int,
 ) -> list[list[int]]:
     """Greedy tokens after each row of tokens, up to and including the end of text, in the rows' order."""
-    lengths = [len(row) for row in rows]
-    if not is_plain(model, max(lengths, default=0) + max_new_tokens):
+    if not is_plain(model, max(map(len, rows), default=0) + max_new_tokens):
         stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
         return [_generate_one(model, row, max_new_tokens, stops, pad, 0.0) for row in rows]
-    found: list[list[int]] = [[] for _ in rows]
-    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
-    for indices in _batches(lengths, max_new_tokens, token_budget(model), limit):
-        for part, tokens in _continued(model, tokenizer, rows, indices, max_new_tokens, _chooser(0.0, 0)):
-            for place, written in zip(part, tokens, strict=True):
-                found[place] = written
-    return found
+    found: dict[int, list[int]] = {}
+    for ended in _answers(model, tokenizer, rows, max_new_tokens, token_budget(model), _chooser(0.0, 0)):
+        found |= ended
+    return [found[row] for row in range(len(rows))]
 
 
 def stream(
@@ -235,97 +226,29 @@ def is_plain(model: PreTrainedModel, num_positions: int) -> bool:
     return known and (window is None or window >= num_positions)
 
 
-def attention_mask(model: PreTrainedModel, allowed_BQK: torch.Tensor) -> torch.Tensor:
-    """A prepared mask (B, 1, Q, K) from what each query may see, in the form the model's attention takes."""
-    allowed = allowed_BQK[:, None]
-    if unwrap(model).config._attn_implementation != "eager":
-        return allowed
-    dtype = next(model.parameters()).dtype
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
-        ~allowed, torch.finfo(dtype).min
-    )
-
-
-def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, T) padded on the left, and which of them are real (B, T)."""
-    width = max(len(row) for row in rows)
-    ids_BT = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows])
-    length_B = torch.tensor([len(row) for row in rows])
-    real_BT = torch.arange(width)[None] >= (width - length_B)[:, None]
-    return ids_BT.to(device), real_BT.to(device)
-
-
-def causal(real_BT: torch.Tensor) -> torch.Tensor:
-    """What each position may see (B, T, T): real earlier positions and itself.
-
-    Padding sees itself, because a softmax over nothing is NaN and would spread.
-    """
-    width = real_BT.shape[1]
-    earlier_TT = torch.ones(width, width, dtype=torch.bool, device=real_BT.device).tril()
-    itself_TT = torch.eye(width, dtype=torch.bool, device=real_BT.device)
-    return earlier_TT & real_BT[:, None, :] | itself_TT
-
-
-def _continued(
-    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], indices: list[int], max_new: int,
+def _answers(
+    model: PreTrainedModel, tokenizer: Any, rows: Sequence[Sequence[int]], max_new: int, budget: int,
     choose: Choose,
-) -> Iterator[tuple[list[int], list[list[int]]]]:  # fmt: skip
-    """One batch, or its halves where it does not fit into the GPU's memory."""
-    try:
-        batch = [rows[index] for index in indices]
-        stop_ids, pad_id = end_ids(model, tokenizer), pad_id_of(tokenizer)
-        tokens = _continue(model, batch, max_new, stop_ids, pad_id, choose)
-    except torch.cuda.OutOfMemoryError:
-        if len(indices) == 1:
-            raise
-        tokens = None
-    if tokens is not None:
-        yield indices, tokens
-        return
-    torch.cuda.empty_cache()
-    half = len(indices) // 2
-    for part in (indices[:half], indices[half:]):
-        yield from _continued(model, tokenizer, rows, part, max_new, choose)
-
-
-@torch.inference_mode()
-def _continue(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], max_new: int, stop_ids: frozenset[int],
-    pad_id: int, choose: Choose,
-) -> list[list[int]]:  # fmt: skip
-    """The chosen tokens for each row, up to and including its end of text."""
-    device = device_of(model)
-    ids_BT, real_BT = left_pad(rows, pad_id, device)
-    stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
-    num_rows, width = ids_BT.shape
-    written_BN = torch.full((num_rows, max_new), pad_id, dtype=torch.long, device=device)
-    row_B = torch.arange(num_rows, device=device)
-    done_B = torch.zeros(num_rows, dtype=torch.bool, device=device)
-    seen_BK = torch.ones(num_rows, width + max_new, dtype=torch.bool, device=device)
-    seen_BK[:, :width] = real_BT
-    position_BT = (real_BT.cumsum(-1) - 1).clamp(min=0)
-    allowed_BTK = causal(real_BT)
-    cache = GrowingCache()
-    for step in range(max_new):
-        logits_B1V = model(
-            input_ids=ids_BT, attention_mask=attention_mask(model, allowed_BTK), position_ids=position_BT,
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
-        ).logits  # fmt: skip
-        token_B = choose(logits_B1V[:, -1])
-        written_BN[row_B, step] = token_B
-        done_B = done_B | torch.isin(token_B, stops)
-        num_alive = len(row_B) - int(done_B.sum())
-        if num_alive == 0:
-            break
-        position_BT = position_BT[:, -1:] + 1
-        if num_alive <= _COMPACT_BELOW * len(row_B):
-            alive = (~done_B).nonzero()[:, 0]
-            row_B, token_B, done_B = row_B[alive], token_B[alive], done_B[alive]
-            seen_BK, position_BT = seen_BK[alive], position_BT[alive]
-            cache.select(alive)
-        ids_BT = token_B[:, None]
-        allowed_BTK = seen_BK[:, None, : width + step + 1]
-    return [_until(row, stop_ids) for row in written_BN.tolist()]
+) -> Iterator[dict[int, list[int]]]:  # fmt: skip
+    """The chosen tokens after each row, up to and including its end of text, as rows end."""
+    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
+    ends = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
+    for band in _bands([len(row) for row in rows], max_new):
+        num_slots = max(1, min(limit, budget // (len(rows[band[0]]) + max_new)))
+        left = dict.fromkeys(band)
+        while left:
+            num_slots = min(num_slots, len(left))
+            try:
+                for found in continued(model, rows, list(left), num_slots, max_new, *ends, choose):
+                    for row in found:
+                        del left[row]
+                    yield found
+            except torch.cuda.OutOfMemoryError:
+                if num_slots == 1:
+                    raise
+            if left:  # outside the handler, where the traceback no longer holds the failed pass's tensors
+                torch.cuda.empty_cache()
+                num_slots = max(1, num_slots // 2)
 
 
 def _chooser(temperature: float, seed: int) -> Choose:
@@ -344,13 +267,6 @@ def _chooser(temperature: float, seed: int) -> Choose:
         return (probability_BV / noise_BV).argmax(-1)
 
     return draw
-
-
-def _until(tokens: list[int], stop_ids: frozenset[int]) -> list[int]:
-    for place, token in enumerate(tokens):
-        if token in stop_ids:
-            return tokens[: place + 1]
-    return tokens
 
 
 @torch.inference_mode()
@@ -381,14 +297,16 @@ def _one_at_a_time(
         yield GenerationBatch((index,), tuple(decode(tokenizer, [tokens])), len(tokens))
 
 
-def _batches(lengths: Sequence[int], max_new: int, budget: int, limit: int) -> Iterator[list[int]]:
-    """Row numbers by length, longest first; at most `budget` padded positions and `limit` rows a batch."""
-    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    start = 0
-    while start < len(order):
-        size = max(1, min(limit, budget // (lengths[order[start]] + max_new)))
-        yield order[start : start + size]
-        start += size
+def _bands(lengths: Sequence[int], max_new: int) -> Iterator[list[int]]:
+    """Row numbers, longest first, in bands within which no row needs less than half of another's room."""
+    band: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if band and 2 * (lengths[row] + max_new) < lengths[band[0]] + max_new:
+            yield band
+            band = []
+        band.append(row)
+    if band:
+        yield band
 
 
 def token_budget(model: PreTrainedModel) -> int:

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.models.cache import GrowingCache
-from unlearn_core.models.generate import (
-    attention_mask,
-    causal,
-    device_of,
-    is_plain,
-    left_pad,
-    token_budget,
-)
+from unlearn_core.models.generate import device_of, is_plain, token_budget
+from unlearn_core.models.masks import attention_mask, causal, left_pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
