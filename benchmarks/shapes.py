@@ -18,7 +18,9 @@ SHAPES = {
 }
 # The sizes of the whole benchmark, and the lengths of the public LUME rows in OLMo tokens.
 NUM_PROMPTS, NUM_DOCUMENTS, NUM_QUESTIONS, NUM_SUBJECTS = 5466, 300, 14_042, 57
-COMPLETION_SHARE, COMPLETION_TOKENS, QUESTION_TOKENS, DOCUMENT_TOKENS = 0.31, 130, 13, 210
+NUM_FORGET, NUM_EPOCHS = 1112, 10  # of the public rows; the organisers' baselines go through them ten times
+COMPLETION_SHARE, DOCUMENT_TOKENS = 0.31, 210
+COMPLETION_TOKENS, QUESTION_TOKENS = (130, 40), (13, 4)  # of prompt and answer
 
 
 def random_olmo(shape: str) -> Any:
@@ -57,7 +59,7 @@ def lume_sized(tokenizer: Any, scale: float) -> UnlearningData:
         sizes = [
             COMPLETION_TOKENS if rng.random() < COMPLETION_SHARE else QUESTION_TOKENS for _ in range(count)
         ]
-        return tuple(Example(f"r{i}sc1", text(tokens), "x") for i, tokens in enumerate(sizes))
+        return tuple(Example(f"r{i}sc1", text(asked), text(told)) for i, (asked, told) in enumerate(sizes))
 
     def questions(count: int, subject: str) -> list[Question]:
         return [

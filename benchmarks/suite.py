@@ -3,7 +3,11 @@
     python benchmarks/suite.py                          the bundled model on the CPU (about 3 minutes)
     python benchmarks/suite.py --shape olmo-1b          random weights of OLMo-1B's shape (needs a GPU)
     python benchmarks/suite.py --shape olmo-7b --adapter lora
-    python benchmarks/suite.py --only training          one part: start, training, evaluation or click
+    python benchmarks/suite.py --only training          one part: start, training, evaluation, click or job
+    python benchmarks/suite.py --shape olmo-1b --only job --scale 1 --methods npo
+                                                        ten epochs over the public rows and one whole scoring
+    LETHE_PLAIN_GPU=1 python benchmarks/suite.py --shape olmo-1b
+                                                        without packed rows and replayed decoding steps
 
 Every figure stands beside a plain baseline measured in the same process: a transformers `Trainer` with a
 deep-copied reference (baseline.py), one prompt, document or question at a time (evaluation.py). The two
@@ -32,8 +36,8 @@ from typing import Any
 import torch
 from baseline import plain_steps
 from evaluation import measure_answers, measure_documents, measure_questions
-from roofline import count_flops, matmul_rate, peak_memory
-from shapes import SHAPES, lume_sized, random_olmo
+from roofline import clock, count_flops, matmul_rate, peak_memory
+from shapes import NUM_EPOCHS, NUM_FORGET, SHAPES, lume_sized, random_olmo
 
 from unlearn_core import methods
 from unlearn_core.data.encode import pad_id_of
@@ -47,7 +51,7 @@ from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import LoopStep
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("start", "training", "evaluation", "click")
+PARTS = ("start", "training", "evaluation", "click", "job")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.02, help="share of the LUME-sized work to score")
     parser.add_argument("--only", choices=PARTS, action="append")
     arguments = parser.parse_args()
-    wanted = arguments.only or (PARTS if arguments.shape == "demo" else ("training", "evaluation"))
+    wanted = arguments.only or (PARTS[:4] if arguments.shape == "demo" else ("training", "evaluation"))
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -100,6 +104,7 @@ def main() -> None:
         "training": lambda: training(model, tokenizer, data, arguments, rate),
         "evaluation": lambda: evaluation(model, tokenizer, data, 60 if arguments.shape == "demo" else 8),
         "click": click,
+        "job": lambda: job(model, tokenizer, data, arguments),
     }
     for part in wanted:
         for line in works[part]():
@@ -219,6 +224,28 @@ def evaluation(model: Any, tokenizer: Any, data: Any, sample: int) -> Iterator[L
     rows = (answers, documents, questions)
     total = sum(row.batched for row in rows), sum(row.single for row in rows)
     yield Line("evaluation: all of it", "s", *total, more_is_better=False)
+
+
+def job(model: Any, tokenizer: Any, data: Any, arguments: Any) -> Iterator[Line]:
+    """The share `--scale` of the whole benchmark: each method's ten epochs, and one scoring."""
+    rows = (
+        measure_answers(model, tokenizer, (*data.forget, *data.retain), data.max_new_tokens, 1),
+        measure_documents(model, tokenizer, (*data.members, *data.nonmembers), 1),
+        measure_questions(model, tokenizer, data, 1),
+    )
+    scoring = sum(row.batched for row in rows)
+    yield Line("job: scoring", "s", scoring)
+    for name in arguments.methods.split(","):
+        size = methods.build(name).mix().forget
+        steps = max(2, round(NUM_EPOCHS * NUM_FORGET * arguments.scale / size))
+        method = methods.build(name, {"learning_rate": 1e-6}, steps)
+        with peak_memory(model.device) as peak:
+            start = clock()
+            _our_steps(model, tokenizer, data, method, arguments.adapter)
+            seconds = clock() - start
+        yield Line(f"{name}: job: {steps:,} steps", "s", seconds)
+        yield Line(f"{name}: job: all (240 for 1B, 900 for 7B LoRA)", "s", seconds + scoring)
+        yield Line(f"{name}: job: peak memory", "MB", peak.most / 1e6)
 
 
 def click() -> Iterator[Line]:

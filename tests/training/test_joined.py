@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,20 @@ def test_sequences_end_to_end_give_the_losses_and_gradients_of_padded_rows(
     ours = model(ids, attention_mask=mask).logits[:, -1]
     model.set_attn_implementation("sdpa")
     torch.testing.assert_close(ours, model(ids, attention_mask=mask).logits[:, -1])
+
+
+@pytest.mark.parametrize("heads", [(4, 4, 4), (4, 2, 2)])
+def test_torch_takes_what_a_gpu_gives_its_flash_attention(heads: tuple[int, ...]) -> None:
+    """By shapes alone, there and back: the kernel itself needs a GPU."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    if "enable_gqa" not in inspect.signature(varlen.varlen_attn).parameters:
+        pytest.skip("this torch is older: rows are padded and masked")
+    states = [torch.empty(8, n, 64, device="meta", dtype=torch.bfloat16, requires_grad=True) for n in heads]
+    bounds = torch.empty(3, dtype=torch.int32, device="meta")
+    out = packed._flash(*states, bounds, 5, 0.125)
+    assert out.shape == states[0].shape
+    out.sum().backward()
+    assert [state.grad.shape for state in states] == [state.shape for state in states]  # type: ignore[union-attr]
 
 
 def test_packing_wastes_little(tiny_model: Callable[..., Any]) -> None:

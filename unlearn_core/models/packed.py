@@ -71,16 +71,9 @@ def attend(
             module, query, key, value, mask, scaling=scaling, **settings
         )
         return found
-    if query.device.type == "cuda":
-        query_THD, key_THD, value_THD = (states[0].transpose(0, 1) for states in (query, key, value))
-        return _flash(query_THD, key_THD, value_THD, cu_seq_lens_q, max_length_q, scaling)[None], None
-    sizes = cu_seq_lens_q.diff().tolist()
-    grouped = query.shape[1] != key.shape[1]
-    outs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=grouped)
-        for q, k, v in zip(*(states.split(sizes, dim=2) for states in (query, key, value)), strict=True)
-    ]
-    return torch.cat(outs, dim=2).transpose(1, 2), None
+    attend_each = _flash if query.device.type == "cuda" else _one_by_one
+    query_THD, key_THD, value_THD = (states[0].transpose(0, 1) for states in (query, key, value))
+    return attend_each(query_THD, key_THD, value_THD, cu_seq_lens_q, max_length_q, scaling)[None], None
 
 
 def _flash(
@@ -94,6 +87,20 @@ def _flash(
         window_size=(-1, 0), enable_gqa=True,
     )  # fmt: skip
     return out_THD
+
+
+def _one_by_one(
+    query_THD: torch.Tensor, key_THD: torch.Tensor, value_THD: torch.Tensor, bounds_S1: torch.Tensor,
+    longest: int, scaling: float | None,
+) -> torch.Tensor:  # fmt: skip
+    sizes = bounds_S1.diff().tolist()
+    grouped = query_THD.shape[1] != key_THD.shape[1]
+    parts = (states.transpose(0, 1).split(sizes, dim=1) for states in (query_THD, key_THD, value_THD))
+    outs = [
+        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=grouped)
+        for q, k, v in zip(*parts, strict=True)
+    ]
+    return torch.cat(outs, dim=1).transpose(0, 1)
 
 
 def _pays(model: PreTrainedModel) -> bool:
