@@ -50,6 +50,7 @@ def test_an_open_page_comes_back_and_offers_to_resume(
         child.wait()
         page.locator(".le-lost").wait_for()
         assert "Finished runs are kept" in page.inner_text(".le-lost")
+        page.locator(".toast-title", has_text="Connection lost").wait_for()
         second = launch(home=tmp_path, port=port, block=False)
         page.locator("#le-verdict h2", has_text="This run was interrupted").wait_for()
         page.locator("#le-resume").wait_for()

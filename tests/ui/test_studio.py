@@ -14,6 +14,7 @@ from unlearn_core.runs.rows import RunRow
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunRecord
 from unlearn_core.ui.data_tab import preview_table
+from unlearn_core.ui.model_endpoints import ModelEndpoints
 from unlearn_core.ui.studio import Studio
 
 
@@ -198,3 +199,14 @@ def test_the_form_is_told_what_its_run_would_take(studio: Studio, monkeypatch: p
     assert studio.forecast("demo", "demo", "npo", {"steps": 0}) == ""  # said at the field
     monkeypatch.setattr(model_files, "free_memory", lambda device: 1)
     assert "le-warnings" in studio.forecast("demo", "demo", "npo", {"steps": 5})
+
+
+@pytest.mark.parametrize("processes", [0, 2**31])
+def test_an_estimate_for_no_number_of_devices_is_refused(studio: Studio, processes: int) -> None:
+    with pytest.raises(InputError, match="no number of devices"):
+        ModelEndpoints(studio).estimate(processes=processes)
+
+
+def test_an_estimate_for_more_devices_than_there_are_positions(studio: Studio) -> None:
+    many = ModelEndpoints(studio).estimate(data="facts:a => b", method="npo", processes=1_024)
+    assert many["memory"] > 0

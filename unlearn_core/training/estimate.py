@@ -114,7 +114,7 @@ def estimate(
         for step in range(min(phase.steps, _STEPS_LOOKED_AT))
     ]
     largest = max(steps, key=lambda step: step.num_positions)
-    sizes = largest.num_positions // processes, largest.num_pairs // processes
+    sizes = max(1, largest.num_positions // processes), max(1, largest.num_pairs // processes)
     traced = shape.trace(*sizes)
     visited = {
         name: sorted({row for phase, feed in plan for row in feed.visited(name, phase.steps)})
@@ -135,7 +135,7 @@ def estimate(
         for purposes, large in ((training, mapped), (scoring, 0)):
             purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * (sum(purposes.values()) - large))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
-    per_position = traced.flops / (largest.num_positions // processes)
+    per_position = traced.flops / sizes[0]
     forward = sum(
         per_position * step.num_positions + head * sum(step.targets.values()) for step in steps
     ) / len(steps)  # fmt: skip

@@ -54,6 +54,8 @@ _HEAD = """<meta name="description" content="Make a language model forget, and s
     }
     for (const toast of document.querySelectorAll('.toast-body:not(:has(.le-lost))')) {
       if (!toast.textContent.includes('Connection to the server was lost')) continue;
+      const title = toast.querySelector('.toast-title');
+      if (title) title.textContent = 'Connection lost';
       const told = document.createElement('p');
       told.className = 'le-lost';
       told.textContent = 'Finished runs are kept. A run under way goes on, or can be resumed if Lethe was ' +

@@ -10,6 +10,8 @@ from unlearn_core.runs.probes import Probe
 from unlearn_core.ui.prober import Prober
 from unlearn_core.ui.studio import Studio
 
+MOST_DEVICES = 1_024  # that a run is estimated for
+
 
 class ModelEndpoints:
     """Bound to a studio; every public method is one endpoint."""
@@ -48,8 +50,9 @@ class ModelEndpoints:
         """Time, memory, FLOPs and money a run would take, here or on a named `device`."""
         spec = self._studio.spec(target, data, method, settings or {}, adapter=adapter)
         self._studio.spend("look")
-        if processes < 1:
-            raise InputError("processes", processes, "is no number of devices", "Use 1 or more.")
+        if not 1 <= processes <= MOST_DEVICES:
+            mend = f"Use 1 to {MOST_DEVICES:,}."
+            raise InputError("processes", processes, "is no number of devices", mend)
         return self._studio.planner.plan(spec, on=device or None, processes=processes).to_json()
 
     def upload_data(self, content: str, filename: str = "data.jsonl", owner: str = "") -> dict[str, str]:
