@@ -50,13 +50,13 @@ class Carrier:
                     if job.given_up:
                         return
                     job.sign = time.monotonic()
+                    job.over = isinstance(event, TERMINAL)  # before anybody can read of its end
                     self._store.append(job.id, event)
                     job.heed(event)
-                    if self._public:
-                        self._limit(job, event, time.monotonic() - began)
-                    if isinstance(event, TERMINAL):
-                        job.over = True
+                    if job.over:
                         return
+                    if self._public:
+                        self._limit(job, time.monotonic() - began)
                     if isinstance(event, Step):
                         job.step = event.step
                     if job.control.cancelled:
@@ -87,10 +87,8 @@ class Carrier:
             public=self._public, checkpoints=self._store.checkpoints(job.id),
         )  # fmt: skip
 
-    def _limit(self, job: Job, event: Event, seconds: float) -> None:
+    def _limit(self, job: Job, seconds: float) -> None:
         """Hold a stranger's run to its time: first its training ends and is scored, then all of it ends."""
-        if isinstance(event, TERMINAL):
-            return
         if seconds > 2 * RUN_SECONDS:
             mend = "Use fewer rows or fewer steps, or your own installation."
             raise ResourceError("run", f"{seconds:.0f} s", "takes longer than a run may here", mend)

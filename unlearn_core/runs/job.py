@@ -47,7 +47,7 @@ class Job:
     began: float | None = None
     sign: float = 0.0  # when its last event came
     end: Failed | None = None  # what it ends with, where it is not its own doing
-    over: bool = False  # its end is written down; the worker may still be tidying up after it
+    over: bool = False  # its end is known; the worker may still be writing it down and tidying up
     given_up: bool = False  # the queue went on without it
     usual: float | None = None  # seconds that such a job takes
     until: float | None = None  # on the monotonic clock, as the job itself says while it is under way
