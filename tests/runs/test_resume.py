@@ -21,6 +21,7 @@ from unlearn_core.report.story import Story
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
+from unlearn_core.runs.files import check_complete
 
 STEPS = 8
 
@@ -47,10 +48,10 @@ def result(events: list[ev.Event]) -> dict[str, Any]:
     return found
 
 
-def interrupt(spec: RunSpec, home: Path, at: int) -> list[ev.Event]:
+def interrupt(spec: RunSpec, home: Path, out: Path, at: int) -> list[ev.Event]:
     """A run that is paused after step `at`, as a server does when it is told to end."""
     control, seen = Control(), []
-    events = run(spec, home=home, out=home / "out", control=control, checkpoints=home / "checkpoints")
+    events = run(spec, home=home, out=out, control=control, checkpoints=out / "checkpoints")
     for event in events:
         seen.append(event)
         if isinstance(event, ev.Step) and event.step == at:
@@ -63,7 +64,7 @@ def interrupt(spec: RunSpec, home: Path, at: int) -> list[ev.Event]:
 def test_a_paused_run_goes_on_to_the_same_scores(memorised: Any, tmp_path: Path) -> None:
     spec = spec_of(memorised)
     whole = list(run(spec, home=tmp_path / "a", out=tmp_path / "a"))
-    seen = interrupt(spec, tmp_path, at=3)
+    seen = interrupt(spec, tmp_path, tmp_path, at=3)
     assert [path.name for path in ck.whole(tmp_path / "checkpoints")] == ["3"]
     rest = list(run(spec, home=tmp_path, out=tmp_path, checkpoints=tmp_path / "checkpoints"))
     assert [event.step for event in rest if isinstance(event, ev.Step)] == [4, 5, 6, 7, 8]
@@ -75,13 +76,40 @@ def test_a_paused_run_goes_on_to_the_same_scores(memorised: Any, tmp_path: Path)
     assert isinstance(story.end, ev.Finished)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_wherever_a_run_is_cut_it_ends_at_the_same_bits(memorised: Any, tmp_path: Path, threads: int) -> None:
+    """Losses of every step and the hash of the weights, computed with one thread and with two."""
+    import torch
+
+    torch.set_num_threads(threads)
+    spec = spec_of(memorised)
+    whole = list(run(spec, home=tmp_path, out=tmp_path / "whole"))
+    for cut in (1, 2, 4, 6, 7):
+        out = tmp_path / str(cut)
+        seen = interrupt(spec, tmp_path, out, cut)
+        rest = list(run(spec, home=tmp_path, out=out, checkpoints=out / "checkpoints"))
+        assert losses(rest)[0][0] == cut + 1
+        assert losses(seen + rest) == losses(whole)
+        assert bits(out) == bits(tmp_path / "whole")
+        assert result(rest) == result(whole)
+
+
+def losses(events: list[ev.Event]) -> list[tuple[int, dict[str, float], float]]:
+    return [(e.step, e.losses, e.gradient_norm) for e in events if isinstance(e, ev.Step)]
+
+
+def bits(out: Path) -> str:
+    """The hash over the weights that a run kept."""
+    return str(check_complete(out / "weights", hashes=True)["weights_hash"])
+
+
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_left_alone(memorised: Any, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    interrupt(spec_of(memorised), tmp_path, at=3)
+    interrupt(spec_of(memorised), tmp_path, tmp_path, at=3)
     other = list(run(spec_of(memorised, seed=1), home=tmp_path, checkpoints=folder))
     assert next(event.step for event in other if isinstance(event, ev.Step)) == 1
     shutil.rmtree(folder)
-    interrupt(spec_of(memorised), tmp_path, at=3)
+    interrupt(spec_of(memorised), tmp_path, tmp_path, at=3)
     (weights,) = folder.rglob("*.safetensors")
     data = bytearray(weights.read_bytes())
     data[-5] ^= 255
