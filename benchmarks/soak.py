@@ -57,6 +57,15 @@ def finished(api: Api, seed: int, owner: str) -> str:
     return str(told["run_id"])
 
 
+def settled(process: psutil.Process) -> int:
+    """Least resident memory within two seconds: a run is told to be over before its memory is given back."""
+    least = process.memory_info().rss
+    for _ in range(20):
+        time.sleep(0.1)
+        least = min(least, process.memory_info().rss)
+    return least
+
+
 def many_runs(api: Api, process: psutil.Process, number: int) -> str:
     """Memory, threads and open files after every twentieth run; the last run's id."""
     print(f"{'runs':>6}{'server MiB':>12}{'run process MiB':>17}{'threads':>9}{'files':>7}{'processes':>11}")
@@ -66,17 +75,17 @@ def many_runs(api: Api, process: psutil.Process, number: int) -> str:
         run = finished(api, n, f"the soak benchmark, {n}")
         if n % 20 == 0 or n == number:
             children = process.children(recursive=True)
-            inside = sum(child.memory_info().rss for child in children)
-            seen[n] = (process.memory_info().rss / MIB, inside / MIB, process.num_threads(),
+            inside = sum(map(settled, children))
+            seen[n] = (settled(process) / MIB, inside / MIB, process.num_threads(),
                        process.num_fds(), len(children))  # fmt: skip
             ours, theirs, threads, files, processes = seen[n]
             print(f"{n:>6}{ours:>12.0f}{theirs:>17.0f}{threads:>9}{files:>7}{processes:>11}", flush=True)
-    settled = [figures for n, figures in seen.items() if n >= min(WARM, number)]
+    late = [figures for n, figures in seen.items() if n >= min(WARM, number)]
     for place, title in ((0, "the server grew by"), (1, "the process of runs grew by")):
-        grown = settled[-1][place] - settled[0][place]
+        grown = late[-1][place] - late[0][place]
         target(f"{title}, runs {WARM} to {number}", f"{grown:+.0f} MiB", "50 MiB at most", grown < 50)
     for place, title in ((2, "threads"), (3, "open files")):
-        few, many = min(one[place] for one in settled), max(one[place] for one in settled)
+        few, many = min(one[place] for one in late), max(one[place] for one in late)
         target(f"{title}, runs {WARM} to {number}", f"{few} to {many}", "constant", many - few <= 3)
     return run
 
