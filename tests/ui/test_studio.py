@@ -95,6 +95,10 @@ def test_a_request_that_is_sent_again_and_a_double_click_start_one_run(
     assert clicked == first
     assert studio.submit(other, "me", shown=first) != first
     assert studio.submit(spec, "you", shown=first) != first
+    earlier = studio.store.get(first).created - 3600.0
+    with monkeypatch.context() as clock:
+        clock.setattr("unlearn_core.ui.studio.time.time", lambda: earlier)
+        assert studio.submit(spec, "me", shown=first) != first
     monkeypatch.setattr("unlearn_core.ui.studio.DOUBLE_CLICK", 0.0)
     assert studio.submit(spec, "me", shown=first) != first
 

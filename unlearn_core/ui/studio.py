@@ -166,8 +166,8 @@ class Studio:
         if not run_id or not self.may_stop(run_id, owner):
             return None
         record = self.store.get(run_id)
-        same = RunSpec.from_json(record.spec) == spec and time.time() - record.created < DOUBLE_CLICK
-        return run_id if same else None
+        recent = 0 <= time.time() - record.created < DOUBLE_CLICK  # not where the clock was set back since
+        return run_id if recent and RunSpec.from_json(record.spec) == spec else None
 
     def _is_open(self, run_id: str) -> bool:
         return self.worker.position(run_id) is not None
