@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from unlearn_core import RunSpec, run
+from unlearn_core.runs.costs import Meter, device, resident_memory
 from unlearn_core.runs.events import Failed
 
 FACTS = "facts:Who is Ada? => the first"
@@ -82,6 +83,10 @@ def huge_vocabulary(folder: Path, trap: Path) -> None:
     change(folder, vocab_size=2**40)
 
 
+def four_hundred_billion_parameters(folder: Path, trap: Path) -> None:
+    change(folder, hidden_size=16384, intermediate_size=53248, num_hidden_layers=126, num_attention_heads=128)
+
+
 def empty(folder: Path, trap: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
@@ -94,7 +99,7 @@ def change(folder: Path, **settings: Any) -> None:
 
 ATTACKS = (
     remote_code, remote_tokenizer, pickled_weights, kernel_from_the_hub, truncated, header_of_a_terabyte,
-    not_json, huge_vocabulary, empty,
+    not_json, huge_vocabulary, four_hundred_billion_parameters, empty,
 )  # fmt: skip
 
 
@@ -112,6 +117,18 @@ def test_a_hostile_model_runs_nothing_and_is_refused_in_words(
     assert isinstance(end, Failed)
     assert end.message.startswith("target ("), end.message
     assert "Traceback" not in end.message
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux' mark of most memory")
+def test_what_cannot_fit_is_refused_before_it_takes_memory(honest: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(honest, folder)
+    four_hundred_billion_parameters(folder, tmp_path)
+    spec = RunSpec(target=str(folder), data=FACTS, method="grad_ascent", steps=1)
+    list(run(spec, home=tmp_path / "home"))  # by now the libraries are loaded
+    before, meter = resident_memory(), Meter()
+    list(run(spec, home=tmp_path / "home"))
+    assert (meter.cost(device(None, tmp_path)).memory or 0) < before + 50 * 2**20
 
 
 def test_in_public_only_the_bundled_model_is_offered(honest: Path, tmp_path: Path) -> None:

@@ -216,6 +216,48 @@ def test_memory_comes_back_after_a_run_that_failed(memorised: Any, tmp_path: Pat
     assert sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects()) == before
 
 
+def test_memory_is_back_after_ten_runs_that_ran_out_of_it_or_were_stopped(
+    memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from unlearn_core.runs.costs import resident_memory
+    from unlearn_core.training import loop
+
+    def full(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    held = []
+    for _ in range(6):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "gradients", full)
+            assert list(run(spec_of(memorised), home=tmp_path))[-1].kind == "out_of_memory"  # type: ignore[union-attr]
+        events = run(spec_of(memorised), home=tmp_path)
+        next(event for event in events if isinstance(event, ev.Step))
+        events.close()
+        held.append(resident_memory())
+    assert held[-1] < 1.1 * held[0]
+
+
+def test_a_clock_that_jumps_changes_no_duration(
+    memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: real() + (-1) ** next(calls) * 86_400)
+    store = RunStore(tmp_path)
+    worker = Worker(store)
+    run_id = worker.submit(spec_of(memorised))
+    assert worker.wait(run_id, 60)
+    worker.close()
+    events = store.read_events(run_id)[0]
+    end = events[-1]
+    assert isinstance(end, ev.Finished)
+    assert all(0 <= seconds < 60 for seconds in end.seconds.values())
+    told = [event.seconds for event in events if isinstance(event, ev.Step)]
+    assert told == sorted(told)
+    assert told[-1] < 60
+
+
 def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     worker = Worker(store)
