@@ -91,5 +91,5 @@ def test_the_same_planner_reads_and_tokenises_once(tmp_path: Path, monkeypatch: 
 def test_too_little_memory_names_what_to_change(step: int, kept: int, mend: str) -> None:
     parts = {"weights": 1000, "optimiser": kept, "activations, logits, gradients": step}
     cost = costs.Cost(None, None, sum(parts.values()), None, "this CPU", parts=parts)
-    assert mend in (costs.shortage(cost, cost.memory - 500) or "")  # type: ignore[operator]
+    assert mend in str(costs.shortage(cost, cost.memory - 500))  # type: ignore[operator]
     assert costs.shortage(cost, 5000) is None

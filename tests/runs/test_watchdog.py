@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from unlearn_core.models import memory
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import memory, watchdog
+from unlearn_core.runs import watchdog
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.store import RunStore
 from unlearn_core.runs.worker import Worker

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
+from unlearn_core.models.memory import memory
 
 if TYPE_CHECKING:
     import torch
@@ -106,14 +107,13 @@ def require_memory(ref: str, needed: int, device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes on `device`."""
+    """Free bytes on `device`; of main memory, what this container has left."""
     if device.type == "cuda":
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
+    used, limit = memory()
+    return max(0, limit - used)
 
 
 def gigabytes(num_bytes: int) -> str:

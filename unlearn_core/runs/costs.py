@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError
+from unlearn_core.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from unlearn_core.training.estimate import Estimate
@@ -206,7 +206,7 @@ def sentence(cost: dict[str, Any]) -> str:
     return line
 
 
-def shortage(cost: Cost, free: int) -> str | None:
+def shortage(cost: Cost, free: int) -> ResourceError | None:
     """What to change where a run would take more than the `free` bytes; None where it fits."""
     if cost.memory is None or cost.memory <= free:
         return None
@@ -219,7 +219,8 @@ def shortage(cost: Cost, free: int) -> str | None:
         mend = "Train LoRA instead of full weights."
     else:
         mend = "Use a smaller batch size or shorter rows."
-    return f"Needs about {cost.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. {mend}"
+    problem = f"needs about {cost.memory / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+    return ResourceError("memory", "this run", problem, mend)
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from unlearn_core.runs.memory import memory
+from unlearn_core.models.memory import memory
 from unlearn_core.runs.store import STATUSES
 
 if TYPE_CHECKING:

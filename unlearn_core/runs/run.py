@@ -28,7 +28,7 @@ from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.costs import Cost, Meter, device, present_memory, resident_memory
+from unlearn_core.runs.costs import Cost, Meter, device, present_memory, resident_memory, shortage
 from unlearn_core.runs.events import (
     BestKept,
     CanaryAlert,
@@ -157,6 +157,7 @@ class _Run:
 
     def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
         """What the run will take, beside what it then does; said only where it can be told."""
+        from unlearn_core.models import model_files
         from unlearn_core.models.shape import Shape
         from unlearn_core.runs.plan import plan_of
         from unlearn_core.training.estimate import Workload
@@ -176,6 +177,11 @@ class _Run:
             problem = f"would take about {cost.memory / 2**30:.1f} GiB of memory" if cost.memory else ""
             mend = f"Use a smaller batch_size or shorter rows: {RUN_BYTES / 2**30:g} GiB is the limit here."
             raise ResourceError("memory", "this run", problem, mend)
+        # A GPU says when its memory is short, and less is computed at once; the system just ends a process.
+        place = target.model.device
+        room = model_files.free_memory(place) + resident_memory()
+        if place.type == "cpu" and (short := shortage(cost, room)):
+            raise short
         self.flops = cost.flops
         yield CostEstimate(cost.to_json())
 

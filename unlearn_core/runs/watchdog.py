@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 from unlearn_core.errors import ResourceError
+from unlearn_core.models.memory import container_memory
 from unlearn_core.runs.log import LOGGER
-from unlearn_core.runs.memory import container_memory
 
 if TYPE_CHECKING:
     from unlearn_core.runs.worker import Worker
