@@ -84,7 +84,11 @@ def huge_vocabulary(folder: Path, trap: Path) -> None:
 
 
 def four_hundred_billion_parameters(folder: Path, trap: Path) -> None:
-    change(folder, hidden_size=16384, intermediate_size=53248, num_hidden_layers=126, num_attention_heads=128)
+    change(folder, hidden_size=65536, intermediate_size=917504, num_attention_heads=128)
+
+
+def a_billion_layers(folder: Path, trap: Path) -> None:
+    change(folder, num_hidden_layers=10**9)
 
 
 def empty(folder: Path, trap: Path) -> None:
@@ -99,7 +103,7 @@ def change(folder: Path, **settings: Any) -> None:
 
 ATTACKS = (
     remote_code, remote_tokenizer, pickled_weights, kernel_from_the_hub, truncated, header_of_a_terabyte,
-    not_json, huge_vocabulary, four_hundred_billion_parameters, empty,
+    not_json, huge_vocabulary, four_hundred_billion_parameters, a_billion_layers, empty,
 )  # fmt: skip
 
 

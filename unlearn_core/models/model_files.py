@@ -24,6 +24,7 @@ _BITS = {
     "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
     "U16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8, "F4": 4,
 }  # fmt: skip
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _SLACK = 1.15  # share of the weights that loading and the first forward need on top
 
@@ -46,7 +47,12 @@ def check_directory(folder: Path, ref: str) -> tuple[TensorInfo, ...]:
             "target", ref, "holds an adapter, whose base would be loaded from elsewhere",
             "Merge it into its base model and save that.",
         )  # fmt: skip
-    return tuple(tensor for shard in _shards(folder, ref) for tensor in read_header(shard, ref))
+    tensors = tuple(tensor for shard in _shards(folder, ref) for tensor in read_header(shard, ref))
+    for key, value in _walk(config):
+        if key in _LAYERS and isinstance(value, int) and value > len(tensors):
+            problem = f"lacks weights: {value:,} layers are declared and {len(tensors):,} tensors stored"
+            raise IntegrityError("target", ref, problem, "Save or download the model again.")
+    return tensors
 
 
 def check_config(config: dict[str, Any], ref: str) -> None:

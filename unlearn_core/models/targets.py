@@ -113,6 +113,7 @@ def load_target(
     files = check_directory(folder, ref)
     with building():
         require_memory(ref, memory_needed(files, precision), place)
+        _require_weights(folder, ref, sum(file.num_values for file in files))
         model = _load_model(folder, ref, precision, place)
         tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -200,6 +201,35 @@ def _known() -> str:
     return f"Use {', '.join(info.name for info in CATALOGUE)}, a local directory or a Hub id."
 
 
+def _require_weights(folder: Path, ref: str, stored: int) -> None:
+    """Refuse what declares more weights than it stores: transformers would make up the rest, at any size."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if hasattr(config, "quantization_config"):  # several values in one that is stored
+            return
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        declared = sum(parameter.numel() for parameter in model.parameters())
+    except Exception as error:
+        raise _unloadable(ref, error) from error
+    if declared > stored:
+        raise IntegrityError(
+            "target", ref, f"lacks weights: {declared:,} are declared and {stored:,} stored",
+            "Save or download the model again.",
+        )  # fmt: skip
+
+
+def _unloadable(ref: str, error: Exception) -> InputError:
+    """What is wrong with files, of which transformers tells in many kinds of errors."""
+    reason = clip((str(error) or type(error).__name__).splitlines()[0], 200)
+    return InputError(
+        "target", ref, f"cannot be loaded as a causal language model ({reason})",
+        "Save it with save_pretrained, in safetensors, from an architecture transformers knows.",
+    )  # fmt: skip
+
+
 def _load_model(folder: Path, ref: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -224,12 +254,8 @@ def _load_model(folder: Path, ref: str, dtype: torch.dtype, device: torch.device
         ) from error
     except LetheError:
         raise
-    except Exception as error:  # transformers raises many kinds for what is wrong with files
-        reason = clip((str(error) or type(error).__name__).splitlines()[0], 200)
-        raise InputError(
-            "target", ref, f"cannot be loaded as a causal language model ({reason})",
-            "Save it with save_pretrained, in safetensors, from an architecture transformers knows.",
-        ) from error  # fmt: skip
+    except Exception as error:
+        raise _unloadable(ref, error) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise IntegrityError(
