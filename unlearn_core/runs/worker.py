@@ -314,7 +314,8 @@ class Worker:
         if self._closed:
             raise ResourceError("queue", "", "is closed", "Lethe is shutting down; try again in a minute.")
         if len(self._waiting) >= self.capacity:
-            raise ResourceError("queue", len(self._waiting), "is full", "Try again in a minute.")
+            waiting = f"{len(self._waiting)} runs are waiting"
+            raise ResourceError("queue", waiting, "is full", "Try again when some of them are over.")
         if self.per_owner is None or not owner:
             return
         if sum(job.owner == owner_hash(owner) and not job.over for job in self._jobs) >= self.per_owner:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.errors import InputError, LetheError
+from unlearn_core.limits import FILE_BYTES, MIB
 from unlearn_core.report.format import TASK_TITLES, count, shorten
 from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel
@@ -168,9 +169,10 @@ def _form(public: bool) -> tuple[_Form, gr.Accordion]:
         label="Folder, file or Hub id", placeholder="data/semeval25 or owner/name@revision:forget05",
         visible=False, info="The organisers' layout, LUME, TOFU, or rows with id, input, output and task",
     )  # fmt: skip
+    most = f", at most {FILE_BYTES // MIB} MB" if public else ""
     file = gr.File(
-        label="A file of rows", visible=False, file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
-        elem_id="le-upload",
+        label=f"A file of rows{most}", visible=False, elem_id="le-upload",
+        file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
     )  # fmt: skip
     facts = gr.Textbox(
         label="Facts, one `prompt => answer` a line", lines=5, placeholder=_EXAMPLE, visible=False,

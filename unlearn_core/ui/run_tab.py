@@ -28,6 +28,11 @@ _SET_LINK = """(run) => {
 }"""
 _LOOK_AT = """() => { setTimeout(() => document.querySelector('%s')?.scrollIntoView(
   {behavior: 'smooth', block: 'nearest'}), 150); }"""
+# On a phone the form alone fills the screen; who follows a link came for the run.
+_SHOW_RUN = """(run) => { if (run && window.innerWidth < 700) setTimeout(() => {
+  const verdict = document.querySelector('#le-verdict h2')?.closest('#le-verdict');
+  (verdict ?? document.querySelector('#le-progress'))?.scrollIntoView({block: 'start'});
+}, 150); }"""
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,8 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         return gr.update(choices=studio.targets()), gr.update(choices=studio.methods())
 
     opened = page.load(open_page, session.owner, [session.run_id, session.owner, session.timer], **PRIVATE)
-    opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+    drawn = opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+    drawn.then(None, session.run_id, None, js=_SHOW_RUN, **AT_ONCE)
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
     offered.then(studio.known_now, None, known, **PRIVATE)
