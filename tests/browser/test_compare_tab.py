@@ -1,4 +1,4 @@
-"""Runs and comparing in a real browser: finished runs of a tiny model, made by a sweep from the page."""
+"""Runs and comparing in a real browser: finished runs of a tiny model, and a sweep from the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from form_steps import choose_target, type_facts
 from gradio_client import Client
 
 FACTS = "facts:Where is Ada? => Oldport\nWho is <b>Bo</b>? => a baker"
@@ -58,6 +59,34 @@ def test_runs_are_picked_and_compared(
     page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=180_000)
     assert page.locator("#le-compare-answers .le-answer-column").count() == 3
     assert tab.overflow() == 0
+
+
+def test_a_sweep_is_started_from_the_page_and_its_runs_are_compared(
+    tiny_target: str, open_tab: Callable[..., Any]
+) -> None:
+    page = open_tab("").page
+    choose_target(page, tiny_target)
+    type_facts(page, "Where is Cy? => Nordhaven\nWho is Di? => a cooper")
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.click("#le-sweep > button")
+    page.get_by_label("Method swept").click()
+    page.get_by_role("option", name="Gradient ascent", exact=True).click()
+    page.get_by_label("First setting", exact=True).click()
+    page.get_by_role("option", name="learning_rate", exact=True).click()
+    page.get_by_label("First setting's values").fill("1e-5, 1e-3")
+    page.click("#le-sweep-start")
+    page.locator("#le-sweep-progress", has_text="Sweep done").wait_for(timeout=300_000)
+    assert "2 finished" in page.inner_text("#le-sweep-progress")
+    page.get_by_role("button", name="Refresh").click()
+    for value in ("1e-05", "0.001"):
+        row = page.locator("#le-runs tr", has_text=f"learning_rate={value}")
+        assert "sweep" in row.inner_text()
+        row.get_by_role("checkbox").check()
+    page.locator("#le-picked", has_text="2 runs picked").wait_for()
+    page.click("#le-compare")
+    page.wait_for_selector("#le-comparison table")
+    for value in ("1e-05", "0.001"):
+        page.locator("#le-comparison", has_text=value).wait_for()
 
 
 # Whether the keyboard is on what a selector names, how that is outlined, and whether it is nowhere.

@@ -8,34 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from form_steps import choose_target, set_steps, type_facts
+
 FACTS = "Where is Ada? => Oldport\nWho is <img src=x onerror=window.__xss=1>? => {{7*7}} ${7*7} <b>Bo</b>"
-
-
-def choose_target(page: Any, folder: str) -> None:
-    if page.locator("#le-knows").is_visible():
-        page.wait_for_selector("#le-knows .le-said")  # by then the list of models has arrived
-    page.get_by_label("Target model").fill(folder)
-    page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
-    page.evaluate("document.activeElement.blur()")  # a list that opened again must not cover the page
-
-
-def type_facts(page: Any, facts: str) -> None:
-    page.get_by_role("tab", name="Data").click()
-    page.get_by_label("Type facts").check()
-    page.fill("#le-typed textarea", facts)
-    page.get_by_label("Bundled general facts").check()
-    page.get_by_role("button", name="Check the data").click()
-    page.wait_for_selector("#le-preview table")
-    page.get_by_role("button", name="Use it as the forget set").click()
-    page.wait_for_selector("#le-start", state="visible")
-
-
-def set_steps(page: Any, steps: int) -> None:
-    page.get_by_text("Method settings").click()
-    page.get_by_label("Steps").fill(str(steps))
-    page.keyboard.press("Tab")
-    page.wait_for_timeout(400)
 
 
 def start_long_run(page: Any, target: str) -> None:

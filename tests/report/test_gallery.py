@@ -55,7 +55,7 @@ def test_the_figure_holds_every_method_and_both_reference_points() -> None:
     names = {name for trace in figure["data"] for name in trace.get("customdata", [trace["name"]])}
     assert {"npo", "lethe", "&lt;b&gt;x&lt;/b&gt;", "Original", "Retain-only"} <= names
     written = {name for trace in figure["data"] for name in trace.get("text", [])}
-    assert written == {"lethe", "&lt;b&gt;x&lt;/b&gt;", ""}  # npo's would stand on that of a better one
+    assert written == {"lethe", "npo", ""}  # the third would stand on the name of a better one
     lethe = next(trace for trace in figure["data"] if "lethe" in trace.get("text", ()))
     assert lethe["x"][lethe["text"].index("lethe")] == 0.9
 

@@ -27,7 +27,8 @@ ORDERS: dict[str, tuple[str, bool]] = {
     "Utility": ("utility", True),
     "Distance to the retain-only model": ("loss_distance", False),
 }
-_ROOM = (0.16, 0.045)  # of a name in the plot, in units of its axes
+# Of a letter of a name in a plot as wide as a phone, and of a mark from its middle, in units of the axes.
+_LETTER, _MARK = (0.027, 0.05), 0.02
 _COLUMNS = (
     ("final_score", "Final"), ("task_aggregate", "Task aggregate"), ("mia_auc", "AUC"), ("mia_score", "MIA"),
     ("utility", "Utility"), ("forget_knowledge", "Forget answered"), ("retain_knowledge", "Retain answered"),
@@ -118,16 +119,35 @@ def board_figure(board: Board) -> Figure:
 
 
 def _named(board: Board) -> set[str]:
-    """The methods that have their names in the plot: from the best down, those whose name finds room beside
-    the names already there. The others tell theirs under the pointer, and in the table."""
-    named: dict[str, tuple[float, float]] = {}
+    """The methods that have their names in the plot: from the best down, those whose name covers no mark and
+    no name already there. The others tell theirs under the pointer, and in the table."""
+    marks = {row["method"]: (_mean(row, "keeping"), _mean(row, "forgetting")) for row in board["methods"]}
+    placed = [(x, y) for x, y in marks.values() if x is not None and y is not None]
+    taken = [(x - _MARK, x + _MARK, y - _MARK, y + _MARK) for x, y in placed]
+    named = set()
     for row in _sorted(board, "Final score"):
-        x, y = _mean(row, "keeping"), _mean(row, "forgetting")
+        x, y = marks[row["method"]]
         if x is None or y is None:
             continue
-        if all(abs(x - there) > _ROOM[0] or abs(y - up) > _ROOM[1] for there, up in named.values()):
-            named[row["method"]] = (x, y)
-    return set(named)
+        wanted = _box(row["method"], x, y)
+        if not any(_overlap(wanted, other) for other in taken):
+            taken.append(wanted)
+            named.add(row["method"])
+    return named
+
+
+Box = tuple[float, float, float, float]  # left, right, bottom, top
+
+
+def _box(name: str, x: float, y: float) -> Box:
+    """What a name covers above and beside its mark."""
+    width = _LETTER[0] * len(name)
+    left = x + _MARK if x < 0.3 else x - _MARK - width if x > 0.7 else x - width / 2
+    return left, left + width, y + _MARK, y + _MARK + _LETTER[1]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def _beside(x: float) -> str:

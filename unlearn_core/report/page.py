@@ -38,12 +38,12 @@ body { margin: 0 auto; max-width: 980px; padding: 20px 16px 40px; background: va
   color: var(--body-text-color); font: 16px/1.5 var(--font); overflow-wrap: anywhere; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0; } h2 { font-size: 19px; margin: 28px 0 8px; }
 a { color: var(--link-text-color); } code { font-family: ui-monospace, monospace; }
-.le-svg { width: 100%; height: auto; color: var(--body-text-color-subdued); }
+.le-svg { width: 100%; min-width: 560px; height: auto; color: var(--body-text-color-subdued); }
 .le-pair th { width: 34%; font-weight: 500; }
 @media print {
   body { background: #ffffff; max-width: none; padding: 0; font-size: 11pt; }
   .le-card, .le-item, .le-tile, svg, tr { break-inside: avoid; }
-  h2 { break-after: avoid; } details { display: none; }
+  h2, h3 { break-after: avoid; } details { display: none; } .le-svg { min-width: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
@@ -93,14 +93,19 @@ def _sections(found: Bundle) -> list[Safe]:
 
 
 def _curves(found: Bundle) -> list[Safe]:
-    losses = figure_svg(loss_figure(found.story))
-    facts = figure_svg(facts_figure(found.story))
+    losses = _wide(figure_svg(loss_figure(found.story)))
+    facts = _wide(figure_svg(facts_figure(found.story)))
     return [
         tag("div", tag("h3", "Loss, nats per token"), losses, losses_table(found.story), class_="le-card"),
         tag("div", tag("h3", "Probability of the watched answers"), facts, watch_panel(found.story),
             details("Each canary answer", singles(found.story)),
             probes_table(found.story), class_="le-card le-item"),
     ]  # fmt: skip
+
+
+def _wide(drawing: Safe) -> Safe:
+    """A drawing that a phone scrolls through instead of showing letters that nobody can read."""
+    return tag("div", drawing, class_="le-scroll", tabindex="0", role="group", aria_label="Chart")
 
 
 def _audits(audits: tuple[dict[str, Any], ...]) -> Safe:

@@ -20,7 +20,7 @@ from unlearn_core.report.verdict import verdict_tag
 
 ORDERS = ("Official score", "Official score, wrecks left out", "What is left of the retain set")
 _HEAD = ("Place", "Run", "Verdict")
-_NUMBERS = ("Official score", "Task aggregate", "AUC", "MMLU", "Retain: recited", "answered")
+_NUMBERS = ("Official score", "Task aggregate", "AUC", "MMLU", "Retain recited", "Retain answered")
 _TITLES = {"Doing nothing": "doing nothing"}
 
 

@@ -83,8 +83,8 @@ def replay_printed(story: Story) -> Safe:
     if not shown:
         return Safe("")
     last = len(shown) - 1
-    rules = ",".join(f".le-replay:has(#le-moment-{n}:checked) .le-moment-{n}" for n in range(len(shown)))
-    style = tag("style", Safe(f".le-moment {{ display: none; }} {rules} {{ display: block; }}"))
+    others = (f".le-replay:not(:has(#le-moment-{n}:checked)) .le-moment-{n}" for n in range(len(shown)))
+    style = tag("style", Safe(f"{','.join(others)} {{ display: none !important; }}"))
     buttons = [
         join(tag("input", type="radio", name_="moment", id=f"le-moment-{n}", checked=n == last),
              tag("label", _title(frame), for_=f"le-moment-{n}"))

@@ -42,7 +42,7 @@ def runs_table(
 
 def page_line(offset: int, shown: int, total: int) -> Safe:
     """`26 to 50 of 200 runs`."""
-    words = f"{offset + 1} to {offset + shown} of {count(total, 'run')}" if shown else "No runs"
+    words = f"{offset + 1} to {offset + shown} of {count(total, 'run')}" if shown else ""
     return tag("p", words, class_="le-muted le-page", role="status")
 
 

@@ -16,6 +16,7 @@ from unlearn_core.report.markup import Safe, tag
 
 WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 40
+_LETTER, _LINE = 7, 18  # room for a letter of a name, and for a row of names
 _DASHES = {"dash": "7 4", "dot": "2 3"}
 
 
@@ -30,10 +31,11 @@ def figure_svg(figure: Figure) -> Safe:
     levels = [shape["y0"] for shape in axes.get("shapes", ())]
     up = _Axis(axes["yaxis"], [y for t in traces for y in t["y"]] + levels, HEIGHT - _BOTTOM, _TOP)
     parts = [*_grid(across, up), *(part for trace in traces for part in _trace(trace, across, up))]
-    parts += _levels(axes, up) + _legend(traces)
+    legend, above = _legend(traces)
+    parts += _levels(axes, up) + legend
     named = tag("title", title)
     return tag(
-        "svg", named, *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title,
+        "svg", named, *parts, viewBox=f"0 {-above} {WIDTH} {HEIGHT + above}", role="img", aria_label=title,
         class_="le-svg", font_size="12",
     )  # fmt: skip
 
@@ -121,21 +123,24 @@ def _levels(axes: dict[str, Any], up: _Axis) -> list[Safe]:
     return found
 
 
-def _legend(traces: list[dict[str, Any]]) -> list[Safe]:
+def _legend(traces: list[dict[str, Any]]) -> tuple[list[Safe], int]:
+    """The names of the lines, and how far above the drawing they reach when one row is too short."""
     parts: list[Safe] = []
-    x = float(_LEFT)
+    x, y = float(_LEFT), 14
     for trace in traces:
         if trace.get("showlegend") is False or not trace.get("name"):
             continue
         color = trace.get("line", {}).get("color") or trace.get("marker", {}).get("color")
         dash = _DASHES.get(trace.get("line", {}).get("dash", ""))
         name = shorten(str(trace["name"]), 30)
+        if x + 24 + _LETTER * len(name) > WIDTH:
+            x, y = float(_LEFT), y - _LINE
         parts.append(
-            tag("line", x1=x, x2=x + 18, y1=14, y2=14, stroke=color, stroke_width=3, stroke_dasharray=dash)
+            tag("line", x1=x, x2=x + 18, y1=y, y2=y, stroke=color, stroke_width=3, stroke_dasharray=dash)
         )
-        parts.append(_text(name, x + 24, 18, "start"))
-        x += 40 + 6.6 * len(name)
-    return parts
+        parts.append(_text(name, x + 24, y + 4, "start"))
+        x += 40 + _LETTER * len(name)
+    return parts, 14 - y
 
 
 def _text(words: str, x: float, y: float, anchor: str) -> Safe:

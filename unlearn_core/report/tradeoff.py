@@ -25,11 +25,6 @@ def tradeoff_figure(
     """Marks shaped and coloured by verdict, reference points named, picked runs ringed with their letter.
     `keeping` is a field of RunRow; `picked` maps run ids to letters."""
     traces = []
-    for label, (color, symbol) in palette.VERDICTS.items():
-        shown = [row for row in rows if row.verdict == label and _known(row, keeping)]
-        if shown:
-            marker = {"color": color, "symbol": symbol, "size": 9, "opacity": 0.8}
-            traces.append(_marks(label, shown, keeping, marker))
     for point in points:
         if point.row is not None and _known(point.row, keeping):
             line = {"width": 3, "color": palette.MODELS[point.model]}
@@ -40,6 +35,11 @@ def tradeoff_figure(
                 "line": line,
             }
             traces.append(_marks(point.title, [point.row], keeping, marker))
+    for label, (color, symbol) in palette.VERDICTS.items():
+        shown = [row for row in rows if row.verdict == label and _known(row, keeping)]
+        if shown:
+            marker = {"color": color, "symbol": symbol, "size": 9, "opacity": 0.8}
+            traces.append(_marks(label, shown, keeping, marker))
     ringed = [row for row in rows if row.id in picked and _known(row, keeping)]
     if ringed:
         marker = {"color": "rgba(0,0,0,0)", "size": 19, "line": {"width": 2, "color": "#767676"}}

@@ -37,14 +37,16 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
                 list(KEEPING), value="Retain set", label="What is kept", scale=2, min_width=200
             )
         empty = gr.HTML(elem_id="le-compare-empty")
-        marks = chart("le-tradeoff")
+        with gr.Column(visible=False) as charted:
+            marks = chart("le-tradeoff")
         marks_table = gr.HTML(elem_id="le-tradeoff-table")
         with gr.Row(elem_classes=["le-buttons"]):
             wiped = gr.Button("Score a wiped copy of this model", size="sm", visible=False, elem_id="le-wipe")
-    heading("Settings and scores", "One line a run, across the settings in which they differ.")
-    with panel():
-        lines = chart("le-parallel")
-        lines_table = gr.HTML(elem_id="le-parallel-table")
+    with gr.Column(visible=False) as settings:
+        heading("Settings and scores", "One line a run, across the settings in which they differ.")
+        with panel():
+            lines = chart("le-parallel")
+            lines_table = gr.HTML(elem_id="le-parallel-table")
     heading(
         "Side by side",
         f"Two to {MAX_COMPARED} runs: differences with intervals over seeds, and live answers.",
@@ -74,13 +76,14 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[Any, ...]:
         rows, points = _rows(studio, place, token), references(studio.store, place) if place else []
         if not rows:
-            return None, "", gr.update(visible=False), None, ""
+            return *[gr.update(visible=False)] * 3, None, "", None, ""
         letters = {run_id: LETTERS[i] for i, run_id in enumerate(ids or [])}
         missing = any(point.model == "wiped" and point.row is None for point in points)
         figure = tradeoff_figure(rows, points, KEEPING[kept], letters)
+        shown = gr.update(visible=True)
         return (
-            plot(figure), tradeoff_table(rows, points), gr.update(visible=missing and not studio.public),
-            plot(parallel_figure(rows)), parallel_table(rows),
+            shown, shown, gr.update(visible=missing and not studio.public), plot(figure),
+            tradeoff_table(rows, points), plot(parallel_figure(rows)), parallel_table(rows),
         )  # fmt: skip
 
     def compare(ids: list[str], token: str) -> Safe:
@@ -100,7 +103,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
                 progress(part.done / part.total, desc=f"Scoring the wiped model: {part.stage}")
 
     seen = [ground, keeping, picked, owner]
-    drawn = [marks, marks_table, wiped, lines, lines_table]
+    drawn = [charted, settings, wiped, marks, marks_table, lines, lines_table]
     opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
     opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], beside, **AT_ONCE)
     for field in (ground, keeping):

@@ -88,6 +88,8 @@ _DRAW = """(told) => {
 
 def live_panel() -> LivePanel:
     """Lay it out, hidden until there is a run to watch."""
+    # Outside the box: Gradio may show what is hidden within a column once it shows the column.
+    fresh = gr.Textbox(visible="hidden", label="New figures")
     with gr.Column(visible=False) as box:
         progress = gr.HTML(elem_id="le-progress")
         alarm = gr.HTML(elem_id="le-alarm")
@@ -106,7 +108,6 @@ def live_panel() -> LivePanel:
             with panel(min_width=300):
                 gr.HTML(_title("Fading secrets", "How probable each watched answer is; bold are averages."))
                 facts = chart("le-facts-plot")
-        fresh = gr.Textbox(visible="hidden", label="New figures")
         fresh.change(None, fresh, None, js=_DRAW, **AT_ONCE)
         rows = gr.HTML(elem_id="le-facts")
         with gr.Accordion("Each canary answer", open=False):

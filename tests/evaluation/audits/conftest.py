@@ -11,7 +11,9 @@ import pytest
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.audits import Case
+from unlearn_core.models.guards import OutputFilter
 from unlearn_core.models.targets import load_target
+from unlearn_core.models.wrapper import Wrapper
 from unlearn_core.training.loop import unlearn
 
 NUM_DOCUMENTS = 24  # of each split; a test needs no more to see a leak
@@ -77,6 +79,25 @@ def adapted() -> Any:
     for _ in unlearn(target.model, target.tokenizer, demo_data(), method, adapter="lora"):
         pass
     return target
+
+
+@pytest.fixture(scope="session")
+def guard(world: UnlearningData) -> Callable[..., Any]:
+    """`guard(reference)`: a bundled model, untouched behind a filter of its forgotten answers."""
+
+    def build(reference: str) -> Any:
+        target = load_target(reference, device="cpu")
+        answers = tuple(row.output for row in world.forget if row.kind == "question")
+        Wrapper(target.model, OutputFilter(answers=answers, reply="I cannot say."))
+        return target
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def guarded(guard: Callable[..., Any]) -> Any:
+    """The original behind a guardrail that was all that was done."""
+    return guard("demo")
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ from unlearn_core.evaluation.audits.relearning import Relearning
 from unlearn_core.evaluation.audits.rephrasing import Rephrasing
 from unlearn_core.evaluation.audits.sampling import Sampling
 from unlearn_core.evaluation.audits.suffix import Suffix
-from unlearn_core.models.guards import OutputFilter
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.targets import load_target
-from unlearn_core.models.wrapper import Wrapper
 
 SMALL: tuple[Audit, ...] = (
     Membership(), Distance(), Rephrasing(max_rows=16), Relearning(num_rows=12, num_steps=6, num_looks=1),
@@ -31,6 +28,8 @@ SMALL: tuple[Audit, ...] = (
     Suffix(num_rows=4, num_steps=2, num_candidates=6, length=4),
 )  # fmt: skip
 NAMES = [audit.info.name for audit in SMALL]
+# What takes a guardrail off, attacks the weights behind it, or reads the likelihood of bare text.
+BARE = [Beneath(), *(audit for audit in SMALL if audit.on_weights or isinstance(audit, Membership))]
 
 
 @pytest.mark.parametrize("audit", SMALL, ids=NAMES)
@@ -71,17 +70,24 @@ def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., C
     assert weights_hash(adapted.model) == before
 
 
-def test_a_guardrail_alone_is_found_out(case: Callable[..., Case], world: Any) -> None:
-    target = load_target("demo", device="cpu")
-    answers = tuple(row.output for row in world.forget if row.kind == "question")
-    Wrapper(target.model, OutputFilter(answers=answers, reply="I cannot say."))
-    before = weights_hash(target.model)
-    guarded = case(target)
-    for audit in (Beneath(), Quantisation(), Probes(max_rows=80)):
-        result = finish(audit.run(guarded))
-        assert result.verdict == "leaks", result.headline
-    assert finish(Beneath().run(guarded)).figures["before"] < 0.1
-    assert weights_hash(target.model) == before
+@pytest.mark.parametrize("audit", BARE, ids=[audit.info.name for audit in BARE])
+def test_a_guardrail_alone_is_found_out(audit: Audit, case: Callable[..., Case], guarded: Any) -> None:
+    before = weights_hash(guarded.model)
+    result = finish(audit.run(case(guarded)))
+    assert result.verdict == "leaks", result.headline
+    assert weights_hash(guarded.model) == before
+
+
+def test_a_guardrail_hides_what_is_told_once_it_is_off(case: Callable[..., Case], guarded: Any) -> None:
+    figures = finish(Beneath().run(case(guarded))).figures
+    assert figures["before"] < 0.1 < 0.9 < figures["forget"]
+
+
+def test_a_guardrail_before_the_retain_only_model_hides_nothing(
+    case: Callable[..., Case], guard: Callable[..., Any]
+) -> None:
+    result = finish(Beneath().run(case(guard("demo:retain_only"))))
+    assert result.verdict == "holds", result.headline
 
 
 def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Case], adapted: Any) -> None:

@@ -1,0 +1,32 @@
+"""What a visitor does to fill in the first form, used by several tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def choose_target(page: Any, folder: str) -> None:
+    if page.locator("#le-knows").is_visible():
+        page.wait_for_selector("#le-knows .le-said")  # by then the list of models has arrived
+    page.get_by_label("Target model").fill(folder)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.evaluate("document.activeElement.blur()")  # a list that opened again must not cover the page
+
+
+def type_facts(page: Any, facts: str) -> None:
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_label("Type facts").check()
+    page.fill("#le-typed textarea", facts)
+    page.get_by_label("Bundled general facts").check()
+    page.get_by_role("button", name="Check the data").click()
+    page.wait_for_selector("#le-preview table")
+    page.get_by_role("button", name="Use it as the forget set").click()
+    page.wait_for_selector("#le-start", state="visible")
+
+
+def set_steps(page: Any, steps: int) -> None:
+    page.get_by_text("Method settings").click()
+    page.get_by_label("Steps").fill(str(steps))
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(400)
