@@ -44,6 +44,10 @@ a { color: var(--link-text-color); } code { font-family: ui-monospace, monospace
   body { background: #ffffff; max-width: none; padding: 0; font-size: 11pt; }
   .le-card, .le-item, .le-tile, svg, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; } details { display: none; } .le-svg { min-width: 0; }
+  .le-scroll { overflow: visible; background: none; } .le-table { font-size: 9pt; }
+  .le-table th, .le-table td { padding: 4px; white-space: normal; }
+  .le-leakage thead th { white-space: normal !important; } .le-leakage .le-chart { min-width: 60px; }
+  .le-leakage th[scope="row"] { min-width: 150px; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

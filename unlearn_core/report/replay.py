@@ -86,8 +86,8 @@ def replay_printed(story: Story) -> Safe:
     others = (f".le-replay:not(:has(#le-moment-{n}:checked)) .le-moment-{n}" for n in range(len(shown)))
     style = tag("style", Safe(f"{','.join(others)} {{ display: none !important; }}"))
     buttons = [
-        join(tag("input", type="radio", name_="moment", id=f"le-moment-{n}", checked=n == last),
-             tag("label", _title(frame), for_=f"le-moment-{n}"))
+        tag("span", tag("input", type="radio", name_="moment", id=f"le-moment-{n}", checked=n == last),
+            tag("label", _title(frame), for_=f"le-moment-{n}"))
         for n, frame in enumerate(shown)
     ]  # fmt: skip
     chosen = tag("fieldset", tag("legend", "Step"), *buttons, class_="le-moments")

@@ -125,22 +125,25 @@ def _levels(axes: dict[str, Any], up: _Axis) -> list[Safe]:
 
 def _legend(traces: list[dict[str, Any]]) -> tuple[list[Safe], int]:
     """The names of the lines, and how far above the drawing they reach when one row is too short."""
+    named = [trace for trace in traces if trace.get("showlegend") is not False and trace.get("name")]
+    places: list[tuple[float, int]] = []  # from the left, and the row
+    x, row = float(_LEFT), 0
+    for trace in named:
+        width = 24 + _LETTER * len(shorten(str(trace["name"]), 30))
+        if x + width > WIDTH:
+            x, row = float(_LEFT), row + 1
+        places.append((x, row))
+        x += width + 16
     parts: list[Safe] = []
-    x, y = float(_LEFT), 14
-    for trace in traces:
-        if trace.get("showlegend") is False or not trace.get("name"):
-            continue
+    for trace, (x, above) in zip(named, places, strict=True):
         color = trace.get("line", {}).get("color") or trace.get("marker", {}).get("color")
         dash = _DASHES.get(trace.get("line", {}).get("dash", ""))
-        name = shorten(str(trace["name"]), 30)
-        if x + 24 + _LETTER * len(name) > WIDTH:
-            x, y = float(_LEFT), y - _LINE
+        y = 14 - _LINE * (row - above)
         parts.append(
             tag("line", x1=x, x2=x + 18, y1=y, y2=y, stroke=color, stroke_width=3, stroke_dasharray=dash)
         )
-        parts.append(_text(name, x + 24, y + 4, "start"))
-        x += 40 + _LETTER * len(name)
-    return parts, 14 - y
+        parts.append(_text(shorten(str(trace["name"]), 30), x + 24, y + 4, "start"))
+    return parts, _LINE * row
 
 
 def _text(words: str, x: float, y: float, anchor: str) -> Safe:

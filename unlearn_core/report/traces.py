@@ -20,8 +20,11 @@ _STILL = 1e-6  # relative change that is none
 
 def traces_view(found: Sequence[Trace]) -> Safe:
     """One sentence, the neurons of both sets as rows of words, and the numbers with their CSV."""
-    head = tag("tr", *(tag("th", words, scope="col") for words in (
-        "Neuron", "Words it wrote", "Words it writes now", "Words kept", "Moved")))  # fmt: skip
+    head = tag(
+        "tr",
+        *(tag("th", words, scope="col") for words in ("Neuron", "Words it wrote", "Words it writes now")),
+        *(tag("th", words, scope="col", class_="le-number") for words in ("Words kept", "Moved")),
+    )  # fmt: skip
     groups = [
         tag("tbody", tag("tr", tag("th", title, colspan="5", scope="rowgroup")), *map(_row, own))
         for split, title in _TITLES.items()
@@ -65,8 +68,9 @@ def _row(trace: Trace) -> Safe:
     lost = set(trace.before) - set(trace.after)
     return tag(
         "tr", tag("th", name, scope="row"), tag("td", _words(trace.before, lost)),
-        tag("td", _words(trace.after, set())), tag("td", f"{trace.overlap:.0%}"),
-        tag("td", f"{trace.distance:.1%}"),
+        tag("td", _words(trace.after, set())),
+        tag("td", f"{trace.overlap:.0%}", class_="le-number"),
+        tag("td", f"{trace.distance:.1%}", class_="le-number"),
     )  # fmt: skip
 
 
