@@ -17,8 +17,9 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 
-# Plotly draws nameless pictures: each gets the role and the name that its figure carries for a screen reader.
-NAME_CHARTS = """() => {
+# For screen reader and keyboard. Plotly draws nameless pictures: each gets the role and the name that its
+# figure carries.
+WITHIN_REACH = """() => {
   const name = () => {
     for (const plot of document.querySelectorAll('.js-plotly-plot')) {
       const told = plot.layout?.meta;
@@ -30,6 +31,9 @@ NAME_CHARTS = """() => {
     for (const empty of document.querySelectorAll('.empty[aria-label]:not([role])')) {
       empty.setAttribute('role', 'img');
     }
+    // A long list of choices scrolls, which makes it a stop of the Tab key; it closes there and the focus is
+    // nowhere. The arrow keys move in it all the same.
+    for (const list of document.querySelectorAll('ul[role=listbox]:not([tabindex])')) list.tabIndex = -1;
   };
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
@@ -73,7 +77,7 @@ def panel(*classes: str, **settings: Any) -> gr.Column:
 
 
 def chart(elem_id: str) -> gr.Plot:
-    """A figure without frame or label; `NAME_CHARTS` gives it the name that the figure carries."""
+    """A figure without frame or label; `WITHIN_REACH` gives it the name that the figure carries."""
     return gr.Plot(show_label=False, container=False, elem_id=elem_id)
 
 
