@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def ruin(
     return str(found["run_id"])
 
 
-def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., Any]) -> None:
+def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     tab = open_tab(f"?run={ruin}")
     page = tab.page
     page.set_default_timeout(MINUTES * 60_000)
@@ -61,6 +62,18 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     assert page.inner_text(".le-moment:not([hidden])") != first
     assert page.locator(".le-moment:not([hidden])").count() == 1
     assert tab.problems == []
+
+    with page.expect_download() as coming:
+        page.click("#le-report")
+    coming.value.save_as(tmp_path / "report.html")
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert tab.overflow() == 0
+    shown = page.locator(".le-moment:visible")
+    assert shown.count() == 1, "the report's replay shows one moment, without scripts"
+    page.get_by_label("0, the original").check()
+    assert shown.count() == 1
+    assert "le-moment-0" in str(shown.get_attribute("class"))
 
 
 def zoom(page: Any) -> list[float]:
