@@ -11,7 +11,7 @@ from typing import Any
 from unlearn_core.report import palette
 from unlearn_core.report.csvfile import csv_link
 from unlearn_core.report.figure import Figure, layout, plain
-from unlearn_core.report.format import shorten
+from unlearn_core.report.format import MISSING, shorten
 from unlearn_core.report.markup import Safe, details, tag
 from unlearn_core.runs.rows import RunRow
 
@@ -31,7 +31,8 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
     shown = [row for row in rows if row.final is not None or row.forget is not None][:MAX_LINES]
     names = dimensions(shown)
     axes = [_Axis(name, [_settings(row).get(name) for row in shown]) for name in names]
-    axes += [_Axis(title, [getattr(row, key) for row in shown], (0.0, 1.0)) for key, title in SCORES]
+    scores = {title: [getattr(row, key) for row in shown] for key, title in SCORES}
+    axes += [_Axis(title, found, (0.0, 1.0)) for title, found in scores.items() if set(found) != {None}]
     labels = dict.fromkeys(row.verdict for row in shown)
     traces = [_lines(label, shown, axes) for label in labels]
     places = list(range(len(axes)))
@@ -87,11 +88,12 @@ def parallel_table(rows: Sequence[RunRow]) -> Safe:
     names = dimensions(rows)
     header = ["Name", *names, *(title for _, title in SCORES)]
     cells = [
-        [row.name, *(_settings(row).get(n) for n in names), *(getattr(row, k) for k, _ in SCORES)]
+        [row.name, *(_chosen(_settings(row).get(n)) for n in names), *(getattr(row, k) for k, _ in SCORES)]
         for row in rows
     ]
     head = tag("tr", *(tag("th", words, scope="col") for words in header))
-    body = [tag("tr", *(tag("td", _short(cell)) for cell in line)) for line in cells[:100]]
+    body = [tag("tr", *(tag("td", MISSING if cell is None else _short(cell)) for cell in line))
+            for line in cells[:100]]  # fmt: skip
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
     link = csv_link("settings-and-scores.csv", header, cells)
     scroll = tag(
@@ -142,7 +144,9 @@ def _settings(row: RunRow) -> dict[str, Any]:
     return {"method": row.method, **row.settings, "seed": row.seed}
 
 
+def _chosen(value: Any) -> Any:
+    return "default" if value is None else value
+
+
 def _short(value: object) -> str:
-    if value is None:
-        return "default"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(_chosen(value))

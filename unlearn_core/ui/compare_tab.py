@@ -10,7 +10,7 @@ import gradio as gr
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.comparison import comparison, run_mark
 from unlearn_core.report.format import shorten
-from unlearn_core.report.markup import Safe, tag
+from unlearn_core.report.markup import Safe, join, tag
 from unlearn_core.report.palette import LETTERS
 from unlearn_core.report.parallel import parallel_figure, parallel_table
 from unlearn_core.report.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
@@ -23,6 +23,9 @@ from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.runs_tab import RunsTab
 from unlearn_core.ui.studio import Studio
 
+_UNPLACED = (
+    "No run here was scored on what is kept. Bring a retain set under Data, or choose the other score."
+)
 _EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
 
 
@@ -80,10 +83,11 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         letters = {run_id: LETTERS[i] for i, run_id in enumerate(ids or [])}
         missing = any(point.model == "wiped" and point.row is None for point in points)
         figure = tradeoff_figure(rows, points, KEEPING[kept], letters)
+        told = None if figure["data"] else tag("p", _UNPLACED, class_="le-muted")
         shown = gr.update(visible=True)
         return (
             shown, shown, gr.update(visible=missing and not studio.public), plot(figure),
-            tradeoff_table(rows, points), plot(parallel_figure(rows)), parallel_table(rows),
+            join(told, tradeoff_table(rows, points)), plot(parallel_figure(rows)), parallel_table(rows),
         )  # fmt: skip
 
     def compare(ids: list[str], token: str) -> Safe:
