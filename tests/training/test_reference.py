@@ -18,7 +18,7 @@ from unlearn_core.models.forward import sum_per_row, token_nll
 from unlearn_core.training.data import build_parts
 from unlearn_core.training.joined import forward, lay_out, split_parts
 from unlearn_core.training.loop import LoopStep, unlearn
-from unlearn_core.training.reference import FrozenReference
+from unlearn_core.training.reference import TEMPERATURES, FrozenReference
 
 PAD = 1
 
@@ -96,6 +96,26 @@ def test_adapter_off_equals_the_stored_reference(tiny_model: Callable[..., Any],
     torch.testing.assert_close(found, stored.kl("retain", answers), atol=1e-4, rtol=1e-3)
     found.mean().backward()
     assert all(layer.lora_B["lethe"].weight.grad is not None for _, layer in lora_layers(model))
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_calibrated_reference_is_less_sure_where_the_model_is_sure_and_wrong(
+    tiny_model: Callable[..., Any], parts: Any, lora: bool
+) -> None:
+    """A head of twenty times the size is sure of whatever it says: the least NLL is at the highest
+    temperature, and that is what the reference says from then on."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(20)
+    switch = apply_lora(model, rank=4).disable_adapter if lora else None
+    reference = FrozenReference(model, parts, PAD, all_rows(parts), switch)
+    reference.keep("retain", calibrated=True)
+    answers = answers_of(model, parts, "retain", [2, 0])
+    expected_NV = (answers.logits_NV / max(TEMPERATURES)).log_softmax(-1)
+    found_NV = reference.log_probs("retain", answers)
+    torch.testing.assert_close(found_NV, expected_NV, atol=1e-3, rtol=1e-4)
+    nll_N = -found_NV.gather(1, answers.labels_N[:, None])[:, 0]
+    assert nll_N.mean() < 0.6 * token_nll(answers).mean()
 
 
 TRAINED = [

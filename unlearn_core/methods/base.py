@@ -175,8 +175,12 @@ class Reference(Protocol):
     def nll(self, part: str) -> torch.Tensor:
         """NLL (R,) of each row of a part, summed over its targets, in nats; first asked for in `prepare`."""
 
-    def keep(self, part: str) -> None:
-        """Announce, in `prepare`, that `kl`, `log_probs` or `hidden` of a part will be asked for."""
+    def keep(self, part: str, calibrated: bool = False) -> None:
+        """Announce, in `prepare`, that `kl`, `log_probs` or `hidden` of a part will be asked for.
+
+        Calibrated: at the temperature at which the part's own targets are likeliest, which takes the
+        overconfidence out of what a model says of text it never saw (Guo et al. 2017, arXiv 1706.04599).
+        """
 
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Replace, in `prepare`, the reference of some rows by what it says at their teachers' targets.

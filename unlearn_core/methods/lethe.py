@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -31,13 +31,13 @@ class Lethe(Method):
         taxonomy="global weights",
         idea="Each forgotten question learns what the original model itself says of people it never read "
         "about, and each forgotten text becomes exactly as unlikely as never-trained text of its kind is by "
-        "then. The retain set is trained meanwhile and never-trained text held still, so the forgotten looks "
-        "unseen, not destroyed.",
+        "then. The retain set is trained meanwhile; of never-trained text the model says what the original "
+        "did, less its overconfidence; so the forgotten looks unseen, not destroyed.",
         formula="mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
         "+ substitute_weight KL(original given a substitute's prompt, true answer struck || current) "
         "+ floor_weight mean min(0, NLL - target)^2 + retain_weight NLL(retain) "
-        "+ anchor_weight KL(original || current; never trained); NLLs are sequence means, the retain set's a "
-        "mean over its kinds",
+        "+ anchor_weight KL(original at the temperature of least NLL || current; never trained); NLLs are "
+        "sequence means, the retain set's a mean over its kinds",
         paper="This project. Near relatives: unlikelihood bounds, UNDIAL (arXiv 2402.10052) for the struck "
         "teacher, Who's Harry Potter (arXiv 2310.02238) for generic predictions as targets",
         cost=2.7,
@@ -48,12 +48,14 @@ class Lethe(Method):
 
     recovers_by: ClassVar[float] = 0.7  # on the bundled world within 5/8 of the steps
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
-    steps: int = parameter(80, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
+    steps: int = parameter(100, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
     holdout_size: int = parameter(16, "Never-trained sequences per step", 0, 4096)
     general: float = parameter(0.25, "Share of general facts among the retain sequences", 0.0, 1.0)
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
-    anchor_weight: float = parameter(3.0, "Weight that holds never-trained text still", 0.0, 100.0)
+    anchor_weight: float = parameter(
+        5.0, "Weight that holds never-trained text where it was, less overconfidence", 0.0, 100.0
+    )
     document_share: float = parameter(
         0.4, "Share of whole documents among the forget and never-trained sequences", 0.0, 1.0
     )
@@ -69,6 +71,12 @@ class Lethe(Method):
     strike: float = parameter(
         3.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
     )
+
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The defaults, half their rate, and what the benchmark's longer texts took."""
+        slow = {"learning_rate": 2e-3, "retain_size": 96, "steps": 150}
+        return {}, {"learning_rate": cls.learning_rate / 2}, slow
 
     def mix(self) -> Mix:
         return Mix(
@@ -99,7 +107,7 @@ class Lethe(Method):
                 context.state["drift_K"] = context.state["drift"].by_kind_K  # kept with a checkpoint
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
             if self.anchor_weight:
-                context.reference.keep("holdout")
+                context.reference.keep("holdout", calibrated=True)
             if self.substitutes:
                 teachers = substituted(forget, holdout, self.substitutes)
                 context.reference.teach("forget", teachers, self.strike)

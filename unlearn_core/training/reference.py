@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DENSE_BYTES = 512 * 2**20  # stored in full up to this size, beyond it as the likeliest tokens
 KEPT = 128  # tokens kept per position beyond it; their share of the probability is nearly all of it
+TEMPERATURES = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
 
 
 class FrozenReference:
@@ -51,6 +52,7 @@ class FrozenReference:
         self._layer = layer  # set where the method reads its output: then `keep` keeps that
         self._nll: dict[str, torch.Tensor] = {}
         self._stored: dict[str, _Stored] = {}
+        self._temperature: dict[str, float] = {}
         self.frozen = False  # set by the loop before the first step
 
     @torch.no_grad()
@@ -66,16 +68,35 @@ class FrozenReference:
         return self._nll[part]
 
     @torch.no_grad()
-    def keep(self, part: str) -> None:
-        """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for."""
-        if part in self._parts and self._adapter_off is None:
-            assert not self.frozen, f"keep {part} in prepare"
-            rows = [self._parts[part].rows[row] for row in self._visited(part)]
+    def keep(self, part: str, calibrated: bool = False) -> None:
+        """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for (see methods.base)."""
+        if part not in self._parts:
+            return
+        assert not self.frozen, f"keep {part} in prepare"
+        rows = [self._parts[part].rows[row] for row in self._visited(part)]
+        if calibrated:
+            self._temperature[part] = self._likeliest_temperature(rows)
+        if self._adapter_off is None:
             top = self._kept_tokens(rows) if self._layer is None else None
             stored = self._stored[part] = _Stored(top)
             for answers in passes_over(self._model, rows, self._pad_id, self._layer):
                 for row, values_NV in _by_row(answers):
-                    stored.add(row, values_NV if self._layer is not None else _log_probs(values_NV))
+                    stored.add(row, self._as_kept(part, values_NV))
+
+    def _as_kept(self, part: str, values_NV: torch.Tensor) -> torch.Tensor:
+        """Hidden states as they are, logits as log-probabilities at the part's temperature."""
+        if self._layer is not None:
+            return values_NV
+        return _log_probs(values_NV / self._temperature.get(part, 1.0))
+
+    def _likeliest_temperature(self, rows: Sequence[Encoded]) -> float:
+        """The one of TEMPERATURES at which the targets of a sample of the rows have the least NLL."""
+        sums = [0.0] * len(TEMPERATURES)
+        for answers in passes_over(self._model, rows[:: -(-len(rows) // CHUNK)], self._pad_id):
+            for place, temperature in enumerate(TEMPERATURES):
+                log_probs_NV = _log_probs(answers.logits_NV / temperature)
+                sums[place] -= float(log_probs_NV.gather(1, answers.labels_N[:, None]).sum())
+        return TEMPERATURES[sums.index(min(sums))]
 
     @torch.no_grad()
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
@@ -129,7 +150,7 @@ class FrozenReference:
         rows = [self._parts[part].rows[row] for row in answers.index_B.tolist()]
         with torch.no_grad(), self._adapter_off():
             values_NV = forward(self._model, lay_out(self._model, {"": rows}, self._pad_id), self._layer)
-        return values_NV if self._layer is not None else _log_probs(values_NV)
+        return self._as_kept(part, values_NV)
 
 
 def _by_row(answers: Answers) -> Iterator[tuple[int, torch.Tensor]]:
