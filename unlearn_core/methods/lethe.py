@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -71,12 +71,6 @@ class Lethe(Method):
     strike: float = parameter(
         3.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
     )
-
-    @classmethod
-    def candidates(cls) -> tuple[dict[str, Any], ...]:
-        """The defaults, half their rate, and what the benchmark's longer texts took."""
-        slow = {"learning_rate": 2e-3, "retain_size": 96, "steps": 150}
-        return {}, {"learning_rate": cls.learning_rate / 2}, slow
 
     def mix(self) -> Mix:
         return Mix(
