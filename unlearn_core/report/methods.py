@@ -26,7 +26,7 @@ def facts(method: Method) -> list[tuple[str, str]]:
     found = [
         ("Formula", method["formula"]),
         ("Source", method["paper"]),
-        ("Cost", f"{method['cost']:g} times fine-tuning on the forget batch, a step"),
+        ("Cost", f"{method['cost']:g}x the work of fine-tuning on the forget batch, in each step"),
         ("Needs", ", ".join(method["needs"])),
     ]
     if not method["changes_weights"]:
