@@ -13,7 +13,16 @@ from unlearn_core.cli import main
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.methods import REGISTRY
 from unlearn_core.runs import bench as module
-from unlearn_core.runs.bench import LEADERBOARD, TRIALS, TUNING_SEED, Trial, bench, figures, leaderboard
+from unlearn_core.runs.bench import (
+    LEADERBOARD,
+    TRIALS,
+    TUNING_SEED,
+    Trial,
+    bench,
+    chosen,
+    figures,
+    leaderboard,
+)
 
 
 def scores_of(right: dict[str, int]) -> Scores:
@@ -45,7 +54,16 @@ def test_a_wreck_never_wins_the_tuning() -> None:
     wreck = Trial("a", {}, 0, tuning={"task_aggregate": 0.0, "mia_score": 1.0, "retain_knowledge": 0.0})
     weak = Trial("a", {"x": 1}, 0, tuning={"task_aggregate": 0.2, "mia_score": 0.1, "retain_knowledge": 0.9})
     failed = Trial("a", {"x": 2}, 0, failure="diverged")
-    assert max([wreck, weak, failed], key=lambda trial: trial.rank) is weak
+    assert chosen([wreck, weak, failed]) is weak
+
+
+def test_the_defaults_stay_unless_another_setting_is_clearly_better() -> None:
+    def tried(x: int, mia: float) -> Trial:
+        found = {"task_aggregate": 0.9, "mia_score": mia, "retain_knowledge": 1.0}
+        return Trial("a", {"x": x} if x else {}, 0, tuning=dict(found))
+
+    assert chosen([tried(0, 0.90), tried(1, 0.91), tried(2, 0.80)]).settings == {}
+    assert chosen([tried(0, 0.90), tried(1, 0.91), tried(2, 0.95)]).settings == {"x": 2}
 
 
 def test_the_leaderboard_leaves_tuning_runs_out_and_gives_the_spread() -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _STEPS_LOOKED_AT = 4  # of each phase
-_REFERENCE_COPIES = 2  # the original's log-probabilities of a step, and their products with the model's
 # Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
 # keep it from giving back the holes between them. Larger tensors than it ever keeps (glibc's
 # DEFAULT_MMAP_THRESHOLD_MAX) go back to the system one by one.
@@ -197,13 +196,14 @@ def _wanted(method: Method, parts: Container[str]) -> list[str]:
 def _vocabulary_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
     """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two slopes at
     those of the part that is largest, because parts go back one after the other; all of it at once, or a
-    block at a time. To these come the original's log-probabilities."""
+    block at a time. To these come the original's log-probabilities, and their products with the model's for
+    one part at a time."""
     column = 4 * shape.text.vocab_size / processes
     number, largest = sum(step.targets.values()), max(step.targets.values())
     share = largest / max(1, number)
     logits = (2 + 2 * share) * (number * column if number * column <= WHOLE_BYTES else BLOCK_BYTES)
-    copied = _REFERENCE_COPIES * column * sum(step.targets[part] for part in _wanted(method, step.targets))
-    return int(logits + copied)
+    compared = [step.targets[part] for part in _wanted(method, step.targets)]
+    return int(logits + column * (sum(compared) + max(compared, default=0)))
 
 
 def _mapped_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
