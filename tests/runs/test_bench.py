@@ -71,7 +71,8 @@ def test_the_leaderboard_leaves_tuning_runs_out_and_gives_the_spread() -> None:
         Trial("a", {}, seed, 2.0, "forgotten", None, {"final_score": score})
         for seed, score in ((TUNING_SEED, 0.1), (0, 0.8), (1, 0.6))
     ]
-    (row,) = leaderboard(runs)
+    before = Trial("a", {"x": 1}, 0, 2.0, "forgotten", None, {"final_score": 0.3})  # another choice then
+    (row,) = leaderboard([*runs, before])
     assert row["num_seeds"] == 2
     assert row["figures"]["final_score"]["mean"] == pytest.approx(0.7)
     assert row["figures"]["final_score"]["spread"] == pytest.approx(2**0.5 / 10)

@@ -205,7 +205,11 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     all but the retain set has a good one."""
     rows = []
     for method in dict.fromkeys(trial.method for trial in trials):
-        runs = [t for t in trials if t.method == method and t.seed != TUNING_SEED and t.scored]
+        own = [trial for trial in trials if trial.method == method]
+        tried = [trial for trial in own if trial.seed == TUNING_SEED]
+        runs = [t for t in own if t.seed != TUNING_SEED and t.scored]
+        if tried:  # a bench that goes on with other candidates may have chosen otherwise before
+            runs = [trial for trial in runs if trial.settings == chosen(tried).settings]
         if not runs:
             continue
         names = list(runs[0].scored or {})
