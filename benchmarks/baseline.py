@@ -1,7 +1,8 @@
 """The plain way to train: transformers' `Trainer`, two padded forwards with every logit, a deep copy.
 
-This is how open-unlearning builds gradient difference and KL minimisation; written here so that Lethe's
-own loop is measured against it in the same process.
+This is how open-unlearning builds gradient difference; written here so that Lethe's own loop is measured
+against it in the same process. With its KL retain loss (`kl`) the copy is asked at every step; without, it
+is only kept.
 """
 
 from __future__ import annotations
