@@ -119,18 +119,18 @@ def board_figure(board: Board) -> Figure:
 
 
 def _named(board: Board) -> set[str]:
-    """The methods that have their names in the plot: from the best down, those whose name covers no mark and
-    no name already there. The others tell theirs under the pointer, and in the table."""
+    """The methods that have their names in the plot: the best of all, and from there down those whose name
+    covers no mark and no name already there. The others tell theirs under the pointer, and in the table."""
     marks = {row["method"]: (_mean(row, "keeping"), _mean(row, "forgetting")) for row in board["methods"]}
     placed = [(x, y) for x, y in marks.values() if x is not None and y is not None]
     taken = [(x - _MARK, x + _MARK, y - _MARK, y + _MARK) for x, y in placed]
-    named = set()
-    for row in _sorted(board, "Final score"):
+    named: set[str] = set()
+    for row in [*_sorted(board, BEST_FIRST)[:1], *_sorted(board, "Final score")]:
         x, y = marks[row["method"]]
         if x is None or y is None:
             continue
         wanted = _box(row["method"], x, y)
-        if not any(_overlap(wanted, other) for other in taken):
+        if not named or not any(_overlap(wanted, other) for other in taken):
             taken.append(wanted)
             named.add(row["method"])
     return named
