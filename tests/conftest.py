@@ -66,6 +66,21 @@ def tiny_model() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def saved_model(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> Callable[..., str]:
+    """`saved_model(**settings)`: a folder of its own with such a model and the tokenizer."""
+
+    def save(**settings: Any) -> str:
+        folder = tmp_path_factory.mktemp("saved")
+        tiny_model(**settings).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def tiny_data() -> UnlearningData:
     """Two rows of each kind, task and split, documents, questions and paraphrases."""
     rows = {

@@ -109,14 +109,9 @@ def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
 
 
 @pytest.fixture(scope="session")
-def tiny_target(
-    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
-) -> str:
+def tiny_target(saved_model: Callable[..., str]) -> str:
     """A folder with a random model that any number of steps takes no time on."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_model("olmo2").save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return str(folder)
+    return saved_model()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -60,14 +59,9 @@ def container() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def wide_model(
-    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
-) -> str:
+def wide_model(saved_model: Callable[..., str]) -> str:
     """Small weights, and activations of some gigabytes for the batch of the test."""
-    folder = tmp_path_factory.mktemp("wide")
-    tiny_model("olmo2", intermediate_size=16384).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return str(folder)
+    return saved_model(intermediate_size=16384)
 
 
 def end_in(container: Path, *given: str) -> tuple[int, str, str, int]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,20 @@ def test_a_paused_run_goes_on_to_the_same_scores(memorised: Any, tmp_path: Path)
     assert isinstance(story.end, ev.Finished)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_wherever_a_run_is_cut_it_ends_at_the_same_bits(memorised: Any, tmp_path: Path, threads: int) -> None:
-    """Losses of every step and the hash of the weights, computed with one thread and with two."""
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many threads for the tensor library while the test runs."""
     import torch
 
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_wherever_a_run_is_cut_it_ends_at_the_same_bits(memorised: Any, tmp_path: Path) -> None:
+    """Losses of every step and the hash of the weights, computed with one thread and with two."""
     spec = spec_of(memorised)
     whole = list(run(spec, home=tmp_path, out=tmp_path / "whole"))
     for cut in (1, 2, 4, 6, 7):

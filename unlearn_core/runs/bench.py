@@ -209,7 +209,8 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
         tried = [trial for trial in own if trial.seed == TUNING_SEED]
         runs = [t for t in own if t.seed != TUNING_SEED and t.scored]
         if tried:  # a bench that goes on with other candidates may have chosen otherwise before
-            runs = [trial for trial in runs if trial.settings == chosen(tried).settings]
+            settings = chosen(tried).settings
+            runs = [trial for trial in runs if trial.settings == settings]
         if not runs:
             continue
         names = list(runs[0].scored or {})

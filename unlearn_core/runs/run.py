@@ -179,9 +179,10 @@ class _Run:
             raise ResourceError("memory", "this run", problem, mend)
         # A GPU says when its memory is short, and less is computed at once; the system just ends a process.
         place = target.model.device
-        room = model_files.free_memory(place) + resident_memory()
-        if place.type == "cpu" and (short := shortage(cost, room)):
-            raise short
+        if place.type == "cpu":
+            short = shortage(cost, model_files.free_memory(place) + resident_memory())
+            if short:
+                raise short
         self.flops = cost.flops
         yield CostEstimate(cost.to_json())
 

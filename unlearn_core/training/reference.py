@@ -87,7 +87,8 @@ class FrozenReference:
         """Hidden states as they are, logits as log-probabilities at the part's temperature."""
         if self._layer is not None:
             return values_NV
-        return _log_probs(values_NV / self._temperature.get(part, 1.0))
+        temperature = self._temperature.get(part)
+        return _log_probs(values_NV if temperature is None else values_NV / temperature)
 
     def _likeliest_temperature(self, rows: Sequence[Encoded]) -> float:
         """The one of TEMPERATURES at which the targets of a sample of the rows have the least NLL."""
