@@ -30,7 +30,7 @@ _STEPS_LOOKED_AT = 4  # of each phase
 # Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
 # keep it from giving back the holes between them. Larger tensors than it ever keeps (glibc's
 # DEFAULT_MMAP_THRESHOLD_MAX) go back to the system one by one.
-_ALLOCATOR = {"full": 0.15, "lora": 0.75}
+_ALLOCATOR = {"full": 0.15, "lora": 0.7}
 _NEVER_KEPT = 32 * 2**20
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
 
