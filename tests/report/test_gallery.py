@@ -45,6 +45,12 @@ def test_rows_stand_in_the_order_asked_for(order: str, expected: list[str]) -> N
     assert "beta=0.1" in shown
 
 
+def test_a_board_says_so_where_there_is_no_retain_only_model() -> None:
+    without = BOARD | {"scores": {"original": BOARD["scores"]["original"]}}
+    assert "no retain-only model" in made_with(without)
+    assert "no retain-only model" not in made_with(BOARD)
+
+
 def test_every_order_names_a_figure() -> None:
     for order in ORDERS:
         assert "lethe" in board_table(BOARD, order)

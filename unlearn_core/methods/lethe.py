@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -43,7 +43,8 @@ class Lethe(Method):
         cost=2.7,
         needs=frozenset({"forget", "retain", "holdout", "reference nll", "reference logits"}),
         caution="Without never-trained text of the same kind there are no substitutes and the target is an "
-        "estimate; membership inference may then still tell members apart.",
+        "estimate; membership inference may then still tell members apart. Where the retain set suffers, "
+        "half the learning rate and four times the retain weight held it.",
     )
 
     recovers_by: ClassVar[float] = 0.7  # on the bundled world within 5/8 of the steps
@@ -71,6 +72,12 @@ class Lethe(Method):
     strike: float = parameter(
         3.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
     )
+
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The defaults, and two that hold the retain set harder, for targets that generalise less."""
+        careful = {"learning_rate": cls.learning_rate / 2}
+        return {}, *({**careful, "retain_weight": cls.retain_weight * factor} for factor in (2, 4))
 
     def mix(self) -> Mix:
         return Mix(

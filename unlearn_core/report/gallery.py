@@ -44,10 +44,16 @@ def made_with(board: Board) -> Safe:
     told = (
         f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among three settings "
         "on a third of the documents; these figures are of the others. Answered is the worst of the three "
-        "tasks. Unseen text is how much less likely documents became that no model here was trained on: a "
-        "good score beside much of it is a model that lost its language. Distance is between the losses of "
-        "the forgotten documents here and under the retain-only model. Both are in nats per token."
+        "tasks. Unseen text is how much less likely documents became that no model here was trained on, in "
+        "nats per token: a good score beside much of it is a model that lost its language. "
     )
+    if "retain_only" in board["scores"]:
+        told += (
+            "Distance, in the same unit, is between the losses of the forgotten documents here and under the "
+            "retain-only model."
+        )
+    else:
+        told += "This target has no retain-only model, so there is no distance to it."
     made = (
         f"Measured {board['made']} on {board['target']} (weights {board['weights']['original'][:12]}, data "
         f"{board['data_fingerprint'][:12]}) with {versions}, by lethe bench."
