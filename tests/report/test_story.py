@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import plotly.graph_objects as go
 import pytest
 
-from unlearn_core.report.curves import decimate, facts_figure, loss_figure, unseen_level
+from unlearn_core.report.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
 from unlearn_core.report.progress import progress_panel, stage_title
 from unlearn_core.report.reproduce import command
 from unlearn_core.report.story import Story
@@ -65,6 +66,11 @@ def test_losses_that_are_not_finite_are_left_out(story: Story) -> None:
     assert loss_figure(story)["data"][0]["x"] == [1, 2, 3]
 
 
+def test_the_numbers_behind_the_losses_are_named(story: Story) -> None:
+    heads = re.findall(r'<th scope="col">([^<]*)', losses_table(story))
+    assert heads == ["Step", "Forget set", "Retain set", "Total"]
+
+
 def test_names_of_facts_cannot_be_read_as_markup_by_plotly(story: Story) -> None:
     names = [trace["name"] for trace in facts_figure(story)["data"]]
     assert "Where is &lt;a&gt;?" in names
@@ -73,8 +79,8 @@ def test_names_of_facts_cannot_be_read_as_markup_by_plotly(story: Story) -> None
 def test_the_watched_facts_show_before_and_now(story: Story) -> None:
     table = watch_panel(story)
     assert "Where is &lt;a&gt;?" in table
-    assert "100 %" in table
-    assert "10 %" in table
+    assert "100%" in table
+    assert "10%" in table
 
 
 def test_thinning_keeps_both_ends() -> None:

@@ -19,9 +19,9 @@ MAX_POINTS = 400  # per line; more would be slow to draw and look the same
 
 LOSS, ANSWERS = "Loss by step, nats per token", "Probability of the watched answers by step"
 _LOSSES = (
-    ("forget", palette.SETS["forget"], "solid"),
-    ("retain", palette.SETS["retain"], "solid"),
-    ("total", palette.TOTAL, "dot"),
+    ("forget", "Forget set", palette.SETS["forget"], "solid"),
+    ("retain", "Retain set", palette.SETS["retain"], "solid"),
+    ("total", "Total", palette.TOTAL, "dot"),
 )
 _FACTS = (
     ("forget", "To forget, should fall \u2193", "solid"),
@@ -35,16 +35,12 @@ def loss_figure(story: Story) -> Figure:
     its line should go."""
     steps = decimate(story.steps)
     rises = story.started is None or story.started.forget_rises
-    titles = {
-        "forget": "Forget set, should " + ("rise \u2191" if rises else "fall \u2193"),
-        "retain": "Retain set, should stay low",
-        "total": "Total, should fall \u2193",
-    }
+    way = {"forget": "rise \u2191" if rises else "fall \u2193", "retain": "stay low", "total": "fall \u2193"}
     traces = []
-    for key, color, dash in _LOSSES:
+    for key, title, color, dash in _LOSSES:
         points = [(s.step, s.losses[key]) for s in steps if _is_finite(s.losses.get(key))]
         if points:
-            traces.append(_line(titles[key], points, color, dash))
+            traces.append(_line(f"{title}, should {way[key]}", points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
     axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
     drawn = _layout("loss", LOSS, last, axis)
