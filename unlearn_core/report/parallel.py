@@ -38,7 +38,7 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
     places = list(range(len(axes)))
     across = {
         "tickmode": "array", "tickvals": places, "ticktext": [plain(shorten(a.name, 16)) for a in axes],
-        "range": [-0.4, len(axes) - 0.6], "gridcolor": "rgba(128,128,128,0.6)", "zeroline": False,
+        "range": [-0.4, len(axes) - 0.6], "showgrid": False, "zeroline": False,
         "tickangle": -30 if len(axes) > 4 else 0, "automargin": True,
     }  # fmt: skip
     up = {"range": [-0.12, 1.12], "visible": False}
@@ -47,6 +47,11 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
         for place, axis in enumerate(axes)
         for y, words, beside in axis.notes
     ]
+    uprights = [  # not the grid, which would run through the words at its ends
+        {"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "layer": "below",
+         "line": {"color": "rgba(128,128,128,0.6)", "width": 1}}
+        for place in places
+    ]  # fmt: skip
     name = "Runs across their settings and scores"
     drawn = layout(
         "parallel",
@@ -55,6 +60,7 @@ def parallel_figure(rows: Sequence[RunRow]) -> Figure:
         xaxis=across,
         yaxis=up,
         annotations=notes,
+        shapes=uprights,
     )
     return {"data": traces, "layout": drawn}
 

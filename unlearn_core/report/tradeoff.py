@@ -10,7 +10,6 @@ from unlearn_core.report.csvfile import csv_link
 from unlearn_core.report.figure import AXIS, LEGEND, Figure, layout, plain
 from unlearn_core.report.format import score
 from unlearn_core.report.markup import Safe, details, tag
-from unlearn_core.report.palette import LETTERS
 from unlearn_core.runs.references import Reference
 from unlearn_core.runs.rows import RunRow
 
@@ -58,7 +57,7 @@ def tradeoff_figure(
             told,
             height=420,
             legend=LEGEND | {"itemsizing": "constant"},
-            annotations=[_letter(row, keeping, picked[row.id]) for row in ringed],
+            annotations=_letters(ringed, keeping, picked),
             **axes,
         ),
     }
@@ -79,12 +78,18 @@ def tradeoff_table(rows: Sequence[RunRow], points: Sequence[Reference]) -> Safe:
     return details("The figures behind this plot", tag("p", more, link), scroll)
 
 
-def _letter(row: RunRow, keeping: str, letter: str) -> Figure:
+def _letters(ringed: Sequence[RunRow], keeping: str, picked: Mapping[str, str]) -> list[Figure]:
+    """The letters of the picked runs, in the order of their marks from above: so no line crosses another."""
+    ordered = sorted(ringed, key=lambda row: (-round(row.forget or 0.0, 4), picked[row.id]))
+    return [_letter(row, keeping, picked[row.id], place) for place, row in enumerate(ordered)]
+
+
+def _letter(row: RunRow, keeping: str, letter: str, place: int) -> Figure:
     """A run's letter on a line from its mark, each at a height of its own: marks often share a spot."""
     x = round(getattr(row, keeping), 4)
     return {
         "x": x, "y": round(row.forget or 0.0, 4), "text": f"<b>{letter}</b>", "showarrow": True,
-        "ax": 42 if x < 0.2 else -42, "ay": 24 * LETTERS.index(letter) - 22, "arrowhead": 0, "arrowwidth": 1,
+        "ax": 42 if x < 0.2 else -42, "ay": 24 * place - 22, "arrowhead": 0, "arrowwidth": 1,
         "arrowcolor": palette.TOTAL, "standoff": 9, "font": {"size": 13},
     }  # fmt: skip
 
