@@ -40,9 +40,7 @@ def test_durations(seconds: float | None, shown: str) -> None:
     assert fm.duration(seconds) == shown
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0.004, "<1 %"), (0.996, "99 %"), (1.0, "100 %"), (None, "n/a")]
-)
+@pytest.mark.parametrize(("value", "shown"), [(0.004, "<1%"), (0.996, "99%"), (1.0, "100%"), (None, "n/a")])
 def test_percentages(value: float | None, shown: str) -> None:
     assert fm.percent(value) == shown
 

@@ -22,7 +22,7 @@ def told(way: str, score: float) -> Told:
 def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None:
     drawn = token_rows(SEEN)
     assert drawn.count("<button") == 2
-    assert 'aria-label="&lt;b&gt;: 1 %, rank 37. Likeliest here: no 50 %"' in drawn
+    assert 'aria-label="&lt;b&gt;: 1%, rank 37. Likeliest here: no 50%"' in drawn
     assert "<b> " not in drawn
 
 

@@ -66,7 +66,7 @@ def test_the_canary_table_has_states_the_rule_and_the_share_of_the_time(running:
     table = watch_panel(running)
     for words in ("Retain canary", "Utility canary", "down", "holds", "below 80% of its start at 2 looks"):
         assert words in table
-    assert "7 % of the training time" in table
+    assert "7% of the training time" in table
     assert "Which general?" in singles(running)
 
 

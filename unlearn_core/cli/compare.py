@@ -34,7 +34,7 @@ def compare_command(options: argparse.Namespace) -> int:
         seeds = ", ".join(str(row.seed) for row in run.repeats)
         print(f"{letter}: {run.record.name}  ({run.record.id}; seeds {seeds})")
     print("\n" + table(_scores(runs)))
-    print("\nMeans over seeds with the 95 % t interval; differences to A with Welch's interval.")
+    print("\nMeans over seeds with the 95% t interval; differences to A with Welch's interval.")
     settings = _settings(runs)
     print("\n" + (table(settings) if len(settings) > 1 else "Their settings are the same."))
     return 0

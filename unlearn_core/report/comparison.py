@@ -11,7 +11,7 @@ from unlearn_core.report.palette import LETTERS
 from unlearn_core.runs.compare import Compared, Estimate, score_lines, settings_beside
 
 _READ = (
-    "Mean over the seeds of each run, with the 95 % t interval; differences to A with Welch's interval. "
+    "Mean over the seeds of each run, with the 95% t interval; differences to A with Welch's interval. "
     "One seed has no interval: run the same settings with other seeds to get one. Runs that differ in the "
     "seed alone stand for themselves."
 )

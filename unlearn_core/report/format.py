@@ -36,14 +36,14 @@ def score(value: float | None, digits: int = 2) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A probability as a percentage: `97 %`, `<1 %`, `n/a`."""
+    """A probability as a percentage: `97%`, `<1%`, `n/a`."""
     if value is None or not math.isfinite(value):
         return MISSING
     if 0.0 < value < 0.01:
-        return "<1 %"
+        return "<1%"
     if 0.99 < value < 1.0:
-        return "99 %"
-    return f"{value * 100:.0f} %"
+        return "99%"
+    return f"{value * 100:.0f}%"
 
 
 def duration(seconds: float | None) -> str:

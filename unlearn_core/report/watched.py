@@ -89,7 +89,7 @@ def _state(story: Story, split: str, before: float | None, now: float | None) ->
 def _rule(story: Story) -> str:
     rule = (
         f"A canary is down when it stands below {LIMIT:.0%} of its start at {PATIENCE} looks in a row. "
-        f"Watching took {percent(story.probes[-1].watching)} of the training time so far, of at most 10 %."
+        f"Watching took {percent(story.probes[-1].watching)} of the training time so far, of at most 10%."
     )
     best = story.kept.step if story.kept else story.probes[-1].best
     rule += f" The best weights, by what is forgotten against the lower canary, are those of step {best}."

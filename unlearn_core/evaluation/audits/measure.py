@@ -102,12 +102,12 @@ def examples(
 
 
 def share(value: float) -> str:
-    """A share in words: `34 %`."""
-    return f"{100 * value:.0f} %" if value == 0 or value >= 0.005 else "under 1 %"
+    """A share in words: `34%`."""
+    return f"{100 * value:.0f}%" if value == 0 or value >= 0.005 else "under 1%"
 
 
 def controls_in_words(case: Case, comparison: Comparison) -> str:
-    """`never-trained rows 0 %, retain-only model 2 %`."""
+    """`never-trained rows 0%, retain-only model 2%`."""
     titles = {"holdout": case.control_title, "retain_only": "retain-only model"}
     figures = comparison.figures
     return ", ".join(f"{titles[name]} {share(figures[name])}" for name in titles if name in figures)
