@@ -44,7 +44,7 @@ def test_wrecks_are_marked_and_can_be_left_out(runs: list[PublishedRun]) -> None
     rest = published_table(runs, ORDERS[1])
     assert "le-wreck" not in rest
     assert "<td>10</td>" in rest  # keeps its place by the official score
-    kept = published_table(runs, ORDERS[2])
+    kept = published_table(runs, ORDERS[2]).replace("<wbr>", "")
     assert kept.index(max(runs, key=lambda run: run.retained).name) < kept.index(runs[0].name)
 
 

@@ -7,6 +7,7 @@ is one place where they can go wrong, and it is this one.
 from __future__ import annotations
 
 import html
+import re
 
 VOID = frozenset({"br", "hr", "img", "input", "meta"})
 # The page's HTML component reads its value as a template too: braces and dollars must arrive as entities.
@@ -43,6 +44,11 @@ def tag(name: str, *children: object, **attributes: object) -> Safe:
     if name in VOID:
         return Safe(f"<{name}{written}>")
     return Safe(f"<{name}{written}>{join(*children)}</{name}>")
+
+
+def breakable(words: str) -> Safe:
+    """Text of long names that may break after every underscore and slash, before it does elsewhere."""
+    return Safe(re.sub("([_/])", r"\1<wbr>", text(words)))
 
 
 def details(summary: object, *children: object, class_: str = "le-note", opened: bool = False) -> Safe:

@@ -15,12 +15,13 @@ from unlearn_core.report import palette
 from unlearn_core.report.csvfile import csv_link
 from unlearn_core.report.figure import AXIS, Figure, layout, plain
 from unlearn_core.report.format import score
-from unlearn_core.report.markup import Safe, join, tag
+from unlearn_core.report.markup import Safe, breakable, join, tag
 from unlearn_core.report.verdict import verdict_tag
 
 ORDERS = ("Official score", "Official score, wrecks left out", "What is left of the retain set")
 _HEAD = ("Place", "Run", "Verdict")
 _NUMBERS = ("Official score", "Task aggregate", "AUC", "MMLU", "Retain recited", "Retain answered")
+_SOURCE = "github.com/yizhiai1994/CCM_at_semeval2025task4"
 _TITLES = {"Doing nothing": "doing nothing"}
 
 
@@ -112,7 +113,7 @@ def _row(place: int, run: PublishedRun) -> Safe:
     return tag(
         "tr",
         tag("td", place),
-        tag("td", run.name, class_="le-name"),
+        tag("td", breakable(run.name), class_="le-name"),
         tag("td", numbers[0], class_="le-number"),
         tag("td", verdict_tag(run.verdict.label)),
         *(tag("td", number, class_="le-number") for number in numbers[1:]),
@@ -123,8 +124,7 @@ def _row(place: int, run: PublishedRun) -> Safe:
 def source() -> Safe:
     """Whose runs these are."""
     link = tag(
-        "a", "github.com/yizhiai1994/CCM_at_semeval2025task4", rel="noopener noreferrer", target="_blank",
-        href="https://github.com/yizhiai1994/CCM_at_semeval2025task4",
+        "a", breakable(_SOURCE), rel="noopener noreferrer", target="_blank", href=f"https://{_SOURCE}",
     )  # fmt: skip
     told = "Runs of team iShumei-Chinchunmei on the 1B model of SemEval-2025 Task 4 (Apache-2.0): "
     rest = (
