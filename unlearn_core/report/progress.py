@@ -14,7 +14,7 @@ _SPARK_POINTS = 40
 STAGE_TITLES = {
     "load": "Loading",
     "score original": "Scoring the original",
-    "score retain-only": "Scoring the gold standard",
+    "score retain-only": "Scoring the retain-only model",
     "unlearn": "Unlearning",
     "save": "Saving",
     "score unlearned": "Scoring the result",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from unlearn_core.report.format import count, duration, score, shorten
 from unlearn_core.report.markup import Safe, tag
+from unlearn_core.report.verdict import verdict_tag
 from unlearn_core.runs.rows import RunRow
 from unlearn_core.runs.sweep import SweepState
 
@@ -108,7 +109,7 @@ def _row(row: RunRow, now: float, picked: bool) -> Safe:
         title,
         tag("td", ago(now - row.created), class_="le-when"),
         tag("td", tag("span", row.status, class_="le-tag")),
-        tag("td", row.verdict),
+        tag("td", verdict_tag(row.verdict) if row.verdict else ""),
         *(tag("td", score(value), class_="le-number") for value in numbers),
         tag("td", duration(row.seconds), class_="le-number"),
     )

@@ -54,10 +54,10 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     with panel(), gr.Row(elem_classes=["le-filters"]):
         text = gr.Textbox(
             label="Search", placeholder="Name, tag, method, model or data", scale=3, min_width=200,
-            elem_id="le-search",
+            max_lines=1, elem_id="le-search",
         )  # fmt: skip
         method = gr.Dropdown([_ALL], value="", label="Method", min_width=140, allow_custom_value=True)
-        status = gr.Dropdown([_ALL, *((s, s) for s in STATUSES)], value="", label="Run state", min_width=140)
+        status = gr.Dropdown([_ALL, *((s, s) for s in STATUSES)], value="", label="Status", min_width=140)
         verdict = gr.Dropdown([_ALL], value="", label="Verdict", min_width=140, allow_custom_value=True)
         clear = gr.Button("Clear", size="sm", scale=0, min_width=90)
     filters: list[Any] = [text, method, status, verdict]
