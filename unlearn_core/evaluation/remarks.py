@@ -115,10 +115,10 @@ def language_remark(forget: Mapping[str, Any] | None, retain: Mapping[str, Any] 
         if found is not None:
             worst = max(worst, found["degenerate"])
             parts.append(
-                f"{split} set {found['degenerate']:.0%} empty, looping or unknown words (repeated 3-grams "
-                f"{found['repetition']:.0%}, known words {found['known_words']:.0%})"
+                f"{split.capitalize()} set {found['degenerate']:.0%} empty, looping or unknown words "
+                f"(repeated 3-grams {found['repetition']:.0%}, known words {found['known_words']:.0%})"
             )
-    return Remark("Language", "; ".join(parts) + ".", worst > 0.2) if parts else None
+    return Remark("Language", ". ".join(parts) + ".", worst > 0.2) if parts else None
 
 
 def utility_remark(asked: Mapping[str, Any]) -> Remark | None:

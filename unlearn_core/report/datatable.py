@@ -21,7 +21,9 @@ def data_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]
         tag("tr", tag("th", _shown(row[0]), scope="row"), *(tag("td", _shown(cell)) for cell in row[1:]))
         for row in rows[:MAX_ROWS]
     ]
-    table = tag("table", tag("caption", title), tag("thead", head), tag("tbody", *body), class_="le-table")
+    table = tag(
+        "table", tag("caption", title), tag("thead", head), tag("tbody", *body), class_="le-table le-data"
+    )
     scroll = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label=title)
     return details("Numbers behind this chart", csv_link(filename, columns, rows), scroll)
 

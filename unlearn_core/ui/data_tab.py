@@ -175,7 +175,7 @@ def _form(public: bool) -> tuple[_Form, gr.Accordion]:
         file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
     )  # fmt: skip
     facts = gr.Textbox(
-        label="Facts, one `prompt => answer` a line", lines=5, placeholder=_EXAMPLE, visible=False,
+        label="Facts, one a line: prompt => answer", lines=5, placeholder=_EXAMPLE, visible=False,
         elem_id="le-typed",
     )  # fmt: skip
     mapping = gr.Accordion("Which column is what", open=False, visible=False, elem_id="le-columns")

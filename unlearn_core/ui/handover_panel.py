@@ -69,7 +69,8 @@ def handover_panel(studio: Studio, run_id: gr.Textbox, owner: gr.BrowserState) -
 def _hub_form(studio: Studio, run_id: gr.Textbox, kind: gr.Radio, owner: gr.BrowserState) -> None:
     with gr.Accordion("Upload to the Hub", open=False):
         repo = gr.Textbox(label="Repository", placeholder="owner/name", info=_TOKEN, max_length=200)
-        push = gr.Button("Upload", size="sm", elem_id="le-push")
+        with gr.Row(elem_classes=["le-buttons"]):
+            push = gr.Button("Upload", size="sm", elem_id="le-push")
         told = gr.HTML(elem_id="le-pushed")
 
     def upload(run: str, place: str, what: str, token: str) -> Safe:

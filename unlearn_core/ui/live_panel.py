@@ -101,7 +101,7 @@ def live_panel() -> LivePanel:
             )
             stop = gr.Button("Stop and discard", size="sm", visible=False, elem_id="le-stop")
             resume = gr.Button("Resume this run", size="sm", visible=False, elem_id="le-resume")
-        with gr.Row():
+        with gr.Row(equal_height=True):
             with panel(min_width=300):
                 gr.HTML(_title("Loss", "Of each step, in the method's own units; nats per token for most."))
                 losses = chart("le-losses")

@@ -37,8 +37,8 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     run_id, target, owner = run.session.run_id, run.setup.target, run.session.owner
     heading("Probe", "Ask each model the same, and see how likely it finds the answer that should be gone.")
     with panel():
-        with gr.Row(elem_classes=["le-choosers"]):
-            split = gr.Radio(list(SETS), value="forget", label="Ready probes", scale=2, min_width=260)
+        with gr.Row(elem_classes=["le-choices"]):
+            split = gr.Radio(list(SETS), value="forget", label="Ready probes", scale=2, min_width=340)
             fact = gr.Dropdown(
                 [], label="Fact", scale=4, min_width=240, elem_id="le-fact", info="Or type your own"
             )
