@@ -18,7 +18,7 @@ from unlearn_core.report.markup import Safe, tag
 from unlearn_core.runs.expiry import Keeper
 from unlearn_core.runs.log import log_to, note
 from unlearn_core.ui.attack_tab import build_attack_tab
-from unlearn_core.ui.common import AT_ONCE, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH
+from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH
 from unlearn_core.ui.compare_tab import build_compare_tab
 from unlearn_core.ui.data_tab import build_data_tab
 from unlearn_core.ui.endpoints import add_endpoints
@@ -104,7 +104,7 @@ def build(studio: Studio) -> gr.Blocks:
             privacy_panel(studio, run)
         guide.wire(tabs)
         add_endpoints(studio)
-        for script in (WITHIN_REACH, LINKS_WITHIN, READY_CHARTS):
+        for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, READY_CHARTS):
             page.load(None, js=script, **AT_ONCE)
     guard(page, studio.store.home if studio.public else None)
     return page.queue(default_concurrency_limit=4, max_size=64)

@@ -38,6 +38,52 @@ WITHIN_REACH = """() => {
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
+# What Gradio leaves out for whoever works by keyboard.
+KEYS = """() => {
+  // Its list of choices opens once more at the Tab key that leaves it.
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Tab' && event.target.matches('[role=combobox]')) event.stopPropagation();
+  }, true);
+  // Each tab and each radio button is a stop of its own for the Tab key; arrow keys go among them too.
+  const move = (event) => {
+    const way = {ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1}[event.key], at = event.target;
+    const kind = ['input[type=radio]', '[role=tab]'].find((one) => at.matches(one));
+    const radio = at.type === 'radio';
+    if (!way || !kind || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (!radio && !/Left|Right/.test(event.key)) return;
+    const all = [...(at.closest('fieldset, [role=tablist]')?.querySelectorAll(kind) ?? [])]
+      .filter((one) => !one.disabled && one.checkVisibility());
+    const next = all[(all.indexOf(at) + way + all.length) % all.length];
+    if (!next || next === at || (radio && next.name === at.name)) return;
+    event.preventDefault();
+    next.focus();
+    if (radio) next.click();
+  };
+  const close = () => {
+    for (const one of document.querySelectorAll(
+      ':is(.le-explains, .le-token):hover, .le-explains:focus-within, .le-token:focus'
+    )) {
+      one.classList.add('le-shut');
+      for (const left of ['mouseleave', 'focusout']) {
+        one.addEventListener(left, () => one.classList.remove('le-shut'), {once: true});
+      }
+    }
+    const more = document.querySelector('.overflow-menu > button');
+    if (document.querySelector('.overflow-dropdown')?.checkVisibility()) {
+      more.click();
+      more.focus();
+    }
+    const api = document.querySelector('.api-docs .backdrop');
+    if (api) {
+      api.click();
+      document.querySelector('.show-api')?.focus();
+    }
+  };
+  document.addEventListener('keydown', (event) => event.key === 'Escape' ? close() : move(event));
+}"""
+# After a press that opens another tab and so hides the button that was pressed.
+TO_THE_TAB = """() => [...document.querySelectorAll('[role=tab][aria-selected=true]')]
+  .find((one) => one.checkVisibility())?.focus({preventScroll: true})"""
 # The chart library takes longest of all to be read and made ready: done once the page stands and has nothing
 # else to do, so that the first chart of a visit need not wait for it.
 _LIBRARY = (Path(gr.__file__).parent / "templates" / "frontend" / "assets").glob("PlotlyPlot-*.js")

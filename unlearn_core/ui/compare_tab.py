@@ -17,7 +17,7 @@ from unlearn_core.report.tradeoff import KEEPING, tradeoff_figure, tradeoff_tabl
 from unlearn_core.runs.compare import MAX_COMPARED, compared
 from unlearn_core.runs.references import references
 from unlearn_core.runs.rows import MAX_PAGE, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, chart, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, panel, toast
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.runs_tab import RunsTab
@@ -117,7 +117,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         wipe, [ground, owner], marks_table, api_visibility="private", concurrency_id="generate",
         show_progress="full",
     ).success(draw, seen, drawn, **AT_ONCE)  # fmt: skip
-    runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
+    led = runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
+    led.success(None, js=TO_THE_TAB, **AT_ONCE)
 
 
 def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:

@@ -12,7 +12,7 @@ from unlearn_core.errors import InputError, LetheError
 from unlearn_core.limits import FILE_BYTES, MIB
 from unlearn_core.report.format import TASK_TITLES, count, shorten
 from unlearn_core.report.markup import Safe, join, tag
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, panel
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.setup_panel import DEMO_DATA
 from unlearn_core.ui.studio import Studio
@@ -158,7 +158,8 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
     for event in (check.click, form.file.upload, *(dropdown.input for dropdown in form.columns)):
         event(look, asked, results, **PRIVATE)
     offer.click(lambda: _GENERAL, None, form.retain, **AT_ONCE).then(look, asked, results, **PRIVATE)
-    use.click(adopt, [checked, form.kind], [run.setup.data, run.setup.brought, tabs], **AT_ONCE)
+    used = use.click(adopt, [checked, form.kind], [run.setup.data, run.setup.brought, tabs], **AT_ONCE)
+    used.success(None, js=TO_THE_TAB, **AT_ONCE)
 
 
 def _form(public: bool) -> tuple[_Form, gr.Accordion]:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from unlearn_core.report.markup import Safe
 from unlearn_core.report.methods import EVERY, families, methods_page
-from unlearn_core.ui.common import AT_ONCE, heading, panel
+from unlearn_core.ui.common import AT_ONCE, TO_THE_TAB, heading, panel
 from unlearn_core.ui.run_tab import RunTab
 from unlearn_core.ui.studio import Studio
 
@@ -45,4 +45,5 @@ def build_methods_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -
     tab.select(offer, [family, words], [family, listed], **AT_ONCE)
     for field in (family, words):
         field.change(show, [family, words], listed, trigger_mode="always_last", **AT_ONCE)
-    listed.select(use, None, [run.setup.method, tabs], **AT_ONCE)
+    used = listed.select(use, None, [run.setup.method, tabs], **AT_ONCE)
+    used.success(None, js=TO_THE_TAB, **AT_ONCE)

@@ -1,0 +1,62 @@
+"""What the keyboard alone can do on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+LISTS = "() => [...document.querySelectorAll('[role=listbox]')].filter((one) => one.checkVisibility()).length"
+HERE = "document.activeElement.innerText.trim()"
+
+
+def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    page.get_by_label("Target model").focus()
+    page.wait_for_function(f"({LISTS})() === 1")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Forget set'")
+    page.wait_for_function(f"({LISTS})() === 1")  # that of the field it is on
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"({LISTS})() === 0")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.id === 'le-start'")
+    page.wait_for_timeout(500)  # it opened once more within that time
+    assert page.evaluate(LISTS) == 0
+
+
+def test_arrow_keys_go_among_tabs_and_among_choices(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    page.get_by_role("tab", name="Unlearn", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(HERE) == "Data"
+    page.keyboard.press("Enter")
+    page.get_by_label("Bundled world", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_label("Type facts").is_checked()
+    page.locator("#le-typed").wait_for()
+
+
+def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(width=360).page
+    page.locator(".overflow-menu > button").first.press("Enter")
+    menu = page.locator(".overflow-dropdown").first
+    menu.wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    menu.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "More tabs"
+
+    page = open_tab().page
+    page.locator(".show-api").press("Enter")
+    page.locator(".api-docs").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".api-docs").wait_for(state="detached")
+
+
+def test_the_focus_follows_a_press_to_another_tab(open_tab: Callable[..., Any]) -> None:
+    page = open_tab().page
+    page.get_by_role("tab", name="Methods", exact=True).click()
+    page.locator("#le-methods .le-use").first.press("Enter")
+    page.wait_for_function(f"{HERE} === 'Unlearn'")
