@@ -39,6 +39,7 @@ body { margin: 0 auto; max-width: 980px; padding: 20px 16px 40px; background: va
 h1 { font-size: 28px; line-height: 1.2; margin: 0; } h2 { font-size: 19px; margin: 28px 0 8px; }
 a { color: var(--link-text-color); } code { font-family: ui-monospace, monospace; }
 .le-svg { width: 100%; min-width: 560px; height: auto; color: var(--body-text-color-subdued); }
+.le-card + .le-card { margin-top: 12px; }
 .le-pair th { width: 34%; font-weight: 500; }
 @media print {
   body { background: #ffffff; max-width: none; padding: 0; font-size: 11pt; }
