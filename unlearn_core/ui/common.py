@@ -34,7 +34,13 @@ WITHIN_REACH = """() => {
     // A long list of choices scrolls, which makes it a stop of the Tab key; it closes there and the focus is
     // nowhere. The arrow keys move in it all the same.
     for (const list of document.querySelectorAll('ul[role=listbox]:not([tabindex])')) list.tabIndex = -1;
+    for (const fold of document.querySelectorAll('button.label-wrap')) {
+      fold.setAttribute('aria-expanded', fold.classList.contains('open'));
+    }
   };
+  document.addEventListener('click', (event) => {
+    if (event.target.closest('button.label-wrap')) setTimeout(name, 50);
+  });
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""

@@ -117,7 +117,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     ask_when(prompt.submit)
 
     def offer(run: str, kind: str, place: str) -> tuple[Any, ...]:
-        """The ready probes of the run on screen; the first is filled in where nothing is typed yet."""
+        """The ready probes of the run on screen, and whether its model has a chat template."""
         try:
             choices = prober.facts(run, kind)
             chat = studio.answers.has_template(run, place)
