@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn_core.report.format import count
-from unlearn_core.report.markup import Safe, details, join, tag
+from unlearn_core.report.markup import Safe, breakable, details, join, tag
 
 Method = Mapping[str, Any]  # what `methods.describe` returns
 NO_WEIGHT = "changes no weight"
@@ -100,7 +100,7 @@ def _settings(name: str, parameters: Sequence[Mapping[str, Any]]) -> Safe | None
         "tr", *(tag("th", title, scope="col") for title in ("Setting", "Default", "Values", "Meaning"))
     )
     rows = [
-        tag("tr", tag("th", tag("code", item["name"]), scope="row"),
+        tag("tr", tag("th", tag("code", breakable(item["name"])), scope="row"),
             *(tag("td", value) for value in (item["default"], allowed(item), item["help"])))
         for item in parameters
     ]  # fmt: skip
