@@ -11,7 +11,7 @@ see it, and the loss skips it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,15 +125,3 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> list[int]:
     order = list(range(num_rows))
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return order
-
-
-def cycle_rows(num_rows: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Endless batches of `size` row numbers that cover every row before repeating any."""
-    epoch = 0
-    pending: list[int] = []
-    while True:
-        while len(pending) < size:
-            pending += epoch_order(num_rows, seed, epoch)
-            epoch += 1
-        yield pending[:size]
-        pending = pending[size:]

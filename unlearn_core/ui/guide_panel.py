@@ -119,9 +119,7 @@ class _Guide:
         self.page.load(_open, self.step, drawn, **AT_ONCE)
         for event, move in moves:
             event(move, self.step, self.step, **AT_ONCE).success(_draw, self.step, drawn, **AT_ONCE)
-        opened = self.show.click(
-            lambda at: gr.Tabs(selected=STEPS[place(at)].tab), self.step, tabs, **AT_ONCE
-        )
+        opened = self.show.click(_go, self.step, tabs, **AT_ONCE)
         opened.success(None, self.step, None, js=_LOOK, **AT_ONCE)
 
 

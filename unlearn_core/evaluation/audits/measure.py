@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.case import Case
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.semeval import rouge_l_recall
 from unlearn_core.models.generate import generate
-from unlearn_core.models.likelihood import traces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,17 +47,6 @@ def told(
         yield case.asking(len(batch.indices))
     scores = [recall(row.kind, row.output, text) for row, text in zip(rows, texts, strict=True)]
     return Told(tuple(texts), np.array(scores))
-
-
-def likely(case: Case, model: PreTrainedModel, rows: Sequence[Example]) -> Generator[float, None, np.ndarray]:
-    """Probability of each row's answer, the geometric mean per token."""
-    encoded = [encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)]
-    found = np.zeros(len(rows))
-    for batch in traces(model, encoded, pad_id_of(case.tokenizer)):
-        for trace in batch:
-            found[trace.index] = np.exp(-trace.nll)
-        yield case.reading(len(batch))
-    return found
 
 
 def compare(case: Case, model: PreTrainedModel, measure: Measure) -> Generator[float, None, Comparison]:
