@@ -14,7 +14,7 @@ from unlearn_core.ui.common import AT_ONCE, chart, heading, panel
 from unlearn_core.ui.live import plot
 from unlearn_core.ui.studio import Studio
 
-TITLES = {"demo": "Bundled model", "lume": "A small model that memorised 16 + 16 documents of LUME"}
+TITLES = {"demo": "Bundled model", "lume": "LUME, 16 + 16 documents"}
 _NONE = "This installation has no leaderboard of that model. Make one with lethe bench."
 
 
