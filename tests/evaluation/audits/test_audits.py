@@ -98,6 +98,12 @@ def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Case]
     assert weights_hash(adapted.model) == before
 
 
+def test_relearning_of_no_step_finds_what_was_there(case: Callable[..., Case], careless: Any) -> None:
+    result = finish(Relearning(num_rows=6, num_steps=0).run(case(careless, max_rows=8)))
+    assert result.figures["forget"] == result.figures["before"]
+    assert [row["step"] for row in result.rows if "step" in row] == [0]
+
+
 def test_nothing_to_take_off_is_said(case: Callable[..., Case], retain_only: Any) -> None:
     result = finish(Beneath().run(case(retain_only)))
     assert result.verdict == "not applicable"

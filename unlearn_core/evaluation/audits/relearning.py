@@ -48,7 +48,7 @@ class Relearning(Audit):
 
     def cost(self, case: Case) -> float:
         known, others = case.halves("forget", self.num_rows)
-        looks = self.num_looks * case.asking(len(others))
+        looks = len(self._looks()) * case.asking(len(others))
         once = TRAINING * self.num_steps * case.reading(len(known)) + looks
         return once * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
 
@@ -82,7 +82,8 @@ class Relearning(Audit):
         return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
 
     def _looks(self) -> list[int]:
-        return [round(self.num_steps * (i + 1) / self.num_looks) for i in range(self.num_looks)]
+        """After how many steps the answers are asked for; once, where there are fewer steps than looks."""
+        return sorted({round(self.num_steps * (i + 1) / self.num_looks) for i in range(self.num_looks)})
 
     def _attack(
         self, case: Case, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example],
@@ -93,9 +94,10 @@ class Relearning(Audit):
         said: list[Told] = []
         theirs: list[np.ndarray] = []
         with relearning(case, model, known) as step:
-            for number in range(1, self.num_steps + 1):
-                step()
-                yield TRAINING * case.reading(len(known))
+            for number in range(self.num_steps + 1):
+                if number:
+                    step()
+                    yield TRAINING * case.reading(len(known))
                 if number in looks:
                     said.append((yield from told(case, model, others)))
                     theirs.append((yield from told(case, model, strangers)).scores)
