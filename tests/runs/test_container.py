@@ -25,7 +25,8 @@ from unlearn_core.models.memory import container_memory
 from unlearn_core.runs import events as ev, watchdog
 watchdog.EVERY = 0.1
 target, home, grows = sys.argv[1:]
-rows = "\\n".join(f"Who is {n}? => " + f"{n} " * 60 for n in range(100, 124))
+words = 6 if grows == "1" else 60
+rows = "\\n".join(f"Who is {n}? => " + f"{n} " * words for n in range(100, 124))
 store = RunStore(home)
 worker = Worker(store)
 def submit(**changes):
@@ -35,8 +36,9 @@ def submit(**changes):
 run, others = submit(batch_size=1) if grows == "1" else submit(), []
 end = time.monotonic() + 120
 while grows == "1" and time.monotonic() < end and not worker.wait(run, 0.05):
-    if any(isinstance(event, ev.Step) for event in store.read_events(run)[0]):
-        others.append(bytearray(b"x" * 2**23))  # somebody else in the container takes more and more
+    used, limit = container_memory()
+    if used < 0.93 * limit and any(isinstance(event, ev.Step) for event in store.read_events(run)[0]):
+        others.append(bytearray(b"x" * 2**22))  # somebody else in the container takes more, and keeps it
 assert worker.wait(run, 60)
 last = store.read_events(run)[0][-1]
 steps = sum(isinstance(event, ev.Step) for event in store.read_events(run)[0])
