@@ -178,7 +178,7 @@ def test_memory_that_really_runs_out_halves_what_runs_at_once(
 
     from unlearn_core.data.types import Example, UnlearningData
     from unlearn_core.methods import build
-    from unlearn_core.training.loop import LoopNote, LoopStep, unlearn
+    from unlearn_core.training.loop import LoopStep, Warned, unlearn
 
     torch.set_num_threads(1)
     rows = tuple(Example(f"a{n}sc1", "It is told:", f"{n} " * 66, "Task1") for n in range(100, 124))
@@ -191,7 +191,7 @@ def test_memory_that_really_runs_out_halves_what_runs_at_once(
         with memory_for(96 * 2**20 if limited else 2**40):
             seen = list(records)
         assert any(isinstance(record, LoopStep) for record in seen)
-        told = [r.message for r in seen if isinstance(r, LoopNote) and "Memory ran out" in r.message]
+        told = [r.message for r in seen if isinstance(r, Warned) and "Memory ran out" in r.message]
         assert bool(told) == limited
         weights[limited] = {name: p.detach().clone() for name, p in model.named_parameters()}
     for name, expected in weights[False].items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from unlearn_core.models.artifacts import Artifact
-from unlearn_core.training.records import LoopProbe, Record
+from unlearn_core.training.records import FactProbe, Record
 
 
 def drain(run: Generator[Record, None, Artifact]) -> tuple[list[Any], Artifact]:
@@ -36,6 +36,6 @@ def distance(one: Any, other: Any) -> float:
     return sum((a - b).square().sum().item() for a, b in pairs) ** 0.5
 
 
-def chance(probe: LoopProbe, split: str) -> float:
+def chance(probe: FactProbe, split: str) -> float:
     found = [fact.probability for fact in probe.facts if fact.split == split]
     return sum(found) / len(found)

@@ -17,13 +17,13 @@ from unlearn_core.methods.merging import ties, trim
 from unlearn_core.models.adapters import lora_layers
 from unlearn_core.models.likelihood import all_traces
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.records import LoopProbe, LoopStep
+from unlearn_core.training.records import FactProbe, LoopStep
 
 
 def run(model: Any, tokenizer: Any, data: UnlearningData, name: str, steps: int, **settings: Any) -> Any:
     method = methods.build(name, settings, steps=steps)
     records, artifact = drain(unlearn(model, tokenizer, data, method))
-    return [record for record in records if isinstance(record, LoopProbe)], artifact
+    return [record for record in records if isinstance(record, FactProbe)], artifact
 
 
 @pytest.mark.parametrize("arch", ["olmo2", "qwen2"])

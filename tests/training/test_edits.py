@@ -25,7 +25,7 @@ from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.targets import load_target
 from unlearn_core.models.wrapper import DECLARATION, Wrapper
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.records import LoopProbe, LoopStep
+from unlearn_core.training.records import FactProbe, LoopStep
 
 EDITS = [name for name, cls in methods.REGISTRY.items() if issubclass(cls, Edit)]
 TOUCHED = {"pem_ia3": (".k_proj.weight", ".v_proj.weight", ".k_proj.bias", ".v_proj.bias")}  # and the MLPs'
@@ -60,7 +60,7 @@ def test_every_edit_can_be_undone_bit_for_bit(
     records, artifact = drain(unlearn(model, tiny_tokenizer, named_data, method))
     steps = [record.step for record in records if isinstance(record, LoopStep)]
     assert steps == list(range(1, len(steps) + 1))
-    assert [r for r in records if isinstance(r, LoopProbe)][-1].step == len(steps)
+    assert [r for r in records if isinstance(r, FactProbe)][-1].step == len(steps)
     after = snapshot(model)
     touched = {key for key in before if not torch.equal(before[key], after[key])}
     if name in FRONTS:

@@ -13,7 +13,7 @@ from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Edit
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.records import LoopProbe, LoopStep
+from unlearn_core.training.records import FactProbe, LoopStep
 
 NUM_STEPS = 16
 SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
@@ -64,7 +64,7 @@ def test_every_method_forgets_and_can_be_undone(
     method = methods.build(name, settings, steps=NUM_STEPS)
     records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter))
     steps = [record for record in records if isinstance(record, LoopStep)]
-    probes = [record for record in records if isinstance(record, LoopProbe)]
+    probes = [record for record in records if isinstance(record, FactProbe)]
     assert [step.step for step in steps] == list(range(1, NUM_STEPS + 1))
     assert (probes[0].step, probes[-1].step) == (0, NUM_STEPS)
     assert chance(probes[0], "forget") > 0.5
@@ -89,7 +89,7 @@ def test_prepare_leaves_the_weights_and_a_cancel_restores_them(
             continue
         method = methods.build(name, SETTINGS, steps=9)
         run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter)
-        assert isinstance(next(run), LoopProbe)
+        assert isinstance(next(run), FactProbe)
         if adapter == "full":
             assert same(snapshot(model), before), "prepare changed the weights"
         while not isinstance(next(run), LoopStep):
@@ -123,6 +123,6 @@ def test_retaining_methods_hold_what_ascent_destroys(
     for name in ("grad_ascent", "grad_diff", "npo", "simnpo", "lethe"):
         method = methods.build(name, SETTINGS, steps=15)
         records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method))
-        kept[name] = chance([r for r in records if isinstance(r, LoopProbe)][-1], "retain")
+        kept[name] = chance([r for r in records if isinstance(r, FactProbe)][-1], "retain")
     assert kept["grad_ascent"] < min(kept["npo"], kept["simnpo"], kept["lethe"])
     assert kept["lethe"] > 0.5

@@ -18,7 +18,7 @@ from unlearn_core.methods.base import Context, Losses, Method, StepBatch
 from unlearn_core.models.artifacts import DenseDelta
 from unlearn_core.training import loop
 from unlearn_core.training.loop import scheduled_rate, unlearn
-from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, StepDiverged
+from unlearn_core.training.records import FactProbe, LoopStep, StepDiverged, Warned
 
 SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
 
@@ -55,7 +55,7 @@ def test_lack_of_memory_halves_what_runs_at_once_and_not_the_step(
     monkeypatch.setattr(loop, "gradients", starved)
     model = memorised()
     records, _ = drain(unlearn(model, tiny_tokenizer, tiny_data, method))
-    notes = [record.message for record in records if isinstance(record, LoopNote)]
+    notes = [record.message for record in records if isinstance(record, Warned)]
     assert len(notes) == 1
     assert "Memory ran out" in notes[0]
     assert distance(plain, model) < 0.02 * distance(plain, memorised())
@@ -142,7 +142,7 @@ def test_without_never_trained_text_lethe_works_and_says_what_it_lacks(
     data = replace(tiny_data, holdout=())
     method = methods.build("lethe", SETTINGS, steps=2)
     records, _ = drain(unlearn(memorised(), tiny_tokenizer, data, method))
-    assert any(isinstance(record, LoopNote) and "never-trained" in record.message for record in records)
+    assert any(isinstance(record, Warned) and "never-trained" in record.message for record in records)
 
 
 def test_watched_facts_can_be_named(
@@ -150,7 +150,7 @@ def test_watched_facts_can_be_named(
 ) -> None:
     wanted = (tiny_data.forget[3].id, tiny_data.retain[0].id)
     run = unlearn(memorised(), tiny_tokenizer, tiny_data, methods.build("npo", steps=1), probe_ids=wanted)
-    probe = next(record for record in run if isinstance(record, LoopProbe))
+    probe = next(record for record in run if isinstance(record, FactProbe))
     assert {fact.id for fact in probe.facts} == set(wanted)
     assert {fact.split for fact in probe.facts} == {"forget", "retain"}
 

@@ -14,7 +14,7 @@ from loop_helpers import drain, snapshot
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods import build
 from unlearn_core.training import loop, memory, trainable
-from unlearn_core.training.loop import LoopNote, unlearn
+from unlearn_core.training.loop import Warned, unlearn
 
 
 def trained(
@@ -70,7 +70,7 @@ def test_a_gpu_recomputes_only_once_its_memory_has_run_out(
     monkeypatch.setattr(loop, "gradients", starved)
     records, _ = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()))
     assert tried == [(False, 1), (True, 1), (True, 2), (True, 2), (True, 2)]
-    notes = [record.message for record in records if isinstance(record, LoopNote)]
+    notes = [record.message for record in records if isinstance(record, Warned)]
     assert ["Memory ran out" in note for note in notes].count(True) == 1
     assert "4 sequences at a time" in notes[-1]
     ours, theirs = snapshot(plain), snapshot(model)

@@ -16,7 +16,7 @@ from unlearn_core.models.assistant import Assistant, combined
 from unlearn_core.models.generate import decode, generate_all, stream
 from unlearn_core.models.unlearning_layers import UnlearningLayers, fuse, gram_of
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.records import LoopProbe, LoopStep
+from unlearn_core.training.records import FactProbe, LoopStep
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "uld": {"learning_rate": 2e-2, "weight": 2.0},
@@ -34,7 +34,7 @@ def test_modules_forget_more_than_they_harm_and_come_off(
         bare = model(ids).logits
     method = methods.build(name, {"batch_size": 12, **SETTINGS[name]}, steps=24)
     records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method))
-    probes = [record for record in records if isinstance(record, LoopProbe)]
+    probes = [record for record in records if isinstance(record, FactProbe)]
     forget, retain = (chance(probes[-1], part) / chance(probes[0], part) for part in ("forget", "retain"))
     assert forget < 0.6, (forget, retain)
     assert retain > forget + 0.2, (forget, retain)
@@ -139,7 +139,7 @@ def test_several_requests_become_one_set_of_layers_that_holds_the_rest(
 ) -> None:
     method = methods.build("eul", {"batch_size": 12, "learning_rate": 3e-3, "requests": 2}, steps=80)
     records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method))
-    probes = [record for record in records if isinstance(record, LoopProbe)]
+    probes = [record for record in records if isinstance(record, FactProbe)]
     assert chance(probes[-1], "forget") < 0.9 * chance(probes[0], "forget")
     assert chance(probes[-1], "retain") > 0.9 * chance(probes[0], "retain")
 

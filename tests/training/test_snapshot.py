@@ -13,7 +13,7 @@ from loop_helpers import snapshot as weights_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import IntegrityError
 from unlearn_core.methods import build
-from unlearn_core.training.loop import LoopProbe, LoopStep, unlearn
+from unlearn_core.training.loop import FactProbe, LoopStep, unlearn
 from unlearn_core.training.snapshot import Snapshot
 
 STEPS = 7
@@ -46,7 +46,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     )
     assert same(weights_of(whole), weights_of(resumed))
     assert losses(records) == losses([*seen, *rest])
-    steps = [record.step for record in [*seen, *rest] if isinstance(record, LoopProbe)]
+    steps = [record.step for record in [*seen, *rest] if isinstance(record, FactProbe)]
     assert steps == sorted(set(steps))
 
 

@@ -18,7 +18,7 @@ from unlearn_core.training.budget import Budget
 from unlearn_core.training.canary import LIMIT, PATIENCE, Canaries
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.probe import Probe, select
-from unlearn_core.training.records import LoopAlert, LoopAnswers, LoopKept, LoopNote, LoopProbe, LoopStep
+from unlearn_core.training.records import BestKept, CanaryAlert, FactAnswers, FactProbe, LoopStep, Warned
 from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.watch import SHARE
 
@@ -100,13 +100,13 @@ class Slow:
 def test_looks_become_fewer_where_they_are_dear(ruined: Any) -> None:
     """Counted by the clock of the test: free looks come every step, dear ones within the share."""
     free, _, _ = ruined(20, clock=lambda: 0.0)
-    assert [p.step for p in of(LoopProbe, free)] == list(range(21))
-    assert len(of(LoopAnswers, free)) == 10
+    assert [p.step for p in of(FactProbe, free)] == list(range(21))
+    assert len(of(FactAnswers, free)) == 10
     dear, _, _ = ruined(60, clock=Slow())
-    steps = [probe.step for probe in of(LoopProbe, dear)]
+    steps = [probe.step for probe in of(FactProbe, dear)]
     assert 2 < len(steps) < 30
     assert (steps[0], steps[-1]) == (0, 60)
-    shares = [probe.watching for probe in of(LoopProbe, dear)]
+    shares = [probe.watching for probe in of(FactProbe, dear)]
     # The first look and the last are always made; on the way the share is kept.
     assert 0 < shares[-2] <= SHARE
 
@@ -121,7 +121,7 @@ def test_how_often_is_a_matter_of_tokens(
     per_step = of(LoopStep, records)[0].tokens
     every = math.ceil(Probe(tiny_tokenizer, tiny_data, None, None).num_tokens / (0.15 * per_step))
     assert every > 1
-    assert [probe.step for probe in of(LoopProbe, records)] == [*range(0, 23, every), 23]
+    assert [probe.step for probe in of(FactProbe, records)] == [*range(0, 23, every), 23]
 
 
 def test_watching_changes_no_weight(ruined: Any) -> None:
@@ -176,23 +176,23 @@ def test_the_merit_is_the_harmonic_mean_of_gone_and_kept() -> None:
 
 def test_a_ruined_model_raises_the_alarm(ruined: Any) -> None:
     records, _, _ = ruined(clock=lambda: 0.0)
-    alerts = of(LoopAlert, records)
+    alerts = of(CanaryAlert, records)
     assert alerts
     assert alerts[0].down
     assert alerts[0].now < LIMIT * alerts[0].start
     at = records.index(alerts[0])
-    assert isinstance(records[at - 1], LoopProbe), "it is told with the look that showed it"
+    assert isinstance(records[at - 1], FactProbe), "it is told with the look that showed it"
 
 
 def test_the_best_weights_come_back_bit_for_bit(ruined: Any) -> None:
     plain = ruined(clock=lambda: 0.0)[0]
-    merits = {probe.step: probe.merit for probe in of(LoopProbe, plain)}
+    merits = {probe.step: probe.merit for probe in of(FactProbe, plain)}
     records, artifact, model = ruined(best=lambda: True, clock=lambda: 0.0)
-    (kept,) = of(LoopKept, records)
+    (kept,) = of(BestKept, records)
     assert 0 < kept.step < kept.last == 12
     assert kept.merit == max(merits.values()) > kept.last_merit
     assert same(snapshot(model), at_step(ruined, kept.step))
-    assert of(LoopProbe, records)[-1].merit == pytest.approx(kept.merit)
+    assert of(FactProbe, records)[-1].merit == pytest.approx(kept.merit)
     artifact.revert()
     assert not same(snapshot(model), at_step(ruined, kept.step))
 
@@ -209,7 +209,7 @@ def test_stopping_keeps_the_best_so_far(ruined: Any, adapter: str) -> None:
     asked = iter([False] * 9 + [True] * 9)
     records, artifact, _ = ruined(40, stop=lambda: next(asked), best=lambda: True, adapter=adapter)
     assert len(of(LoopStep, records)) == 10
-    (kept,) = of(LoopKept, records)
+    (kept,) = of(BestKept, records)
     assert kept.step <= kept.last == 10
     artifact.revert()
 
@@ -223,7 +223,7 @@ def test_edits_go_back_to_the_best_too(
     records, artifact = drain(
         unlearn(model, tiny_tokenizer, tiny_data, method, best=lambda: True, clock=lambda: 0.0)
     )
-    (kept,) = of(LoopKept, records)
+    (kept,) = of(BestKept, records)
     assert kept.merit >= kept.last_merit
     artifact.revert()
     assert same(snapshot(model), before)
@@ -234,8 +234,8 @@ def test_a_method_whose_end_is_a_step_of_its_own_says_that_it_cannot_go_back(
 ) -> None:
     method = methods.build("task_vector", {"batch_size": 8}, 4)
     records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method, best=lambda: True))
-    assert not of(LoopKept, records)
-    assert any("could not be kept" in note.message for note in of(LoopNote, records))
+    assert not of(BestKept, records)
+    assert any("could not be kept" in note.message for note in of(Warned, records))
 
 
 def test_a_resumed_training_remembers_its_best(
@@ -246,7 +246,7 @@ def test_a_resumed_training_remembers_its_best(
     method = methods.build("grad_ascent", HARD, 12)
     whole = memorised()
     records, _ = drain(unlearn(whole, tiny_tokenizer, tiny_data, method, **options))
-    (kept,) = of(LoopKept, records)
+    (kept,) = of(BestKept, records)
     state = Snapshot()
     first = unlearn(memorised(), tiny_tokenizer, tiny_data, method, snapshot=state, **options)
     while state.step < kept.step + 2:
@@ -257,14 +257,14 @@ def test_a_resumed_training_remembers_its_best(
     rest, _ = drain(
         unlearn(resumed, tiny_tokenizer, tiny_data, method, snapshot=Snapshot(tmp_path), **options)
     )
-    assert of(LoopKept, rest) == [kept]
+    assert of(BestKept, rest) == [kept]
     assert same(snapshot(whole), snapshot(resumed))
 
 
 def test_answers_are_written_on_the_way(ruined: Any) -> None:
     records, _, _ = ruined(22, clock=lambda: 0.0)
-    answers = of(LoopAnswers, records)
+    answers = of(FactAnswers, records)
     assert [a.step for a in answers] == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
-    assert {split for split, _ in answers[0].texts} == {"forget", "retain"}
-    assert len(answers[0].texts) == 6
-    assert answers[0].texts != answers[-1].texts
+    assert {answer["split"] for answer in answers[0].answers} == {"forget", "retain"}
+    assert len(answers[0].answers) == 6
+    assert answers[0].answers != answers[-1].answers

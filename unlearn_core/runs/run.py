@@ -30,13 +30,8 @@ from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.costs import Cost, Meter, device, present_memory, resident_memory, shortage
 from unlearn_core.runs.events import (
-    BestKept,
-    CanaryAlert,
     CostEstimate,
     Event,
-    Fact,
-    FactAnswers,
-    FactProbe,
     Failed,
     Finished,
     RunStarted,
@@ -52,6 +47,7 @@ from unlearn_core.runs.plan import RATE
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.timing import Clock, Pace
 from unlearn_core.runs.versions import library_versions
+from unlearn_core.training.records import LoopStep
 
 if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
@@ -317,8 +313,6 @@ class _Run:
             yield Warned("There was no room on the disk for a checkpoint; the training goes on without.")
 
     def _trained(self, records: Any) -> Generator[Event, None, Artifact]:
-        from unlearn_core.training.records import LoopStep
-
         shown, before = 0.0, 0.0
         while True:
             try:
@@ -327,7 +321,7 @@ class _Run:
                 artifact: Artifact = stop.value
                 return artifact
             if not isinstance(record, LoopStep):
-                yield _told(record)
+                yield record
             else:
                 left = self.clock.left(record.step / record.num_steps)
                 yield from self._keep()
@@ -357,27 +351,6 @@ class _Run:
             folder = Path(self.out).absolute() / WEIGHTS
             save_complete(folder, lambda partial: _checkpoint(artifact, partial, target), facts)
         yield StageProgress("save", 1, 1)
-
-
-def _told(record: Any) -> Event:
-    """What the training loop noticed, as an event."""
-    from unlearn_core.training import records
-
-    match record:
-        case records.LoopProbe():
-            facts = (Fact(f.id, f.prompt, f.answer, f.probability, f.split) for f in record.facts)
-            return FactProbe(record.step, tuple(facts), record.watching, record.merit, record.best)
-        case records.LoopAnswers():
-            written = record.texts.items()
-            return FactAnswers(
-                record.step, tuple({"id": id, "split": split, "text": text} for (split, id), text in written)
-            )
-        case records.LoopAlert():
-            return CanaryAlert(record.step, record.canary, record.start, record.now, record.down)
-        case records.LoopKept():
-            return BestKept(record.step, record.last, record.merit, record.last_merit)
-        case _:
-            return Warned(str(record.message))
 
 
 def _knows(original: Scores) -> bool:

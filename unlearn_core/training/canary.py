@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unlearn_core.training.records import LoopAlert
+from unlearn_core.training.records import CanaryAlert
 
 CANARIES = ("retain", "general")  # the splits that must survive
 LIMIT = 0.8  # of its start, below which a canary is low
@@ -30,7 +30,7 @@ class Canaries:
         """first_alert: the step from which a low canary counts as down."""
         self.state, self._first_alert = state, first_alert
 
-    def see(self, step: int, means: Mapping[str, float]) -> list[LoopAlert]:
+    def see(self, step: int, means: Mapping[str, float]) -> list[CanaryAlert]:
         """Take in the means after `step` (the first ones are the start); what went down or came up."""
         alerts = []
         for split, mean in means.items():
@@ -42,7 +42,7 @@ class Canaries:
             low = 0 if mean >= LIMIT * start else before + another  # not a number is low too
             down = low >= PATIENCE and step >= self._first_alert
             if down != bool(self.state.get(f"down.{split}")):
-                alerts.append(LoopAlert(step, split, start, mean, down))
+                alerts.append(CanaryAlert(step, split, start, mean, down))
             self.state |= {f"low.{split}": low, f"down.{split}": int(down)}
         self.state["seen"] = step
         return alerts

@@ -30,7 +30,7 @@ from unlearn_core.training.latent import find_shift
 from unlearn_core.training.memory import Fit, has_small_moments, make_optimiser, recomputed
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.probe import Probe
-from unlearn_core.training.records import LoopNote, LoopProbe, LoopStep, Record, StepDiverged
+from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
 from unlearn_core.training.sharded import ShardedTrainable, whole
 from unlearn_core.training.snapshot import Snapshot
@@ -176,7 +176,7 @@ def _steps(
         context.step, context.rows = step, feed.step(own)
         losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, fit)
         if fitting != fit:
-            yield LoopNote(fitting.told(fit))
+            yield Warned(fitting.told(fit))
             fit = fitting
         limit = method.max_gradient_norm if not method.separate_gradients else 0.0
         norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf))
@@ -303,18 +303,16 @@ def _notes(
     method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable | ShardedTrainable
 ) -> Generator[Record]:
     if mix.holdout and "holdout" not in parts:
-        yield LoopNote(
-            "No never-trained text of this kind is given: how unlikely it would be is an estimate."
-        )
+        yield Warned("No never-trained text of this kind is given: how unlikely it would be is an estimate.")
     if trainable.parameters and has_small_moments(
         sum(p.numel() for p in trainable.parameters), trainable.parameters[0].device
     ):
-        yield LoopNote("The optimiser keeps its moments in 8 bits (bitsandbytes).")
+        yield Warned("The optimiser keeps its moments in 8 bits (bitsandbytes).")
     if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
-        yield LoopNote(
+        yield Warned(
             f"A learning rate of {method.learning_rate:g} suits small models; at this size full weights "
             "usually break above 1e-5."
         )
 
 
-__all__ = ["LoopNote", "LoopProbe", "LoopStep", "Record", "StepDiverged", "unlearn"]
+__all__ = ["FactProbe", "LoopStep", "Record", "StepDiverged", "Warned", "unlearn"]

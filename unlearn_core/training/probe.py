@@ -15,7 +15,7 @@ from unlearn_core.models.forward import mean_per_row, token_nll
 from unlearn_core.models.front import front_of
 from unlearn_core.models.generate import generate_all
 from unlearn_core.training.joined import lay_out, predict
-from unlearn_core.training.records import WatchedFact
+from unlearn_core.training.records import Fact
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,7 +47,7 @@ class Probe:
         """Tokens of one look, prompts included."""
         return sum(len(row.ids) for row in self._rows(lambda prompt: prompt))
 
-    def likelihoods(self, model: PreTrainedModel) -> tuple[WatchedFact, ...]:
+    def likelihoods(self, model: PreTrainedModel) -> tuple[Fact, ...]:
         """The geometric-mean probability per answer token of each watched fact, now."""
         if not self._facts:
             return ()
@@ -56,17 +56,20 @@ class Probe:
             answers = predict(model, layout)[""]
             probabilities = mean_per_row(token_nll(answers), answers).neg().exp().tolist()
         return tuple(
-            WatchedFact(example.id, example.input, example.output, probability, split)
+            Fact(example.id, example.input, example.output, probability, split)
             for (example, split), probability in zip(self._facts, probabilities, strict=True)
         )
 
-    def texts(self, model: PreTrainedModel) -> dict[tuple[str, str], str]:
-        """What the model writes to a few of the forget and retain prompts, greedily, by (split, id)."""
+    def answers(self, model: PreTrainedModel) -> tuple[dict[str, str], ...]:
+        """What the model writes to a few of the forget and retain prompts, greedily (see `FactAnswers`)."""
         if team.size() > 1:  # a model in shares gives hidden states, which nobody can write with
-            return {}
+            return ()
         prompts = [row.input for row, _ in self._written]
         texts = generate_all(model, self._tokenizer, prompts, self._max_new_tokens)
-        return {(split, row.id): text for (row, split), text in zip(self._written, texts, strict=True)}
+        return tuple(
+            {"id": row.id, "split": split, "text": text}
+            for (row, split), text in zip(self._written, texts, strict=True)
+        )
 
     def _rows(self, ask: Callable[[str], str]) -> list[Encoded]:
         """The facts with their answers, each prompt as `ask` puts it."""

@@ -1,4 +1,4 @@
-"""What the training loop yields: its own small records, which a run turns into events."""
+"""What the training loop yields: its steps, which a run completes, and events that a run passes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LoopStep:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedFact:
+class Fact:
     """Mean probability per answer token (geometric mean, 0..1) of one watched answer."""
 
     id: str
@@ -36,57 +36,80 @@ class WatchedFact:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopProbe:
+class FactProbe:
     """The watched facts after `step` optimiser steps (0 = the original model).
 
-    watching: share (0..1) of the time since the training began that went into looks like this one.
-    merit: how good these weights are (see `canary`); best: the step whose weights were the best so far.
+    watching: share (0..1) of the training's time that went into watching it so far. merit: how good these
+    weights are, 0 to 1 (see `training.canary`); best: the step whose weights were the best so far.
     """
 
     step: int
-    facts: tuple[WatchedFact, ...]
+    facts: tuple[Fact, ...]
     watching: float = 0.0
     merit: float = 0.0
     best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class LoopAnswers:
-    """What the model writes after `step` steps to some of the watched prompts, by (split, id)."""
+class FactAnswers:
+    """What the model writes after `step` steps to some of the watched prompts: {"id", "split", "text"}."""
 
     step: int
-    texts: dict[tuple[str, str], str]
+    answers: tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LoopAlert:
-    """A canary went down, or came up again. `start` and `now` are mean probabilities (0..1)."""
+class CanaryAlert:
+    """A canary went down, or came up again: the mean probability of answers that must survive.
+
+    canary: "retain" or "general". start, now: mean probabilities (0..1). The rule is in `training.canary`.
+    """
 
     step: int
-    canary: str  # "retain" or "general"
+    canary: str
     start: float
     now: float
     down: bool
 
+    @property
+    def message(self) -> str:
+        """What happened, in words."""
+        name = {"retain": "retain", "general": "utility"}.get(self.canary, self.canary)
+        figures = f"{self.now:.0%} at step {self.step}, {self.start:.0%} at the start"
+        return f"The {name} canary {'is down' if self.down else 'has come up again'}: {figures}."
+
 
 @dataclass(frozen=True, slots=True)
-class LoopKept:
-    """The training, of which `last` steps were taken, ends with the weights of step `step`, its best."""
+class BestKept:
+    """The run ends with the weights of step `step`, the best watched, out of `last` steps that were taken.
+
+    merit, last_merit: how good those weights and the last ones were, 0 to 1 (see `training.canary`).
+    """
 
     step: int
     last: int
     merit: float
     last_merit: float
 
+    @property
+    def message(self) -> str:
+        """What was kept, in words."""
+        if self.step == self.last:
+            return f"The last weights, of step {self.last}, were the best and are kept."
+        return (
+            f"The weights of step {self.step} are kept, not those of step {self.last}: forgetting against "
+            f"canaries {self.merit:.2f}, {self.last_merit:.2f} at the end."
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class LoopNote:
-    """Something the user should know; training goes on."""
+class Warned:
+    """Something the user should know; the run goes on."""
 
     message: str
 
 
-Record = LoopStep | LoopProbe | LoopAnswers | LoopAlert | LoopKept | LoopNote
+Record = LoopStep | FactProbe | FactAnswers | CanaryAlert | BestKept | Warned
 
 
 class StepDiverged(DivergedError):

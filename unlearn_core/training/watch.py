@@ -17,7 +17,7 @@ from unlearn_core.training.best import Keeper
 from unlearn_core.training.budget import Budget
 from unlearn_core.training.canary import Canaries
 from unlearn_core.training.probe import Probe
-from unlearn_core.training.records import LoopAnswers, LoopKept, LoopNote, LoopProbe, Record, WatchedFact
+from unlearn_core.training.records import BestKept, Fact, FactAnswers, FactProbe, Record, Warned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,9 +68,9 @@ class Watch:
         if self._writes and step >= (written + 1) * spacing and self._fits(self._answers, step):
             self.state["written"] = int(step / spacing)
             with self._answers.spend():
-                texts = self._probe.texts(model)
-            if texts:
-                yield LoopAnswers(step, texts)
+                answers = self._probe.answers(model)
+            if answers:
+                yield FactAnswers(step, answers)
 
     def look(self, model: PreTrainedModel, step: int) -> Iterator[Record]:
         """The watched facts after `step` steps, and what they say."""
@@ -84,17 +84,17 @@ class Watch:
                 if self.keeper is not None and step:  # those of step 0 are the original's anyhow
                     self.keeper.keep()
         self.state["merit"] = merit
-        yield LoopProbe(step, facts, self.used, merit, self.state["best.step"])
+        yield FactProbe(step, facts, self.used, merit, self.state["best.step"])
         yield from alerts
 
     def keep_best(self, model: PreTrainedModel, last: int) -> Iterator[Record]:
         """Make the weights the best ones seen, the present ones included."""
         if self.keeper is None:
-            yield LoopNote("The best weights on the way could not be kept here; the last ones stand.")
+            yield Warned("The best weights on the way could not be kept here; the last ones stand.")
             return
         yield from self.look(model, last)
         self.keeper.put_back()
-        yield LoopKept(self.state["best.step"], last, self.state["best.merit"], self.state["merit"])
+        yield BestKept(self.state["best.step"], last, self.state["best.merit"], self.state["merit"])
 
     @property
     def used(self) -> float:
@@ -106,7 +106,7 @@ class Watch:
         return step == 0 or team.broadcast(budget.fits())
 
 
-def _means(facts: tuple[WatchedFact, ...]) -> dict[str, float]:
+def _means(facts: tuple[Fact, ...]) -> dict[str, float]:
     """Mean probability by split."""
     by_split: dict[str, list[float]] = {}
     for fact in facts:
