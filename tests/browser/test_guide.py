@@ -46,8 +46,9 @@ def test_a_formula_shows_on_hover_and_on_focus_and_the_note_leads_to_the_terms(
     final = page.get_by_role("button", name="Final score")
     tip = page.locator("#le-formula-final_score")
     assert not tip.is_visible()
-    final.hover()
-    tip.wait_for(state="visible")
+    while not tip.is_visible():  # what is still loading moves the page under the pointer
+        final.hover()
+        page.wait_for_timeout(100)
     assert "/ 3" in tip.inner_text()
     term = page.locator("#le-breakdown .le-explained").first
     term.focus()
