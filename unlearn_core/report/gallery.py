@@ -42,10 +42,10 @@ def made_with(board: Board) -> Safe:
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     told = (
-        f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among three settings "
-        "on a third of the documents; these figures are of the others. Answered is the worst of the three "
-        "tasks. Unseen text is how much less likely documents became that no model here was trained on, in "
-        "nats per token: a good score beside much of it is a model that lost its language. "
+        f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among up to three "
+        "settings on a third of the documents; these figures are of the others. Answered is the worst of the "
+        "three tasks. Unseen text is how much less likely documents became that no model here was trained "
+        "on, in nats per token: a good score beside much of it is a model that lost its language. "
     )
     if "retain_only" in board["scores"]:
         told += (
