@@ -8,7 +8,7 @@ import pytest
 
 from unlearn_core.methods import REGISTRY, describe
 from unlearn_core.report.markup import text
-from unlearn_core.report.methods import EVERY, NO_WEIGHT, families, method_note, methods_page
+from unlearn_core.report.methods import EVERY, NO_WEIGHT, allowed, families, method_note, methods_page
 
 ALL = [describe(cls) for cls in REGISTRY.values()]
 
@@ -36,3 +36,10 @@ def test_a_family_and_words_find_their_methods() -> None:
     assert "icul" not in found("gradient", "Pawelczyk")
     assert {m["name"] for m in ALL if m["family"] == "inference time"} <= set(found(EVERY, NO_WEIGHT))
     assert "0 methods" in methods_page(ALL, EVERY, "no such words")
+
+
+def test_what_a_setting_takes_is_told_in_plain_figures() -> None:
+    lethe = {item["name"]: allowed(item) for item in describe(REGISTRY["lethe"])["parameters"]}
+    assert lethe["steps"] == "1 to 100,000"
+    assert lethe["learning_rate"] == "0 to 1"
+    assert lethe["retain_documents"] == "True or False"

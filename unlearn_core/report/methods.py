@@ -37,12 +37,15 @@ def facts(method: Method) -> list[tuple[str, str]]:
 
 
 def allowed(parameter: Mapping[str, Any]) -> str:
-    """The values a setting takes: `0 to 1`, `a|b`, or its type."""
+    """The values a setting takes: `0 to 1`, `1 to 100,000`, `a|b`, `True or False`, or its type."""
     if parameter["choices"]:
         return "|".join(parameter["choices"])
-    if parameter["minimum"] is None or parameter["maximum"] is None:
+    if parameter["type"] == "bool":
+        return "True or False"
+    least, most = parameter["minimum"], parameter["maximum"]
+    if least is None or most is None:
         return str(parameter["type"])
-    return f"{parameter['minimum']:g} to {parameter['maximum']:g}"
+    return " to ".join(f"{end:,.0f}" if float(end).is_integer() else f"{end:g}" for end in (least, most))
 
 
 def method_note(method: Method) -> Safe:
