@@ -45,25 +45,6 @@ def test_a_fold_says_whether_it_is_open(open_tab: Callable[..., Any]) -> None:
     page.get_by_role("button", name="Method settings", expanded=True).wait_for()
 
 
-def test_a_tip_closes_by_escape(open_tab: Callable[..., Any]) -> None:
-    """It may cover what somebody wants to read."""
-    page = open_tab().page
-    explained = (
-        '<p class="le-explains"><button class="le-explained">A</button><span class="le-tip">B</span></p>'
-    )
-    page.evaluate(
-        "(tip) => document.querySelector('#le-knows').insertAdjacentHTML('beforeend', tip)", explained
-    )
-    tip = page.locator(".le-tip")
-    page.focus(".le-explained")
-    tip.wait_for()
-    page.keyboard.press("Escape")
-    tip.wait_for(state="hidden")
-    page.focus("#le-start")
-    page.focus(".le-explained")
-    tip.wait_for()
-
-
 def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
     page = open_tab(width=360).page
     page.locator(".overflow-menu > button").first.press("Enter")
