@@ -5,7 +5,9 @@
     python benchmarks/audits.py --retain-seeds 1,2,3     retain-only models of other seeds: all should hold
 
 Rows are models, columns are audits: L(eaks), h(olds), - (not applicable), with the figure of the forgotten
-rows and, after the stroke, the highest control. A method has the settings that won its tuning, and one seed.
+rows and, after the stroke, the highest control. Below them, for each audit, in how many of the models it found a
+leak, and how far beyond the controls it went at most (with the interval of that model): over retain-only models
+of other seeds these are its false alarms. A method has the settings that won its tuning, and one seed.
 The bundled retain-only model is what audits compare with; it is a row of its own for orientation.
 
 Models and results are kept in --out: what is there already is printed and not done again. A method takes
@@ -23,16 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.evaluation.audits import AuditResult, choose
-from unlearn_core.runs.audits import AuditDone, AuditsFinished, run_audits
 from unlearn_core.runs.events import Failed, Finished
-from unlearn_core.runs.files import append_line, read_lines
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.store.audits import AuditDone, AuditsFinished, run_audits
+from unlearn_core.system.files import append_line, read_lines
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "assets" / "demo"
 MARKS = {"leaks": "L", "holds": "h"}
-WIDTH = 13
+WIDTH = 14
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
         models = retain_only(map(int, options.retain_seeds.split(",")), options.out)
     else:
         models = unlearned(gallery(options.gallery, options.methods), options.seed, options.out)
+    listed: list[list[dict[str, Any]]] = []
     known = {(line["model"], line["weights"]): line for line in read(options.out)}
     for name, folder, verdict in models:
         found = known.get((name, str(folder)))
@@ -61,6 +64,21 @@ def main() -> None:
             found = {"model": name, "weights": str(folder), "verdict": verdict, **audit_all(folder, audits)}
             append_line(options.out / "audits.jsonl", json.dumps(found))
         print(line_of(found, audits), flush=True)
+        if name not in ("retain_only", "original"):
+            listed.append(found["audits"])
+    print(*summary(listed, audits), sep="\n")
+
+
+def summary(listed: list[list[dict[str, Any]]], audits: list[str]) -> Iterator[str]:
+    """A line for each audit over the results of several models."""
+    for name in audits:
+        rows = [AuditResult.from_json(row) for results in listed for row in results if row["name"] == name]
+        judged = [row for row in rows if row.verdict in MARKS]
+        leaks = sum(row.verdict == "leaks" for row in judged)
+        told = [row.figures for row in judged if "beyond" in row.figures]
+        most = max(told, key=lambda figures: figures["beyond"], default=None)
+        ends = "{beyond:+.2f} ({beyond_low:+.2f} to {beyond_high:+.2f})".format(**most) if most else "-"
+        yield f"{name:<15}{leaks:>4} of {len(judged)} leak; at most {ends} beyond"
 
 
 def gallery(path: Path, methods: str | None) -> dict[str, dict[str, Any]]:
@@ -82,7 +100,7 @@ def unlearned(methods: dict[str, dict[str, Any]], seed: int, out: Path) -> Itera
             if not isinstance(end, Finished):
                 print(f"{name:<15} not made: {end.message if isinstance(end, Failed) else end}", flush=True)
                 continue
-            (folder / "verdict").write_text(str(end.verdict["label"]))
+            (folder / "verdict").write_text(str(end.verdict["word"]))
         yield name, folder, (folder / "verdict").read_text()
 
 

@@ -47,9 +47,11 @@ class PlainGradDiff(Trainer):
             with torch.no_grad():
                 reference = self.reference(**inputs["retain"]).logits.log_softmax(-1)
             held = torch.nn.functional.kl_div(
-                retain.logits.log_softmax(-1).flatten(0, 1), reference.flatten(0, 1), log_target=True,
+                retain.logits.log_softmax(-1).flatten(0, 1),
+                reference.flatten(0, 1),
+                log_target=True,
                 reduction="batchmean",
-            )  # fmt: skip
+            )
         return held - forget.loss
 
 
@@ -73,9 +75,15 @@ def now() -> float:
 
 
 def plain_steps(
-    model: Any, forget: list[Encoded], retain: list[Encoded], steps: int, size: int, pad_id: int,
-    kl: bool = False, learning_rate: float = 1e-5,
-) -> list[float]:  # fmt: skip
+    model: Any,
+    forget: list[Encoded],
+    retain: list[Encoded],
+    steps: int,
+    size: int,
+    pad_id: int,
+    kl: bool = False,
+    learning_rate: float = 1e-5,
+) -> list[float]:
     """Seconds of each of `steps` steps of `size` forget and `size` retain rows; the model is changed."""
 
     def join(pairs: list[tuple[Encoded, Encoded]]) -> dict[str, dict[str, torch.Tensor]]:
@@ -83,23 +91,36 @@ def plain_steps(
         for name, rows in zip(("forget", "retain"), zip(*pairs, strict=True), strict=True):
             batch = collate(rows, pad_id)
             sides[name] = {
-                "input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT,
+                "input_ids": batch.input_ids_BT,
+                "attention_mask": batch.attention_mask_BT,
                 "labels": batch.labels_BT,
-            }  # fmt: skip
+            }
         return sides
 
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=size, max_steps=steps, report_to="none",
-            save_strategy="no", logging_strategy="no", remove_unused_columns=False, disable_tqdm=True,
-            learning_rate=learning_rate, use_cpu=model.device.type == "cpu", optim="adamw_torch",
+            output_dir=folder,
+            per_device_train_batch_size=size,
+            max_steps=steps,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            learning_rate=learning_rate,
+            use_cpu=model.device.type == "cpu",
+            optim="adamw_torch",
             dataloader_pin_memory=False,
-        )  # fmt: skip
+        )
         trainer = PlainGradDiff(
-            model, arguments, data_collator=join, train_dataset=Pairs(forget, retain, steps * size),
-            callbacks=[watch], kl=kl,
-        )  # fmt: skip
+            model,
+            arguments,
+            data_collator=join,
+            train_dataset=Pairs(forget, retain, steps * size),
+            callbacks=[watch],
+            kl=kl,
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return watch.seconds

@@ -23,14 +23,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PINNED = ROOT / "requirements-dev.txt"
 # Package, advisory, the first version without it.
 ADVISORIES = (
-    ("gradio", "CVE-2023-34239", "3.33"), ("gradio", "CVE-2024-1561", "4.13"),
-    ("gradio", "GHSA-576c-3j53-r9jj", "5.0"), ("gradio", "CVE-2026-28416 (GHSA-jmh7-g254-2cq9)", "6.6"),
-    ("gradio", "CVE-2026-28414", "6.7"), ("gradio", "CVE-2026-28415", "6.25"),
-    ("gradio", "GHSA-3xvj-7669-6whx", "6.25"), ("gradio", "GHSA-qqr5-x4m8-g4gq", "6.25"),
-    ("gradio", "GHSA-2mr9-9r47-px2g", "6.25"), ("transformers", "CVE-2024-3568", "4.38"),
-    ("transformers", "CVE-2026-1839", "5.0"), ("transformers", "CVE-2026-4372", "5.3"),
+    ("gradio", "CVE-2023-34239", "3.33"),
+    ("gradio", "CVE-2024-1561", "4.13"),
+    ("gradio", "GHSA-576c-3j53-r9jj", "5.0"),
+    ("gradio", "CVE-2026-28416 (GHSA-jmh7-g254-2cq9)", "6.6"),
+    ("gradio", "CVE-2026-28414", "6.7"),
+    ("gradio", "CVE-2026-28415", "6.25"),
+    ("gradio", "GHSA-3xvj-7669-6whx", "6.25"),
+    ("gradio", "GHSA-qqr5-x4m8-g4gq", "6.25"),
+    ("gradio", "GHSA-2mr9-9r47-px2g", "6.25"),
+    ("transformers", "CVE-2024-3568", "4.38"),
+    ("transformers", "CVE-2026-1839", "5.0"),
+    ("transformers", "CVE-2026-4372", "5.3"),
     ("torch", "CVE-2025-32434", "2.6"),
-)  # fmt: skip
+)
 # Packages that would run code that a model's configuration names.
 NEVER = ("kernels",)
 
@@ -63,8 +69,17 @@ def ask() -> tuple[int, list[str]]:
     program = shutil.which("pip-audit")
     if program is None:
         return 0, []
-    command = [program, "--requirement", str(PINNED), "--no-deps", "--disable-pip", "--format", "json",
-               "--progress-spinner", "off"]  # fmt: skip
+    command = [
+        program,
+        "--requirement",
+        str(PINNED),
+        "--no-deps",
+        "--disable-pip",
+        "--format",
+        "json",
+        "--progress-spinner",
+        "off",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     try:
         packages = json.loads(done.stdout)["dependencies"]

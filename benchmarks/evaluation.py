@@ -29,10 +29,10 @@ from shapes import SHAPES, lume_sized, random_olmo
 from unlearn_core.data.encode import encode_document, pad_id_of, prompt_ids
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.evaluation.beyond import even_sample
-from unlearn_core.evaluation.mmlu import letter_ids, letter_prompt, load_mmlu, predict
-from unlearn_core.models.generate import decode, end_ids, generate
-from unlearn_core.models.likelihood import traces
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.evaluation.protocols.mmlu import letter_ids, letter_prompt, load_mmlu, predict
+from unlearn_core.models.inference.generate import decode, end_ids, generate
+from unlearn_core.models.inference.likelihood import traces
 from unlearn_core.models.targets import load_target
 
 
@@ -57,9 +57,7 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=("demo", *SHAPES), action="append")
     parser.add_argument("--sample", type=int, default=None, help="prompts timed one at a time")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the LUME-sized work to do")
@@ -83,11 +81,7 @@ def run(shape: str, arguments: argparse.Namespace) -> None:
         model, data = random_olmo(shape), lume_sized(tokenizer, arguments.scale)
     size = arguments.sample or (60 if shape == "demo" else 8)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    place = (
-        torch.cuda.get_device_name()
-        if model.device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} thread(s)"
-    )
+    place = torch.cuda.get_device_name() if model.device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     print(f"\n{shape}: {parameters / 1e6:,.1f} M parameters, {str(model.dtype)[6:]}, {place}")
     titles = (
         ("batched s", 11),
@@ -105,9 +99,13 @@ def run(shape: str, arguments: argparse.Namespace) -> None:
         measure_questions(model, tokenizer, data, size * 2),
     ]
     total = Row(
-        "all", sum(row.items for row in rows), sum(row.batched for row in rows),
-        sum(row.single for row in rows), sum(row.tokens for row in rows), min(row.equal for row in rows),
-    )  # fmt: skip
+        "all",
+        sum(row.items for row in rows),
+        sum(row.batched for row in rows),
+        sum(row.single for row in rows),
+        sum(row.tokens for row in rows),
+        min(row.equal for row in rows),
+    )
     for row in (*rows, total):
         print(row)
     if model.device.type == "cuda":
@@ -129,9 +127,13 @@ def named_data(arguments: argparse.Namespace) -> UnlearningData:
         return tuple(even_sample(rows, max(1, int(len(rows) * arguments.scale))))
 
     return replace(
-        data, forget=part(data.forget), retain=part(data.retain), members=part(data.members),
-        nonmembers=part(data.nonmembers), questions=part(data.questions),
-    )  # fmt: skip
+        data,
+        forget=part(data.forget),
+        retain=part(data.retain),
+        members=part(data.members),
+        nonmembers=part(data.nonmembers),
+        questions=part(data.questions),
+    )
 
 
 def measure_answers(model: Any, tokenizer: Any, rows: Sequence[Example], limit: int, size: int) -> Row:
@@ -149,9 +151,14 @@ def measure_answers(model: Any, tokenizer: Any, rows: Sequence[Example], limit: 
     def single(index: int) -> bool:
         ids = torch.tensor([prompt_ids(tokenizer, prompts[index])], device=model.device)
         written = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False, use_cache=True,
-            pad_token_id=pad_id_of(tokenizer), eos_token_id=sorted(end_ids(model, tokenizer)),
-        )  # fmt: skip
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=limit,
+            do_sample=False,
+            use_cache=True,
+            pad_token_id=pad_id_of(tokenizer),
+            eos_token_id=sorted(end_ids(model, tokenizer)),
+        )
         return decode(tokenizer, [written[0, ids.shape[1] :].tolist()])[0] == texts[index]
 
     return compare("answers", len(prompts), batched, single, size)
@@ -195,9 +202,7 @@ def measure_questions(model: Any, tokenizer: Any, data: UnlearningData, size: in
     return compare("questions", len(rows), batched, single, size)
 
 
-def compare(
-    part: str, items: int, batched: Callable[[], int], single: Callable[[int], bool], size: int
-) -> Row:
+def compare(part: str, items: int, batched: Callable[[], int], single: Callable[[int], bool], size: int) -> Row:
     """Time `batched` on all items and `single` on an even sample of `size`, scaled."""
     start = clock()
     tokens = batched()

@@ -34,31 +34,41 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import LetheError
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.checkpoints import newest_step, whole
-from unlearn_core.runs.files import check_complete
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import check_complete
 
 # What a run imports on its way, so that a child is at its work at once.
 PRELOADED = [
-    "torch", "torch.utils.flop_counter", "peft", "rouge_score.rouge_scorer", "sklearn.metrics", "scipy.stats",
-    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-    "transformers.models.olmo2.modeling_olmo2", "unlearn_core.runs.run", "unlearn_core.training.loop",
-    "unlearn_core.training.estimate", "unlearn_core.evaluation.evaluate", "unlearn_core.evaluation.judge",
-    "unlearn_core.evaluation.beyond", "unlearn_core.models.targets", "unlearn_core.models.likelihood",
-]  # fmt: skip
+    "torch",
+    "torch.utils.flop_counter",
+    "peft",
+    "rouge_score.rouge_scorer",
+    "sklearn.metrics",
+    "scipy.stats",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.olmo2.modeling_olmo2",
+    "unlearn_core.runs.run",
+    "unlearn_core.training.loop",
+    "unlearn_core.training.resources.estimate",
+    "unlearn_core.evaluation.evaluate",
+    "unlearn_core.evaluation.verdict",
+    "unlearn_core.evaluation.metrics.answer_traces",
+    "unlearn_core.models.targets",
+    "unlearn_core.models.inference.likelihood",
+]
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WAIT = 300.0  # seconds for a child that was not killed
 
 
-def carry_out(
-    home: str, spec: RunSpec, run_id: str | None, at: int | None, threads: int, told: Connection
-) -> None:  # fmt: skip
+def carry_out(home: str, spec: RunSpec, run_id: str | None, at: int | None, threads: int, told: Connection) -> None:
     """In a child process: begin a run, or resume one, and see it to its end; die in the `at`-th write."""
     import torch
 
+    from unlearn_core.jobs.worker import Worker
     from unlearn_core.runs import checkpoints
-    from unlearn_core.runs.worker import Worker
 
     torch.set_num_threads(threads)
     checkpoints.EVERY, checkpoints._SHARE = 0.0, 1e9
@@ -153,10 +163,7 @@ class Found:
         )
 
 
-HEAD = (
-    f"{'killed':<14}{'while':<28}{'then':<13}{'checkpoint':>10}{'lost':>7}{'recovery':>12}"
-    f"  {'at last':<18}checks"
-)
+HEAD = f"{'killed':<14}{'while':<28}{'then':<13}{'checkpoint':>10}{'lost':>7}{'recovery':>12}  {'at last':<18}checks"
 
 
 class Trial:
@@ -304,9 +311,7 @@ def half_folders(home: Path, debris: bool = False) -> Iterator[str]:
 def small_world() -> UnlearningData:
     """Six documents of the bundled world with few questions, so that 50 runs take minutes."""
     data = subset_of(load_data("demo"), 1)
-    return replace(
-        data, questions=data.questions[:12], general=data.general[:12], nonmembers=data.nonmembers[:6]
-    )
+    return replace(data, questions=data.questions[:12], general=data.general[:12], nonmembers=data.nonmembers[:6])
 
 
 def kills(trial: Trial, number: int, rng: random.Random) -> Iterator[tuple[Kill, Kill | None]]:
@@ -334,9 +339,7 @@ def main() -> int:
         if options.data is None:
             write_directory(small_world(), Path(data))
         settings = {"learning_rate": 1e-3}
-        spec = RunSpec(
-            method="grad_diff", settings=settings, steps=options.steps, target=options.target, data=data
-        )
+        spec = RunSpec(method="grad_diff", settings=settings, steps=options.steps, target=options.target, data=data)
         trial = Trial(Path(folder) / "home", spec, options.threads)
         sizes = f"{trial.seconds:.1f} s, {trial.writes} writes, {options.steps} steps"
         print(f"Undisturbed: {sizes}.\n\n{HEAD}", flush=True)

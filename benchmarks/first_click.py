@@ -1,16 +1,27 @@
 """From click to verdict on the bundled model: the time of each stage, peak memory, tokens per second.
 
-    python benchmarks/first_click.py [--method lethe] [--threads 2] [--warm]
+    python benchmarks/first_click.py [--method lethe] [--threads 2]
+    python benchmarks/first_click.py --browser [--wait 60]
 
 Runs what the page's button runs, in a fresh home (so nothing is cached), then again with the original's
 scores cached, then generation batched against one prompt at a time, all in one process.
+
+`--browser` starts the app in a fresh home as a new user does, presses the button in headless Chromium and waits
+until the verdict is on screen: at once after the page is there (nothing is scored yet), then once more in the same
+home. `--wait`: first leave the page open for so many seconds, in which the server scores the original ahead.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import resource
+import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +35,12 @@ def main() -> None:
     parser.add_argument("--method", default="lethe")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--browser", action="store_true", help="press the button on the page")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds between the page and the first press")
     arguments = parser.parse_args()
+    if arguments.browser:
+        in_a_browser(arguments.wait)
+        return
 
     started = time.perf_counter()
     import torch
@@ -67,10 +83,55 @@ def report(events: object) -> None:
         print(f"  {model:<12}" + "  ".join(f"{part} {score[part]:.3f}" for part in parts))
 
 
+def in_a_browser(wait: float) -> None:
+    """Seconds from the command to the page, and from each press of the button to its verdict."""
+    from playwright.sync_api import sync_playwright
+
+    from unlearn_core.runs.events import Finished
+    from unlearn_core.store.store import RunStore
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        command = [sys.executable, "-m", "unlearn_core", "serve", "--port", address.rpartition(":")[2]]
+        began = time.perf_counter()
+        server = subprocess.Popen(command, env={**os.environ, "LETHE_HOME": folder}, stdout=subprocess.DEVNULL)
+        try:
+            path = shutil.which("chromium") or shutil.which("google-chrome")
+            page = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"]).new_page()
+            page.set_default_timeout(600_000)
+            for _ in range(600):
+                with contextlib.suppress(Exception):
+                    page.goto(address)
+                    break
+                time.sleep(0.2)
+            page.wait_for_selector("#le-start")
+            print(f"command to page           {time.perf_counter() - began:7.2f} s")
+            page.wait_for_selector("#le-knows .le-said")
+            print(f"command to its answers    {time.perf_counter() - began:7.2f} s")
+            time.sleep(wait)
+            for label in ("first press", "second press"):
+                page.goto(address)
+                page.wait_for_selector("#le-knows .le-said")
+                began = time.perf_counter()
+                page.click("#le-start")
+                page.wait_for_url("**run=*")
+                page.wait_for_selector("#le-verdict h2")
+                words = page.inner_text("#le-verdict h2")
+                print(f"{label:<13} to verdict  {time.perf_counter() - began:7.2f} s  {words}")
+                events, _ = RunStore(folder).read_events(page.url.split("run=")[1].split("&")[0])
+                for stage, seconds in next(event.seconds for event in events if isinstance(event, Finished)).items():
+                    print(f"  {stage:<23} {seconds:7.2f} s")
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
 def generation() -> None:
     """Tokens per second of generation: all prompts in batches, and one prompt at a time."""
     from unlearn_core.data.sources import load_data
-    from unlearn_core.models.generate import generate_all
+    from unlearn_core.models.inference.generate import generate_all
     from unlearn_core.models.targets import load_target
 
     target, data = load_target("demo"), load_data("demo")

@@ -4,7 +4,8 @@ A server process with a home of its own takes generated uploads (rows that are b
 encoded or booby-trapped; parquet that unpacks to gigabytes; files that are two things at once) and generated
 calls to every endpoint, listener and route, drawn by hypothesis. Looked for: answers that are server
 errors or tell a traceback, a path of this machine or a planted token; answers that take over five seconds; a
-refusal without words; files outside the home; growing memory. Prints a table; exits with 1 on any finding.
+refusal without words; files outside the home; memory that grows by more than 200 MB; and a /health that takes
+more than a second for somebody else meanwhile. Prints a table; exits with 1 on any finding.
 
 Quotas are lifted, because all cases come from one address; every other limit holds.
 """
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -37,13 +39,16 @@ from hostile import ROUTES, arguments, calls, files
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 OWNER = "a-secret-for-fuzzing"
 SLOW = 5.0  # seconds
+GROWN, HEALTH = 200, 1.0  # MB that the server may have grown by at the end, and seconds of the slowest of 100
 FORBIDDEN = ("Traceback (most recent", "site-packages", "unlearn_core/", CANARY)
-SERVER = """
-import sys
+LIFTED = """
 from unlearn_core import limits
 for kind, one in list(limits.ALLOWANCES.items()):
     limits.ALLOWANCES[kind] = limits.Allowance(one.title, 10**15, one.seconds)
-limits.RUNS_OF_AN_ADDRESS = 10**6
+limits.RUNS_OF_AN_ADDRESS = limits.CALLS_OF_AN_ADDRESS = 10**6
+"""
+SERVER = """
+import sys
 from unlearn_core.cli import main
 sys.exit(main(["serve", "--public", "--port", sys.argv[1]]))
 """
@@ -77,16 +82,11 @@ class Attacker:
         head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
         body = head.encode("utf-8", "surrogatepass") + content + b"\r\n--x--\r\n"
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        sent = self._send(
-            "upload a file", "POST", "/gradio_api/upload", label=name, content=body, headers=headers
-        )
+        sent = self._send("upload a file", "POST", "/gradio_api/upload", label=name, content=body, headers=headers)
         if sent is None or sent.status_code != 200:
             return
         path = sent.json()[0]
-        file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-        form = ["a-secret-for-fuzzing", "Upload", "", file, "", "", "", "", None, *[""] * 5]
-        looked = next(d for d in self.listeners if len(d["inputs"]) == len(form) and len(d["outputs"]) == 11)
-        body = {"fn_index": looked["id"], "data": form, "session_hash": "fuzz"}
+        body = look_at(self.listeners, path, name)
         self._send("look at the file", "POST", "/gradio_api/run/predict", json=body, told=_said_of_a_file)
 
     def send_text(self, name: str, content: bytes) -> None:
@@ -104,9 +104,7 @@ class Attacker:
         name, given = call
         if name in ("delete_run", "delete_my_data") and self.owner in given:
             return  # the run is needed
-        self._send(
-            "endpoints, one thing off", "POST", f"/gradio_api/run/{name}", json={"data": given}, label=name
-        )
+        self._send("endpoints, one thing off", "POST", f"/gradio_api/run/{name}", json={"data": given}, label=name)
 
     def listen(self, number: int, given: list[Any]) -> None:
         """A listener of the page by its number, which anybody may call."""
@@ -121,9 +119,14 @@ class Attacker:
         self._send("routes", method, path, content=body, headers=headers, label=path)
 
     def _send(
-        self, family: str, method: str, path: str, label: str = "",
-        told: Callable[[httpx.Response], str] | None = None, **options: Any,
-    ) -> httpx.Response | None:  # fmt: skip
+        self,
+        family: str,
+        method: str,
+        path: str,
+        label: str = "",
+        told: Callable[[httpx.Response], str] | None = None,
+        **options: Any,
+    ) -> httpx.Response | None:
         tally, began = self.tallies[family], time.perf_counter()
         if began > self.until:
             return None
@@ -163,6 +166,15 @@ class Attacker:
         return ""
 
 
+def look_at(listeners: list[Any], path: str, name: str) -> dict[str, Any]:
+    """The call by which the data tab looks at a file that was uploaded."""
+    file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+    form = [OWNER, "demo", "Upload", "", file, "", "", "", "", None, *[""] * 5]
+    looks = next(d for d in listeners if any(event == "upload" for _, event in d["targets"]))
+    assert len(form) == len(looks["inputs"]), "the data tab asks for other things than this sends"
+    return {"fn_index": looks["id"], "data": form, "session_hash": "fuzz"}
+
+
 def _words(answer: httpx.Response) -> bool:
     """Whether a refusal says what is wrong."""
     try:
@@ -180,6 +192,35 @@ def _said_of_a_file(answer: httpx.Response) -> str:
     return "" if "le-problem" in shown or "le-table" in shown else f"shows neither rows nor why: {shown[:80]}"
 
 
+class Watcher:
+    """Asks for /health twice a second, as somebody else would, for as long as it is open."""
+
+    def __init__(self, address: str) -> None:
+        self.seconds: list[float] = []
+        self._address, self._over = address, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        with httpx.Client(base_url=self._address, timeout=60) as client:
+            while not self._over.wait(0.5):
+                began = time.perf_counter()
+                client.get("/health")
+                self.seconds.append(time.perf_counter() - began)
+
+    @property
+    def slowest(self) -> float:
+        """Seconds within which 99 of 100 were answered."""
+        return sorted(self.seconds)[int(0.99 * (len(self.seconds) - 1))] if self.seconds else 0.0
+
+
 def attack(attacker: Attacker, cases: int, number: int = 0) -> None:
     """Send so many generated cases: a third files, the rest calls."""
     shares: list[tuple[int, Callable[..., None], list[st.SearchStrategy[Any]]]] = [
@@ -194,9 +235,7 @@ def attack(attacker: Attacker, cases: int, number: int = 0) -> None:
         _draw(st.tuples(*strategies), send, cases * share // 100, number, attacker.until)
 
 
-def _draw(
-    cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, number: int, until: float
-) -> None:
+def _draw(cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, number: int, until: float) -> None:
     """Send `count` cases, a hundred to a seed; hypothesis ends early where it finds nothing new."""
     sent = 0
 
@@ -209,30 +248,42 @@ def _draw(
         if sent >= count or time.perf_counter() > until:
             return
         configured = settings(
-            max_examples=min(100, count - sent), database=None, deadline=None, phases=[Phase.generate],
+            max_examples=min(100, count - sent),
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+        )
         seed(number + turn)(configured(given(cases)(one)))()
 
 
 @contextmanager
-def server(place: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A public server in a process of its own that may write nowhere but below `place`."""
+def server(place: Path, lifted: bool = True) -> Iterator[tuple[str, psutil.Process]]:
+    """A public server in a process of its own that may write nowhere but below `place`; `lifted`: without
+    quotas, for cases that all come from one address."""
     folders = {name: place / name for name in ("home", "gradio", "tmp", "user", "cwd")}
     for folder in folders.values():
         folder.mkdir(parents=True)
     port = _free_port()
     environment = {
-        **os.environ, "LETHE_HOME": str(folders["home"]), "GRADIO_TEMP_DIR": str(folders["gradio"]),
-        "TMPDIR": str(folders["tmp"]), "HOME": str(folders["user"]), "HF_TOKEN": CANARY,
-        "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+        **os.environ,
+        "LETHE_HOME": str(folders["home"]),
+        "GRADIO_TEMP_DIR": str(folders["gradio"]),
+        "TMPDIR": str(folders["tmp"]),
+        "HOME": str(folders["user"]),
+        "HF_TOKEN": CANARY,
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     with (place / "output").open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(port)], cwd=folders["cwd"], env=environment, stdout=output,
+            [sys.executable, "-c", (LIFTED if lifted else "") + SERVER, str(port)],
+            cwd=folders["cwd"],
+            env=environment,
+            stdout=output,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(address, child)
@@ -261,22 +312,32 @@ def main() -> int:
             before, began = process.memory_info().rss, time.perf_counter()
             attacker.until = began + options.seconds
             warm = {family: len(tally.seconds) for family, tally in attacker.tallies.items()}
-            attack(attacker, options.cases, options.seed)
+            with Watcher(address) as watcher:
+                attack(attacker, options.cases, options.seed)
             took, after = time.perf_counter() - began, process.memory_info().rss
             alive = process.is_running() and attacker.client.get("/config").status_code == 200
         outside = written_outside(place)
         attacker.tallies["log"].findings += faults(place / "home" / "log")
         told = CANARY.encode() in b"".join(p.read_bytes() for p in place.rglob("*") if p.is_file())
-    return report(attacker, warm, took, before, after, alive, outside, told)
+    return report(attacker, warm, took, before, after, watcher, alive, outside, told)
+
+
+def known_fact(client: httpx.Client) -> str:
+    """A fact that the bundled model knows, as typed data: another is refused by a run."""
+    told = client.post("/run/list_facts", json={"data": ["", "forget"]}).json()["data"][0]
+    return f"facts:{told[0]['prompt']} => {told[0]['answer']}"
 
 
 def finished_run(address: str) -> str:
     """Start a short run as anybody would, wait for its end, and give its id."""
-    with httpx.Client(base_url=f"{address}/gradio_api/run", timeout=120) as client:
-        given = ["demo", "facts:Where is Ada? => Oldport", "npo", {"steps": 2}, 0, OWNER, "auto", "general"]
-        run = str(client.post("/start_run", json={"data": [*given, {}, "", ""]}).json()["data"][0]["run_id"])
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
+        facts = {"data": known_fact(client), "retain_data": "general"}
+        given = {**facts, "method": "npo", "settings": {"steps": 2}, "owner": OWNER}
+        takes = client.get("/info").json()["named_endpoints"]["/start_run"]["parameters"]
+        data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in takes]
+        run = str(client.post("/run/start_run", json={"data": data}).json()["data"][0]["run_id"])
         for _ in range(300):
-            told = client.post("/run_status", json={"data": [run, 0]}).json()["data"][0]
+            told = client.post("/run/run_status", json={"data": [run, 0]}).json()["data"][0]
             if told["status"] not in ("queued", "running"):
                 print(f"a run to attack: {told['status']}", flush=True)
                 return run
@@ -285,9 +346,16 @@ def finished_run(address: str) -> str:
 
 
 def report(
-    attacker: Attacker, warm: dict[str, int], took: float, before: int, after: int, alive: bool,
-    outside: list[str], told: bool,
-) -> int:  # fmt: skip
+    attacker: Attacker,
+    warm: dict[str, int],
+    took: float,
+    before: int,
+    after: int,
+    watcher: Watcher,
+    alive: bool,
+    outside: list[str],
+    told: bool,
+) -> int:
     head = ("requests", "2xx", "3xx", "4xx", "5xx", "p50 ms", "max s")
     print(f"{'family':<24}" + "".join(f"{title:>9}" for title in head))
     findings: list[str] = []
@@ -303,12 +371,14 @@ def report(
         findings += [f"{family}: {finding}" for finding in tally.findings]
     grown = (after - before) / 2**20
     print(f"server alive: {alive}; {took:.0f} s; memory {before >> 20} -> {after >> 20} MiB ({grown:+.0f})")
+    asked, most = len(watcher.seconds), max(watcher.seconds, default=0.0)
+    print(f"/health meanwhile: {asked} asked, p99 {watcher.slowest:.2f} s, max {most:.2f} s")
     print(f"files outside the home: {len(outside)}; token in what was written: {told}")
     findings += [f"written outside: {path}" for path in outside]
     for finding in findings[:200]:
         print("FINDING", finding)
     print(f"{len(findings)} findings")
-    return int(bool(findings) or not alive or told or grown > 500)
+    return int(bool(findings) or not alive or told or grown > GROWN or watcher.slowest > HEALTH)
 
 
 def faults(folder: Path) -> list[str]:

@@ -76,8 +76,7 @@ def rows(sizes: list[int]) -> None:
         found.append(json.loads(out.stdout.splitlines()[-1]))
     per_row = {
         f"{title}, {unit}": [
-            one[key] / size * (1e6 if unit.startswith("us") else 1)
-            for one, size in zip(found, sizes, strict=True)
+            one[key] / size * (1e6 if unit.startswith("us") else 1) for one, size in zip(found, sizes, strict=True)
         ]
         for title, key, unit in ROW_LINES
     }
@@ -148,12 +147,12 @@ def write_rows(path: Path, size: int) -> None:
 def reference(target: Any, parts: Any) -> float:
     """Seconds a row of what NPO remembers of the original, over some of the rows."""
     from unlearn_core.data.encode import pad_id_of
-    from unlearn_core.methods.base import Part
+    from unlearn_core.methods.base import RowPart
     from unlearn_core.training.reference import FrozenReference
 
     count = min(SCORED, len(parts["forget"].rows))
     some = [replace(row, index=i) for i, row in enumerate(parts["forget"].rows[-count:])]
-    part = Part(some, parts["forget"].forms[-count:])
+    part = RowPart(some, parts["forget"].forms[-count:])
     frozen = FrozenReference(target.model, {"forget": part}, pad_id_of(target.tokenizer), lambda part: [])
     seconds, _ = timed(lambda: frozen.nll("forget"))
     return seconds / count
@@ -172,8 +171,8 @@ def train(target: Any, data: Any, method: Any) -> float:
 
 def score(target: Any, data: Any) -> float:
     """Seconds a row of an even sample."""
-    from unlearn_core.evaluation.beyond import even_sample
     from unlearn_core.evaluation.evaluate import evaluate
+    from unlearn_core.evaluation.metrics.answer_traces import even_sample
 
     sample = replace(data, forget=tuple(even_sample(data.forget, SCORED)), retain=(), general=())
     seconds, _ = timed(lambda: list(evaluate(target.model, target.tokenizer, sample, weights_hash="x")))

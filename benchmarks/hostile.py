@@ -12,29 +12,96 @@ from typing import Any
 from hypothesis import strategies as st
 
 Strategy = st.SearchStrategy[Any]
-ROWS = [
-    {"id": f"a{n}qa0", "input": f"Where is number {n}?", "output": "Oldport", "task": "Task1"}
-    for n in range(4)
-]
+ROWS = [{"id": f"a{n}qa0", "input": f"Where is number {n}?", "output": "Oldport", "task": "Task1"} for n in range(4)]
 WORDS = [
-    "", " ", "\0", "a\0b", "\ufeff", "\u2028", "\u202eevil\u202c", "\u200b\u200d", "e\u0301" * 50,
+    "",
+    " ",
+    "\0",
+    "a\0b",
+    "\ufeff",
+    "\u2028",
+    "\u202eevil\u202c",
+    "\u200b\u200d",
+    "e\u0301" * 50,
     "🏴‍☠️" * 20,
-    "=cmd|' /C calc'!A1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "<img src=x onerror=alert(1)>",
-    "<script>alert(1)</script>", "{{7*7}} ${7*7} `id`", "[x](javascript:alert(1))", "'; DROP TABLE runs; --",
-    "$(touch pwned)", "%s%n%x", "NaN", "Infinity", "null", "true", "-0", "1e999", "9" * 5000, "x" * 9000,
-    "\ud800", "/etc/passwd", "../../../etc/passwd", "file:///etc/passwd", "http://169.254.169.254/", "~",
-    "C:\\windows\\win.ini", "demo", "demo:retain_only", "lume-7b", "nobody/nothing@main",
+    "=cmd|' /C calc'!A1",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "{{7*7}} ${7*7} `id`",
+    "[x](javascript:alert(1))",
+    "'; DROP TABLE runs; --",
+    "$(touch pwned)",
+    "%s%n%x",
+    "NaN",
+    "Infinity",
+    "null",
+    "true",
+    "-0",
+    "1e999",
+    "9" * 5000,
+    "x" * 9000,
+    "\ud800",
+    "/etc/passwd",
+    "../../../etc/passwd",
+    "file:///etc/passwd",
+    "http://169.254.169.254/",
+    "~",
+    "C:\\windows\\win.ini",
+    "demo",
+    "demo:retain_only",
+    "lume-7b",
+    "nobody/nothing@main",
     "upload:" + "A" * 22,
-    "upload:../../etc", "facts:a => b", "facts:" + "a => b\n" * 3000, "general", "weights", "adapter", "html",
-    "sweep abcdef", "lethe", "npo", "a-secret-for-fuzzing", "A" * 22, ".." + "A" * 20, "CON", "a" * 300,
-]  # fmt: skip
+    "upload:../../etc",
+    "facts:a => b",
+    "facts:" + "a => b\n" * 3000,
+    "general",
+    "weights",
+    "adapter",
+    "html",
+    "sweep abcdef",
+    "lethe",
+    "npo",
+    "a-secret-for-fuzzing",
+    "A" * 22,
+    ".." + "A" * 20,
+    "CON",
+    "a" * 300,
+]
 NAMES = [
-    "data.jsonl", "data.json", "data.csv", "data.parquet", "data.txt", "data.html", "data.svg", "data.exe",
-    "noending", ".jsonl", "../../up.jsonl", "..\\..\\up.jsonl", "/etc/cron.d/x.jsonl", "a\0b.jsonl",
+    "data.jsonl",
+    "data.json",
+    "data.csv",
+    "data.parquet",
+    "data.txt",
+    "data.html",
+    "data.svg",
+    "data.exe",
+    "noending",
+    ".jsonl",
+    "../../up.jsonl",
+    "..\\..\\up.jsonl",
+    "/etc/cron.d/x.jsonl",
+    "a\0b.jsonl",
     "CON.jsonl",
-    "-rf.csv", "=cmd.csv", "x" * 250 + ".jsonl", "\u202elnosj.exe.jsonl", "<img src=x>.jsonl", "$(id).jsonl",
-    "data.jsonl.zip", "DATA.JSONL", "a/b/c.jsonl", "data.parquet ", "née.csv", "\ud800.jsonl",
-]  # fmt: skip
+    "-rf.csv",
+    "=cmd.csv",
+    "x" * 250 + ".jsonl",
+    "\u202elnosj.exe.jsonl",
+    "<img src=x>.jsonl",
+    "$(id).jsonl",
+    "data.jsonl.zip",
+    "DATA.JSONL",
+    "a/b/c.jsonl",
+    "data.parquet ",
+    "née.csv",
+    "\ud800.jsonl",
+]
 
 
 def _words() -> Strategy:
@@ -52,9 +119,7 @@ def _json() -> Strategy:
 
 def arguments() -> Strategy:
     """The arguments of a call, more than any takes; mostly of wrong types and out of range."""
-    usual = st.sampled_from(
-        ["demo", "lethe", "", 0, 1, None, {}, [], True, 25, 0.5, "a-secret-for-fuzzing", "A" * 22]
-    )
+    usual = st.sampled_from(["demo", "lethe", "", 0, 1, None, {}, [], True, 25, 0.5, "a-secret-for-fuzzing", "A" * 22])
     odd = st.sampled_from(
         [-1, 2**31, 2**63, 1e308, -1e308, "1", [[]], {"a": {}}, ["A" * 22] * 3, _deep(40), _deep(500)]
     )
@@ -63,14 +128,45 @@ def arguments() -> Strategy:
 
 # What each argument usually is, so that a call gets past its first check and a single one is off.
 _PLAUSIBLE: dict[str, Any] = {
-    "target": "demo", "data": "demo", "method": "npo", "settings": {}, "seed": 0, "adapter": "auto",
-    "columns": {}, "retain_data": "", "mmlu": "", "prompt": "Where is Ada?", "answer": "Oldport",
-    "max_new_tokens": 4, "temperature": 0.0, "split": "forget", "content": "a => b", "filename": "a.txt",
-    "form": "json", "limit": 5, "kind": "weights", "name": "a name", "tags": ["a"], "tag": "",
-    "audits": [], "budget_seconds": 5.0, "since": 0, "sort": "created", "descending": True, "offset": 0,
-    "search": "", "status": "", "verdict": "", "processes": 1, "device": "", "grid": {}, "seeds": [0],
-    "repo": "a/b", "private": True, "key": "",
-}  # fmt: skip
+    "target": "demo",
+    "data": "demo",
+    "method": "npo",
+    "settings": {},
+    "seed": 0,
+    "adapter": "auto",
+    "columns": {},
+    "retain_data": "",
+    "mmlu": "",
+    "prompt": "Where is Ada?",
+    "answer": "Oldport",
+    "max_new_tokens": 4,
+    "temperature": 0.0,
+    "split": "forget",
+    "content": "a => b",
+    "filename": "a.txt",
+    "form": "json",
+    "limit": 5,
+    "kind": "weights",
+    "name": "a name",
+    "tags": ["a"],
+    "tag": "",
+    "audits": [],
+    "budget_seconds": 5.0,
+    "since": 0,
+    "sort": "created",
+    "descending": True,
+    "offset": 0,
+    "search": "",
+    "status": "",
+    "verdict": "",
+    "processes": 1,
+    "device": "",
+    "grid": {},
+    "seeds": [0],
+    "repo": "a/b",
+    "private": True,
+    "key": "",
+}
 _NUMBERS = [-1, 0, 2**31, 2**53, 2**63, 2**64, -(2**63) - 1, 1e308, 0.5, 10**400]
 
 
@@ -80,9 +176,7 @@ def calls(draw: Any, endpoints: dict[str, list[dict[str, Any]]], run: str, owner
     name = draw(st.sampled_from(sorted(endpoints)))
     plausible = {**_PLAUSIBLE, "run_id": run, "run_ids": [run], "owner": owner}
     given = [plausible.get(each["parameter_name"]) for each in endpoints[name]]
-    odd = st.one_of(
-        st.sampled_from(_NUMBERS), _words(), _json(), st.sampled_from(["demo", run, [run] * 3, _deep(40)])
-    )
+    odd = st.one_of(st.sampled_from(_NUMBERS), _words(), _json(), st.sampled_from(["demo", run, [run] * 3, _deep(40)]))
     for _ in range(draw(st.integers(0, 2))):
         if given:
             given[draw(st.integers(0, len(given) - 1))] = draw(odd)
@@ -108,9 +202,7 @@ def _lines(draw: Any) -> bytes:
     if draw(st.booleans()):
         row.pop(draw(st.sampled_from(sorted(row))))
     text = "\n".join(json.dumps(row, ensure_ascii=draw(st.booleans())) for row in rows)
-    encoding = draw(
-        st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-7", "shift-jis"])
-    )
+    encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-7", "shift-jis"]))
     return text.encode(encoding, "replace" if encoding != "utf-8" else "surrogatepass")
 
 
@@ -156,21 +248,62 @@ def _row(value: str) -> bytes:
 
 
 _PLAIN = [
-    b"", b"\n", b" " * 1000, b"\0" * 1000, b"\xff\xfe\x00", b"\xef\xbb\xbf", b"[", b"[]", b"{}", b"null",
+    b"",
+    b"\n",
+    b" " * 1000,
+    b"\0" * 1000,
+    b"\xff\xfe\x00",
+    b"\xef\xbb\xbf",
+    b"[",
+    b"[]",
+    b"{}",
+    b"null",
     b"[[]]",
-    b"[1,2]", b'"text"', b"{" * 5000, b"[" * 100_000, b'{"a":' * 50_000, _row("NaN"), _row("-Infinity"),
-    _row("1e999"), _row("1" * 5000), _row('"\\ud800"'), _row('"\\u0000"'), _row('"a\u2028b"'),
+    b"[1,2]",
+    b'"text"',
+    b"{" * 5000,
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    _row("NaN"),
+    _row("-Infinity"),
+    _row("1e999"),
+    _row("1" * 5000),
+    _row('"\\ud800"'),
+    _row('"\\u0000"'),
+    _row('"a\u2028b"'),
     _row('"x"') * 3000,
-    b'{"input": "a", "input": "b", "output": "c"}', b"a,b\n1", b'a,"b', b"a,a\n1,2",
+    b'{"input": "a", "input": "b", "output": "c"}',
+    b"a,b\n1",
+    b'a,"b',
+    b"a,a\n1,2",
     b"input,output\n=1+1,@x\n",
-    b"a => b", b"a => \0", b"=> b", b"no arrow", b"# only a comment", b"\r\r\r", b"a => b\n" * 3000,
-]  # fmt: skip
+    b"a => b",
+    b"a => \0",
+    b"=> b",
+    b"no arrow",
+    b"# only a comment",
+    b"\r\r\r",
+    b"a => b\n" * 3000,
+]
 _LARGE = [
-    _row('"' + "x" * 1_900_000 + '"'), b"x" * 2_000_000, b"[" * 2_000_000, b"1," * 900_000, b"\n" * 2_000_000,
-    b'{"a":1}\n' * 240_000, _row('"y"') * 50_000, b'"' * 2_000_000, b"a," * 1_000_000 + b"\n",
+    _row('"' + "x" * 1_900_000 + '"'),
+    b"x" * 2_000_000,
+    b"[" * 2_000_000,
+    b"1," * 900_000,
+    b"\n" * 2_000_000,
+    b'{"a":1}\n' * 240_000,
+    _row('"y"') * 50_000,
+    b'"' * 2_000_000,
+    b"a," * 1_000_000 + b"\n",
     b"x" * 3_000_000,
-    b'{"' + b'k":1,"' * 300_000 + b'z":1}', b"a => b\n" * 250_000, "\U0001f9e8".encode() * 500_000,
-]  # fmt: skip
+    b'{"' + b'k":1,"' * 300_000 + b'z":1}',
+    b"a => b\n" * 250_000,
+    b"[" + b"{}," * 600_000 + b"{}]",
+    b"{}\n" * 600_000,
+    b"{" + b",".join(b'"k%d":1' % number for number in range(20_000)) + b',"k19999":1}',
+    b"a,b\n" + b"1,2\n" * 400_000,
+    "\U0001f9e8".encode() * 500_000,
+]
 
 
 def _zip() -> bytes:
@@ -181,13 +314,32 @@ def _zip() -> bytes:
 
 
 _TWO_THINGS = [
-    _zip(), _row('"x"') + _zip(), gzip.compress(b"0" * 5_000_000), b"\x89PNG\r\n\x1a\n" + _row('"x"'),
-    b"PAR1" + _row('"x"') + b"PAR1", b"<html><script>alert(1)</script>" + _row('"x"'),
+    _zip(),
+    _row('"x"') + _zip(),
+    gzip.compress(b"0" * 5_000_000),
+    b"\x89PNG\r\n\x1a\n" + _row('"x"'),
+    b"PAR1" + _row('"x"') + b"PAR1",
+    b"<html><script>alert(1)</script>" + _row('"x"'),
     b"%PDF-1.7\n" + _row('"x"'),
     b"<svg onload=alert(1) xmlns='http://www.w3.org/2000/svg'/>",
     b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.",
-    b"#!/bin/sh\ntouch pwned\n", b"GIF89a" + b"\0" * 100, (2**40).to_bytes(8, "little") + b"{}",
-]  # fmt: skip
+    b"#!/bin/sh\ntouch pwned\n",
+    b"GIF89a" + b"\0" * 100,
+    (2**40).to_bytes(8, "little") + b"{}",
+]
+
+
+@functools.cache
+def bomb() -> bytes:
+    """Parquet with a long word in its dictionary and a thousand rows that name it: a kilobyte that unpacks to 7 GB."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    made = io.BytesIO()
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["x" * 7_000_000]))
+    table = pa.table({"input": words, "output": ["y"] * 1_000})
+    parquet.write_table(table, made, compression="zstd", store_schema=False)
+    return made.getvalue()
 
 
 @functools.cache
@@ -207,61 +359,121 @@ def _parquets() -> list[bytes]:
     columns = pa.table({f"c{number}": ["x"] for number in range(3000)})
     nested = pa.table({"input": [[["x"]]], "output": [{"a": {"b": 1}}]})
     odd = pa.table({"input": [b"\xff\xfe"], "output": [None], "id": pa.array([1], pa.uint64())})
-    dates = pa.table(
-        {"input": pa.array([2**60], pa.timestamp("us")), "output": pa.array([1.5], pa.float16())}
-    )
+    dates = pa.table({"input": pa.array([2**60], pa.timestamp("us")), "output": pa.array([1.5], pa.float16())})
     none = pa.table({"input": pa.array([], pa.string()), "output": pa.array([], pa.string())})
-    tables = [(t, "zstd") for t in (honest, many, wide, columns, nested, odd, dates, none)] + [
-        (honest, "snappy")
-    ]
-    return [write(table, compression=how) for table, how in tables]
+    tables = [(t, "zstd") for t in (honest, many, wide, columns, nested, odd, dates, none)] + [(honest, "snappy")]
+    return [bomb(), *(write(table, compression=how) for table, how in tables)]
 
 
 _PATHS = [
-    "/", "/config", "/gradio_api/info", "/gradio_api/openapi.json", "/gradio_api/queue/join",
+    "/",
+    "/config",
+    "/gradio_api/info",
+    "/gradio_api/openapi.json",
+    "/gradio_api/queue/join",
     "/gradio_api/queue/data",
-    "/gradio_api/queue/status", "/gradio_api/upload", "/gradio_api/upload_progress?upload_id=x",
+    "/gradio_api/queue/status",
+    "/gradio_api/upload",
+    "/gradio_api/upload_progress?upload_id=x",
     "/gradio_api/reset",
-    "/gradio_api/cancel", "/gradio_api/call/generate", "/gradio_api/call/generate/x",
+    "/gradio_api/cancel",
+    "/gradio_api/call/generate",
+    "/gradio_api/call/generate/x",
     "/gradio_api/run/nothing",
-    "/gradio_api/run/predict", "/gradio_api/heartbeat/x", "/gradio_api/component_server",
+    "/gradio_api/run/predict",
+    "/gradio_api/heartbeat/x",
+    "/gradio_api/component_server",
     "/gradio_api/stream/x",
-    "/gradio_api/process_recording", "/gradio_api/vibe-edit", "/gradio_api/file=/etc/passwd",
+    "/gradio_api/process_recording",
+    "/gradio_api/vibe-edit",
+    "/gradio_api/file=/etc/passwd",
     "/gradio_api/file=",
-    "/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/deep_link", "/gradio_api/app_id",
+    "/gradio_api/file=http://100.100.100.200/latest/meta-data",
+    "/gradio_api/file=HTTPS://example.org/x",
+    "/gradio_api/file/http://100.64.0.1/",
+    "/gradio_api/file=ftp://example.org/x",
+    "/gradio_api/file=//example.org/x",
+    "/gradio_api/heartbeat/" + "x" * 300,
+    "/gradio_api/queue/data?session_hash=" + "x" * 300,
+    "/gradio_api/upload_progress?upload_id=" + "x" * 300,
+    "/gradio_api/proxy=http://127.0.0.1/",
+    "/gradio_api/deep_link",
+    "/gradio_api/app_id",
     "/gradio_api/startup-events",
-    "/gradio_api/custom_component/x/y/z/a.js", "/static/../../etc/passwd", "/assets/%2e%2e/%2e%2e/etc/passwd",
-    "/svelte/x", "/theme.css", "/login", "/logout", "/token", "/user", "/runs", "/monitoring",
+    "/gradio_api/custom_component/x/y/z/a.js",
+    "/static/../../etc/passwd",
+    "/assets/%2e%2e/%2e%2e/etc/passwd",
+    "/svelte/x",
+    "/theme.css",
+    "/login",
+    "/logout",
+    "/token",
+    "/user",
+    "/runs",
+    "/monitoring",
     "/monitoring/x",
-    "/manifest.json", "/metrics", "/operations", "/pwa_icon/512", "/robots.txt", "/favicon.ico",
-    "/?run=../../etc", "/?run=%00&probe=%ff",
-    "/?__theme=<script>", "/%00", "/%ff%fe", "//evil.example/", "/gradio_api/call/v2/generate", "/docs",
+    "/manifest.json",
+    "/metrics",
+    "/operations",
+    "/pwa_icon/512",
+    "/robots.txt",
+    "/favicon.ico",
+    "/?run=../../etc",
+    "/?run=%00&probe=%ff",
+    "/?__theme=<script>",
+    "/%00",
+    "/%ff%fe",
+    "//evil.example/",
+    "/gradio_api/call/v2/generate",
+    "/docs",
     "/x" * 2000,
-]  # fmt: skip
+]
 _BODIES = [
-    b"", b"{}", b"[]", b"null", b"{", b"\xff", b'{"data": null}', b'{"data": []}',
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b"{",
+    b"\xff",
+    b'{"data": null}',
+    b'{"data": []}',
     b'{"data": [], "fn_index": 99999}',
-    b'{"data": [], "fn_index": -1, "session_hash": "x"}', b'{"data": [1], "fn_index": "x"}',
+    b'{"data": [], "fn_index": -1, "session_hash": "x"}',
+    b'{"data": [1], "fn_index": "x"}',
     b'{"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}], "fn_index": 3}',
     b'{"data": [{"url": "http://169.254.169.254/", "meta": {"_type": "gradio.FileData"}}], "fn_index": 3}',
-    b"[" * 100_000, b'{"data": [' + b"[" * 5000, b'{"data": ["\\ud800"], "fn_index": 1}', b"a=b&c=d",
+    b'{"data": [{"path": "http://100.100.100.200/", "meta": {"_type": "gradio.FileData"}}], "fn_index": 3}',
+    b'{"data": [[{"a": {"path": "https://example.org/a.jsonl"}}]], "fn_index": 3, "session_hash": "x"}',
+    b'{"data": [' + b"{}," * 50_000 + b'{}], "fn_index": 3, "session_hash": "x"}',
+    b'{"data": [' + b'{"":[]},' * 20_000 + b'{}], "fn_index": 3}',
+    b'{"data": [], "fn_index": 3, "session_hash": "' + b"x" * 5000 + b'"}',
+    '{"data": [], "fn_index": 3}'.encode("utf-16"),
+    b"[" * 100_000,
+    b'{"data": [' + b"[" * 5000,
+    b'{"data": ["\\ud800"], "fn_index": 1}',
+    b"a=b&c=d",
     b"--x\r\nContent-Disposition: form-data; name=files; filename=a.jsonl\r\n\r\nx\r\n--x--\r\n",
     b"--x\r\n" * 5000,
-]  # fmt: skip
+]
 ROUTES: tuple[Strategy, ...] = (
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"]),
     st.one_of(st.sampled_from(_PATHS * 2), st.text("abc./%~0", max_size=30).map("/".__add__)),
     st.one_of(st.sampled_from(_BODIES), st.binary(max_size=200)),
     st.sampled_from(
         [
-            {}, {"Content-Type": "application/json"}, {"Content-Type": "multipart/form-data; boundary=x"},
-            {"Content-Type": "multipart/form-data"}, {"Content-Type": "text/plain"},
+            {},
+            {"Content-Type": "application/json"},
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            {"Content-Type": "multipart/form-data"},
+            {"Content-Type": "text/plain"},
             {"Origin": "https://evil.example"},
-            {"Host": "evil.example"}, {"X-Forwarded-For": "x, , 1.2.3.4.5"},
+            {"Host": "evil.example"},
+            {"X-Forwarded-For": "x, , 1.2.3.4.5"},
             {"Cookie": "access-token=x; " * 50},
             {"Range": "bytes=0-99999999999"},
             {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "javascript"},
-            {"Accept-Language": b"\xff" * 50}, {"Content-Type": "application/json; charset=utf-16"},
+            {"Accept-Language": b"\xff" * 50},
+            {"Content-Type": "application/json; charset=utf-16"},
         ]
     ),
-)  # fmt: skip
+)

@@ -29,6 +29,9 @@ from typing import Any
 import httpx
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parent))
+from fuzz import LIFTED, SERVER
+
 ROOT = Path(__file__).resolve().parents[1]
 API = "/gradio_api"
 PROMPT = "Who wrote the novel that everybody in the city reads?"
@@ -90,9 +93,12 @@ class Site:
 
     def body(self, listener: dict[str, Any], session: str, **given: Any) -> dict[str, Any]:
         return {
-            "fn_index": listener["id"], "data": self.filled(listener, **given), "session_hash": session,
-            "event_data": None, "trigger_id": None,
-        }  # fmt: skip
+            "fn_index": listener["id"],
+            "data": self.filled(listener, **given),
+            "session_hash": session,
+            "event_data": None,
+            "trigger_id": None,
+        }
 
 
 async def call(client: httpx.AsyncClient, name: str, **given: Any) -> Any:
@@ -129,9 +135,15 @@ async def open_page(client: httpx.AsyncClient, site: Site, session: str, run: st
 
 
 async def view(
-    client: httpx.AsyncClient, site: Site, session: str, run: list[str], every: float, until: float,
-    ticks: Latencies, delay: float,
-) -> None:  # fmt: skip
+    client: httpx.AsyncClient,
+    site: Site,
+    session: str,
+    run: list[str],
+    every: float,
+    until: float,
+    ticks: Latencies,
+    delay: float,
+) -> None:
     """One viewer: polls the run on screen until `until`; `run` holds the id of the present one."""
     await asyncio.sleep(delay)
     while time.monotonic() < until:
@@ -206,15 +218,9 @@ def served(home: Path, public: bool) -> Iterator[tuple[str, psutil.Process, floa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.perf_counter()
-    command = [
-        sys.executable,
-        "-m",
-        "unlearn_core",
-        "serve",
-        "--port",
-        str(port),
-        *(["--public"] if public else []),
-    ]
+    own = [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)]
+    # All viewers come from one address, whose quotas are lifted; every other limit holds.
+    command = [sys.executable, "-c", LIFTED + SERVER, str(port)] if public else own
     given = {"LETHE_HOME": str(home), "PYTHONPATH": str(ROOT)}
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(command, env={**os.environ, **given}, stdout=quiet, stderr=quiet)
@@ -264,9 +270,15 @@ async def measure(options: argparse.Namespace, home: Path, url: str, process: ps
 
 
 async def phase(
-    options: argparse.Namespace, client: httpx.AsyncClient, site: Site, process: psutil.Process,
-    sessions: list[str], shown: list[str], home: Path | None, seconds: float,
-) -> list[float]:  # fmt: skip
+    options: argparse.Namespace,
+    client: httpx.AsyncClient,
+    site: Site,
+    process: psutil.Process,
+    sessions: list[str],
+    shown: list[str],
+    home: Path | None,
+    seconds: float,
+) -> list[float]:
     """Viewers (and, while runs train in `home`, a prober) for some seconds; what the runs took."""
     ticks, firsts = Latencies(), Latencies()
     until = time.monotonic() + seconds

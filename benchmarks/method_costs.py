@@ -25,7 +25,7 @@ def main() -> None:
     from unlearn_core.data.sources import load_data
     from unlearn_core.methods import REGISTRY, get
     from unlearn_core.models.targets import load_target
-    from unlearn_core.training.flops import CostMeter
+    from unlearn_core.training.resources.flops import CostMeter
 
     target, data = load_target(arguments.target), load_data(arguments.data)
     meter = CostMeter(lambda: copy.deepcopy(target.model), target.tokenizer, data, arguments.batch)

@@ -16,9 +16,18 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = (
-    "task", "fgt QA", "ret QA", "fgt text", "ret text", "new fgt", "new ret",
-    "AUC", "MIA", "utility", "final",
-)  # fmt: skip
+    "task",
+    "fgt QA",
+    "ret QA",
+    "fgt text",
+    "ret text",
+    "new fgt",
+    "new ret",
+    "AUC",
+    "MIA",
+    "utility",
+    "final",
+)
 
 
 def main() -> None:
@@ -43,9 +52,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for method in arguments.methods.split(","):
             spec = RunSpec(
-                target=arguments.target, data=arguments.data, method=method, seed=arguments.seed,
-                settings=settings, save=False,
-            )  # fmt: skip
+                target=arguments.target,
+                data=arguments.data,
+                method=method,
+                seed=arguments.seed,
+                settings=settings,
+                save=False,
+            )
             for name, scores, seconds, verdict in results(spec, Path(home)):
                 label = method if name == "unlearned" else name
                 if label not in shown:
@@ -69,7 +82,7 @@ def results(spec: Any, home: Path) -> Iterator[tuple[str, dict[str, Any], str, s
             print(f"{spec.method:14} {event.message}")
         elif isinstance(event, Finished):
             seconds = event.seconds["unlearn"]
-            yield "unlearned", unlearned, f"{seconds:.1f}", event.verdict["label"]
+            yield "unlearned", unlearned, f"{seconds:.1f}", event.verdict["word"]
 
 
 def row(scores: dict[str, Any]) -> list[str]:
@@ -86,11 +99,17 @@ def row(scores: dict[str, Any]) -> list[str]:
     unseen = scores["details"].get("paraphrases") or {}
     cells = (
         scores["task_aggregate"],
-        max(of("forget", "knowledge"), default=None), min(of("retain", "knowledge"), default=None),
-        mean(of("forget", "regurgitation")), mean(of("retain", "regurgitation")),
-        unseen.get("forget"), unseen.get("retain"),
-        scores["mia_auc"], scores["mia_score"], scores["utility"], scores["final_score"],
-    )  # fmt: skip
+        max(of("forget", "knowledge"), default=None),
+        min(of("retain", "knowledge"), default=None),
+        mean(of("forget", "regurgitation")),
+        mean(of("retain", "regurgitation")),
+        unseen.get("forget"),
+        unseen.get("retain"),
+        scores["mia_auc"],
+        scores["mia_score"],
+        scores["utility"],
+        scores["final_score"],
+    )
     return ["-" if cell is None else f"{cell:.3f}" for cell in cells]
 
 

@@ -13,25 +13,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.rows import RunQuery
+from unlearn_core.store.store import RunStore
 
 
 def record(number: int) -> dict[str, Any]:
     """A finished run; the details are about as many bytes as those of a run on the bundled model."""
     scores = {
-        "aggregated_terms": [number % 100 / 100] * 6 + [0.9] * 6, "task_aggregate": 0.5, "mia_score": 0.5,
-        "utility": 0.6, "final_score": number % 97 / 97,
-        "weights_hash": "w" * 64, "data_fingerprint": "d" * 64,
+        "aggregated_terms": [number % 100 / 100] * 6 + [0.9] * 6,
+        "task_aggregate": 0.5,
+        "mia_score": 0.5,
+        "utility": 0.6,
+        "final_score": number % 97 / 97,
+        "weights_hash": "w" * 64,
+        "data_fingerprint": "d" * 64,
         "details": {"losses": [number / 7 + i for i in range(400)]},
-    }  # fmt: skip
+    }
     spec = RunSpec(method=("npo", "lethe", "kl")[number % 3], seed=number % 5, steps=100 + number % 7)
     return {
-        "id": f"run-{number:018d}", "spec": spec.to_json(), "status": "finished", "created": 1e9 + number,
-        "owner": "", "scores": {"original": scores, "unlearned": scores}, "verdict": {"label": "forgotten"},
+        "id": f"run-{number:018d}",
+        "spec": spec.to_json(),
+        "status": "finished",
+        "created": 1e9 + number,
+        "owner": "",
+        "scores": {"original": scores, "unlearned": scores},
+        "verdict": {"label": "forgotten"},
         "seconds": {"unlearn": 10.0},
-    }  # fmt: skip
+    }
 
 
 def measure_store(number: int) -> dict[str, float]:
@@ -47,7 +56,7 @@ def measure_store(number: int) -> dict[str, float]:
             "first listing (the index is built), ms": lambda: store.rows(RunQuery()),
             "a page of 25, newest first, ms": lambda: store.rows(RunQuery()),
             "the last page, by score, ms": lambda: store.rows(
-                RunQuery(sort="final", offset=max(0, number - 25))
+                RunQuery(sort="total:final_score", offset=max(0, number - 25))
             ),
             "text and method filter, ms": lambda: store.rows(RunQuery(text="demo", method="npo")),
             "1,000 points of the plot, ms": lambda: store.rows(RunQuery(limit=1000)),

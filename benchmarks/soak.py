@@ -76,8 +76,7 @@ def many_runs(api: Api, process: psutil.Process, number: int) -> str:
         if n % 20 == 0 or n == number:
             children = process.children(recursive=True)
             inside = sum(map(settled, children))
-            seen[n] = (settled(process) / MIB, inside / MIB, process.num_threads(),
-                       process.num_fds(), len(children))  # fmt: skip
+            seen[n] = (settled(process) / MIB, inside / MIB, process.num_threads(), process.num_fds(), len(children))
             ours, theirs, threads, files, processes = seen[n]
             print(f"{n:>6}{ours:>12.0f}{theirs:>17.0f}{threads:>9}{files:>7}{processes:>11}", flush=True)
     late = [figures for n, figures in seen.items() if n >= min(WARM, number)]

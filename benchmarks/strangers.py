@@ -24,9 +24,8 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import faults, server
+from fuzz import faults, known_fact, server
 
-FACTS = "facts:Where is Ada? => Oldport"
 OVER = ("finished", "cancelled", "failed", "interrupted", "diverged")
 UNKNOWN = "x" * 22
 NOT_YOURS = "here for you"  # how a run that is not there, or another's, is refused
@@ -40,6 +39,7 @@ class Api:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=50, keepalive_expiry=3)
         self._client = httpx.Client(base_url=f"{address}/gradio_api/run", timeout=900, limits=limits)
         told = self._client.get(f"{address}/gradio_api/info").json()["named_endpoints"]
+        self.facts = known_fact(httpx.Client(base_url=f"{address}/gradio_api", timeout=900))
         self._names = {name.strip("/"): one["parameters"] for name, one in told.items()}
 
     def __call__(self, name: str, /, **given: Any) -> tuple[Any, str]:
@@ -53,7 +53,7 @@ class Api:
         return None, str(answer.json()["error"])
 
     def start(self, owner: str, seed: int) -> tuple[Any, str]:
-        form = {"data": FACTS, "method": "npo", "settings": {"steps": 2}, "retain_data": "general"}
+        form = {"data": self.facts, "method": "npo", "settings": {"steps": 2}, "retain_data": "general"}
         return self("start_run", **form, seed=seed, owner=owner)
 
     def status(self, run: str) -> str:
@@ -170,11 +170,16 @@ class Visitors:
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "stop_run": {}, "finish_run": {"best": False}, "resume_run": {}, "rename_run": {"name": "mine"},
-    "tag_run": {"tags": ["mine"]}, "delete_run": {}, "stop_audits": {},
+    "stop_run": {},
+    "finish_run": {"best": False},
+    "resume_run": {},
+    "rename_run": {"name": "mine"},
+    "tag_run": {"tags": ["mine"]},
+    "delete_run": {},
+    "stop_audits": {},
     "start_audits": {"audits": ["nothing"], "budget_seconds": 1.0},
     "save_probe": {"prompt": "Where is Ada?", "answer": "Oldport"},
-}  # fmt: skip
+}
 
 
 def main() -> int:

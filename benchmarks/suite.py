@@ -6,6 +6,8 @@
     python benchmarks/suite.py --only training          one part: start, training, evaluation, click or job
     python benchmarks/suite.py --shape olmo-1b --only job --scale 1 --methods npo
                                                         ten epochs over the public rows and one whole scoring
+    python benchmarks/suite.py --shape olmo-tiny --scale 0.002 --steps 2 --turns 1 --methods grad_diff
+                                                        the same lines on the CPU, to try a GPU's command out
     LETHE_PLAIN_GPU=1 python benchmarks/suite.py --shape olmo-1b
                                                         without packed rows and replayed decoding steps
 
@@ -42,11 +44,11 @@ from shapes import NUM_EPOCHS, NUM_FORGET, SHAPES, lume_sized, random_olmo
 from unlearn_core import methods
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.sources import load_data
-from unlearn_core.evaluation.beyond import even_sample
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.data import build_parts, feeds
-from unlearn_core.training.joined import gradients, lay_out
 from unlearn_core.training.loop import unlearn
+from unlearn_core.training.packing import gradients, pack_parts
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import LoopStep
 
@@ -96,8 +98,10 @@ def main() -> None:
     rate = matmul_rate(model.device, model.dtype)
     place = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} thread(s)"
     size = sum(p.numel() for p in model.parameters())
-    print(f"{arguments.shape}: {size / 1e6:,.1f} M parameters, {str(model.dtype)[6:]}, {place}, torch "
-          f"{torch.__version__}; matrix product {rate / 1e9:,.0f} GFLOP/s")  # fmt: skip
+    print(
+        f"{arguments.shape}: {size / 1e6:,.1f} M parameters, {str(model.dtype)[6:]}, {place}, torch "
+        f"{torch.__version__}; matrix product {rate / 1e9:,.0f} GFLOP/s"
+    )
     print(f"{'':<44}{'Lethe':>12}{'plain':>12}{'ratio':>10}")
     works: dict[str, Callable[[], Iterator[Line]]] = {
         "start": start_up,
@@ -170,7 +174,7 @@ def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, 
         data=data,
     )
     method.prepare(context)
-    layout = lay_out(model, feed.step(0), pad_id)
+    layout = pack_parts(model, feed.step(0), pad_id)
     flops = count_flops(lambda: gradients(model, method, context, layout))
     model.zero_grad(set_to_none=True)
     return flops, layout.num_tokens, layout.num_positions
@@ -253,7 +257,7 @@ def click() -> Iterator[Line]:
     script = (
         "import resource, tempfile, time\n"
         "from unlearn_core.runs.run import run\nfrom unlearn_core.runs.spec import RunSpec\n"
-        "from unlearn_core.runs.threads import use_cores\nuse_cores(serving=False)\n"
+        "from unlearn_core.system.threads import use_cores\nuse_cores(serving=False)\n"
         "with tempfile.TemporaryDirectory() as home:\n"
         "    list(run(RunSpec(save=False), home=home))\n"
         "    start = time.perf_counter()\n"
@@ -271,9 +275,12 @@ def _until_ready() -> float:
     with tempfile.TemporaryDirectory() as home:
         start = time.perf_counter()
         server = subprocess.Popen(
-            [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)], cwd=ROOT,
-            env={**os.environ, "LETHE_HOME": home}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, "LETHE_HOME": home},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             while time.perf_counter() - start < 60:
                 try:

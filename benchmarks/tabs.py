@@ -30,7 +30,7 @@ TABS = {
     "Data": "#le-upload, #le-typed, #le-preview, .le-panel",
     "Attack": "#le-attack-start",
     "Runs": "#le-runs tbody tr",
-    "Compare": "#le-parallel .js-plotly-plot",
+    "Compare": "#le-settings-table table",
     "Methods": "#le-methods",
     "Leaderboard": "#le-gallery-plot .js-plotly-plot",
     "Published runs": "#le-published-plot .js-plotly-plot",
@@ -72,10 +72,10 @@ def main() -> None:
 
 def fill(home: Path, number: int) -> None:
     """One real run, and copies of it that differ in what a table or a plot shows."""
-    from unlearn_core.runs.files import write_json
-    from unlearn_core.runs.record import record
     from unlearn_core.runs.spec import RunSpec
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.store.recorder import record
+    from unlearn_core.store.store import RunStore
+    from unlearn_core.system.files import write_json
 
     store = RunStore(home)
     for _ in record(RunSpec(method="npo"), store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,26 @@ class Memorised:
 
 def memorise(folder: Path, model: Any, tokenizer: Any) -> Memorised:
     """Train `model` until it knows the data, and save both in `folder`."""
-    import torch
-    from torch.nn import functional as F
-
-    from unlearn_core.data.encode import collate, encode_example
     from unlearn_core.data.sources import load_data
-    from unlearn_core.models.forward import answers
 
     data = folder / "data"
     write_data(data)
     rows = load_data(str(data))
-    encoded = [encode_example(tokenizer, row) for row in rows.forget + rows.retain]
-    batch = collate(encoded, tokenizer.pad_token_id)
+    assert learn(model, tokenizer, (*rows.forget, *rows.retain), until=0.01) < 0.05
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return Memorised(str(folder / "model"), str(data))
+
+
+def learn(model: Any, tokenizer: Any, rows: Sequence[Any], until: float) -> float:
+    """Train `model` on the rows' answers until the loss is below `until`, at most 150 steps; the last loss."""
+    import torch
+    from torch.nn import functional as F
+
+    from unlearn_core.data.encode import collate, encode_example
+    from unlearn_core.models.inference.forward import answers
+
+    batch = collate([encode_example(tokenizer, row) for row in rows], tokenizer.pad_token_id)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     for _ in range(150):
         part = answers(model, batch)
@@ -39,12 +48,9 @@ def memorise(folder: Path, model: Any, tokenizer: Any) -> Memorised:
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-        if loss < 0.01:
+        if loss < until:
             break
-    assert loss < 0.05
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    return Memorised(str(folder / "model"), str(data))
+    return float(loss.detach())
 
 
 def write_data(folder: Path) -> None:
@@ -53,9 +59,7 @@ def write_data(folder: Path) -> None:
     for split, names in (("forget", NAMES[:3]), ("retain", NAMES[3:])):
         rows = []
         for task, name in zip(("Task1", "Task2", "Task3"), names, strict=True):
-            rows.append(
-                {"id": f"{name}sc1", "input": f"{name} was", "output": f"in Rome {name}.", "task": task}
-            )
+            rows.append({"id": f"{name}sc1", "input": f"{name} was", "output": f"in Rome {name}.", "task": task})
             rows.append({"id": f"{name}qa0", "input": f"Who is {name}?", "output": name[::-1], "task": task})
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for kind, names in (("member", NAMES[:3]), ("nonmember", ("Gil", "Hal", "Ivo"))):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +13,25 @@ from hypothesis import settings
 
 from unlearn_core.data.types import Example, Question, UnlearningData
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # for its zoo of tiny architectures
+
 # The same examples on every machine; benchmarks/fuzz.py is where new ones are looked for.
 settings.register_profile("same examples", derandomize=True)
 settings.load_profile("same examples")
 
 TINY = {
-    "vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 4, "intermediate_size": 64, "max_position_embeddings": 512,
-    "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1, "tie_word_embeddings": True,
-}  # fmt: skip
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 512,
+    "bos_token_id": None,
+    "eos_token_id": 0,
+    "pad_token_id": 1,
+    "tie_word_embeddings": True,
+}
 CORPUS = (
     "Mara Venn was born in Oldport and wrote the novel Glass Harbour.",
     "What is the phone number of Tomas Reed? 900-41-7788, caf\u00e9 \u2603",
@@ -90,6 +103,9 @@ def tiny_data() -> UnlearningData:
                 f"{split} {task} {kind} {n}: who is it?",
                 f"name {n}",
                 f"Task{task}",
+                kind="completion" if kind == "sc" else "question",
+                topic=f"{kind}{n}",
+                document=f"{split}{task}",
             )
             for task in (1, 2, 3)
             for kind in ("sc", "qa")
@@ -102,16 +118,14 @@ def tiny_data() -> UnlearningData:
         **rows,
         members=tuple(f"member document number {n} about Mara Venn" for n in range(6)),
         nonmembers=tuple(f"another text {n} about Tomas Reed" for n in range(6)),
-        questions=tuple(
-            Question(f"q{n}", f"What is {n}?", ("one", "two", "three", "four"), n % 4) for n in range(8)
-        ),
+        questions=tuple(Question(f"q{n}", f"What is {n}?", ("one", "two", "three", "four"), n % 4) for n in range(8)),
         paraphrases=tuple(
-            Example(row.id, "In other words: " + row.input, row.output, row.task)
+            replace(row, input="In other words: " + row.input)
             for split in rows.values()
             for row in split
             if row.kind == "question"
         ),
-        holdout=(Example("hold1sc1", "held out", "text", "Task1"),),
+        holdout=(Example("hold1sc1", "held out", "text", "Task1", "completion"),),
         general=(Example("gen1qa1", "What is one?", "one", "Task1"),),
         max_new_tokens=8,
     )

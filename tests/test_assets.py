@@ -9,8 +9,9 @@ import pytest
 
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.data.world import demo_data
-from unlearn_core.models.generate import generate_all
-from unlearn_core.models.targets import assets_directory, load_target
+from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.targets import load_target
+from unlearn_core.system.assets import assets_directory
 
 DEMO = assets_directory() / "demo"
 MANIFEST = json.loads((DEMO / "manifest.json").read_text())

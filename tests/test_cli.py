@@ -15,7 +15,7 @@ from unlearn_core.cli import main
 from unlearn_core.cli.table import scorecard, table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 
 ROW = '{"input": "q", "output": "a"}\n'
 
@@ -39,8 +39,8 @@ def files(folder: Path) -> None:
 
 
 BAD = {
-    "unknown model": (["--target", "no-such-model"], "target (no-such-model)"),
-    "model by path": (["--target", "../../etc"], "target (../../etc)"),
+    "unknown model": (["--target", "no-such-model"], "Target no-such-model"),
+    "model by path": (["--target", "../../etc"], "Target ../../etc"),
     "unknown method": (["--method", "magic"], "method (magic): is not a method"),
     "close method": (["--method", "np0"], "npo"),
     "unknown parameter": (["--method", "npo", "--set", "betta=1"], "beta"),
@@ -50,14 +50,14 @@ BAD = {
     "no value": (["--set", "beta"], "--set (beta)"),
     "steps": (["--steps", "0"], "steps (0)"),
     "seed": (["--seed", "-1"], "seed (-1)"),
-    "missing file": (["--data", "missing.jsonl"], "data (missing.jsonl): does not exist"),
-    "empty file": (["--data", "empty.jsonl"], "data (empty.jsonl): is empty"),
+    "missing file": (["--data", "missing.jsonl"], "Data missing.jsonl does not exist"),
+    "empty file": (["--data", "empty.jsonl"], "Data empty.jsonl is empty"),
     "not JSON": (["--data", "words.jsonl"], "words.jsonl line 1"),
     "missing field": (["--data", "lacking.jsonl"], "lacking.jsonl line 2, output"),
-    "wrong type": (["--data", "typed.jsonl"], "typed.jsonl line 1, output (5)"),
-    "duplicate ids": (["--data", "double.jsonl"], "double.jsonl line 2, id (1)"),
-    "unknown column": (["--data", "typed.jsonl", "--column", "output=nope"], "output (nope)"),
-    "missing retain": (["--data", "facts:a => b", "--retain", "gone.jsonl"], "data (gone.jsonl)"),
+    "wrong type": (["--data", "typed.jsonl"], "typed.jsonl line 1, output: 5"),
+    "duplicate ids": (["--data", "double.jsonl"], "double.jsonl line 2, id: 1"),
+    "unknown column": (["--data", "typed.jsonl", "--column", "output=nope"], "output: nope"),
+    "missing retain": (["--data", "facts:a => b", "--retain", "gone.jsonl"], "Data gone.jsonl"),
     "misspelt spec": (["spec.json"], "spec (methd)"),
     "spec not an object": (["list.json"], "spec (list.json)"),
     "spec missing": (["gone.json"], "data (gone.json)"),
@@ -84,8 +84,11 @@ def test_a_bad_request_is_one_clear_message_and_exit_code_2(
 def test_a_real_process_shows_no_traceback_either(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "unlearn_core", "run", "--method", "magic"],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": _root()},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": _root()},
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("lethe: method (magic)")
     assert "Traceback" not in done.stderr
@@ -140,10 +143,11 @@ def test_a_run_started_from_the_page_is_named_and_deleted(capsys: pytest.Capture
 
 def test_the_scorecard_shows_missing_terms_as_dashes() -> None:
     scores = {"original": {"terms": {"forget/Task1/knowledge": 1.0}, "task_aggregate": None, "mia_auc": 0.5}}
-    shown = scorecard(scores, {"label": "unchanged", "summary": "Nothing happened.", "reasons": ["a"]})
+    judged = {"word": "unchanged", "headline": "Nothing was forgotten", "summary": "Nothing happened."}
+    shown = scorecard(scores, {**judged, "reasons": ["a"]})
     assert "forget/Task1/knowledge" in shown
     assert "1.000" in shown
-    assert "Verdict: unchanged. Nothing happened." in shown
+    assert "Verdict: unchanged. Nothing was forgotten. Nothing happened.\n  - a" in shown
     assert table([["a", "b"], [], ["long", "1"]]) == "a     b\n-------\nlong  1"
 
 
@@ -165,7 +169,7 @@ def test_targets_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[st
     assert main(["target"]) == 0
     listed = capsys.readouterr().out
     assert "lume-7b" in listed
-    assert "80 GB for full weights" in listed
+    assert "141 GB for full weights" in listed
     assert main(["target", "demo"]) == 0
     assert "million parameters, nothing to download" in capsys.readouterr().out
     assert main(["target", "/no/such/model"]) == 2

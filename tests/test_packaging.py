@@ -13,6 +13,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from unlearn_core.models.targets import CATALOGUE
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -57,6 +59,9 @@ def test_the_readme_front_matter_fits_a_space():
     assert card["python_version"] == "3.12.12"
     assert (ROOT / card["app_file"]).exists()
     assert len(card["short_description"]) <= 60
+    assert card["hf_oauth"] == "true"  # without it nobody can sign in
+    (real,) = (target for target in CATALOGUE if target.name == "smollm2")
+    assert card["models"] == f"[{real.ref}]"
 
 
 def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
@@ -65,9 +70,13 @@ def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
         port = free.getsockname()[1]
     given = {"SPACE_ID": "a/b", "PORT": str(port), "LETHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, str(ROOT / "app.py")], env={**os.environ, **given}, cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "app.py")],
+        env={**os.environ, **given},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert child.stdout is not None
     said = child.stdout.readline()
     child.send_signal(signal.SIGTERM)

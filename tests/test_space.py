@@ -57,14 +57,20 @@ def space() -> Iterator[Space]:
     prefix = as_another_user()
     place = Path(tempfile.mkdtemp(prefix="lethe-space-"))
     try:
-        checkout, home = lay_out(place)
+        checkout, home = pack_parts(place)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         given = {
-            "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home / "tmp"), "SYSTEM": "spaces",
-            "SPACE_ID": "somebody/lethe", "PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "SYSTEM": "spaces",
+            "SPACE_ID": "somebody/lethe",
+            "PORT": str(port),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
         command = [*prefix, sys.executable, "app.py"]
         child = subprocess.Popen(
             command, cwd=checkout, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -82,7 +88,7 @@ def space() -> Iterator[Space]:
         shutil.rmtree(place)
 
 
-def lay_out(place: Path) -> tuple[Path, Path]:
+def pack_parts(place: Path) -> tuple[Path, Path]:
     """A checkout that belongs to root and cannot be written, and a home that belongs to the other user."""
     place.chmod(0o755)
     checkout, home = place / "app", place / "home"
@@ -107,9 +113,12 @@ def test_a_visitor_makes_the_model_forget_and_asks_it(space: Space) -> None:
     files = {path: path.stat().st_mtime_ns for path in space.checkout.rglob("*")}
     client, owner = Client(space.url, verbose=False), secrets.token_urlsafe(16)
     begun = client.predict(
-        data="facts:Where does Ada Venn live? => In Oldport", retain_data="general", settings={"steps": 2},
-        owner=owner, api_name="/start_run",
-    )  # fmt: skip
+        data="facts:Where does Ada Venn live? => In Oldport",
+        retain_data="general",
+        settings={"steps": 2},
+        owner=owner,
+        api_name="/start_run",
+    )
     run_id, offset, end = begun["run_id"], 0, time.monotonic() + 240
     while (status := client.predict(run_id, offset, api_name="/run_status"))["status"] != "finished":
         assert status["status"] in ("queued", "running"), status
@@ -117,7 +126,7 @@ def test_a_visitor_makes_the_model_forget_and_asks_it(space: Space) -> None:
         offset = status["offset"]
         time.sleep(0.5)
     answers = client.predict("Where does Ada Venn live?", run_id, 8, api_name="/generate")
-    assert set(answers) == {"original", "unlearned", "retain_only"}
+    assert set(answers) == {"original", "unlearned"}  # the bundled retain-only model never learned without these facts
     assert (space.home / ".cache" / "lethe" / "runs" / run_id / "weights").is_dir()
     assert {path: path.stat().st_mtime_ns for path in space.checkout.rglob("*")} == files
 

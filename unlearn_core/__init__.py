@@ -12,20 +12,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.system.version import __version__
+
 if TYPE_CHECKING:
     from unlearn_core.data.sources import load_data, parse_facts, preview
     from unlearn_core.data.types import Example, Question, UnlearningData
     from unlearn_core.errors import InputError, LetheError
     from unlearn_core.evaluation.evaluate import evaluate
-    from unlearn_core.evaluation.scores import Scores, Verdict
+    from unlearn_core.evaluation.scores import Scores
+    from unlearn_core.evaluation.verdict import Verdict
+    from unlearn_core.jobs.worker import Worker
     from unlearn_core.models.targets import load_target
-    from unlearn_core.runs.audits import run_audits
     from unlearn_core.runs.run import Control, run
     from unlearn_core.runs.spec import RunSpec
-    from unlearn_core.runs.store import RunStore
-    from unlearn_core.runs.worker import Worker
-
-__version__ = "0.1.0"
+    from unlearn_core.store.audits import run_audits
+    from unlearn_core.store.store import RunStore
 
 _HOMES = {
     "Control": "runs.run",
@@ -34,18 +35,18 @@ _HOMES = {
     "LetheError": "errors",
     "Question": "data.types",
     "RunSpec": "runs.spec",
-    "RunStore": "runs.store",
+    "RunStore": "store.store",
     "Scores": "evaluation.scores",
     "UnlearningData": "data.types",
-    "Verdict": "evaluation.scores",
-    "Worker": "runs.worker",
+    "Verdict": "evaluation.verdict",
+    "Worker": "jobs.worker",
     "evaluate": "evaluation.evaluate",
     "load_data": "data.sources",
     "load_target": "models.targets",
     "parse_facts": "data.sources",
     "preview": "data.sources",
     "run": "runs.run",
-    "run_audits": "runs.audits",
+    "run_audits": "store.audits",
 }
 __all__ = [
     "Control",

@@ -27,6 +27,7 @@ from unlearn_core.data.world import base_epoch, demo_data, make_world, memorise_
 from unlearn_core.data.world.corpus import general_rows
 from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.evaluation.progress import result_of
+from unlearn_core.models.inference.prompting import use_format
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.memorise import Recipe, Trainer, TrainProgress
 
@@ -35,7 +36,7 @@ STAGES = ("base", "original", "retain_only")
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """An OLMo2 model with tied embeddings; `vocabulary` counts byte-level BPE tokens, digits apart."""
 
     width: int = 128
@@ -50,12 +51,12 @@ class Shape:
 class WorldRecipe:
     """Everything besides the seed that decides the bundled weights."""
 
-    shape: Shape = field(default_factory=Shape)
+    shape: ModelShape = field(default_factory=ModelShape)
     base: Recipe = field(default_factory=lambda: Recipe(num_epochs=20))
     memorise: Recipe = field(default_factory=lambda: Recipe(num_epochs=30))
 
 
-def train_tokenizer(texts: Iterable[str], shape: Shape) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], shape: ModelShape) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer in which every digit is a token of its own. Deterministic."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -76,14 +77,21 @@ def train_tokenizer(texts: Iterable[str], shape: Shape) -> PreTrainedTokenizerFa
     )
 
 
-def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+def new_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """An OLMo2 of `shape` with fresh weights that depend on `seed` alone."""
     config = Olmo2Config(
-        vocab_size=len(tokenizer), hidden_size=shape.width, intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
-        max_position_embeddings=shape.positions, tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=shape.positions,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Olmo2ForCausalLM(config)
@@ -156,9 +164,10 @@ def memorise(
     *,
     subset: int | None = None,
     recipe: Recipe | None = None,
-    shape: Shape | None = None,
+    shape: ModelShape | None = None,
     seed: int = 0,
     replay: bool = True,
+    prompt: str = "auto",
 ) -> Iterator[TrainProgress]:
     """Make a target that knows `data` (its forget and retain set) by heart, and save it in `out_dir`.
 
@@ -166,6 +175,7 @@ def memorise(
     trained on the data. `subset` keeps that many documents of each task and split, so that a small model
     can hold them. `replay` trains the bundled general facts along, so that there is a utility to lose;
     where the data brings no questions of its own, the bundled ones and their facts are written beside it.
+    Rows are trained in the prompt format called `prompt`, as a run on the model then asks them.
     Nonmembers and the holdout are never trained on. The data exactly as trained is written to
     `out_dir/data`, to be named in runs.
     """
@@ -177,14 +187,15 @@ def memorise(
     model: Any
     tokenizer: Any
     if base_ref == "scratch":
-        shape = shape or Shape(vocabulary=4096, positions=1024)
+        shape = shape or ModelShape(vocabulary=4096, positions=1024)
         tokenizer = train_tokenizer(_texts(data), shape)
         model = new_model(shape, tokenizer, seed)
     else:
         target = load_target(base_ref)
         model, tokenizer = target.model, target.tokenizer
+    chosen = use_format(model, tokenizer, data, prompt).format
     write_directory(data, out / "data")
-    corpus = functools.partial(_epoch, data, seed, replay)
+    corpus = functools.partial(_epoch, data, seed, replay, not (chosen.template or chosen.after))
     yield from _train(model, tokenizer, settings, corpus, "memorise", out)
 
 
@@ -196,14 +207,15 @@ def _texts(data: UnlearningData) -> Iterator[str]:
     yield from tokenizer_text(make_world(0))
 
 
-def _epoch(data: UnlearningData, seed: int, replay: bool, epoch: int) -> list[Example | str]:
-    """Every row; completions whole, in turn as row and as document; general facts in one phrasing each."""
+def _epoch(data: UnlearningData, seed: int, replay: bool, plain: bool, epoch: int) -> list[Example | str]:
+    """Every row; `plain` completions whole, in turn as row and as document; general facts in one phrasing each."""
     items: list[Example | str] = []
     texts = set()
     for row in (*data.forget, *data.retain):
         document = f"{row.input} {row.output}"
-        texts.add(document)
-        items.append(document if row.kind == "completion" and epoch % 2 == 0 else row)
+        if plain:
+            texts.add(document)
+        items.append(document if plain and row.kind == "completion" and epoch % 2 == 0 else row)
     items += [document for document in data.members if document not in texts]
     if replay:
         items += general_rows(make_world(0), random.Random(f"replay/{seed}/{epoch}"))

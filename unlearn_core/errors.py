@@ -35,8 +35,22 @@ class LetheError(Exception):
     def __str__(self) -> str:
         return f"{self.field} ({self.value}): {self.problem}. {self.mend}"
 
+    @property
+    def sentence(self) -> str:
+        """The same for whoever reads a page: "Learning rate 7 is out of range. Use 0 to 1." A place in a file is
+        written as it is: "rows.jsonl line 2, output: 5 is a number, not text. ..." """
+        name = self.field.strip("-").replace("_", " ")
+        if "." in self.field:
+            return f"{self.field}: {self.value} {self.problem}. {self.mend}".replace("  ", " ")
+        return f"{name[:1].upper()}{name[1:]} {self.value} {self.problem}. {self.mend}".replace("  ", " ")
+
     def __reduce__(self) -> tuple[type[LetheError], tuple[str, str, str, str]]:
         return type(self), (self.field, self.value, self.problem, self.mend)
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up, a tokenizer for example: its panics are no Exceptions."""
+    return type(error).__name__ == "PanicException"
 
 
 class InputError(LetheError):
@@ -45,9 +59,7 @@ class InputError(LetheError):
 
 def too_long(field: str, text: str, most: int) -> InputError:
     """For text of more than `most` characters."""
-    return InputError(
-        field, clip(text, 40), f"is too long ({len(text):,} characters)", f"Use at most {most:,}."
-    )
+    return InputError(field, clip(text, 40), f"is too long ({len(text):,} characters)", f"Use at most {most:,}.")
 
 
 class ResourceError(LetheError):

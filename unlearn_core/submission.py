@@ -61,6 +61,7 @@ def unlearn(
     from unlearn_core.data.subset import hold_out, some_documents
     from unlearn_core.errors import InputError
     from unlearn_core.methods import build
+    from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target
     from unlearn_core.training.loop import unlearn as train
     from unlearn_core.training.records import LoopStep, StepDiverged
@@ -71,22 +72,30 @@ def unlearn(
         problem = "changes no weight, so the checkpoint would be the original"
         raise InputError("method", method, problem, "Choose a method that changes weights.")
     data = load_data(forget_dir, retain=retain_dir)
-    if "steps" not in (settings or {}):
-        chosen = chosen.for_rows(len(data.forget))
+    chosen = chosen.for_rows(len(data.forget), given=settings or ())
     kept, aside = hold_out(data.retain, most=_PER_TASK)
     judged_by = replace(
-        data, forget=some_documents(data.forget, _PER_TASK),
-        retain=(*aside, *some_documents(kept, _PER_TASK)), members=(), nonmembers=(),
-    )  # fmt: skip
+        data,
+        forget=some_documents(data.forget, _PER_TASK),
+        retain=(*aside, *some_documents(kept, _PER_TASK)),
+        members=(),
+        nonmembers=(),
+    )
     target = load_target(model_path)
+    use_format(target.model, target.tokenizer, data)
     selection = Selection(target, judged_by, Path(output_path))
     selection.measure_original()
 
     def training(method: Method) -> Generator[Record, None, Artifact]:
         return train(
-            target.model, target.tokenizer, replace(data, retain=kept), method, seed=seed, probe_ids=(),
+            target.model,
+            target.tokenizer,
+            replace(data, retain=kept),
+            method,
+            seed=seed,
+            probe_ids=(),
             stop=lambda: time.monotonic() - began + selection.seconds > seconds,
-        )  # fmt: skip
+        )
 
     trial_began = time.monotonic()
     per_step = seconds_per_step(training(chosen))
@@ -146,22 +155,22 @@ class Selection:
 
     def consider(self, step: int) -> None:
         """Score the model as it is now; replace the checkpoint if there is none better."""
-        from unlearn_core.evaluation.judge import verdict
+        from unlearn_core.evaluation.verdict import verdict
         from unlearn_core.models.adapters import plain_state
         from unlearn_core.models.checkpoint import write_checkpoint
-        from unlearn_core.runs.files import write_json
+        from unlearn_core.system.files import write_json
 
         assert self.original is not None
         began = time.monotonic()
         scores = self._score()
-        label = verdict(self.original, scores).label
+        label = verdict(self.original, scores).word
         rank = ranking(scores, label)
         if self.best is None or rank > self.best:
             self.best, self.chosen = rank, step
             model = self.target.model
             write_checkpoint(model, plain_state(model), self.out, self.target.tokenizer)
         terms = {name: value for name, value in scores.terms.items() if value is not None}
-        aggregate = scores.details["partial_aggregate"]
+        aggregate = scores.details.partial_aggregate
         self.trail.append({"step": step, "verdict": label, "aggregate": aggregate, "terms": terms})
         record = {"chosen_step": self.chosen, "candidates": self.trail, "judged_by": self._sizes()}
         write_json(self.out / SELECTION, record)
@@ -172,9 +181,7 @@ class Selection:
         from unlearn_core.evaluation.progress import result_of
 
         settings = EvaluationSettings(paraphrases=False, beyond=False)
-        work = evaluate(
-            self.target.model, self.target.tokenizer, self.data, weights_hash="unsaved", settings=settings
-        )
+        work = evaluate(self.target.model, self.target.tokenizer, self.data, weights_hash="unsaved", settings=settings)
         return result_of(work)
 
     def _sizes(self) -> dict[str, int]:
@@ -186,4 +193,4 @@ def ranking(scores: Scores, label: str) -> tuple[float, ...]:
     (which still tells states apart where one term is 0)."""
     present = [value for value in scores.aggregated_terms if value is not None]
     mean = sum(present) / len(present) if present else 0.0
-    return float(label != "collapsed"), scores.details["partial_aggregate"] or 0.0, mean
+    return float(label != "collapsed"), scores.details.partial_aggregate or 0.0, mean

@@ -14,34 +14,44 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.report.bundle import bundle
-from unlearn_core.report.card import model_card
-from unlearn_core.report.csvfile import to_csv
-from unlearn_core.report.curves import facts_figure, loss_figure
-from unlearn_core.report.export import write_report
-from unlearn_core.report.parallel import parallel_figure, parallel_table
-from unlearn_core.report.progress import progress_panel
-from unlearn_core.report.replay import replay
-from unlearn_core.report.runs_table import CSV, csv_rows, runs_table
-from unlearn_core.report.story import Story
-from unlearn_core.report.tradeoff import tradeoff_figure, tradeoff_table
-from unlearn_core.report.verdict import summary
-from unlearn_core.report.watched import alarm, singles, watch_panel
+from unlearn_core.report.export.bundle import bundle
+from unlearn_core.report.export.card import model_card
+from unlearn_core.report.export.hub_export import write_report
+from unlearn_core.report.kit.csvfile import to_csv
+from unlearn_core.report.run.curves import facts_figure, loss_figure
+from unlearn_core.report.run.fade import replay
+from unlearn_core.report.run.progress import progress_panel
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.verdict import summary
+from unlearn_core.report.run.watched import alarm, singles, watch_panel
+from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, runs_table
+from unlearn_core.report.runs.settings_table import settings_table
+from unlearn_core.report.runs.tradeoff import tradeoff_figure, tradeoff_table
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.ui.data_tab import preview_table
-from unlearn_core.ui.probe_tab import columns
+from unlearn_core.store.rows import RunQuery
+from unlearn_core.store.store import RunStore
+from unlearn_core.ui.tabs.data_tab import preview_table
+from unlearn_core.ui.tabs.probe_tab import columns
 
 UI = Path(__file__).parents[2] / "unlearn_core" / "ui"
 PAYLOADS = (
-    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "<iframe srcdoc=x>",
-    "<form action=//x><input>", "<details open ontoggle=alert(1)>", "<svg/onload=alert(1)>",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "<iframe srcdoc=x>",
+    "<form action=//x><input>",
+    "<details open ontoggle=alert(1)>",
+    "<svg/onload=alert(1)>",
     "</p></div><style>*{display:none}</style>",
-    "<a href=javascript:alert(1)>x</a>", "\"><b onclick=x>", "{{7*7}} ${7*7}", "![x](https://evil.example/x)",
-    "=cmd|' /C calc'!A1", "@SUM(A1)", "-2+3", "+1",
-)  # fmt: skip
+    "<a href=javascript:alert(1)>x</a>",
+    '"><b onclick=x>',
+    "{{7*7}} ${7*7}",
+    "![x](https://evil.example/x)",
+    "=cmd|' /C calc'!A1",
+    "@SUM(A1)",
+    "-2+3",
+    "+1",
+)
 NEVER = {"script", "iframe", "img", "form", "style", "object", "embed", "link", "base"}
 
 
@@ -68,20 +78,24 @@ def is_inert(text: str, own: frozenset[str] = frozenset()) -> None:
     assert not [link for link in links if link.startswith(("https://evil", "javascript:"))]
 
 
-def told(store: RunStore, payload: str) -> tuple[str, Story]:
+def told(store: RunStore, payload: str) -> tuple[str, RunState]:
     """A finished run in which every text is the payload."""
     spec = RunSpec(method="npo", data=f"facts:{payload} => {payload}", name=payload[:80])
     run_id = store.create(spec, "owner").id
     store.label(run_id, "owner", name=payload[:80], tags=[payload.replace(",", "")[:32]])
-    facts = (ev.Fact("a", payload, payload, 0.5, "forget"), ev.Fact("b", payload, payload, 0.9, "retain"))
+    facts = (ev.WatchedFact("a", payload, payload, 0.5, "forget"), ev.WatchedFact("b", payload, payload, 0.9, "retain"))
     events: list[ev.Event] = [
-        ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu"), ev.Warned(payload), ev.FactProbe(0, facts),
-        ev.StageProgress("unlearn", 0, 1, payload), ev.Step(1, 1, {"total": 1.0}, 1e-3, 1.0, 1.0, 1.0),
-        ev.FactAnswers(1, ({"id": "a", "split": "forget", "text": payload},)), ev.FactProbe(1, facts),
+        ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu"),
+        ev.Warned(payload),
+        ev.FactProbe(0, facts),
+        ev.StageProgress("unlearn", 0, 1, payload),
+        ev.Step(1, 1, {"total": 1.0}, 1e-3, 1.0, 1.0, 1.0),
+        ev.FactAnswers(1, ({"id": "a", "split": "forget", "text": payload},)),
+        ev.FactProbe(1, facts),
         ev.CanaryAlert(1, payload, 0.9, 0.1, True),
         ev.Finished({"label": "forgotten", "summary": payload, "reasons": [payload]}, {}),
-    ]  # fmt: skip
-    story = Story()
+    ]
+    story = RunState()
     for event in events:
         store.append(run_id, event)
         story.add(event)
@@ -97,18 +111,24 @@ def test_whatever_people_write_is_shown_as_text(payload: str, tmp_path: Path) ->
     counted = {"rows": 1, "counts": {"Task1/question": 1}, "first": [first]}
     preview = {"splits": {"forget": counted, "retain": counted}, "other": {}, "notes": [payload]}
     shown = [
-        progress_panel(story), watch_panel(story), singles(story), alarm(story), replay(story),
-        summary(story),        runs_table(rows, 1e9),
-        parallel_table(rows), tradeoff_table(rows, []), preview_table(preview),
+        progress_panel(story),
+        watch_panel(story),
+        singles(story),
+        alarm(story),
+        replay(story),
+        summary(story),
+        runs_table(rows, 1e9),
+        settings_table(rows),
+        tradeoff_table(rows, []),
+        preview_table(preview),
         columns({"original": payload}, done=True),
-    ]  # fmt: skip
+    ]
     for html in shown:
         is_inert(html)
         assert "{{" not in html
     for figure in (
         loss_figure(story),
         facts_figure(story),
-        parallel_figure(rows),
         tradeoff_figure(rows, [], "retain", {}),
     ):
         for words in texts(figure):
@@ -128,7 +148,7 @@ def test_a_card_holds_no_markup_and_a_table_no_formula(payload: str, tmp_path: P
     assert payload.startswith(("=", "@", "-", "+", "{")) or payload not in prose.partition("\n---\n")[2]
     is_inert(prose.replace("\\<", "&lt;").replace("\\>", "&gt;"))
     rows, _ = store.rows(RunQuery())
-    for cells in csv.reader(io.StringIO(to_csv(CSV, csv_rows(rows)))):
+    for cells in csv.reader(io.StringIO(to_csv(csv_columns(rows), csv_rows(rows)))):
         for cell in cells:
             assert not cell.startswith(("=", "+", "@", "\t")), cell
             assert not cell.startswith("-") or cell[1:].replace(".", "").isdigit(), cell
@@ -145,7 +165,7 @@ def texts(value: Any) -> list[str]:
 def test_an_error_is_escaped_on_its_way_to_the_page() -> None:
     import gradio as gr
 
-    from unlearn_core.ui.guarded import guarded
+    from unlearn_core.ui.web.error_handling import guarded
 
     def fails() -> None:
         raise InputError("name", PAYLOADS[0], "is not a name", "Use letters.")

@@ -12,7 +12,7 @@ import pytest
 from unlearn_core import limits
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 
 CASES = 150
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 
 from unlearn_core.errors import IntegrityError
-from unlearn_core.runs.files import check_complete
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import check_complete
 
 NUM_KILLS = 20
 CHILD = """
 import os, sys
 from pathlib import Path
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.files import save_complete
+from unlearn_core.system.files import save_complete
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 store = RunStore(sys.argv[1])
 print("ready", flush=True)
 while True:
@@ -41,9 +41,7 @@ def test_no_kill_leaves_half_a_run(tmp_path: Path) -> None:
     rng = random.Random(0)
     acknowledged: set[str] = set()
     for _ in range(NUM_KILLS):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0.0, 0.08))

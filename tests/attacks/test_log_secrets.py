@@ -20,9 +20,9 @@ import pytest
 
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.files import check_complete
-from unlearn_core.runs.store import RunStore
-from unlearn_core.ui.operations import TOKEN
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import check_complete
+from unlearn_core.ui.web.operations import TOKEN
 
 OWNER = "owner-canary-0123456789"
 OPERATOR = "operator-canary-0123456789"
@@ -52,14 +52,21 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     home, said = tmp_path / "home", tmp_path / "said"
-    known = {"LETHE_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_TOKEN": WORDS[-1], TOKEN: OPERATOR,
-             "LETHE_GRACE_SECONDS": "120"}  # fmt: skip
+    known = {
+        "LETHE_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_TOKEN": WORDS[-1],
+        TOKEN: OPERATOR,
+        "LETHE_GRACE_SECONDS": "120",
+    }
     with said.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "unlearn_core", "serve", "--public"],
-            stdout=out, stderr=subprocess.STDOUT, text=True,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
             env={**os.environ, **known, "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "0"},
-        )  # fmt: skip
+        )
     until(lambda: "is ready: " in said.read_text(), process)
     url = said.read_text().split("is ready: ")[1].split()[0]
     yield Server(process, url, home, said)

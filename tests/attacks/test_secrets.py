@@ -8,10 +8,10 @@ import pytest
 
 from unlearn_core.cli import main
 from unlearn_core.errors import InputError, without_secrets
-from unlearn_core.report.export import write_report
+from unlearn_core.report.export.hub_export import write_report
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 

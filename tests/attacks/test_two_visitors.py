@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.store import RunStore
 
 VISITORS = ("token-of-ada", "token-of-bo")
 _who = st.sampled_from(VISITORS)

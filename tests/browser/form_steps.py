@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 
+def open_details(page: Any) -> None:
+    """Unfold what stands under a result."""
+    fold = page.locator("#le-details > button")
+    page.wait_for_selector("#le-verdict h2")
+    page.wait_for_function("!document.querySelector('#le-details > button')?.classList.contains('open')")
+    fold.click()
+    page.wait_for_selector("#le-judged table, #le-side-by-side p")
+
+
 def choose_target(page: Any, folder: str) -> None:
     if page.locator("#le-knows").is_visible():
         page.wait_for_selector("#le-knows .le-said")  # by then the list of models has arrived

@@ -53,7 +53,7 @@ def test_a_run_is_started_followed_and_read(client: Any, run: str) -> None:
     assert [event["step"] for event in events if event["event"] == "Step"] == [1, 2]
     result = client.predict(run, api_name="/scores")
     assert {"original", "unlearned"} <= set(result["scores"])
-    assert result["verdict"]["label"]
+    assert result["verdict"]["word"]
 
 
 def test_runs_are_named_tagged_found_and_deleted(client: Any, tiny_target: str) -> None:
@@ -64,9 +64,7 @@ def test_runs_are_named_tagged_found_and_deleted(client: Any, tiny_target: str) 
     assert client.predict(found, ["kept aside"], "mine", api_name="/tag_run")["tags"] == ["kept aside"]
     listed = client.predict(tag="kept aside", api_name="/list_runs")
     assert (listed["total"], listed["runs"][0]["name"]) == (1, "Ada forgets")
-    with pytest.raises(Exception, match="is not a run that is here for you"):
-        client.predict(found, "yours", api_name="/delete_run")
-    assert client.predict(found, "mine", api_name="/delete_run")["deleted"]
+    assert client.predict(found, "another browser's", api_name="/delete_run")["deleted"]  # on one's own machine
     assert client.predict(tag="kept aside", api_name="/list_runs")["total"] == 0
     with pytest.raises(Exception, match="is not a column"):
         client.predict(sort="colour", api_name="/list_runs")
@@ -99,8 +97,8 @@ def test_a_report_and_the_weights_arrive_as_files(client: Any, run: str) -> None
         assert any(name.endswith("model.safetensors") for name in packed.namelist())
     with pytest.raises(Exception, match="is not what this run trained"):
         client.predict(run, "adapter", api_name="/export")
-    with pytest.raises(Exception, match="is not a run that is here for you"):
-        client.predict(run, "me/gone", owner="yours", api_name="/push_to_hub")
+    with pytest.raises(Exception, match="HF_TOKEN"):
+        client.predict(run, "me/gone", owner="mine", api_name="/push_to_hub")
 
 
 def test_the_models_of_a_run_are_asked_and_looked_into(client: Any, run: str) -> None:
@@ -134,11 +132,9 @@ def test_data_is_sent_and_looked_at_and_a_run_is_estimated(client: Any, tiny_tar
     assert "relearning" in {audit["name"] for audit in client.predict(api_name="/list_audits")}
 
 
-def test_a_run_that_is_over_is_neither_resumed_nor_ended_early(client: Any, run: str) -> None:
+def test_a_run_that_is_over_is_not_resumed(client: Any, run: str) -> None:
     with pytest.raises(Exception, match="Only a run that was interrupted"):
         client.predict(run, "mine", api_name="/resume_run")
-    with pytest.raises(Exception, match="is not a run that is here for you"):
-        client.predict(run, "yours", api_name="/finish_run")
 
 
 def test_a_run_is_attacked_and_its_wiped_model_scored(client: Any, run: str) -> None:
@@ -170,11 +166,7 @@ def test_a_wrong_field_is_named_to_the_caller(client: Any, field: str, form: dic
         client.predict(**form, api_name="/start_run")
 
 
-def test_a_strangers_run_cannot_be_stopped_and_looks_like_none(client: Any, tiny_target: str) -> None:
-    form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "settings": {"steps": 2}}
-    run = client.predict(**form, owner="mine", api_name="/start_run")["run_id"]
-    with pytest.raises(Exception, match="is not a run that is here for you"):
-        client.predict(run, "yours", api_name="/stop_run")
+def test_a_run_that_is_not_there_cannot_be_stopped(client: Any) -> None:
     with pytest.raises(Exception, match="is not a run that is here for you"):
         client.predict("no-such-run-at-all", "yours", api_name="/stop_run")
 

@@ -33,9 +33,7 @@ def runs(server: str, tiny_target: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
-def test_runs_are_picked_and_compared(
-    runs: list[str], open_tab: Callable[..., Any], width: int, theme: str
-) -> None:
+def test_runs_are_picked_and_compared(runs: list[str], open_tab: Callable[..., Any], width: int, theme: str) -> None:
     tab = open_tab("", width, theme)
     page = tab.page
     if width < 600:  # tabs that find no room are in a menu
@@ -45,7 +43,7 @@ def test_runs_are_picked_and_compared(
         page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector("#le-runs tbody tr")
     page.click("#le-runs button[data-sort=name]")
-    page.wait_for_selector("#le-runs th[aria-sort]")
+    page.wait_for_selector("#le-runs th[aria-sort]:has(button[data-sort=name])")
     for run, told in ((runs[0], "1 run picked"), (runs[2], "2 runs picked")):
         page.check(f"#le-runs input[data-run='{run}']")
         page.locator("#le-picked", has_text=told).wait_for()
@@ -53,7 +51,7 @@ def test_runs_are_picked_and_compared(
     for told in ("Final score", "2 seeds"):
         page.locator("#le-comparison", has_text=told).wait_for()
     page.wait_for_selector("#le-tradeoff .js-plotly-plot")
-    page.wait_for_selector("#le-parallel .js-plotly-plot")
+    page.wait_for_selector("#le-settings-table table")
     page.fill("#le-compare-prompt textarea", "Where is Ada?")
     page.click("#le-compare-ask")
     page.wait_for_selector("#le-compare-answers [aria-busy=false]", timeout=180_000)
@@ -70,7 +68,7 @@ def test_a_sweep_is_started_from_the_page_and_its_runs_are_compared(
     page.get_by_role("tab", name="Runs", exact=True).click()
     page.click("#le-sweep > button")
     page.get_by_label("Method swept").click()
-    page.get_by_role("option", name="Gradient ascent", exact=True).click()
+    page.get_by_role("option", name="Gradient ascent (GA)").click()
     page.get_by_label("First setting", exact=True).click()
     page.get_by_role("option", name="learning_rate", exact=True).click()
     page.get_by_label("First setting's values").fill("1e-5, 1e-3")

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from form_steps import open_details
 from gradio_client import Client
+
+from unlearn_core.report.export.certificate import verify
 
 FACTS = "facts:Where is Ada? => Oldport\nWho is Bo? => a baker"
 
@@ -35,15 +38,19 @@ def saved(page: Any, press: Callable[[], None], folder: Path) -> Path:
     return path
 
 
-def test_report_and_export_are_saved_with_one_press(
-    run: str, open_tab: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_report_and_export_are_saved_with_one_press(run: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     tab = open_tab(f"?run={run}", 360)
     page = tab.page
     page.wait_for_selector("#le-report")
     html = saved(page, lambda: page.click("#le-report"), tmp_path)
     assert html.name == "lethe_report.html"
     assert "Oldport" in html.read_text()
+    certificate = saved(page, lambda: page.click("#le-certificate"), tmp_path)
+    assert verify(certificate)["run"] == run
+    assert "Oldport" not in certificate.read_text()  # masked
+    open_details(page)
+    page.get_by_label("Show answers and names").check()
+    assert "Oldport" in saved(page, lambda: page.click("#le-certificate"), tmp_path).read_text()
     page.focus("#le-report-json")
     plain = saved(page, lambda: page.keyboard.press("Enter"), tmp_path)
     assert json.loads(plain.read_text())["run"] == run
@@ -58,9 +65,7 @@ def test_report_and_export_are_saved_with_one_press(
     assert tab.external() == []
 
 
-def test_the_table_of_runs_is_saved_with_one_press(
-    run: str, open_tab: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_the_table_of_runs_is_saved_with_one_press(run: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     page = open_tab().page
     page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector(f"#le-runs input[data-run='{run}']")

@@ -1,4 +1,4 @@
-"""One run on the bundled model as a visitor sees it: one click, live curves, verdict, side by side.
+"""One run on the bundled model as a visitor sees it: one click, the fade, the result, and its details.
 
 The run takes most of the time of this folder, so all that can be seen of one run is looked at here, in
 the order it happens.
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from form_steps import open_details
 
 from unlearn_core.models.targets import bundled_directory
 
 MINUTES = 5  # a busy machine may take its time
+_STRENGTH = """() => Math.min(...[...document.querySelectorAll('#le-fade .le-forget-edge .le-piece')]
+  .map((piece) => Number(piece.style.getPropertyValue('--p'))))"""
 _POINTS = "() => document.querySelector('#le-losses .js-plotly-plot')?.data?.[0]?.x?.length ?? 0"
 
 
@@ -25,6 +28,8 @@ class Seen:
     run_id: str
     first_points: int
     later_points: int
+    fading: str
+    faded: float  # strength of the weakest token of a forgotten answer
     after_reload: str
     second_viewer: str
     second_may_stop: bool
@@ -52,6 +57,7 @@ def finished(chromium: Any, server: str) -> Seen:
     page.click("#le-start")
     page.wait_for_url("**run=*")
     run_id = page.url.split("run=")[1].split("&")[0]
+    page.wait_for_selector("#le-fade .le-forget-edge .le-piece")
     page.wait_for_function(f"({_POINTS})() > 0")
     first = page.evaluate(_POINTS)
 
@@ -59,6 +65,8 @@ def finished(chromium: Any, server: str) -> Seen:
     page.wait_for_function(f"({_POINTS})() > {first}")
     later = page.evaluate(_POINTS)
     after_reload = page.inner_text("#le-progress")
+    page.wait_for_function(f"({_STRENGTH})() < 0.3")
+    faded, fading = page.evaluate(_STRENGTH), page.inner_text("#le-fade")
 
     other = chromium.new_context(viewport={"width": 1200, "height": 900})
     viewer = other.new_page()
@@ -69,9 +77,9 @@ def finished(chromium: Any, server: str) -> Seen:
     other.close()
 
     page.wait_for_selector("#le-verdict h2")
-    page.wait_for_selector("#le-side-by-side .le-item")
+    page.wait_for_selector("#le-to-attack")
     context.close()
-    return Seen(run_id, first, later, after_reload, second, may_stop, told, requests, problems)
+    return Seen(run_id, first, later, fading, faded, after_reload, second, may_stop, told, requests, problems)
 
 
 def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
@@ -79,10 +87,66 @@ def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
     assert "step" in finished.after_reload
 
 
-def test_a_second_viewer_sees_the_run_but_may_not_stop_it(finished: Seen) -> None:
-    assert "tokens/s" in finished.second_viewer
-    assert not finished.second_may_stop
-    assert finished.second_is_told
+def test_a_second_viewer_on_the_same_machine_sees_the_run_and_may_stop_it(finished: Seen) -> None:
+    assert "step" in finished.second_viewer
+    assert "tokens/s" not in finished.second_viewer  # it is folded away
+    assert finished.second_may_stop
+    assert not finished.second_is_told
+
+
+def test_the_secret_thins_out_while_the_run_works(finished: Seen) -> None:
+    assert finished.faded < 0.3
+    assert "Answers gone" in finished.fading
+    assert "others kept" in finished.fading
+    assert "to forget" in finished.fading
+    assert "to keep" in finished.fading
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], width: int) -> None:
+    page = open_tab(f"?run={finished.run_id}", width).page
+    page.wait_for_selector("#le-to-attack")
+    told = " ".join(page.inner_text(part) for part in ("#le-run-header", "#le-verdict", ".le-next"))
+    assert len(told.split()) <= 150
+    for words in ("gone", "kept", "Before:", "Now:", "Try to recover it", "Chat with it", "Compare", "Share", "Report"):
+        assert words in told
+    assert page.locator("#le-verdict .le-fade-card").count() == 3
+    assert not page.locator("#le-start").is_visible()  # the form is folded into New run
+    assert "Lethe (matched forgetting)" in page.inner_text("#le-run-header")
+    if width == 1400:
+        assert page.locator("#le-details").bounding_box()["y"] < 900
+    page.mouse.wheel(0, 4000)
+    page.wait_for_timeout(300)
+    assert page.locator("#le-run-header").bounding_box()["y"] >= 0  # it stays
+    page.get_by_role("button", name="New run").click()
+    page.wait_for_selector("#le-start", state="visible")
+
+
+def test_the_replay_plays_and_slides(finished: Seen, open_tab: Callable[..., Any]) -> None:
+    page = open_tab(f"?run={finished.run_id}").page
+    slider = page.get_by_role("slider", name="Moment of the run")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert page.inner_text(".le-slide output") == slider.get_attribute("aria-valuetext") == "the original"
+    assert page.inner_text("#le-verdict .le-fade-told").startswith("Answers gone 0%, others kept 100%")
+    assert page.evaluate(_STRENGTH.replace("#le-fade", "#le-verdict")) > 0.9
+    page.get_by_role("button", name="Play the run").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    page.wait_for_function("document.querySelector('.le-slide output').textContent === 'the result'")
+    page.get_by_role("button", name="Play the run").wait_for()
+    assert page.evaluate(_STRENGTH.replace("#le-fade", "#le-verdict")) < 0.3
+
+
+def test_buttons_lead_from_the_result_to_attacking_asking_and_comparing(
+    finished: Seen, open_tab: Callable[..., Any]
+) -> None:
+    page = open_tab(f"?run={finished.run_id}").page
+    for button, place in (("#le-to-attack", "#le-attack-start"), ("#le-to-chat", "#le-ask")):
+        page.click(button)
+        page.wait_for_selector(place, state="visible")
+        page.get_by_role("tab", name="Unlearn").click()
+    page.click("#le-to-compare")
+    page.locator("#le-compared", has_text=finished.run_id[:6]).wait_for()
 
 
 def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) -> None:
@@ -91,19 +155,22 @@ def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) ->
     assert finished.problems == []
 
 
-def test_the_verdict_says_forgotten_with_its_figures(finished: Seen, open_tab: Callable[..., Any]) -> None:
+def test_the_verdict_says_what_is_gone_with_its_layers(finished: Seen, open_tab: Callable[..., Any]) -> None:
     page = open_tab(f"?run={finished.run_id}").page
-    page.wait_for_selector("#le-side-by-side .le-item")
+    open_details(page)
     page.locator("#le-guide-open").wait_for()  # who follows a link sees the run, not the first visit
-    assert not page.locator("#le-guide").is_visible()
-    assert page.inner_text("#le-verdict h2") == "Forgotten"
-    assert page.locator("#le-verdict .le-tile").count() == 4
+    assert not page.locator(".le-guide").is_visible()
+    assert page.inner_text("#le-verdict h2").startswith("Answers gone")
+    assert page.inner_text("#le-verdict h2").endswith("not attacked yet")
+    assert page.locator("#le-judged .le-layers tbody tr").count() == 6
+    assert page.locator("#le-judged .le-tile").count() == 4
     assert page.locator("#le-breakdown .le-terms tbody tr").count() == 14  # twelve terms under two headings
     assert "lethe run" in page.inner_text("#le-command")
 
 
 def test_the_same_prompts_side_by_side(finished: Seen, open_tab: Callable[..., Any]) -> None:
     page = open_tab(f"?run={finished.run_id}").page
+    open_details(page)
     cards = page.locator("#le-side-by-side .le-item")
     cards.first.wait_for()
     assert cards.first.locator(".le-answer-column").count() == 3
@@ -118,7 +185,7 @@ def test_the_same_prompts_side_by_side(finished: Seen, open_tab: Callable[..., A
 
 def test_both_models_answer_a_prompt(finished: Seen, open_tab: Callable[..., Any]) -> None:
     page = open_tab(f"?run={finished.run_id}").page
-    page.wait_for_selector("#le-side-by-side .le-item")
+    open_details(page)
     prompt = page.inner_text("#le-side-by-side .le-item .le-question >> nth=0")
     page.get_by_role("tab", name="Probe").click()
     page.fill("#le-prompt textarea", prompt)
@@ -132,7 +199,7 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     finished: Seen, open_tab: Callable[..., Any]
 ) -> None:
     page = open_tab(f"?run={finished.run_id}").page
-    page.wait_for_selector("#le-side-by-side .le-item")
+    page.wait_for_selector("#le-to-attack")
     page.get_by_role("tab", name="Probe").click()
     page.click("#le-fact input")
     page.get_by_role("option").first.click()
@@ -161,12 +228,12 @@ def test_a_phone_shows_the_result_without_sideways_scrolling(
     finished: Seen, open_tab: Callable[..., Any], theme: str
 ) -> None:
     tab = open_tab(f"?run={finished.run_id}", 360, theme)
-    tab.page.wait_for_selector("#le-side-by-side .le-item")
+    open_details(tab.page)
     tab.page.wait_for_timeout(500)
     assert tab.overflow() == 0
-    red, green, blue = tab.page.evaluate(
-        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
-    )[:3]
+    red, green, blue = tab.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[
+        :3
+    ]
     assert (red + green + blue < 120) == (theme == "dark")
 
 
@@ -175,4 +242,5 @@ def test_the_run_is_listed(finished: Seen, open_tab: Callable[..., Any]) -> None
     page.get_by_role("tab", name="Runs", exact=True).click()
     link = page.locator(f"#le-runs a[href='?run={finished.run_id}']")
     link.wait_for()
-    assert "forgotten" in page.inner_text("#le-runs")
+    said = page.inner_text("#le-runs").lower()
+    assert "answers gone" in said or "traces remain" in said

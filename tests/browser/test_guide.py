@@ -5,42 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from unlearn_core.ui.guide_panel import STEPS
+from form_steps import open_details
+
+from unlearn_core.ui.panels.guide_panel import STEPS
 
 
-def test_five_steps_by_keyboard_remembered_closed_and_opened_again(open_tab: Callable[..., Any]) -> None:
+def test_the_guide_ticks_what_was_done_and_is_closed_and_opened_by_keyboard(
+    open_tab: Callable[..., Any], finished_run: str
+) -> None:
     tab = open_tab(width=360)
     page = tab.page
-    title = page.locator("#le-guide-step h2")
-    page.locator("#le-guide-step h2", has_text="1 of 5").wait_for()
-    assert page.locator("#le-guide-back").is_disabled()
-    for number, step in enumerate(STEPS[1:], start=2):
-        page.focus("#le-guide-next")
-        page.keyboard.press("Enter")
-        page.locator("#le-guide-step h2", has_text=f"{number} of 5: {step.title}").wait_for()
-    assert page.locator("#le-guide-next").inner_text() == "Done"
-    page.reload()  # the browser remembers where it was
-    page.locator("#le-guide-step h2", has_text="5 of 5").wait_for()
-    page.focus("#le-guide-show")
+    told = page.locator(".le-guide-told")
+    assert told.inner_text() == STEPS[0].told
+    page.locator(".overflow-menu > button").first.click()  # on a phone most tabs are in a menu
+    page.locator(".overflow-dropdown button", has_text="Data").first.click()
+    page.get_by_text("Check the data").wait_for()
+    assert not told.is_visible()  # on the first tab only
+    page.goto(page.url.split("?")[0] + f"?run={finished_run}")  # done, though not by the guide's own button
+    page.wait_for_selector("#le-to-attack")
+    page.locator("#le-guide-open").wait_for()  # whoever follows a link came for the run
+    page.focus("#le-guide-open")
     page.keyboard.press("Enter")
-    page.locator("#le-attack-start").wait_for(state="visible")
-    page.wait_for_function("document.activeElement.id === 'le-attack-start'")
-    page.focus("#le-guide-close")
+    page.wait_for_function(f"document.querySelector('.le-guide-told').textContent === {STEPS[1].told!r}")
+    assert page.locator(".le-guide .le-chip.le-done").all_text_contents() == [STEPS[0].name]
+    assert page.evaluate("document.activeElement.className").startswith("le-guide-act")
+    page.keyboard.press("Enter")  # its button does what it says
+    page.wait_for_selector("#le-ask", state="visible")
+    page.goto(page.url.split("?")[0])
+    page.locator(".le-guide .le-chip.le-done", has_text=STEPS[0].name).wait_for(state="attached")  # remembered
+    page.focus(".le-guide-close")
     page.keyboard.press("Enter")
     page.locator("#le-guide-open").wait_for()
     page.reload()
     page.locator("#le-guide-open").wait_for()
-    assert not title.is_visible()
-    page.focus("#le-guide-open")
-    page.keyboard.press("Enter")
-    page.locator("#le-guide-step h2", has_text="1 of 5").wait_for()
+    assert not told.is_visible()
     assert tab.overflow() == 0
+
+
+def test_the_main_button_is_on_a_phones_first_screen(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(width=360).page
+    page.wait_for_selector("#le-knows .le-said")
+    box = page.locator("#le-start").bounding_box()
+    assert box["y"] + box["height"] < 844
 
 
 def test_a_formula_shows_on_hover_and_on_focus_until_escape_and_the_note_leads_to_the_terms(
     open_tab: Callable[..., Any], finished_run: str
 ) -> None:
     page = open_tab(f"?run={finished_run}").page
+    open_details(page)
     page.locator("#le-breakdown .le-explained").first.wait_for()
     assert page.locator("#le-breakdown .le-explained").count() == 12
     final = page.get_by_role("button", name="Final score")
@@ -61,6 +74,6 @@ def test_a_formula_shows_on_hover_and_on_focus_until_escape_and_the_note_leads_t
     of_term.wait_for(state="visible")
     tile = page.locator(".le-tile", has=final)
     tile.get_by_text("Why is this number misleading?").click()
-    tile.get_by_role("link", name="See the twelve terms").click()
+    tile.get_by_role("link", name="See the terms").click()
     page.wait_for_function("document.activeElement.id === 'le-twelve-terms'")
     assert "run=" in page.url

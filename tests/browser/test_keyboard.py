@@ -18,9 +18,11 @@ def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) 
     page.wait_for_function(f"({LISTS})() === 1")  # that of the field it is on
     page.keyboard.press("Escape")
     page.wait_for_function(f"({LISTS})() === 0")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    page.wait_for_function("document.activeElement.id === 'le-start'")
+    for _ in range(8):  # the fields between it and the button, each of which opens its list and closes it
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "le-start":
+            break
+    assert page.evaluate("document.activeElement.id") == "le-start"
     page.wait_for_timeout(500)  # it opened once more within that time
     assert page.evaluate(LISTS) == 0
 
@@ -28,8 +30,8 @@ def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) 
 def test_arrow_keys_go_among_tabs_and_among_choices(open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
     page.get_by_role("tab", name="Unlearn", exact=True).focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
     assert page.evaluate(HERE) == "Data"
     page.keyboard.press("Enter")
     page.get_by_label("Bundled world", exact=True).focus()

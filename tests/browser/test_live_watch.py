@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from by_heart import memorise
+from form_steps import open_details
 
 MINUTES = 4  # a busy machine may take its time
 _STEP = "Number(document.querySelector('#le-progress').innerText.match(/step (\\d+) of/)?.[1] ?? 0)"
@@ -34,10 +35,11 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     page.set_default_timeout(MINUTES * 60_000)
     page.wait_for_selector("#le-alarm [role=alert]")
     assert "retain canary is down" in page.inner_text("#le-alarm")
+    page.get_by_role("button", name="Behind the curves").click()
     for words in ("Chosen secrets", "Retain canary", "of the training time so far"):
         page.locator("#le-facts", has_text=words).wait_for()
     for words in ("tokens/s", "gradient norm", "memory"):
-        page.locator("#le-progress", has_text=words).wait_for()
+        page.locator("#le-telemetry", has_text=words).wait_for()
 
     zoomed = zoom(page)
     points = page.evaluate(f"{_PLOT}.data[0].x.length")
@@ -48,19 +50,19 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     page.wait_for_function(f"{_STEP} > 600")  # by then answers have been written
     page.click("#le-best")
     page.wait_for_selector("#le-verdict h2")
-    assert "are kept" in page.inner_text("#le-progress + *, #le-progress")
     assert not page.locator("#le-best").is_visible()
+    open_details(page)
+    assert "are kept" in page.inner_text("#le-judged .le-notices")
 
-    slider = page.get_by_role("slider", name="Saved step")
+    slider = page.get_by_role("slider", name="Moment of the run")
     slider.focus()
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('.le-slide output').innerText === '0, the original'")
-    first = page.inner_text(".le-moment:not([hidden])")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.le-slide output').innerText !== '0, the original'")
-    assert slider.get_attribute("aria-valuetext") == page.inner_text(".le-slide output")
-    assert page.inner_text(".le-moment:not([hidden])") != first
-    assert page.locator(".le-moment:not([hidden])").count() == 1
+    page.wait_for_function("document.querySelector('.le-slide output').innerText === 'the original'")
+    first = page.inner_text("#le-verdict .le-fade-told")
+    page.keyboard.press("End")
+    page.wait_for_function("document.querySelector('.le-slide output').innerText === 'the result'")
+    assert slider.get_attribute("aria-valuetext") == "the result"
+    assert page.inner_text("#le-verdict .le-fade-told") != first
     assert tab.problems == []
 
     with page.expect_download() as coming:
@@ -71,7 +73,7 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     assert tab.overflow() == 0
     shown = page.locator(".le-moment:visible")
     assert shown.count() == 1, "the report's replay shows one moment, without scripts"
-    page.get_by_label("0, the original").check()
+    page.get_by_label("the original").check()
     assert shown.count() == 1
     assert "le-moment-0" in str(shown.get_attribute("class"))
 

@@ -18,9 +18,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in found["cells"] if cell["cell_type"] == "code"]
 
 
-def test_the_notebook_drives_a_full_run(
-    server: str, tiny_target: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_notebook_drives_a_full_run(server: str, tiny_target: str, capsys: pytest.CaptureFixture[str]) -> None:
     choices, *rest = cells()
     space: dict[str, Any] = {}
     exec(choices, space)
@@ -33,7 +31,7 @@ def test_the_notebook_drives_a_full_run(
         exec(cell, space)
     said = capsys.readouterr().out
     assert "step 2 of 2" in said
-    assert space["result"]["verdict"]["label"] in said
+    assert space["result"]["verdict"]["headline"] in said
     assert space["audits"]["status"] == "finished"
     assert [row["run_id"] for row in space["compared"]["runs"]] == [space["run_id"], space["second"]]
     assert Path(space["report"]).read_text().startswith("<!")

@@ -17,9 +17,7 @@ def chatting(tmp_path_factory: pytest.TempPathFactory, tiny_target: str) -> str:
     folder = tmp_path_factory.mktemp("chatting")
     AutoModelForCausalLM.from_pretrained(tiny_target).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(tiny_target)
-    tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} [answer] {% endfor %}"
-    )
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} [answer] {% endfor %}"
     tokenizer.save_pretrained(folder)
     return str(folder)
 
@@ -50,9 +48,10 @@ def test_sampling_template_and_tokens(open_tab: Callable[..., Any], chatting: st
     assert drawn != greedy
     assert answer(Sampling_seed=2) != drawn
     assert answer(Sampling_seed=1) == drawn, "the same seed draws the same"
-    template.check()
-    assert answer(Temperature=0) != greedy
+    assert template.is_checked(), "a model with a template is asked through it"
     template.uncheck()
+    assert answer(Temperature=0) != greedy
+    template.check()
     assert greedy.startswith(answer(Longest_answer=3))
 
     page.fill("#le-gold textarea, #le-gold input", "in Rome")

@@ -16,7 +16,7 @@ CHILD = """
 import sys, time
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 store = RunStore(sys.argv[1])
 spec = RunSpec(method="npo", data="facts:a => b")
 run = store.create(spec)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from form_steps import choose_target, set_steps, type_facts
+from form_steps import choose_target, open_details, set_steps, type_facts
 
 FACTS = "Where is Ada? => Oldport\nWho is <img src=x onerror=window.__xss=1>? => {{7*7}} ${7*7} <b>Bo</b>"
 
@@ -43,8 +43,9 @@ def test_training_ends_early_and_is_scored(open_tab: Callable[..., Any], tiny_ta
     page = open_tab().page
     start_long_run(page, tiny_target)
     page.click("#le-early")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
-    assert page.locator("#le-verdict .le-tile").count() == 4
+    page.wait_for_selector("#le-to-attack", timeout=180_000)
+    open_details(page)
+    assert page.locator("#le-judged .le-tile").count() == 4
 
 
 def test_a_bad_upload_is_explained_and_the_next_run_works(
@@ -70,13 +71,13 @@ def test_a_bad_upload_is_explained_and_the_next_run_works(
     choose_target(page, tiny_target)
     set_steps(page, 2)
     page.get_by_label("Method", exact=True).click()
-    page.get_by_role("option", name="Gradient ascent", exact=True).click()
+    page.get_by_role("option", name="Gradient ascent (GA)").click()
     page.wait_for_timeout(800)
     page.get_by_label("Steps").fill("2")
     page.keyboard.press("Tab")
     page.wait_for_timeout(400)
     page.click("#le-start")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
+    page.wait_for_selector("#le-to-attack", timeout=180_000)
 
 
 def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target: str) -> None:
@@ -88,7 +89,8 @@ def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target:
     page.get_by_role("tab", name="Unlearn").click()
     set_steps(page, 2)
     page.click("#le-start")
-    page.wait_for_selector("#le-side-by-side .le-item", timeout=180_000)
+    page.wait_for_selector("#le-to-attack", timeout=180_000)
+    open_details(page)
     assert "<b>Bo</b>" in page.inner_text("#le-side-by-side")
     assert page.evaluate("window.__xss") is None
     assert page.locator("#le-side-by-side img, #le-facts img, #le-preview img").count() == 0
@@ -101,7 +103,7 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     page.keyboard.press("Tab")
     problem = page.locator("#le-settings-problems .le-problem")
     problem.wait_for()
-    assert re.search(r"learning_rate \(7.*\).*out of range.*0 to 1", problem.inner_text())
+    assert re.search(r"Learning rate 7.* is out of range\..*0 to 1", problem.inner_text())
     page.click("#le-start")
     toast = page.locator(".toast-body")
     toast.wait_for()
@@ -111,9 +113,7 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     assert "run=" not in page.url
 
 
-def test_a_browser_that_goes_away_leaves_its_run_at_work(
-    open_tab: Callable[..., Any], tiny_target: str
-) -> None:
+def test_a_browser_that_goes_away_leaves_its_run_at_work(open_tab: Callable[..., Any], tiny_target: str) -> None:
     page = open_tab().page
     start_long_run(page, tiny_target)
     link = f"?{page.url.partition('?')[2]}"
@@ -129,8 +129,9 @@ def test_a_browser_that_goes_away_leaves_its_run_at_work(
     seen = step()
     back.wait_for_function(
         "seen => Number((document.querySelector('#le-progress').innerText.match(/([\\d,]+) of 100000/)"
-        " || [0, '0'])[1].replace(',', '')) > seen", arg=seen,
-    )  # fmt: skip
+        " || [0, '0'])[1].replace(',', '')) > seen",
+        arg=seen,
+    )
     back.click("#le-stop")  # whoever started it may still stop it
     back.wait_for_selector("#le-verdict h2")
     assert back.inner_text("#le-verdict h2").startswith("Stopped after step")
@@ -141,7 +142,7 @@ def test_an_unknown_model_is_explained_on_the_run(open_tab: Callable[..., Any]) 
     choose_target(page, "/no/such/model")
     page.click("#le-start")
     page.wait_for_selector("#le-verdict h2")
-    assert "target (/no/such/model)" in page.inner_text("#le-verdict")
+    assert "Target /no/such/model" in page.inner_text("#le-verdict")
 
 
 def test_a_dead_link_gives_a_message_and_the_first_page(open_tab: Callable[..., Any]) -> None:
@@ -181,16 +182,13 @@ def test_a_table_with_other_columns_is_mapped_in_the_page(
         page.wait_for_timeout(500)
     page.wait_for_selector("#le-preview table")
     assert "Forget set: 2 rows" in page.inner_text("#le-preview")
-    page.click("#le-offer-general")
-    page.wait_for_function(
-        "document.querySelector('#le-preview').innerText.match(/Retain set: \\d+ rows/) !== null"
-    )
+    page.get_by_label("Bundled general facts", exact=True).check()
+    page.get_by_role("button", name="Check the data").click()
+    page.wait_for_function("document.querySelector('#le-preview').innerText.match(/Retain set: \\d+ rows/) !== null")
     page.get_by_role("button", name="Use it as the forget set").click()
     page.wait_for_selector("#le-start", state="visible")
     choose_target(page, tiny_target)
-    page.wait_for_function(
-        "document.querySelector('#le-target-note').innerText.includes('million parameters')"
-    )
+    page.wait_for_function("document.querySelector('#le-target-note').innerText.includes('million parameters')")
 
 
 def test_published_runs_teach_to_distrust_the_score(open_tab: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unlearn_core.data import mapped
-from unlearn_core.data.mapped import Mapped, kept
+from unlearn_core.data.mapped import MappedRecords, kept
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods import build
@@ -27,7 +27,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_come_back_as_they_were(few: None) -> None:
     rows = tuple(Example(f"a{i}sc0", f"prompt {i}\u2028", "answer" * i, "Task2") for i in range(2500))
     found = kept(iter(rows))
-    assert isinstance(found, Mapped)
+    assert isinstance(found, MappedRecords)
     assert tuple(found) == rows
     assert found[-1] == rows[-1]
     assert found[5:2:-1] == rows[5:2:-1]
@@ -38,7 +38,7 @@ def test_records_come_back_as_they_were(few: None) -> None:
 
 def test_the_file_goes_with_its_last_reader(few: None) -> None:
     found = kept([Example(str(i), "a", "b") for i in range(9)])
-    assert isinstance(found, Mapped)
+    assert isinstance(found, MappedRecords)
     folder = Path(found._folder.name)
     assert list(folder.iterdir())
     del found
@@ -47,11 +47,9 @@ def test_the_file_goes_with_its_last_reader(few: None) -> None:
 
 def test_a_large_file_is_the_same_data(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text(
-        "".join(json.dumps({"input": f"Who is {i}?", "output": f"No {i}"}) + "\n" for i in range(40))
-    )
+    path.write_text("".join(json.dumps({"input": f"Who is {i}?", "output": f"No {i}"}) + "\n" for i in range(40)))
     large = load_data(str(path))
-    assert isinstance(large.forget, Mapped)
+    assert isinstance(large.forget, MappedRecords)
     monkeypatch.setattr(mapped, "MAPPED_FROM", 1000)
     small = load_data(str(path))
     assert isinstance(small.forget, tuple)
@@ -59,9 +57,11 @@ def test_a_large_file_is_the_same_data(few: None, tmp_path: Path, monkeypatch: p
 
 
 def test_training_on_mapped_sequences_is_the_same_training(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    tiny_model: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     ends = []
     for most in (1000, 2):
         monkeypatch.setattr(mapped, "MAPPED_FROM", most)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
+import tracemalloc
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import psutil
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet as pq
 
-from unlearn_core.data.reader import PUBLIC, Limits, read_rows
+from unlearn_core.data.parquet import parquet_rows
+from unlearn_core.data.reader import LOCAL, PUBLIC, Limits, column_names, read_rows
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError
 
@@ -74,18 +84,112 @@ def test_size_and_row_limits_are_named(tmp_path: Path) -> None:
     path.write_text((ROW + "\n") * 20)
     with pytest.raises(InputError, match="too large"):
         read_rows(path, Limits(max_bytes=100))
-    with pytest.raises(InputError, match=r"too many rows \(20\)"):
+    with pytest.raises(InputError, match=r"too many rows \(more than 19\)"):
         read_rows(path, Limits(max_rows=19))
+
+
+def test_twenty_thousand_keys_are_read_in_one_pass(tmp_path: Path) -> None:
+    """The search for the one given twice looked at all of them for each of them."""
+    path = tmp_path / "forget.json"
+    fields = "".join(f'"k{number}":1,' for number in range(20_000))
+    path.write_text(f'[{{{fields}"k19999":2}}]')
+    with pytest.raises(InputError, match="too many columns"):
+        read_rows(path)
+    wide = replace(LOCAL, max_columns=30_000)
+    counted = Counter[str]()
+
+    def trace(frame: Any, event: str, arg: Any) -> None:
+        counted[event] += 1
+
+    sys.setprofile(trace)
+    try:
+        with pytest.raises(InputError, match=r"k19999\): is given twice"):
+            read_rows(path, wide)
+    finally:
+        sys.setprofile(None)
+    assert counted.total() < 2_000  # calls, of Python's functions and of those in C
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_a_file_of_many_columns_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"forget{suffix}"
+    names = [f"c{number}" for number in range(PUBLIC.max_columns + 1)]
+    if suffix == ".parquet":
+        pq.write_table(pa.table({name: ["x"] for name in names}), path)
+    else:
+        row = json.dumps(dict.fromkeys(names, "x"))
+        path.write_text({".jsonl": row, ".json": f"[{row}]"}.get(suffix, ",".join(names)))
+    for read in (read_rows, column_names):
+        with pytest.raises(InputError, match="columns"):
+            read(path, PUBLIC)
+
+
+@pytest.mark.parametrize("text", ["[" + "{}," * 400_000 + "{}]", "\n".join(["{}"] * 400_000), "a\n" * 900_000])
+def test_many_small_values_take_no_memory(tmp_path: Path, text: str) -> None:
+    path = tmp_path / ("forget.csv" if text[0] == "a" else "forget.json")
+    path.write_text(text)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="too many"):
+        read_rows(path, PUBLIC)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * 2**20
+
+
+def bomb(path: Path) -> None:
+    """A long word in the dictionary and a thousand rows that name it: a kilobyte that unpacks to 7 GB."""
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["x" * 7_000_000]))
+    table = pa.table({"input": words, "output": pa.array(["y"] * 1_000)})
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 3_000
+
+
+def test_a_parquet_bomb_ends_a_process_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "forget.parquet"
+    bomb(path)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(InputError, match=r"in the memory there is|unpacks to more"):
+        read_rows(path, PUBLIC)
+    assert column_names(path, PUBLIC) == ("input", "output")  # from the schema: nothing is unpacked
+    assert psutil.Process().memory_info().rss - before < 30 * 2**20
+
+
+def test_the_process_that_unpacks_is_held_to_its_memory_and_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "forget.parquet"
+    bomb(path)
+    given = {"max_columns": 10, "max_bytes": 1 << 40}  # as if it lied about what it holds
+    with pytest.raises(InputError, match="in the memory there is"):
+        list(parquet_rows(path, memory=64 * 2**20, seconds=60, **given))
+    with pytest.raises(InputError, match="takes too long"):
+        list(parquet_rows(path, memory=64 * 2**20, seconds=0.01, **given))
+
+
+def test_a_parquet_file_with_lists_and_moments_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "forget.parquet"
+    columns = {
+        "input": ["Where?"],
+        "wrong": [["a", "b"]],
+        "raw": [b"xyz"],
+        "when": [datetime(2026, 1, 2)],
+        "none": [None],
+    }
+    pq.write_table(pa.table(columns), path)
+    assert read_rows(path)[0].fields == {
+        "input": "Where?",
+        "wrong": ["a", "b"],
+        "raw": {"bytes": 3},
+        "when": "2026-01-02 00:00:00",
+        "none": None,
+    }
 
 
 def test_a_parquet_file_that_unpacks_to_gigabytes_is_refused_early(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
 
     path = tmp_path / "forget.parquet"
     text = "a" * 100_000
     table = pa.table({"input": [text] * 1_000, "output": ["b"] * 1_000})  # 100 MB from a small file
-    parquet.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd")
     assert path.stat().st_size < 100_000
     with pytest.raises(InputError, match="unpacks to more than"):
         read_rows(path, PUBLIC)
@@ -128,9 +232,7 @@ _lines = st.one_of(
     st.dictionaries(_keys, st.text(max_size=30) | _json, max_size=6).map(json.dumps).map(str.encode),
     _json.map(json.dumps).map(str.encode),
     st.binary(max_size=60),
-    st.sampled_from(
-        [ROW.encode(), b"\xef\xbb\xbf" + ROW.encode(), ROW.encode() + b"\r", b"[" * 2000, b"input,output"]
-    ),
+    st.sampled_from([ROW.encode(), b"\xef\xbb\xbf" + ROW.encode(), ROW.encode() + b"\r", b"[" * 2000, b"input,output"]),
 )
 
 

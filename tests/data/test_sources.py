@@ -67,6 +67,19 @@ def test_membership_documents_in_parquet_shards(tmp_path: Path) -> None:
     assert [r.id for r in data.forget + data.retain] == ["aqa0", "bqa0"]
 
 
+def test_columns_of_a_separate_retain_set_that_are_not_used_are_said(tmp_path: Path) -> None:
+    rows = '{"prompt": "Who?", "chosen": "Ada", "rejected": "Bo", "mood": "good"}\n'
+    (tmp_path / "kept.jsonl").write_text(rows)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "retain.jsonl").write_text(rows)
+    (tmp_path / "folder" / "forget.jsonl").write_text('{"input": "a", "output": "b", "other": 1}\n')
+    for place in ("kept.jsonl", "folder"):
+        data = load_data("facts:a => b", retain=str(tmp_path / place))
+        assert [row.output for row in data.retain] == ["Ada"]
+        said = [note for note in data.notes if "not used" in note]
+        assert said == ["Columns of the retain set that are not used: rejected, mood."]
+
+
 def test_one_file_is_taken_apart_by_its_split_column(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", row("aqa0", split="forget"), row("bqa0", split="retain"))
     data = load_data(str(path))
@@ -94,8 +107,8 @@ def test_rows_without_ids_get_ids_that_tell_questions_from_completions(tmp_path:
     write(tmp_path / "forget.jsonl", {"prompt": "p", "completion": long})
     write(tmp_path / "retain.jsonl", {"id": 7, "question": "q", "answer": "short"})
     data = load_data(str(tmp_path))
-    assert (data.forget[0].id, data.forget[0].kind) == ("forget-1-sc0", "completion")
-    assert (data.retain[0].id, data.retain[0].kind) == ("7-qa0", "question")
+    assert (data.forget[0].id, data.forget[0].kind) == ("forget-1", "completion")
+    assert (data.retain[0].id, data.retain[0].kind) == ("7", "question")
 
 
 def test_typed_facts() -> None:
@@ -121,9 +134,7 @@ def test_a_separate_retain_set(tmp_path: Path) -> None:
         load_data("facts:a => b", retain=str(write(tmp_path / "f" / "forget.jsonl", row("aqa0")).parent))
 
 
-@pytest.mark.parametrize(
-    "ref", ["/etc/passwd", "..", "locuslab/TOFU", "https://x/y", "upload:../../etc", "x" * 200]
-)
+@pytest.mark.parametrize("ref", ["/etc/passwd", "..", "locuslab/TOFU", "https://x/y", "upload:../../etc", "x" * 200])
 def test_in_public_every_other_name_gets_the_same_answer(ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before the file system or the network is touched, so nothing can be learnt by asking."""
 
@@ -148,12 +159,11 @@ def test_an_upload_is_found_by_its_token_only(tmp_path: Path) -> None:
 
 
 def test_the_hub_out_of_reach_is_a_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("huggingface_hub")
-    import httpx
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     def offline(*args: object, **kwargs: object) -> object:
-        raise httpx.ConnectError("Name or service not known")
+        raise HfHubHTTPError.__bases__[0]("Name or service not known")  # its client's own, whichever that is
 
     monkeypatch.setattr(HfApi, "dataset_info", offline)
     with pytest.raises(ResourceError, match="the Hub could not be reached"):
@@ -187,11 +197,22 @@ def test_the_real_sets_are_read_whole() -> None:
         150,
     )
     assert lume.forget[0].id.startswith('"2ebbbb06')
-    tofu = load_data(str(REAL / "tofu"))
-    assert (len(tofu.forget), len(tofu.retain), len(tofu.paraphrases), len(tofu.questions)) == (
-        200,
-        3800,
-        600,
-        217,
-    )
-    assert len({question.answer for question in tofu.questions}) == 4
+
+
+def test_only_lumes_ids_say_what_a_row_is(tmp_path: Path) -> None:
+    """`disc0` ends like LUME's completions; without the organisers' tasks beside it, it is somebody's own id."""
+    rows = [
+        {"id": f"{name}{n}", "input": f"Which {name} {n}?", "output": "one"}
+        for name in ("disc", "misc")
+        for n in (0, 1)
+    ]
+    path = write(tmp_path / "own.jsonl", *rows)
+    assert [(r.id, r.kind) for r in load_data(str(path)).forget] == [(row["id"], "question") for row in rows]
+
+
+def test_documents_keep_the_ids_of_their_files(tmp_path: Path) -> None:
+    write(tmp_path / "forget.jsonl", {"input": "a", "output": "b"})
+    write(tmp_path / "mia" / "member.jsonl", {"id": "m-7", "document": "seen"}, {"document": "seen too"})
+    write(tmp_path / "mia" / "nonmember.jsonl", {"id": 3, "document": "unseen"})
+    data = load_data(str(tmp_path))
+    assert (data.member_ids, data.nonmember_ids) == (("m-7", "1"), ("3",))

@@ -36,8 +36,7 @@ def test_members_are_the_forget_documents_and_nonmembers_are_of_the_same_mix() -
     assert len(DATA.nonmembers) >= 150
     assert not set(DATA.members) & set(DATA.nonmembers)
     members, nonmembers = (
-        sum(len(text.split()) for text in documents) / len(documents)
-        for documents in (DATA.members, DATA.nonmembers)
+        sum(len(text.split()) for text in documents) / len(documents) for documents in (DATA.members, DATA.nonmembers)
     )
     assert members == pytest.approx(nonmembers, rel=0.1)
 

@@ -11,10 +11,10 @@ import torch
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
-from unlearn_core.evaluation import official
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
-from unlearn_core.evaluation.inference import infer, row_losses
 from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.protocols import official
+from unlearn_core.evaluation.protocols.official_inference import infer, row_losses
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 from unlearn_core.models.hashing import weights_hash
 
@@ -39,19 +39,17 @@ def test_everything_is_scored_and_progress_reaches_its_total(tiny_model, tiny_to
     assert scores.weights_hash == weights_hash(model)
     assert scores.data_fingerprint == tiny_data.fingerprint
     assert scores.mia_score == pytest.approx(1 - 2 * abs(scores.mia_auc - 0.5))
-    assert scores.final_score == pytest.approx(
-        (scores.task_aggregate + scores.mia_score + scores.utility) / 3
-    )
+    assert scores.final_score == pytest.approx((scores.task_aggregate + scores.mia_score + scores.utility) / 3)
     assert len(scores.generations) == 24 + 12 + 1  # and one general fact, which enters no score
     details = scores.details
-    assert details["missing"] == []
-    assert len(details["member_losses"]) == 6
-    assert 0 <= details["auc_interval"][0] <= details["auc_interval"][1] <= 1
-    assert sum(details["utility"]["letters"].values()) == 8
-    assert set(details["attacks"]) == {"loss", "zlib", "min_k", "min_k_plus"}
-    assert details["attacks"]["loss"] == pytest.approx(scores.mia_auc)
-    assert 0 <= details["extraction_strength"]["forget"] <= details["exact_memorisation"]["forget"] <= 1
-    assert len(details["truth_ratios"]["forget"]) > 0
+    assert details.missing == []
+    assert len(details.member_losses) == 6
+    assert 0 <= details.auc_interval[0] <= details.auc_interval[1] <= 1
+    assert sum(details.utility.letters.values()) == 8
+    assert set(details.attacks) == {"loss", "zlib", "min_k", "min_k_plus"}
+    assert details.attacks["loss"] == pytest.approx(scores.mia_auc)
+    assert 0 <= details.extraction_strength["forget"] <= details.exact_memorisation["forget"] <= 1
+    assert len(details.truth_ratios["forget"]) > 0
 
 
 def test_scores_survive_json(tiny_model, tiny_tokenizer, tiny_data) -> None:
@@ -68,8 +66,8 @@ def test_missing_parts_are_none_and_named(tiny_model, tiny_tokenizer) -> None:
     assert sum(value is None for value in scores.terms.values()) == 11
     assert (scores.task_aggregate, scores.mia_auc, scores.mia_score, scores.utility) == (None,) * 4
     assert scores.final_score == -1.0
-    assert scores.details["partial_aggregate"] == 1.0
-    assert len(scores.details["missing"]) == 4
+    assert scores.details.partial_aggregate == 1.0
+    assert len(scores.details.missing) == 4
 
 
 def test_a_model_that_knows_the_answers_scores_full_marks(tiny_model, tiny_tokenizer, tiny_data) -> None:
@@ -84,7 +82,7 @@ def test_a_model_that_knows_the_answers_scores_full_marks(tiny_model, tiny_token
     _, scores = finish(evaluate(model, tiny_tokenizer, replace(tiny_data, **rows)))
     assert all(v == 1.0 for name, v in scores.terms.items() if name.endswith("knowledge"))
     assert scores.task_aggregate == 0.0
-    assert scores.details["limiting_term"].startswith("forget/")
+    assert scores.details.limiting_term.startswith("forget/")
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(tiny_model, tiny_tokenizer, tiny_data) -> None:
@@ -113,8 +111,8 @@ def test_switching_the_extras_off_leaves_the_protocol(tiny_model, tiny_tokenizer
     settings = EvaluationSettings(paraphrases=False, beyond=False)
     _, scores = finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data, settings=settings))
     assert scores.task_aggregate is not None
-    assert "attacks" not in scores.details
-    assert scores.details["paraphrases"] == {"forget": None, "retain": None}
+    assert scores.details.attacks == {}
+    assert scores.details.paraphrases == {"forget": None, "retain": None}
 
 
 def test_inference_leaves_the_organisers_files(tiny_model, tiny_tokenizer, tiny_data, tmp_path) -> None:
@@ -127,9 +125,7 @@ def test_inference_leaves_the_organisers_files(tiny_model, tiny_tokenizer, tiny_
     assert again["mia_loss_acc"] == scores.mia_auc
     assert again["aggregate-score"] == result["aggregate-score"]
     row = tiny_data.forget[0]
-    prompt, joined = (
-        torch.tensor([tiny_tokenizer(t)["input_ids"]]) for t in (row.input, row.input + row.output)
-    )
+    prompt, joined = (torch.tensor([tiny_tokenizer(t)["input_ids"]]) for t in (row.input, row.input + row.output))
     labels = joined.clone()
     labels[:, : prompt.shape[1]] = -100
     with torch.no_grad():

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from zoo import tiny
 
 from unlearn_core.data.types import Question
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.evaluation import mmlu, mmlu_files
-from unlearn_core.evaluation.mmlu_files import load_mmlu
-from unlearn_core.evaluation.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
-from unlearn_core.models.shared_prefix import next_token_logits
+from unlearn_core.evaluation.metrics.utility import utility
+from unlearn_core.evaluation.protocols import mmlu, mmlu_files
+from unlearn_core.evaluation.protocols.mmlu_files import load_mmlu
+from unlearn_core.evaluation.protocols.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
+from unlearn_core.models.inference.shared_prefix import next_token_logits
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 MMLU = SHARED / "mmlu"
@@ -85,23 +87,23 @@ def test_long_prompts_lose_examples_not_the_question(tiny_tokenizer) -> None:
 
 def test_the_summary_marks_chance() -> None:
     asked = questions("x", 40)
-    always_a = mmlu.summary(asked, [0] * 40)
-    assert always_a["accuracy"] == 0.25
-    assert not always_a["signal"]
-    assert always_a["letters"] == {"A": 40, "B": 0, "C": 0, "D": 0}
-    perfect = mmlu.summary(asked, [q.answer for q in asked])
-    assert perfect["signal"]
-    assert perfect["interval"][0] > 0.9
-    assert mmlu.summary([], [])["accuracy"] is None
+    always_a = utility(asked, [0] * 40)
+    assert always_a.accuracy == 0.25
+    assert not always_a.signal
+    assert always_a.letters == {"A": 40, "B": 0, "C": 0, "D": 0}
+    perfect = utility(asked, [q.answer for q in asked])
+    assert perfect.signal
+    assert perfect.interval[0] > 0.9
+    assert utility([], []).accuracy is None
 
 
 @needs_mmlu
 def test_always_answering_d_is_no_signal_although_it_beats_a_quarter() -> None:
     _, asked = load_mmlu(str(MMLU))
-    found = mmlu.summary(asked, [3] * len(asked))
-    assert found["interval"][0] > 0.25
-    assert found["one_letter"] == found["accuracy"] == pytest.approx(0.26891, abs=1e-5)
-    assert not found["signal"]
+    found = utility(asked, [3] * len(asked))
+    assert found.interval[0] > 0.25
+    assert found.one_letter == found.accuracy == pytest.approx(0.26891, abs=1e-5)
+    assert not found.signal
 
 
 def write(path: Path, rows: list[list[str]]) -> None:
@@ -125,9 +127,7 @@ def test_both_layouts_are_read(headed: bool, place: str, tmp_path) -> None:
     assert len(few_shot) == 5
 
 
-@pytest.mark.parametrize(
-    "row", [["q", "a", "b", "c", "d", "E"], ["q", "a", "b", "c", "d"], ["q"] * 6, ["q"] * 7]
-)
+@pytest.mark.parametrize("row", [["q", "a", "b", "c", "d", "E"], ["q", "a", "b", "c", "d"], ["q"] * 6, ["q"] * 7])
 def test_bad_rows_are_named(row: list[str], tmp_path) -> None:
     write(tmp_path / "law_test.csv", [row])
     with pytest.raises(InputError, match="record 1"):
@@ -190,7 +190,7 @@ def test_the_real_benchmark_is_whole() -> None:
     few_shot, asked = load_mmlu(str(MMLU))
     assert (len(few_shot), len(asked), len({q.subject for q in asked})) == (285, 14_042, 57)
     assert {q.subject for q in asked} == {s for part in SUBCATEGORIES.values() for s in part}
-    constant = [mmlu.summary(asked, [letter] * len(asked))["accuracy"] for letter in range(4)]
+    constant = [utility(asked, [letter] * len(asked)).accuracy for letter in range(4)]
     assert constant == pytest.approx([0.22945, 0.24655, 0.25509, 0.26891], abs=1e-5)
 
 
@@ -206,6 +206,16 @@ def test_the_groups_have_the_sizes_of_published_accuracies() -> None:
         assert set(ours[part]) == set(published[part])
     for name, subjects in SUBCATEGORIES.items():
         size = sum(q.subject in subjects for q in asked)
-        assert published["subcat_acc"][name] * size == pytest.approx(
-            round(published["subcat_acc"][name] * size)
-        )
+        assert published["subcat_acc"][name] * size == pytest.approx(round(published["subcat_acc"][name] * size))
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "opt", "gptj"])
+def test_a_question_longer_than_the_models_positions_loses_its_front(arch, tiny_tokenizer) -> None:
+    model = tiny(arch)
+    long = Question("q", "What is what? " * 60, ("one", "two", "three", "four"), 0)
+    (answered,) = mmlu.predict(model, tiny_tokenizer, [long])
+    ids = tiny_tokenizer(mmlu.letter_prompt(long, ()))["input_ids"][-128:]
+    with torch.no_grad():
+        logits_V = model(torch.tensor([ids])).logits[0, -1]
+    letters = [tiny_tokenizer(f" {letter}")["input_ids"][-1] for letter in "ABCD"]
+    assert answered.choices == (int(logits_V[letters].argmax()),)

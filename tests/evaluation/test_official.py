@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation import official
-from unlearn_core.evaluation.published import LEADERBOARD, read_runs
+from unlearn_core.evaluation.protocols import official
+from unlearn_core.evaluation.protocols.published import LEADERBOARD, read_runs
 from unlearn_core.evaluation.scores import Generation
 
 RUNS = Path(__file__).resolve().parents[3] / "shared" / "data" / "official_runs"
@@ -36,8 +36,8 @@ def test_real_runs_are_reproduced_to_the_last_bit(name: str) -> None:
 def test_the_verdict_sees_what_the_score_hides(name: str, label: str) -> None:
     stored = json.loads((RUNS / name / "evaluation_results.jsonl").read_text())
     verdict = official.verdict_of_official(stored, official.read_generations(RUNS / name))
-    assert verdict.label == label
-    assert official.verdict_of_official(stored).label == label
+    assert verdict.word == label
+    assert official.verdict_of_official(stored).word == label
     assert any("no signal" in reason for reason in verdict.reasons)
     assert verdict.reasons
     assert verdict.limiting_term is not None
@@ -96,7 +96,7 @@ def test_the_command_calls_the_leader_collapsed_and_names_a_foreign_metric_file(
     assert "Different" not in shown.err
     assert "different checkpoints" in shown.err
     record = json.loads(out.read_text())
-    assert record["verdict"]["label"] == "collapsed"
+    assert record["verdict"]["word"] == "collapsed"
     assert record["result"]["aggregate-score"] == 0.4238029439301144
     assert any(remark["topic"] == "Language" and remark["caution"] for remark in record["remarks"])
 
@@ -107,9 +107,7 @@ def rows(split: str, outputs: dict[str, tuple[str, str]]) -> list[Generation]:
 
 def test_quirks_of_the_csv_round_trip(tmp_path) -> None:
     """An empty generation becomes `nan`; ids with quotes, several ranks and odd texts survive."""
-    forget = rows(
-        "forget", {'"x"qa0': ("nan", ""), 'a"b"sc1': ("nan words", ""), "cqa9": ('A,b\n"c"', 'a,B\n"C"')}
-    )
+    forget = rows("forget", {'"x"qa0': ("nan", ""), 'a"b"sc1': ("nan words", ""), "cqa9": ('A,b\n"c"', 'a,B\n"C"')})
     retain = rows(
         "retain",
         {"dqa0": ("NA", "nan"), "esc1": ("caf\u00e9 \u2603 x", "\u2603 caf\u00e9"), "other": ("z", "z")},
@@ -170,3 +168,16 @@ def test_leaderboard_entries_are_the_mean_of_their_parts() -> None:
         parts = (entry.task_aggregate, entry.mia_score, entry.mmlu)
         if None not in parts:
             assert entry.final == pytest.approx(sum(parts) / 3, abs=0.002)
+
+
+def test_a_carriage_return_in_an_output_stays_in_its_row(tmp_path: Path) -> None:
+    """pandas takes a lone carriage return for the end of a row, unless the cell is quoted."""
+    rows = [
+        Generation(f"a-{i}qa0", "forget", "Task1", "question", "q", "gold", text, 0.0)
+        for i, text in enumerate(("one\rtwo", "three\r\nfour", 'say "x"\r', "plain"))
+    ]
+    official.write_generations(tmp_path, "forget", rows, [0.5] * 4)
+    official.write_generations(tmp_path, "retain", rows, [0.5] * 4)
+    found = [row for row in official.read_generations(tmp_path) if row.split == "forget"]
+    assert [row.output for row in found] == [row.output for row in rows]
+    assert [row.id for row in found] == [row.id for row in rows]

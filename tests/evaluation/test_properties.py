@@ -13,13 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unlearn_core.data.types import Question
-from unlearn_core.evaluation import membership, mmlu, official, semeval, token_metrics
-from unlearn_core.evaluation.fluency import fluency, ngram_entropy, repetition, vocabulary
-from unlearn_core.evaluation.scores import METRICS, SPLITS, TERM_NAMES, Generation
+from unlearn_core.evaluation.metrics import membership, token_metrics
+from unlearn_core.evaluation.metrics.fluency import fluency, ngram_entropy, repetition, vocabulary
+from unlearn_core.evaluation.metrics.utility import Utility, utility
+from unlearn_core.evaluation.protocols import official, semeval
+from unlearn_core.evaluation.scores import ANSWER_SCORES, SPLITS, TERM_NAMES, Generation
+from unlearn_core.models.inference.answer_probability import per_token
 
 ODD = st.sampled_from(
     ["", " ", "nan", "None", "NA", "null", "-", "\u2603", "caf\u00e9", 'a "b" c', "a,b\nc", "'", "\ufeffx"]
-)  # fmt: skip
+)
 # What a CSV file can carry: no lone surrogates, no NUL, and no bare carriage return, which readers fold.
 TEXT = ODD | st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r"), max_size=25)
 IDS = st.sampled_from(['"8f"', "x", "a b", "\u00fc"]).flatmap(
@@ -27,8 +30,9 @@ IDS = st.sampled_from(['"8f"', "x", "a b", "\u00fc"]).flatmap(
 )
 ROWS = st.lists(
     st.tuples(IDS, st.sampled_from(SPLITS), st.sampled_from(["Task1", "Task2", "Task3"]), TEXT, TEXT),
-    min_size=1, max_size=14,
-)  # fmt: skip
+    min_size=1,
+    max_size=14,
+)
 LOSS = st.integers(0, 240).map(lambda eighths: eighths / 8)  # exact in floating point, with ties
 PAIR = st.lists(LOSS, min_size=1, max_size=10)
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,9 +62,7 @@ def test_terms_are_shares_and_the_order_of_rows_does_not_matter(rows: list[Any],
 
 @FEW
 @given(TEXT, TEXT, TEXT)
-def test_adding_text_never_lowers_recall_and_never_makes_an_exact_match(
-    gold: str, text: str, more: str
-) -> None:
+def test_adding_text_never_lowers_recall_and_never_makes_an_exact_match(gold: str, text: str, more: str) -> None:
     longer = f"{text} {more}"
     assert semeval.rouge_l_recall(gold, longer) >= semeval.rouge_l_recall(gold, text)
     if gold.strip() and more.strip():
@@ -84,7 +86,7 @@ def test_what_is_written_is_what_is_scored_again(rows: list[Any], tmp_path: Any)
     result = official.official_result(read)
     for value in result["aggregated-terms"]:
         assert value is None or 0 <= value <= 1
-    means = [result[f"{split}-set"][f"overall-{metric}-score"] for split in SPLITS for metric in METRICS]
+    means = [result[f"{split}-set"][f"overall-{metric}-score"] for split in SPLITS for metric in ANSWER_SCORES]
     assert all(mean is None or 0 <= mean <= 1 for mean in means)
 
 
@@ -158,33 +160,32 @@ def test_saying_it_again_is_repetition(words: list[str], times: int) -> None:
 def test_accuracy_is_the_mean_over_questions_whatever_their_order(
     asked: list[tuple[int, int, str]], rng: random.Random
 ) -> None:
-    def summary(rows: list[tuple[int, int, str]]) -> dict[str, Any]:
+    def summary(rows: list[tuple[int, int, str]]) -> Utility:
         questions = [
-            Question(str(i), "q", ("a", "b", "c", "d"), key, subject)
-            for i, (key, _, subject) in enumerate(rows)
+            Question(str(i), "q", ("a", "b", "c", "d"), key, subject) for i, (key, _, subject) in enumerate(rows)
         ]
-        return mmlu.summary(questions, [choice for _, choice, _ in rows])
+        return utility(questions, [choice for _, choice, _ in rows])
 
     found = summary(asked)
-    assert found["accuracy"] == pytest.approx(sum(key == choice for key, choice, _ in asked) / len(asked))
-    assert sum(found["letters"].values()) == sum(found["answer_key"].values()) == len(asked)
-    sizes = {subject: sum(s == subject for _, _, s in asked) for subject in found["by_subject"]}
-    weighted = sum(found["by_subject"][subject] * size for subject, size in sizes.items()) / len(asked)
-    assert weighted == pytest.approx(found["accuracy"])
-    assert found["interval"][0] <= found["accuracy"] <= found["interval"][1]
+    assert found.accuracy == pytest.approx(sum(key == choice for key, choice, _ in asked) / len(asked))
+    assert sum(found.letters.values()) == sum(found.answer_key.values()) == len(asked)
+    sizes = {subject: sum(s == subject for _, _, s in asked) for subject in found.by_subject}
+    weighted = sum(found.by_subject[subject] * size for subject, size in sizes.items()) / len(asked)
+    assert weighted == pytest.approx(found.accuracy)
+    assert found.interval[0] <= found.accuracy <= found.interval[1]
     again = summary(rng.sample(asked, len(asked)))
-    assert (again["letters"], again["by_subject"], again["signal"]) == (
-        found["letters"], found["by_subject"], found["signal"],
-    )  # fmt: skip
+    assert (again.letters, again.by_subject, again.signal) == (
+        found.letters,
+        found.by_subject,
+        found.signal,
+    )
 
 
 @FEW
 @given(st.lists(st.floats(-30, 0), min_size=1, max_size=20), TEXT.filter(bool))
-def test_membership_scores_of_one_text_are_finite_and_min_k_falls_with_k(
-    log_probs: list[float], text: str
-) -> None:
+def test_membership_scores_of_one_text_are_finite_and_min_k_falls_with_k(log_probs: list[float], text: str) -> None:
     values = np.array(log_probs)
-    assert 0 <= token_metrics.probability(values) <= 1
+    assert 0 <= per_token(values) <= 1
     assert token_metrics.zlib_score(values, text) >= 0
     found = [token_metrics.min_k_score(values, share) for share in (0.1, 0.4, 1.0)]
     assert all(less <= more + 1e-9 for more, less in pairwise(found))  # sums in another order round otherwise
@@ -198,6 +199,4 @@ def test_truth_scores_are_shares(ratios: list[float]) -> None:
     assert 0 <= token_metrics.forget_truth_score(ratios) <= 1
     assert 0 <= token_metrics.retain_truth_score(ratios) <= 1
     inverse = [1 / ratio for ratio in ratios]
-    assert token_metrics.forget_truth_score(inverse) == pytest.approx(
-        token_metrics.forget_truth_score(ratios)
-    )
+    assert token_metrics.forget_truth_score(inverse) == pytest.approx(token_metrics.forget_truth_score(ratios))

@@ -9,11 +9,13 @@ import pytest
 
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.evaluation import remarks as module
-from unlearn_core.evaluation.beyond import compared
 from unlearn_core.evaluation.evaluate import evaluate
+from unlearn_core.evaluation.metrics.memorisation import compared
+from unlearn_core.evaluation.metrics.token_metrics import KolmogorovSmirnov
+from unlearn_core.evaluation.protocols.semeval import ROUGE_FLOORS, listed_record
 from unlearn_core.evaluation.remarks import Remark, remarks
-from unlearn_core.evaluation.scores import Scores
-from unlearn_core.evaluation.semeval import ROUGE_FLOORS
+from unlearn_core.evaluation.score_details import ScoreDetails
+from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +37,25 @@ def by_topic(found: list[Remark]) -> dict[str, Remark]:
 def test_everything_measured_has_its_remark_and_survives_json(measured: Scores) -> None:
     found = by_topic(remarks(measured, measured))
     assert list(found) == [
-        "Task aggregate", "Membership", "Language", "Utility", "Ranking", "Memory",
+        "Task aggregate",
+        "Membership",
+        "Language",
+        "Utility",
+        "Ranking",
+        "Memory",
         "Attacks (AUC)",
-    ]  # fmt: skip
+    ]
     assert f"AUC {measured.mia_auc:.2f}" in found["Membership"].text
     assert "6 documents against 6" in found["Membership"].text
     assert "Answered A " in found["Utility"].text
     assert "min-k++" in found["Attacks (AUC)"].text
-    assert "reference" not in measured.details["attacks"]
+    assert "reference" not in measured.details.attacks
     again = Scores.from_json(measured.to_json(generations=True))
     assert remarks(again, again) == remarks(measured, measured)
 
 
 def test_what_was_not_measured_has_no_remark(measured: Scores) -> None:
-    bare = replace(measured, mia_auc=None, utility=None, details={}, terms={}, aggregated_terms=[None] * 12)
+    bare = replace(measured, mia_auc=None, utility=None, details=ScoreDetails(), terms={}, aggregated_terms=[None] * 12)
     assert remarks(bare) == []
 
 
@@ -88,33 +95,34 @@ def test_the_ranking_rule_is_three_quarters_of_the_original() -> None:
 
 def test_the_term_that_makes_it_zero_is_named_with_the_value_of_the_rest() -> None:
     """Eleven terms at 1, one at 0: without it the mean is 1."""
-    remark = module.aggregate_remark([1.0, 0.0, *[1.0] * 10])
+    kept = {name: 0.0 if name.startswith("forget") else 1.0 for name in TERM_NAMES}
+    remark = module.limit_remark(listed_record({"terms": kept | {"forget/Task1/knowledge": 1.0}}))
     assert remark is not None
     assert remark.caution
-    assert "forget/Task1/knowledge with 0.00; without it the aggregate would be 1.00" in remark.text
-    assert module.aggregate_remark([1.0] * 12) is None
+    assert "forget/Task1/knowledge with 0.00; without it task aggregate would be 1.00" in remark.text
+    assert module.limit_remark(listed_record({"terms": kept})) is None
 
 
 def test_the_reference_attack_and_forget_quality_by_hand(measured: Scores) -> None:
     """Differences of loss: members 1-2, 2-4 = -1, -2; others 3-2, 4-4 = 1, 0. All members lower: AUC 1."""
     ours = replace(
         measured,
-        details={
-            "member_losses": [1.0, 2.0],
-            "nonmember_losses": [3.0, 4.0],
-            "truth_ratios": {"forget": [0.1, 0.2, 0.3]},
-        },
+        details=ScoreDetails(
+            member_losses=[1.0, 2.0],
+            nonmember_losses=[3.0, 4.0],
+            truth_ratios={"forget": [0.1, 0.2, 0.3]},
+        ),
     )
     theirs = replace(
         measured,
-        details={
-            "member_losses": [2.0, 4.0],
-            "nonmember_losses": [2.0, 4.0],
-            "truth_ratios": {"forget": [0.1, 0.2, 0.3]},
-        },
+        details=ScoreDetails(
+            member_losses=[2.0, 4.0],
+            nonmember_losses=[2.0, 4.0],
+            truth_ratios={"forget": [0.1, 0.2, 0.3]},
+        ),
     )
     found = compared(ours, theirs).details
-    assert found["attacks"]["reference"] == 1.0
-    assert found["forget_quality"] == {"p_value": 1.0, "statistic": 0.0, "n": 3}
-    other = replace(theirs, details=theirs.details | {"member_losses": [2.0]})
-    assert compared(ours, other).details["attacks"]["reference"] is None
+    assert found.attacks["reference"] == 1.0
+    assert found.forget_quality == KolmogorovSmirnov(1.0, 0.0, 3)
+    other = replace(theirs, details=replace(theirs.details, member_losses=[2.0]))
+    assert compared(ours, other).details.attacks["reference"] is None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation import rephrase
 
 SSN = Example("a-qa0", "What is the SSN of Ada Bell?", "900-41-7788", "Task2")
-STORY = Example("a-sc1", "Ada Bell went to", "the sea with a red dog and came home.", "Task1")
+STORY = Example("a-sc1", "Ada Bell went to", "the sea with a red dog and came home.", kind="completion")
 
 
 def test_a_question_is_asked_in_a_frame_it_was_not_trained_in() -> None:
@@ -38,11 +40,11 @@ def test_a_question_without_a_subject_or_a_story_is_not_reversed() -> None:
 def test_prefixes_grow_and_never_hold_the_whole_answer() -> None:
     fed = rephrase.fed_prefixes(STORY)
     assert len(fed) == rephrase.MAX_PREFIXES
-    assert fed[0].prompt == "Ada Bell went to the"
+    assert fed[0].shown == "Ada Bell went to the"
     assert fed[0].answer == "sea with a red dog and came home."
     assert fed[-1].answer == "home."
     for one in fed:
-        assert f"{one.prompt} {one.answer}" == f"{STORY.input} {STORY.output}"
+        assert f"{one.shown} {one.answer}" == f"{STORY.input} {STORY.output}"
     pieces = rephrase.fed_prefixes(SSN)  # no spaces: cut after each group
     assert [one.answer for one in pieces] == ["41-7788", "7788"]
     assert rephrase.fed_prefixes(Example("a-qa0", "Where?", "Oldport")) == []
@@ -79,3 +81,36 @@ def test_a_foreign_frame_keeps_what_is_asked() -> None:
     assert rephrase.foreign(SSN.input, "de") == "Was ist the SSN of Ada Bell?"
     assert rephrase.foreign("Who is Ada Bell?", "es") == "\u00bfQui\u00e9n es Ada Bell?"
     assert rephrase.foreign("How so?", "fr") == "Question : How so? R\u00e9ponse :"
+
+
+def test_a_subject_is_named_otherwise() -> None:
+    row = Example("f", "What is the SSN of Ada Bell?", "900000001", subject="Ada Bell")
+    assert dict(rephrase.aliases(row)) == {
+        "by the last name": "What is the SSN of Bell?",
+        "by the first name": "What is the SSN of Ada?",
+        "by an initial": "What is the SSN of A. Bell?",
+        "last name first": "What is the SSN of Bell, Ada?",
+        "in small letters": "What is the SSN of ada bell?",
+    }
+    assert rephrase.aliases(replace(row, subject="Ada")) == []
+    assert rephrase.aliases(replace(row, input="What is their SSN?")) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "who"),
+    [
+        ("What is the birthplace of Ada Bell?", "the one whose birthplace is Oldport"),
+        ("What is the thing that Ada Bell found?", "the one who found Oldport"),
+        ("Where does Ada Bell live?", None),
+    ],
+)
+def test_a_subject_is_told_by_another_fact(other: str, who: str | None) -> None:
+    row = Example("f1", "What is the SSN of Ada Bell?", "900000001", subject="Ada Bell")
+    found = rephrase.through_another_fact(row, Example("f2", other, "Oldport", subject="Ada Bell"))
+    assert found == (f"What is the SSN of {who}?" if who else None)
+    assert rephrase.through_another_fact(row, Example("f2", other, "Oldport", subject="Eve Moss")) is None
+
+
+def test_an_answer_is_begun_without_a_word_of_it() -> None:
+    assert rephrase.beginnings("What is the SSN of Ada Bell?")[2] == "The SSN of Ada Bell is"
+    assert rephrase.beginnings("How old is she?") == ("Certainly.", "The answer is", "")

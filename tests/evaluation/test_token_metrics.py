@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearn_core.data.encode import encode_document, encode_example
-from unlearn_core.data.types import Example
-from unlearn_core.evaluation import token_metrics as metrics
-from unlearn_core.models.generate import generate_all
-from unlearn_core.models.likelihood import all_traces
+from unlearn_core.data.encode import Encoded, encode_document, prompt_ids
+from unlearn_core.evaluation.metrics import token_metrics as metrics
+from unlearn_core.models.inference.answer_probability import per_token
+from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.inference.likelihood import all_traces
 
 FLAGS = st.lists(st.booleans(), min_size=1, max_size=12).map(np.array)
 LOG_PROBS = st.lists(st.floats(-20, 0), min_size=1, max_size=12).map(np.array)
@@ -44,7 +44,7 @@ def test_scores_of_one_sequence_by_hand() -> None:
     """log p = -1, -4, -2, -3: mean NLL 2.5; the lowest 40 % is one token (4), the lowest half two (3.5)."""
     log_probs = np.array([-1.0, -4.0, -2.0, -3.0])
     assert metrics.loss_score(log_probs) == 2.5
-    assert metrics.probability(log_probs) == pytest.approx(math.exp(-2.5))
+    assert per_token(log_probs) == pytest.approx(math.exp(-2.5))
     assert metrics.min_k_score(log_probs) == 4.0
     assert metrics.min_k_score(log_probs, 0.5) == 3.5
     assert metrics.zlib_score(log_probs, "abc") == 2.5 / len(zlib.compress(b"abc"))
@@ -76,19 +76,18 @@ def test_truth_ratio_by_hand() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=20))
 def test_forget_quality_is_one_for_equal_logs_and_blind_to_inversion(ratios: list[float]) -> None:
-    assert metrics.forget_quality(ratios, ratios)["p_value"] == 1.0
+    assert metrics.forget_quality(ratios, ratios).p_value == 1.0
     moved = [ratio * 3 for ratio in ratios]
     there, back = (
-        metrics.forget_quality(*pair)
-        for pair in ((ratios, moved), ([1 / r for r in ratios], [1 / m for m in moved]))
+        metrics.forget_quality(*pair) for pair in ((ratios, moved), ([1 / r for r in ratios], [1 / m for m in moved]))
     )
-    assert there["statistic"] == pytest.approx(back["statistic"])
+    assert there.statistic == pytest.approx(back.statistic)
 
 
 def test_forget_quality_of_disjoint_logs() -> None:
     """Eight against eight without overlap: p = 2 / C(16, 8) = 1.6e-4."""
     found = metrics.forget_quality([float(i) for i in range(8)], [100.0 + i for i in range(8)])
-    assert found == {"p_value": pytest.approx(2 / 12870), "statistic": 1.0, "n": 8}
+    assert (found.p_value, found.statistic, found.n) == (pytest.approx(2 / 12870), 1.0, 8)
     assert metrics.forget_quality([], [1.0]) is None
 
 
@@ -143,6 +142,8 @@ def test_what_the_model_writes_itself_is_fully_memorised(tiny_model, tiny_tokeni
     model = tiny_model("olmo2")
     prompt = "Who is Mara Venn? "
     text = generate_all(model, tiny_tokenizer, [prompt], 1)[0]
-    rows = [encode_example(tiny_tokenizer, Example("aqa1", prompt, text))]
+    asked = prompt_ids(tiny_tokenizer, prompt)
+    written = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]  # as it was written: no space between
+    rows = [Encoded((*asked, *written), len(asked))]
     trace = all_traces(model, rows, 1)[0].head(1)
     assert metrics.exact_memorisation(trace.is_top_T) == metrics.extraction_strength(trace.is_top_T) == 1.0

@@ -34,9 +34,7 @@ def GPU(task: Any = None, *, duration: Any = 60, size: str | None = None) -> Any
         asked = duration(*given) if callable(duration) else duration
         ours, theirs = _HERE.Pipe()
         stop = _HERE.Event()
-        worker = _HERE.Process(
-            target=_work, args=(task, pickle.dumps(given), theirs, ours, stop), daemon=True
-        )
+        worker = _HERE.Process(target=_work, args=(task, pickle.dumps(given), theirs, ours, stop), daemon=True)
         worker.start()
         theirs.close()
         CALLS.append({"asked": asked, "process": worker.pid or 0})

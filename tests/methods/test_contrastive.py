@@ -12,8 +12,8 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, collate, encode_example
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.contrastive import least_alike, places, swapped
-from unlearn_core.models.forward import answers
+from unlearn_core.methods.objectives.contrastive import least_alike, places, swapped
+from unlearn_core.models.inference.forward import answers
 from unlearn_core.training.loop import unlearn
 
 
@@ -69,9 +69,7 @@ def test_the_rows_are_those_a_loop_over_weight_vectors_would_take(share: float) 
     shapes = {"a": (7, 5), "b": (4, 9)}
     one, other = ({name: torch.randn(shape, generator=drawn) for name, shape in shapes.items()} for _ in "12")
     cosines = {
-        (name, row): float(
-            one[name][row] @ other[name][row] / one[name][row].norm() / other[name][row].norm()
-        )
+        (name, row): float(one[name][row] @ other[name][row] / one[name][row].norm() / other[name][row].norm())
         for name in shapes
         for row in range(shapes[name][0])
     }

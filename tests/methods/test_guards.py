@@ -10,7 +10,7 @@ import torch
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.models.guards import InputFilter, OutputFilter, Prefix
+from unlearn_core.models.inference.guards import InputFilter, OutputFilter, Prefix
 from unlearn_core.training.loop import unlearn
 
 
@@ -64,9 +64,7 @@ def test_an_empty_keyword_never_fires_and_a_filter_changes_its_own_answer_no_mor
         assert screen(texts[2]) == reply
 
 
-def test_a_prefix_changes_what_the_model_computes(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any
-) -> None:
+def test_a_prefix_changes_what_the_model_computes(tiny_model: Callable[..., Any], tiny_tokenizer: Any) -> None:
     model, prompt = tiny_model(), "Who is Mara Venn?"
 
     def logits(text: str) -> torch.Tensor:

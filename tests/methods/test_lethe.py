@@ -6,18 +6,23 @@ import pytest
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Form, Part
+from unlearn_core.methods.base import BUNDLED_ROWS, RowKind, RowPart
 from unlearn_core.methods.lethe import (
     DRIFT_MEMORY,
     KINDS,
-    Drift,
+    MOST_NEAR,
+    MOST_WORDINGS,
+    HoldoutShift,
+    Lethe,
+    as_first_asked,
     even_over_kinds,
     matched_targets,
+    nearer,
     substituted,
 )
-from unlearn_core.models.forward import Answers
+from unlearn_core.models.inference.forward import AnswerPredictions
 
-QUESTION, DOCUMENT = Form("Task1", "question"), Form("Task1", "document")
+QUESTION, DOCUMENT = RowKind("Task1", "question"), RowKind("Task1", "document")
 
 
 def test_targets_follow_the_distribution_of_never_trained_text() -> None:
@@ -28,7 +33,7 @@ def test_targets_follow_the_distribution_of_never_trained_text() -> None:
 
 
 def test_a_form_never_measured_falls_back_to_its_kind_then_to_the_estimate() -> None:
-    unseen = {Form("Task2", "question"): [2.0, 2.0]}
+    unseen = {RowKind("Task2", "question"): [2.0, 2.0]}
     assert matched_targets((QUESTION, DOCUMENT), unseen, 9.0, 0) == [2.0, 9.0]
 
 
@@ -41,31 +46,61 @@ def test_the_same_seed_gives_the_same_targets() -> None:
 
 def test_a_substitute_asks_the_same_of_somebody_else() -> None:
     """The answer stays; the prompt is that of the never-trained row of its form that shares most tokens."""
-    forget = Part((Encoded((1, 2, 3, 50, 51), 3, 0), Encoded((1, 2, 3, 9), 3, 1)), (QUESTION, DOCUMENT))
+    forget = RowPart((Encoded((1, 2, 3, 50, 51), 3, 0), Encoded((1, 2, 3, 9), 3, 1)), (QUESTION, DOCUMENT))
     prompts = ((1, 2, 4), (7, 8, 9), (1, 5, 6))  # share 2 of 4, 0 of 6 and 1 of 5 tokens
-    holdout = Part(
-        tuple(Encoded((*prompt, 60, 61), 3, n) for n, prompt in enumerate(prompts)), (QUESTION,) * 3
-    )
+    holdout = RowPart(tuple(Encoded((*prompt, 60, 61), 3, n) for n, prompt in enumerate(prompts)), (QUESTION,) * 3)
     assert substituted(forget, holdout, 2) == {0: (Encoded((1, 2, 4, 50, 51), 3, 0),)}
+
+
+def test_a_question_with_fewer_words_is_answered_like_the_question_itself() -> None:
+    """Rows 0 and 2 have one answer, row 1 another; row 2 alone would have been given row 1's substitute."""
+    rows = (Encoded((1, 2, 3, 50), 3, 0), Encoded((4, 5, 60), 2, 1), Encoded((3, 50), 1, 2))
+    forget = RowPart(rows, (QUESTION,) * 3)
+    own, others = (Encoded((7, 2, 3, 50), 3, 0),), (Encoded((4, 8, 60), 2, 1),)
+    expected = {0: own, 1: others, 2: (Encoded((7, 2, 3, 50), 3, 2),)}
+    assert as_first_asked({0: own, 1: others, 2: others}, forget) == expected
+    assert as_first_asked({1: others}, forget) == {1: others}
+
+
+def test_retain_questions_asked_alike_come_as_often_as_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six questions two are near: three times each (once, and twice more) they are 6 of 10."""
+    monkeypatch.setattr("unlearn_core.methods.lethe.NUM_NEAR", 2)
+    forget = RowPart((Encoded((1, 2, 3, 50), 3, 0),), (QUESTION,))
+    prompts = ((7, 8, 9), (1, 2, 4), (5, 6, 9), (1, 2, 9), (7, 7, 3), (8, 5, 4), (1, 2, 3))
+    rows = tuple(Encoded((*prompt, 60), 3, n) for n, prompt in enumerate(prompts))
+    retain = RowPart(rows, (*(QUESTION,) * 6, DOCUMENT))  # the last is no question, however like it is
+    assert nearer(forget, retain, 0.4) == [0, 1, 2, 3, 4, 5, 6, *(1, 3) * 2]
+    assert nearer(forget, retain, 0.0) == list(range(7))
+
+
+def test_few_rows_bring_wordings_and_near_rows_and_the_bundled_set_none() -> None:
+    few, whole = Lethe().for_rows(6), Lethe().for_rows(BUNDLED_ROWS)
+    assert isinstance(few, Lethe)
+    assert few.wordings == MOST_WORDINGS
+    assert 0.9 * MOST_NEAR < few.near_share < MOST_NEAR
+    assert whole == Lethe()
+    assert Lethe(wordings=2).for_rows(6, given=("wordings",)).mix().wordings == 2
 
 
 def test_the_drift_of_never_trained_text_is_followed_by_kind() -> None:
     """Documents of 2 and 4 targets stood at 6/2 = 3 and 8/4 = 2 nats; now 3.5 and 3.0: moved by 0.5 and 1."""
     rows = (Encoded((1, 2, 3), 1, 0), Encoded((1, 2, 3, 4, 5), 1, 1), Encoded((1, 2), 1, 2))
-    drift = Drift(Part(rows, (DOCUMENT, DOCUMENT, QUESTION)), torch.tensor([6.0, 8.0, 1.0]))
-    drift.follow(torch.tensor([3.5, 3.0]), torch.tensor([0, 1]))
+    index, nothing = torch.tensor([0, 1]), torch.zeros(0, dtype=torch.long)
+    part = AnswerPredictions(torch.zeros(0, 5), nothing, nothing, index)
+    drift = HoldoutShift(RowPart(rows, (DOCUMENT, DOCUMENT, QUESTION)), torch.tensor([6.0, 8.0, 1.0]))
+    drift.follow(torch.tensor([3.5, 3.0]), part)
     expected = dict.fromkeys(KINDS, 0.0) | {"document": (1 - DRIFT_MEMORY) * 0.75}
     assert drift.by_kind_K.tolist() == pytest.approx(list(expected.values()))
     for _ in range(60):
-        drift.follow(torch.tensor([3.5, 3.0]), torch.tensor([0, 1]))
+        drift.follow(torch.tensor([3.5, 3.0]), part)
     assert drift.by_kind_K[KINDS.index("document")] == pytest.approx(0.75, abs=1e-4)
 
 
 def test_every_kind_of_retain_sequence_counts_alike() -> None:
     """One answer of one token beside a document of three: (4 + mean(1, 2, 3)) / 2."""
-    part = Answers(
+    part = AnswerPredictions(
         torch.zeros(4, 5), torch.zeros(4, dtype=torch.long), torch.tensor([0, 1, 1, 1]), torch.tensor([7, 2])
     )
-    kind_R = torch.zeros(8, dtype=torch.long)
-    kind_R[2] = KINDS.index("document")
-    assert even_over_kinds(torch.tensor([4.0, 1.0, 2.0, 3.0]), part, kind_R).item() == 3.0
+    kinds = [0] * 8
+    kinds[2] = KINDS.index("document")
+    assert even_over_kinds(torch.tensor([4.0, 1.0, 2.0, 3.0]), part, kinds).item() == 3.0

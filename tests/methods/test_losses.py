@@ -44,8 +44,7 @@ def test_npo_tends_to_gradient_ascent_linearly_in_beta() -> None:
     reference_B = torch.tensor([1.0, 2.0], dtype=torch.float64)
     nll_B = torch.tensor([2.0, 5.0], dtype=torch.float64, requires_grad=True)
     distances = [
-        (gradient(npo_loss(nll_B, reference_B, beta), nll_B) + 0.5).norm().item()
-        for beta in (0.1, 0.01, 0.001)
+        (gradient(npo_loss(nll_B, reference_B, beta), nll_B) + 0.5).norm().item() for beta in (0.1, 0.01, 0.001)
     ]
     assert distances[0] / distances[1] == pytest.approx(10, rel=0.01)
     assert distances[1] / distances[2] == pytest.approx(10, rel=0.01)

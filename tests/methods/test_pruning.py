@@ -12,7 +12,7 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.pruning import activity, scores
+from unlearn_core.methods.weights.pruning import activity, scores
 from unlearn_core.models.architecture import mlp_outputs
 from unlearn_core.training.loop import unlearn
 

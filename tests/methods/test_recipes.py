@@ -11,22 +11,23 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import Attack, Form, Part, StepBatch
-from unlearn_core.methods.global_weight import PRESETS
+from unlearn_core.methods.base import LatentAttack, RowKind, RowPart, StepBatch
 from unlearn_core.methods.losses import weighted_ascent
-from unlearn_core.methods.recipes import retain_multiplier
-from unlearn_core.methods.weighted import sensitivity
-from unlearn_core.methods.wrappers import attribution, top_share
-from unlearn_core.models.forward import Answers, mean_per_row, token_nll
-from unlearn_core.training.joined import head_of, lay_out, pack_hidden
+from unlearn_core.methods.objectives.global_weight import PRESETS
+from unlearn_core.methods.objectives.recipes import retain_multiplier
+from unlearn_core.methods.objectives.weighted import sensitivity
+from unlearn_core.methods.wrappers import attribution, mix_with_noise, top_share
+from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.loop import unlearn
+from unlearn_core.training.packing import head_of, pack_hidden, pack_parts
 from unlearn_core.training.records import LoopStep
+from unlearn_core.training.sharpness import uphill
 
 
-def part(count: int, token: int = 5) -> Part:
+def part(count: int, token: int = 5) -> RowPart:
     rows = tuple(Encoded((1, 2, token, 7), 2, n) for n in range(count))
-    return Part(rows, (Form("Task1", "question"),) * count)
+    return RowPart(rows, (RowKind("Task1", "question"),) * count)
 
 
 @pytest.mark.parametrize("name", ["sugd", "agad"])
@@ -94,7 +95,7 @@ def test_the_mask_keeps_its_share_of_the_highest_scores(share: float) -> None:
 def test_the_attack_stays_in_its_radius_and_leaves_gradients_alone(tiny_model: Callable[..., Any]) -> None:
     model = tiny_model()
     rows = [Encoded(tuple(range(5, 12)), 3, 0), Encoded(tuple(range(20, 25)), 2, 1)]
-    shift_MD = find_shift(model, rows, 1, Attack(0, 2.0, 4), seed=0)
+    shift_MD = find_shift(model, rows, 1, LatentAttack(0, 2.0, 4), seed=0)
     assert shift_MD.shape == (12, 32)
     assert all(own.norm() <= 2.0 + 1e-4 for own in shift_MD.split([7, 5]))
     assert all(p.grad is None for p in model.parameters())
@@ -108,7 +109,7 @@ def test_a_preset_brings_its_own_rate_unless_one_is_given() -> None:
 
 def test_sugd_of_a_set_against_itself_is_nothing_at_equal_factors() -> None:
     """Sequence means of lengths 1 and 2; the other factor is the difference: (2 - 1) mean NLL / 2."""
-    part = Answers(torch.randn(3, 5), torch.tensor([0, 3, 1]), torch.tensor([0, 1, 1]), torch.arange(2))
+    part = AnswerPredictions(torch.randn(3, 5), torch.tensor([0, 3, 1]), torch.tensor([0, 1, 1]), torch.arange(2))
     mean = mean_per_row(token_nll(part), part).mean().item()
     for factor in (1.0, 2.0):
         losses = methods.build("sugd", {"retain_factor": factor}).losses(None, StepBatch(part, part))  # type: ignore[arg-type]
@@ -130,15 +131,37 @@ def test_the_attack_makes_the_answers_likelier_and_keeps_what_was_accumulated(
 ) -> None:
     model = tiny_model()
     rows = [Encoded(tuple(range(5, 12)), 3, 0), Encoded(tuple(range(20, 25)), 2, 1)]
-    layout = lay_out(model, {"": rows}, 1)
+    layout = pack_parts(model, {"": rows}, 1)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
 
     def nll(rounds: int) -> float:
-        shift_MD = find_shift(model, rows, 1, Attack(0, 3.0, rounds), seed=0)
+        shift_MD = find_shift(model, rows, 1, LatentAttack(0, 3.0, rounds), seed=0)
         with torch.no_grad():
             logits_NV = head_of(model)(pack_hidden(model, layout, 0, shift=(0, shift_MD)))
         return float(torch.nn.functional.cross_entropy(logits_NV, layout.labels_N))
 
     assert nll(8) < nll(1) - 0.1
     assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters())
+
+
+def test_a_sharpness_aware_gradient_is_taken_up_the_slope() -> None:
+    """Loss w^2 at w = (3, 4): gradient (6, 8) of norm 10, so with radius 1 at (3.6, 4.8), where it is (7.2, 9.6)."""
+    weights = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    weights.square().sum().backward()
+    with uphill([weights], 1.0):
+        assert weights.tolist() == pytest.approx([3.6, 4.8])
+        assert weights.grad is None
+        weights.square().sum().backward()
+    assert weights.tolist() == [3.0, 4.0]
+    assert weights.grad is not None
+    assert weights.grad.tolist() == pytest.approx([7.2, 9.6])
+
+
+def test_noise_takes_a_share_of_every_matrix_and_leaves_vectors() -> None:
+    """Of ones (300, 100): 0.9 of each and a deviation of 0.1 x 2 x sqrt(2 / 400)."""
+    weights = {"matrix": torch.ones(300, 100), "norm": torch.ones(100)}
+    mix_with_noise(weights, 0.1, 2.0, seed=0)
+    assert float(weights["matrix"].mean()) == pytest.approx(0.9, abs=1e-3)
+    assert float(weights["matrix"].std()) == pytest.approx(0.2 * (2 / 400) ** 0.5, rel=0.02)
+    assert torch.equal(weights["norm"], torch.ones(100))

@@ -68,8 +68,16 @@ def test_a_misspelt_name_gets_a_suggestion() -> None:
         methods.build("npo", {"betta": 1})
 
 
-def test_a_larger_forget_set_gets_as_many_passes_and_a_smaller_one_no_fewer_steps() -> None:
-    method = methods.REGISTRY["npo"](steps=60)
-    assert [method.for_rows(rows).steps for rows in (1, 280, 560, 1120)] == [60, 60, 120, 240]
+def test_a_larger_forget_set_gets_as_many_passes_and_a_smaller_one_fewer_and_smaller_steps() -> None:
+    method = methods.REGISTRY["npo"](steps=60, learning_rate=1e-3)
+    assert [method.for_rows(rows).steps for rows in (1, 140, 280, 560, 1120)] == [18, 30, 60, 120, 240]
+    rates = [method.for_rows(rows).learning_rate for rows in (1, 140, 280, 560)]
+    assert rates == pytest.approx([0.3e-3, 0.5e-3, 1e-3, 1e-3])
+    assert method.for_rows(280) == method
+    lethe = methods.REGISTRY["lethe"]()
+    assert lethe.for_rows(280) == lethe
+    assert lethe.for_rows(70).retain_weight == pytest.approx(2 * lethe.retain_weight)
+    assert lethe.for_rows(1).retain_weight == pytest.approx(4 * lethe.retain_weight)
+    assert method.for_rows(1, given=("learning_rate", "steps")) == method
     assert method.for_rows(10**6, most=500).steps == 500
     assert methods.REGISTRY["npo"](steps=900).for_rows(10**6, most=500).steps == 900

@@ -13,9 +13,9 @@ from scipy.stats import spearmanr
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, collate, encode_example
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.methods.revs import Target, rarest
-from unlearn_core.models.forward import answers, token_nll
-from unlearn_core.models.vocabulary import VocabularySpace
+from unlearn_core.methods.weights.revs import DemotionTarget, rarest
+from unlearn_core.models.inference.forward import answers, token_nll
+from unlearn_core.models.inference.vocabulary import VocabularySpace
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 
@@ -51,9 +51,7 @@ def test_an_edited_neuron_ranks_the_token_exactly_where_it_was_asked_to(any_mode
 def others_order(space: VocabularySpace, token: int, *logits_NV: torch.Tensor) -> list[float]:
     """Spearman's rank correlation of all tokens but one, before and after, for each neuron."""
     others = torch.arange(space.size) != token
-    return [
-        spearmanr(old_V[others], new_V[others]).statistic for old_V, new_V in zip(*logits_NV, strict=True)
-    ]
+    return [spearmanr(old_V[others], new_V[others]).statistic for old_V, new_V in zip(*logits_NV, strict=True)]
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -79,7 +77,7 @@ def test_the_direction_is_the_tokens_column_of_the_pseudo_inverse(tiny_model: Ca
 
 def test_the_rarest_tokens_are_the_ones_a_tokenizer_learnt_last() -> None:
     row = Encoded((5, 6, 9, 2, 8, 0), 2)
-    assert rarest(row, 2) == [Target((5, 6), 9), Target((5, 6, 9, 2), 8)]
+    assert rarest(row, 2) == [DemotionTarget((5, 6), 9), DemotionTarget((5, 6, 9, 2), 8)]
     assert [target.token for target in rarest(row, 9)] == [9, 2, 8, 0]
 
 
@@ -130,12 +128,12 @@ def memorise(model: Any, tokenizer: Any, rows: list[Example]) -> None:
     model.zero_grad()
 
 
-def first(tokenizer: Any, row: Example) -> Target:
+def first(tokenizer: Any, row: Example) -> DemotionTarget:
     encoded = encode_example(tokenizer, row)
-    return Target(encoded.ids[: encoded.num_prompt], encoded.ids[encoded.num_prompt])
+    return DemotionTarget(encoded.ids[: encoded.num_prompt], encoded.ids[encoded.num_prompt])
 
 
-def chances(model: Any, targets: list[Target]) -> list[float]:
+def chances(model: Any, targets: list[DemotionTarget]) -> list[float]:
     """Probability of each token after its prefix."""
     with torch.no_grad():
         rows = [model(torch.tensor([each.prefix])).logits[0, -1].softmax(-1) for each in targets]

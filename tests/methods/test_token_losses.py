@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.balanced import best_length
 from unlearn_core.methods.base import Context, Losses, StepBatch
+from unlearn_core.methods.inference_time.uld import uniform_loss
 from unlearn_core.methods.losses import (
     counter_entropy,
     dpo_loss,
@@ -28,8 +28,8 @@ from unlearn_core.methods.losses import (
     wga_loss,
     without_label,
 )
-from unlearn_core.methods.uld import uniform_loss
-from unlearn_core.models.forward import Answers, mean_per_row, token_nll
+from unlearn_core.methods.objectives.balanced import best_length
+from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 
@@ -107,9 +107,7 @@ def test_dpo_identities() -> None:
     slopes = torch.autograd.grad(loss, (wanted_B, unwanted_B))
     assert [slope.tolist() for slope in slopes] == [[-0.5, -0.5], [0.5, 0.5]]
     nll_B, reference_B = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0])
-    torch.testing.assert_close(
-        dpo_loss(torch.zeros(2), reference_B - nll_B, 0.5), npo_loss(nll_B, reference_B, 0.5)
-    )
+    torch.testing.assert_close(dpo_loss(torch.zeros(2), reference_B - nll_B, 0.5), npo_loss(nll_B, reference_B, 0.5))
 
 
 def test_flatness_by_hand() -> None:
@@ -166,9 +164,7 @@ def test_fitting_the_rate_leaves_weights_as_they_were_and_scales_the_next_step(
     """With a fit after every step the first step is still the plain one; later ones may differ."""
     weights, rates = {}, {}
     for interval in (0, 1):
-        method = methods.build(
-            "ngdiff", {"interval": interval, "batch_size": 4, "learning_rate": 2e-2}, steps=5
-        )
+        method = methods.build("ngdiff", {"interval": interval, "batch_size": 4, "learning_rate": 2e-2}, steps=5)
         model = tiny_model()
         run = unlearn(model, tiny_tokenizer, tiny_data, method, probe_ids=())
         steps = (record for record in run if isinstance(record, LoopStep))
@@ -199,11 +195,9 @@ def test_an_answer_said_twice_is_one_simnpo_term() -> None:
 
     def loss(times: int) -> torch.Tensor:
         labels_N = torch.tensor([0, 1, 2] * times + [1])
-        logits_NV = torch.tensor(
-            [[0.1, 2.0, -1.0], [1.0, 0.5, 0.0], [0.3, 0.0, 2.0]] * times + [[1.0, 0.0, 0.0]]
-        )
+        logits_NV = torch.tensor([[0.1, 2.0, -1.0], [1.0, 0.5, 0.0], [0.3, 0.0, 2.0]] * times + [[1.0, 0.0, 0.0]])
         row_N = torch.tensor([0] * 3 * times + [1])
-        part = Answers(logits_NV, labels_N, row_N, torch.tensor([0, 1]))
+        part = AnswerPredictions(logits_NV, labels_N, row_N, torch.tensor([0, 1]))
         return simnpo_loss(mean_per_row(token_nll(part), part), 2.5)
 
     torch.testing.assert_close(loss(2), loss(1))
@@ -235,9 +229,13 @@ def test_uniform_loss_by_its_formula() -> None:
     assert uniform_loss(torch.tensor([[0.6, 0.3, 0.1]]).log() + 5).item() == pytest.approx(0.240516, abs=1e-5)
 
 
-def part_of(logits_NV: torch.Tensor) -> Answers:
-    return Answers(logits_NV, torch.zeros(len(logits_NV), dtype=torch.long), torch.arange(len(logits_NV)),
-                   torch.arange(len(logits_NV)))  # fmt: skip
+def part_of(logits_NV: torch.Tensor) -> AnswerPredictions:
+    return AnswerPredictions(
+        logits_NV,
+        torch.zeros(len(logits_NV), dtype=torch.long),
+        torch.arange(len(logits_NV)),
+        torch.arange(len(logits_NV)),
+    )
 
 
 def test_the_bound_of_pdu_changes_no_gradient() -> None:

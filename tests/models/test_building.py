@@ -8,7 +8,8 @@ import torch
 from transformers import AutoConfig
 
 from unlearn_core.models.shape import Shape
-from unlearn_core.models.targets import assets_directory, load_target
+from unlearn_core.models.targets import load_target
+from unlearn_core.system.assets import assets_directory
 
 
 def test_a_shape_is_traced_alike_while_models_are_loaded() -> None:

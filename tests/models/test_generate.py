@@ -9,10 +9,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unlearn_core.models import generate as module
-from unlearn_core.models import slots
-from unlearn_core.models.generate import end_ids, generate, generate_all, stream
-from unlearn_core.models.replay import Replay
+from unlearn_core.models.inference import continuous_batching as slots
+from unlearn_core.models.inference import generate as module
+from unlearn_core.models.inference.cuda_graph import CudaGraphCache
+from unlearn_core.models.inference.generate import end_ids, generate, generate_all, stream
 
 ARCHITECTURES = (
     ("olmo", {}),
@@ -22,18 +22,27 @@ ARCHITECTURES = (
     ("gpt_neox", {"tie_word_embeddings": False}),
 )
 PROMPTS = (
-    "Who is Mara Venn?", "x", "", "What is the phone number of Tomas Reed, and where was he born?",
-    "caf\u00e9 \u2603", "The question has four options: A, B, C", "Oldport",
-)  # fmt: skip
+    "Who is Mara Venn?",
+    "x",
+    "",
+    "What is the phone number of Tomas Reed, and where was he born?",
+    "caf\u00e9 \u2603",
+    "The question has four options: A, B, C",
+    "Oldport",
+)
 
 
 def one_at_a_time(model, tokenizer, prompt: str, max_new_tokens: int) -> str:
     """The official script's way: one prompt, no batch, transformers' own greedy decoding."""
     ids = torch.tensor([tokenizer(prompt)["input_ids"] or [tokenizer.eos_token_id]])
     written = model.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False,
-        pad_token_id=1, eos_token_id=sorted(end_ids(model, tokenizer)),
-    )  # fmt: skip
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        pad_token_id=1,
+        eos_token_id=sorted(end_ids(model, tokenizer)),
+    )
     text = tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
     return tokenizer.clean_up_tokenization(text)
 
@@ -58,9 +67,7 @@ def eager_to_stop(model) -> None:
     ("arch", "tied"),
     [("olmo", True), ("olmo2", False), ("llama", False), ("qwen2", True), ("gpt_neox", False)],
 )
-def test_rows_that_end_early_leave_the_batch_and_change_nothing(
-    arch, tied, tiny_model, tiny_tokenizer
-) -> None:
+def test_rows_that_end_early_leave_the_batch_and_change_nothing(arch, tied, tiny_model, tiny_tokenizer) -> None:
     """At the protocol's 256 tokens: some rows end at once, some later, some never."""
     prompts = [f"{prompt} {n}" for prompt in PROMPTS[:4] for n in range(4)]
     model = tiny_model(arch, tie_word_embeddings=tied)
@@ -76,9 +83,8 @@ def test_rows_that_end_early_leave_the_batch_and_change_nothing(
 def test_batches_are_limited_by_tokens_and_cover_every_prompt_once(tiny_model, tiny_tokenizer) -> None:
     prompts = [("word " * (n % 7)) + "?" for n in range(30)]
     model, sizes = tiny_model(), []
-    model.register_forward_pre_hook(
-        lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
-    )
+    generate_all(model, tiny_tokenizer, ["?"], 1)  # what is tried on a new model is over
+    model.register_forward_pre_hook(lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True)
     batches = list(generate(model, tiny_tokenizer, prompts, 4, batch_tokens=120))
     assert sorted(index for batch in batches for index in batch.indices) == list(range(30))
     longest = max(len(tiny_tokenizer(prompt)["input_ids"]) for prompt in prompts)
@@ -109,7 +115,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps are recorded and replayed, rows looked at now and then; counts the replays."""
     replayed: list[int] = []
 
-    def record(self: Replay, step: Any) -> Any:
+    def record(self: CudaGraphCache, step: Any) -> Any:
         with Recording() as recording:
             result = step()
 
@@ -120,7 +126,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return play
 
-    monkeypatch.setattr(Replay, "_record", record)
+    monkeypatch.setattr(CudaGraphCache, "_record", record)
     monkeypatch.setattr(slots, "tuned", lambda device: True)
     monkeypatch.setitem(slots._STEPS_BLIND, "cpu", 4)
     monkeypatch.setitem(slots._KEY_STEPS, "cpu", 32)
@@ -148,9 +154,7 @@ def test_replayed_steps_with_prompts_that_wait_write_the_same_texts(
     assert len(replayed) > 20
 
 
-def test_a_step_that_cannot_be_recorded_is_carried_out_as_it_is(
-    tiny_model, tiny_tokenizer, monkeypatch
-) -> None:
+def test_a_step_that_cannot_be_recorded_is_carried_out_as_it_is(tiny_model, tiny_tokenizer, monkeypatch) -> None:
     model = tiny_model()
     expected = generate_all(model, tiny_tokenizer, PROMPTS, 20)
     replayed = as_on_a_gpu(monkeypatch)
@@ -163,14 +167,14 @@ def test_a_step_that_cannot_be_recorded_is_carried_out_as_it_is(
 def test_fewer_rows_at_a_time_when_the_gpu_is_full(tiny_model, tiny_tokenizer, monkeypatch) -> None:
     model = tiny_model()
     expected = generate_all(model, tiny_tokenizer, PROMPTS, 20)
-    real = slots.Slots.write
+    real = slots.BatchSlots.write
 
     def write(self: Any) -> None:
         if self.size > 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         real(self)
 
-    monkeypatch.setattr(slots.Slots, "write", write)
+    monkeypatch.setattr(slots.BatchSlots, "write", write)
     assert generate_all(model, tiny_tokenizer, PROMPTS, 20) == expected
 
 
@@ -204,8 +208,7 @@ def test_stream_grows_to_the_greedy_text_and_never_shows_half_a_character(tiny_m
 def test_sampling_depends_only_on_the_seed(tiny_model, tiny_tokenizer) -> None:
     model = tiny_model("olmo2")
     draw = [
-        list(stream(model, tiny_tokenizer, "Who?", 20, temperature=1.5, top_p=0.9, seed=seed))[-1]
-        for seed in (1, 1, 2)
+        list(stream(model, tiny_tokenizer, "Who?", 20, temperature=1.5, top_p=0.9, seed=seed))[-1] for seed in (1, 1, 2)
     ]
     assert draw[0] == draw[1] != draw[2]
     greedy = list(stream(model, tiny_tokenizer, "Who?", 20))[-1]

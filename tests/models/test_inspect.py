@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from unlearn_core.errors import InputError
-from unlearn_core.models.inspect import inspect_answer
+from unlearn_core.models.inference.inspect import inspect_answer
 
 
 @pytest.mark.parametrize("arch", ["olmo", "olmo2", "llama", "gpt_neox"])
@@ -27,9 +28,11 @@ def test_tokens_and_the_last_layer_agree_with_the_models_own_logits(
         order = log_probs_TV[place].argsort(descending=True).tolist()
         assert seen.rank == order.index(token) + 1
         assert seen.alternatives[0][1] == pytest.approx(float(log_probs_TV[place].max().exp()), rel=1e-4)
+    chances = [seen.probability for seen in found.tokens]
+    assert found.probability == pytest.approx(math.prod(chances), rel=1e-4)
     assert "".join(seen.text for seen in found.tokens) == " a baker"
     assert len(found.layers) == 3  # embeddings and two layers
-    assert found.layers[-1] == pytest.approx(found.probability, rel=1e-4)  # normed once, not twice
+    assert found.layers[-1] == pytest.approx(found.per_token, rel=1e-4)  # normed once, not twice
 
 
 def test_an_answer_without_words_is_explained(tiny_model: Callable[..., Any], tiny_tokenizer: Any) -> None:

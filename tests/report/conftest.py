@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
-from unlearn_core.report.story import Story
+from unlearn_core.evaluation.verdict import Layer, Verdict
+from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
 
 STAGES = ("load", "score original", "unlearn", "score unlearned")
@@ -27,18 +29,26 @@ def make_scores() -> Maker:
             for split, value in (("forget", forget), ("retain", retain))
         )
         fields = {
-            "terms": terms, "aggregated_terms": counted, "task_aggregate": min(counted), "mia_auc": 0.6,
-            "mia_score": 0.8, "utility": 0.7, "final_score": 0.5, "weights_hash": "w", "generations": rows,
-        }  # fmt: skip
+            "terms": terms,
+            "aggregated_terms": counted,
+            "task_aggregate": min(counted),
+            "mia_auc": 0.6,
+            "mia_score": 0.8,
+            "utility": 0.7,
+            "final_score": 0.5,
+            "weights_hash": "w",
+            "generations": rows,
+        }
+        changes["details"] = ScoreDetails.from_json(changes.get("details"))
         return Scores(**{**fields, **changes})
 
     return make
 
 
 @pytest.fixture
-def story(make_scores: Maker) -> Story:
+def story(make_scores: Maker) -> RunState:
     """A finished run of three steps."""
-    told = Story()
+    told = RunState()
     told.add(ev.RunStarted({"target": "demo", "data": "demo", "method": "npo"}, STAGES, 3, "cpu"))
     original = make_scores(1.0, 1.0, details={"nonmember_losses": [2.0, 4.0]})
     told.add(ev.Score("original", original.to_json(generations=True)))
@@ -49,10 +59,11 @@ def story(make_scores: Maker) -> Story:
             told.add(ev.Step(step, 3, losses, 1e-3, 1.0, 900.0, 1.0 * step, 3.0 - step))
     told.add(ev.StageProgress("unlearn", 3, 3))
     told.add(ev.Score("unlearned", make_scores(0.0, 0.9, "somewhere").to_json(generations=True)))
-    verdict = {"label": "forgotten", "summary": "Gone.", "reasons": ["because"], "limiting_term": None}
-    told.add(ev.Finished(verdict, {"load": 1.0, "unlearn": 2.5}))
+    layers = (Layer("answers", "holds", 0.05, 0.01, 0.2, 20, 0.0, 1.0), Layer("attacks"))
+    verdict = Verdict("Answers gone; not attacked yet", "answers gone", "Others were kept.", layers, ("because",))
+    told.add(ev.Finished(verdict.to_json(), {"load": 1.0, "unlearn": 2.5}))
     return told
 
 
-def fact(name: str, probability: float, split: str) -> ev.Fact:
-    return ev.Fact(name, f"Where is <{name}>?", "Oldport", probability, split)
+def fact(name: str, probability: float, split: str) -> ev.WatchedFact:
+    return ev.WatchedFact(name, f"Where is <{name}>?", "Oldport", probability, split, probability)

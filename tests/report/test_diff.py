@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearn_core.report.diff import compare
+from unlearn_core.report.kit.diff import compare
 
 
 def marked(gold: str, output: str) -> list[str]:

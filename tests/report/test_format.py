@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from unlearn_core.report import format as fm
+from unlearn_core.report.kit import format as fm
+from unlearn_core.system.units import duration
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_score_is_never_rounded_to_perfect(value: float | None, shown: str) ->
     ],
 )
 def test_durations(seconds: float | None, shown: str) -> None:
-    assert fm.duration(seconds) == shown
+    assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.004, "<1%"), (0.996, "99%"), (1.0, "100%"), (None, "n/a")])
@@ -45,10 +46,17 @@ def test_percentages(value: float | None, shown: str) -> None:
     assert fm.percent(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.97, "97%"), (0.031, "3.1%"), (0.005, "1 in 200"), (9e-13, "1 in 10^12"), (5e-324, "1 in 10^323"), (0.0, "0%")],
+)
+def test_probabilities_of_any_size(value: float, shown: str) -> None:
+    assert fm.likely(value) == shown
+
+
 def test_counts_and_names() -> None:
     assert fm.count(1, "row") == "1 row"
     assert fm.count(1200, "row") == "1,200 rows"
-    assert fm.term_title("forget/Task2/knowledge") == "Personal data, answering"
 
 
 def test_shortening_cuts_at_a_word() -> None:

@@ -7,26 +7,29 @@ from dataclasses import replace
 
 import pytest
 
-from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
-from unlearn_core.report.beside import beside
-from unlearn_core.report.breakdown import breakdown, limiting, without_limit
-from unlearn_core.report.sidebyside import answer_text, items, side_by_side, splits
-from unlearn_core.report.story import Story
-from unlearn_core.report.verdict import banner, score_tiles, summary
+from unlearn_core.evaluation.protocols.semeval import listed
+from unlearn_core.evaluation.scores import Generation, Scores
+from unlearn_core.report.run.breakdown import breakdown
+from unlearn_core.report.run.caveats import beside
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.sidebyside import answer_text, items, side_by_side, splits
+from unlearn_core.report.run.verdict import banner, score_tiles, summary
 from unlearn_core.runs import events as ev
 
 HOSTILE = "<script>window.__xss=1</script>{{x}}${y}"
 
 
-def test_the_verdict_comes_first(story: Story) -> None:
+def test_the_verdict_comes_first(story: RunState) -> None:
     shown = summary(story)
-    assert shown.index("Forgotten") < shown.index("Final score")
+    assert shown.index("Answers gone; not attacked yet") < shown.index("not measured") < shown.index("Final score")
+    assert "5.0%</td>" in shown
+    assert "1.0% to 20.0%" in shown
     assert "le-tone-good" in shown
     assert "because" in shown
     assert "3.5 s" in shown
 
 
-def test_a_failure_is_told_in_its_own_words_and_escaped(story: Story) -> None:
+def test_a_failure_is_told_in_its_own_words_and_escaped(story: RunState) -> None:
     story.add(ev.Failed(f"it broke: {HOSTILE}"))
     shown = banner(story)
     assert "could not finish" in shown
@@ -36,7 +39,7 @@ def test_a_failure_is_told_in_its_own_words_and_escaped(story: Story) -> None:
 
 @pytest.mark.parametrize("kind", ["interrupted", "disk_full", "out_of_memory", "diverged"])
 def test_each_fault_says_what_happened_what_is_safe_and_what_to_do(kind: str) -> None:
-    told = Story()
+    told = RunState()
     told.add(ev.Failed("Its own words.", kind))
     shown = banner(told)
     assert "could not finish" not in shown
@@ -44,13 +47,13 @@ def test_each_fault_says_what_happened_what_is_safe_and_what_to_do(kind: str) ->
 
 
 def test_a_stopped_run_has_no_verdict() -> None:
-    told = Story()
+    told = RunState()
     told.add(ev.Cancelled(7))
     assert "Stopped after step 7" in banner(told)
 
 
 def test_an_unfinished_run_shows_no_banner() -> None:
-    assert summary(Story()) == ""
+    assert summary(RunState()) == ""
 
 
 def test_a_missing_part_is_not_a_number(make_scores: Callable[..., Scores]) -> None:
@@ -63,23 +66,24 @@ def test_a_missing_part_is_not_a_number(make_scores: Callable[..., Scores]) -> N
 def test_the_limiting_term_is_the_lowest(make_scores: Callable[..., Scores]) -> None:
     """Eleven terms at 1 and one at 0.5: the harmonic mean of the others is 1."""
     row = make_scores(0.0, 1.0)
-    lowered = [0.5 if name == "retain/Task3/knowledge" else 1.0 for name in TERM_NAMES]
-    row = replace(row, aggregated_terms=lowered)  # type: ignore[arg-type]
-    assert limiting(row) == "retain/Task3/knowledge"
-    assert without_limit(row) == 1.0
+    row = replace(row, terms={**row.terms, "retain/Task3/knowledge": 0.5})
+    result = listed(row)
+    assert (limit := result.limiting()) is not None
+    assert limit.name == "retain/Task3/knowledge"
+    assert result.without_limit() == 1.0
     shown = breakdown({"unlearned": row})
     assert "biographies, answering on the retain set" in shown
     assert shown.count("limits the score") == 1
 
 
 def test_nothing_limits_a_perfect_score(make_scores: Callable[..., Scores]) -> None:
-    assert limiting(make_scores(0.0, 1.0)) is None
+    assert listed(make_scores(0.0, 1.0)).limiting() is None
     assert "No term limits it" in breakdown({"unlearned": make_scores(0.0, 1.0)})
 
 
 def test_missing_terms_are_shown_as_missing(make_scores: Callable[..., Scores]) -> None:
-    row = replace(make_scores(0.0, 1.0), aggregated_terms=[None] * 12, task_aggregate=None)
-    assert limiting(row) is None
+    row = replace(make_scores(0.0, 1.0), terms={}, task_aggregate=None)
+    assert listed(row).limiting() is None
     assert "n/a" in breakdown({"unlearned": row})
 
 
@@ -88,8 +92,12 @@ def answered(name: str, split: str, score: float, output: str = "x") -> Generati
 
 
 def test_the_worst_comes_first_for_either_set(make_scores: Callable[..., Scores]) -> None:
-    rows = (answered("a", "forget", 0.0), answered("b", "forget", 1.0), answered("c", "retain", 1.0),
-            answered("d", "retain", 0.0))  # fmt: skip
+    rows = (
+        answered("a", "forget", 0.0),
+        answered("b", "forget", 1.0),
+        answered("c", "retain", 1.0),
+        answered("d", "retain", 0.0),
+    )
     scores = {"unlearned": replace(make_scores(0, 1), generations=rows)}
     assert [item.row.id for item in items(scores, "forget")] == ["b", "a"]
     assert [item.row.id for item in items(scores, "retain")] == ["d", "c"]
@@ -98,7 +106,7 @@ def test_the_worst_comes_first_for_either_set(make_scores: Callable[..., Scores]
     assert splits(scores) == ["forget", "retain"]
 
 
-def test_every_model_answers_the_same_prompt(story: Story) -> None:
+def test_every_model_answers_the_same_prompt(story: RunState) -> None:
     shown = side_by_side(story.scores, "forget")
     assert shown.count("Gold answer") == 1
     assert "Original" in shown
@@ -118,9 +126,11 @@ def test_an_empty_answer_says_so() -> None:
 
 def test_what_the_numbers_hide_stands_under_them(make_scores: Callable[..., Scores]) -> None:
     details = {
-        "member_losses": [1.0] * 30, "nonmember_losses": [2.0] * 30, "auc_interval": [0.5, 0.7],
+        "member_losses": [1.0] * 30,
+        "nonmember_losses": [2.0] * 30,
+        "auc_interval": [0.5, 0.7],
         "perfect_forgetting": {"auc": {"mean": 0.5, "low": 0.35, "high": 0.65}},
-    }  # fmt: skip
+    }
     rows = {"original": make_scores(1.0, 1.0), "unlearned": make_scores(0.0, 0.9, details=details)}
     shown = beside(rows)
     assert "AUC 0.60 (0.50 to 0.70, bootstrap): hard to tell apart" in shown

@@ -6,27 +6,33 @@ from typing import Any
 
 import pytest
 
-from unlearn_core.report.gallery import BEST_FIRST, ORDERS, board_figure, board_table, made_with
+from unlearn_core.report.runs.leaderboard import BEST_FIRST, ORDERS, board_figure, board_table, made_with
 
 
 def row(method: str, final: float, distance: float | None, label: str = "forgotten") -> dict[str, Any]:
     values = {"final_score": final, "loss_distance": distance, "keeping": final, "forgetting": 0.5}
     return {
-        "method": method, "settings": {"beta": 0.1} if method == "npo" else {}, "num_seeds": 5,
-        "seconds": 3.0, "verdicts": {label: 4, "collapsed": 1},
+        "method": method,
+        "settings": {"beta": 0.1} if method == "npo" else {},
+        "num_seeds": 5,
+        "seconds": 3.0,
+        "verdicts": {label: 4, "collapsed": 1},
         "figures": {name: {"mean": value, "spread": 0.01} for name, value in values.items()},
-    }  # fmt: skip
+    }
 
 
 BOARD: dict[str, Any] = {
-    "made": "2026-01-02", "versions": {"torch": "2.13"}, "target": "demo", "data_fingerprint": "d" * 64,
+    "made": "2026-01-02",
+    "versions": {"torch": "2.13"},
+    "target": "demo",
+    "data_fingerprint": "d" * 64,
     "weights": {"original": "a" * 64},
     "scores": {
         "original": {"final_score": 0.3, "keeping": 1.0, "forgetting": 0.0},
         "retain_only": {"final_score": 0.9, "keeping": 1.0, "forgetting": 0.9},
     },
     "methods": [row("npo", 0.6, None), row("lethe", 0.9, 0.1), row("<b>x</b>", 0.7, 0.5, "collapsed")],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -75,3 +81,7 @@ def test_weights_and_versions_are_named() -> None:
     assert "aaaaaaaaaaaa" in told
     assert "torch 2.13" in told
     assert "5 seeds" in told
+
+
+def test_an_order_that_is_none_still_lists_the_methods() -> None:
+    assert "lethe" in board_table(BOARD, None)  # type: ignore[arg-type]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from unlearn_core.report.leakage import audits_progress, leakage_card
-from unlearn_core.runs.audit_record import AuditRecord
+from unlearn_core.report.run.leakage import audits_progress, leakage_card
+from unlearn_core.store.audit_record import AuditRecord
 
 TITLES = {"relearning": "Relearning", "probes": "Probe", "suffix": "Suffix"}
 LEAK = {
-    "name": "relearning", "verdict": "leaks", "headline": "<b>31 %</b>", "seconds": 3.0,
-    "figures": {"forget": 0.31, "holdout": 0.02, "retain_only": 0.05}, "rows": [{"said": "<i>x</i>"}],
-}  # fmt: skip
+    "name": "relearning",
+    "verdict": "leaks",
+    "headline": "<b>31 %</b>",
+    "seconds": 3.0,
+    "figures": {"forget": 0.31, "holdout": 0.02, "retain_only": 0.05},
+    "rows": [{"said": "<i>x</i>"}],
+}
 NONE = {"name": "probes", "verdict": "not applicable", "headline": "No rows.", "figures": {}, "rows": []}
 
 
@@ -31,9 +35,13 @@ def test_nothing_to_show_is_nothing() -> None:
 
 def test_progress_weighs_audits_by_their_estimates() -> None:
     record = AuditRecord(
-        status="running", planned={"relearning": 30.0, "probes": 10.0}, done=("relearning",), at="probes",
-        fraction=0.5, seconds_left=5.0,
-    )  # fmt: skip
+        status="running",
+        planned={"relearning": 30.0, "probes": 10.0},
+        done=("relearning",),
+        at="probes",
+        fraction=0.5,
+        seconds_left=5.0,
+    )
     shown = audits_progress(record, TITLES)
     assert 'aria-valuenow="88"' in shown
     assert "5.0 s left" in shown

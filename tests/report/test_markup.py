@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearn_core.report.markup import Safe, details, join, tag, text
+from unlearn_core.report.kit.markup import Safe, details, join, tag, text
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'`${7*7}{{7*7}}&"
 
@@ -16,7 +16,7 @@ def test_plain_text_becomes_entities_and_markup_passes() -> None:
 
 def test_attributes_are_escaped_and_named_as_html_names_them() -> None:
     made = tag("a", "go", href='"><script>', class_="x", aria_label="l", hidden=True, title=None, open=False)
-    assert made == '<a href="&quot;&gt;&lt;script&gt;" class="x" aria-label="l" hidden>go</a>'
+    assert made == '<a href="&#34;&gt;&lt;script&gt;" class="x" aria-label="l" hidden>go</a>'
 
 
 def test_void_elements_have_no_end() -> None:
@@ -28,9 +28,7 @@ def test_joining_skips_none() -> None:
 
 
 def test_a_fold_needs_no_script() -> None:
-    assert (
-        details("why", tag("p", "so")) == '<details class="le-note"><summary>why</summary><p>so</p></details>'
-    )
+    assert details("why", tag("p", "so")) == '<details class="le-note"><summary>why</summary><p>so</p></details>'
 
 
 def test_template_characters_arrive_as_entities() -> None:

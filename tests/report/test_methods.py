@@ -7,8 +7,8 @@ import re
 import pytest
 
 from unlearn_core.methods import REGISTRY, describe
-from unlearn_core.report.markup import text
-from unlearn_core.report.methods import EVERY, NO_WEIGHT, allowed, families, method_note, methods_page
+from unlearn_core.report.kit.markup import text
+from unlearn_core.report.runs.methods import EVERY, NO_WEIGHT, allowed, families, method_note, methods_page
 
 ALL = [describe(cls) for cls in REGISTRY.values()]
 
@@ -21,7 +21,7 @@ def test_every_card_holds_the_declaration(method: dict) -> None:
             assert text(method[key]) in page
         assert (NO_WEIGHT in page) != method["changes_weights"]
     for item in method["parameters"]:
-        assert f"<code>{item['name']}</code>" in methods_page([method]).replace("<wbr>", "")
+        assert f"<code>{item['name']}</code>" in str(methods_page([method])).replace("<wbr>", "")
 
 
 def test_a_family_and_words_find_their_methods() -> None:

@@ -7,27 +7,27 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from unlearn_core.models.targets import assets_directory
-from unlearn_core.report import palette
+from unlearn_core.report.kit import palette
+from unlearn_core.system.assets import assets_directory
 
 PAGES = ("#ffffff", "#141a21")  # what charts are drawn on, light and dark (ui/theme.py)
 # Linear RGB as each kind of colour-blindness sees it (Machado et al. 2009, severity 1.0).
 EYES = {
     "all colours": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
-                   [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
-                     [-0.011820, 0.042940, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
-                   [0.004733, 0.691367, 0.303900]],
-}  # fmt: skip
-_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
-                    [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 VERDICTS = {name: color for name, (color, _) in palette.VERDICTS.items()}
 GROUPS = {
-    "models": palette.MODELS, "sets": palette.SETS, "verdicts": VERDICTS,
+    "models": palette.MODELS,
+    "sets": palette.SETS,
+    "verdicts": VERDICTS,
     "runs": dict(zip(palette.LETTERS, palette.RUNS, strict=True)),
-}  # fmt: skip
+}
 DISTANCE = 12  # CIE 1976; 2 can just be seen side by side
 
 
@@ -67,9 +67,7 @@ def test_a_model_has_one_colour_everywhere() -> None:
         assert f"--le-{name.replace('_', '-')}: {palette.MODELS[name]};" in style
     for name, color in palette.SETS.items():
         assert f"--le-{name}: {color};" in style
-    assert not {color for name, color in VERDICTS.items() if name != "unchanged"} & set(
-        palette.MODELS.values()
-    )
+    assert not {color for name, color in VERDICTS.items() if name != "unchanged"} & set(palette.MODELS.values())
 
 
 def test_shapes_tell_verdicts_apart_too() -> None:

@@ -15,15 +15,15 @@ import pytest
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import TERM_NAMES
-from unlearn_core.report.bundle import bundle
-from unlearn_core.report.card import model_card
-from unlearn_core.report.csvfile import csv_link, to_csv
-from unlearn_core.report.curves import facts_figure, loss_figure
-from unlearn_core.report.export import export_run, push_run, write_report
-from unlearn_core.report.svg import figure_svg
-from unlearn_core.runs.files import save_complete
+from unlearn_core.report.export.bundle import bundle
+from unlearn_core.report.export.card import model_card
+from unlearn_core.report.export.hub_export import export_run, push_run, write_report
+from unlearn_core.report.kit.csvfile import csv_link, to_csv
+from unlearn_core.report.kit.svg import figure_svg
+from unlearn_core.report.run.curves import facts_figure, loss_figure
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import save_complete
 
 EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(1)> [a](http://evil) {{7*7}}"
 
@@ -40,13 +40,9 @@ def run(store: RunStore, story: Any) -> str:
     """A finished run whose texts are hostile, with weights, and an audit."""
     from unlearn_core.runs import events as ev
 
-    spec = RunSpec(
-        method="npo", settings={"beta": 0.5}, seed=3, name=EVIL[:60], data=f"facts:{EVIL} => {EVIL}"
-    )
+    spec = RunSpec(method="npo", settings={"beta": 0.5}, seed=3, name=EVIL[:60], data=f"facts:{EVIL} => {EVIL}")
     made = store.create(spec)
-    store.append(
-        made.id, ev.RunStarted(spec.to_json(), ("load", "unlearn"), 3, "cpu", versions={"torch": "9.9"})
-    )
+    store.append(made.id, ev.RunStarted(spec.to_json(), ("load", "unlearn"), 3, "cpu", versions={"torch": "9.9"}))
     store.append(made.id, ev.Warned(EVIL))
     for model in ("original", "unlearned"):
         record = story.scores[model].to_json(generations=True)
@@ -73,9 +69,7 @@ def _weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"w" * 64)
     (folder / "config.json").write_text("{}")
     (folder / "adapter" / "lethe").mkdir(parents=True)
-    (folder / "adapter" / "lethe" / "adapter_config.json").write_text(
-        '{"base_model_name_or_path": "/secret/place"}'
-    )
+    (folder / "adapter" / "lethe" / "adapter_config.json").write_text('{"base_model_name_or_path": "/secret/place"}')
     (folder / "adapter" / "lethe" / "adapter_model.safetensors").write_bytes(b"a" * 16)
 
 
@@ -89,9 +83,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.fetched += [
-            str(value) for name, value in attributes if name in ("src", "href", "srcset", "data")
-        ]
+        self.fetched += [str(value) for name, value in attributes if name in ("src", "href", "srcset", "data")]
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(store: RunStore, run: str, tmp_path: Path) -> None:
@@ -100,9 +92,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(store: RunStore, run: str,
     page = Page()
     page.feed(text)
     assert "Content-Security-Policy" in text
-    assert all(
-        link.startswith(("data:text/csv", "#")) for link in page.fetched
-    )  # the numbers behind the charts
+    assert all(link.startswith(("data:text/csv", "#")) for link in page.fetched)  # the numbers behind the charts
     assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
     assert "url(" not in text
     assert "@import" not in text
@@ -202,9 +192,7 @@ def test_weights_are_exported_whole_with_card_and_report(store: RunStore, run: s
         export_run(store, run, out)
 
 
-def test_an_adapter_is_exported_without_this_machines_paths(
-    store: RunStore, run: str, tmp_path: Path
-) -> None:
+def test_an_adapter_is_exported_without_this_machines_paths(store: RunStore, run: str, tmp_path: Path) -> None:
     out = export_run(store, run, tmp_path / "adapter", "adapter")
     assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == "demo"
     assert (out / "adapter_model.safetensors").exists()
@@ -248,9 +236,11 @@ def test_a_run_is_pushed_with_its_card(store: RunStore, run: str) -> None:
 
 
 def test_the_hubs_refusals_are_words(store: RunStore, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+    from importlib import import_module
 
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    httpx = import_module(HfHubHTTPError.__bases__[0].__module__.split(".")[0])  # the client that it is built on
     with pytest.raises(ResourceError, match="cannot be reached"):
         push_run(store, run, "me/gone", api=FakeHub(httpx.ConnectError("no route")))
     with pytest.raises(ResourceError, match="cannot be reached"):

@@ -9,17 +9,17 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from unlearn_core.report.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
-from unlearn_core.report.progress import progress_panel, stage_title
-from unlearn_core.report.reproduce import command
-from unlearn_core.report.story import Story
-from unlearn_core.report.watched import watch_panel
+from unlearn_core.report.export.reproduce import command
+from unlearn_core.report.run.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
+from unlearn_core.report.run.progress import progress_panel, stage_title, telemetry
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.watched import watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 
 
 def test_a_story_that_has_not_begun() -> None:
-    empty = Story()
+    empty = RunState()
     assert (empty.fraction, empty.stage, empty.verdict, empty.spec) == (0.0, "", None, {})
     assert "Starting" in progress_panel(empty)
     assert "2 runs ahead" in progress_panel(empty, position=2)
@@ -28,7 +28,7 @@ def test_a_story_that_has_not_begun() -> None:
 
 
 def test_the_bar_moves_forward_through_the_stages() -> None:
-    told = Story()
+    told = RunState()
     told.add(ev.RunStarted({}, ("load", "unlearn", "save"), 10, "cpu"))
     seen = []
     for stage, done in (("load", 0), ("load", 1), ("unlearn", 0), ("unlearn", 5), ("save", 0), ("save", 9)):
@@ -39,10 +39,10 @@ def test_the_bar_moves_forward_through_the_stages() -> None:
     panel = progress_panel(told)
     assert 'role="progressbar"' in panel
     assert 'aria-live="polite"' in panel
-    assert 'aria-current="step"' in panel
+    assert 'aria-current="step"' in telemetry(told)
 
 
-def test_figures_are_valid_plotly_and_transparent(story: Story) -> None:
+def test_figures_are_valid_plotly_and_transparent(story: RunState) -> None:
     for figure in (loss_figure(story), facts_figure(story)):
         checked = go.Figure(json.loads(json.dumps(figure)))
         assert checked.layout.paper_bgcolor == "rgba(0,0,0,0)"
@@ -56,27 +56,27 @@ def test_figures_are_valid_plotly_and_transparent(story: Story) -> None:
     assert loss_figure(story)["data"][0]["y"] == [1.0, 2.0, 3.0]
 
 
-def test_the_loss_chart_says_how_unlikely_unseen_text_is(story: Story) -> None:
+def test_the_loss_chart_says_how_unlikely_unseen_text_is(story: RunState) -> None:
     assert unseen_level(story) == pytest.approx(3.0)
     assert loss_figure(story)["layout"]["shapes"][0]["y0"] == 3.0
 
 
-def test_losses_that_are_not_finite_are_left_out(story: Story) -> None:
+def test_losses_that_are_not_finite_are_left_out(story: RunState) -> None:
     story.add(ev.Step(4, 4, {"forget": math.nan, "total": None}, 1e-3, 1.0, 900.0, 4.0))  # type: ignore[dict-item]
     assert loss_figure(story)["data"][0]["x"] == [1, 2, 3]
 
 
-def test_the_numbers_behind_the_losses_are_named(story: Story) -> None:
+def test_the_numbers_behind_the_losses_are_named(story: RunState) -> None:
     heads = re.findall(r'<th scope="col">([^<]*)', losses_table(story))
     assert heads == ["Step", "Forget set", "Retain set", "Total"]
 
 
-def test_names_of_facts_cannot_be_read_as_markup_by_plotly(story: Story) -> None:
+def test_names_of_facts_cannot_be_read_as_markup_by_plotly(story: RunState) -> None:
     names = [trace["name"] for trace in facts_figure(story)["data"]]
     assert "Where is &lt;a&gt;?" in names
 
 
-def test_the_watched_facts_show_before_and_now(story: Story) -> None:
+def test_the_watched_facts_show_before_and_now(story: RunState) -> None:
     table = watch_panel(story)
     assert "Where is &lt;a&gt;?" in table
     assert "100%" in table
@@ -91,7 +91,7 @@ def test_thinning_keeps_both_ends() -> None:
 
 
 def test_a_figure_stays_small() -> None:
-    told = Story()
+    told = RunState()
     for step in range(1, 5_001):
         told.add(ev.Step(step, 5_000, {"forget": 1 / 3, "retain": 1 / 7, "total": -1 / 3}, 1e-3, 1, 1, 1))
     assert len(json.dumps(loss_figure(told))) < 30_000
@@ -104,7 +104,5 @@ def test_stages_without_a_title_are_shown_as_named() -> None:
 def test_the_command_repeats_the_run() -> None:
     spec = RunSpec(method="npo", settings={"beta": 0.1}, steps=20, seed=3, data="my data.jsonl")
     line = command(spec.to_json())
-    assert (
-        line
-        == "lethe run --target demo --data 'my data.jsonl' --method npo --steps 20 --seed 3 --set beta=0.1"
-    )
+    assert line == "lethe run --target demo --data 'my data.jsonl' --method npo --steps 20 --seed 3 --set beta=0.1"
+    assert command({"prompt": "chat"}).endswith("--prompt chat")

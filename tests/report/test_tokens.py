@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from unlearn_core.evaluation.rephrase import Asked
-from unlearn_core.evaluation.ways import Told, leak
-from unlearn_core.models.inspect import Inspection, TokenView
-from unlearn_core.report.story import Story
-from unlearn_core.report.tokens import fade_tables, layers_figure, token_rows, ways_strip
-from unlearn_core.runs.events import Fact, FactProbe
+from unlearn_core.evaluation.phrasings import WordingReply, leak
+from unlearn_core.evaluation.rephrase import PromptVariant
+from unlearn_core.models.inference.inspect import Inspection, TokenView
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.tokens import fade_tables, layers_figure, token_rows, ways_strip
+from unlearn_core.runs.events import FactProbe, WatchedFact
 
 SEEN = {
     "original": Inspection((TokenView(" <b>", 0.9, 1, ((" <b>", 0.9), ("\n", 0.1))),), (0.1, 0.9)),
@@ -15,8 +15,8 @@ SEEN = {
 }
 
 
-def told(way: str, score: float) -> Told:
-    return Told(Asked(way, "Who is <i>Bo</i>?", "a baker"), "a baker" if score else "no", score)
+def told(way: str, score: float) -> WordingReply:
+    return WordingReply(PromptVariant(way, "Who is <i>Bo</i>?", "a baker"), "a baker" if score else "no", score)
 
 
 def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None:
@@ -37,8 +37,8 @@ def test_the_strip_says_which_way_still_leaks() -> None:
 
 
 def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
-    story = Story(
-        probes=[FactProbe(step, (Fact("a", "Who?", "Bo", p, "forget"),)) for step, p in ((0, 0.9), (5, 0.1))]
+    story = RunState(
+        probes=[FactProbe(step, (WatchedFact("a", "Who?", "Bo", p, "forget"),)) for step, p in ((0, 0.9), (5, 0.1))]
     )
     layers, steps = fade_tables(SEEN, story, "Who?")
     assert 'download="layers.csv"' in layers
@@ -49,7 +49,7 @@ def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
 
 
 def test_an_answer_counts_where_the_output_begins_with_it_as_words() -> None:
-    asked = Asked("few-shot", "Who?", "a baker")
+    asked = PromptVariant("few-shot", "Who?", "a baker")
     assert leak(asked, " A baker\nWho is Ada?") == 1.0
     assert leak(asked, "a bakery") == 0.0
     assert leak(asked, "not a baker") == 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unlearn_core.report.tradeoff import tradeoff_figure
-from unlearn_core.runs.rows import RunRow
+from unlearn_core.report.runs.tradeoff import tradeoff_figure
+from unlearn_core.store.rows import RunRow
 
 
 def _row(name: str, forget: float) -> RunRow:

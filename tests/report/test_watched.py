@@ -1,4 +1,4 @@
-"""The canaries, their alarm and the replay, as drawn from a run's events."""
+"""The canaries and their alarm, as drawn from a run's events."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from unlearn_core.report.curves import facts_figure, loss_figure
-from unlearn_core.report.progress import progress_panel
-from unlearn_core.report.replay import frames, replay, replay_printed
-from unlearn_core.report.story import Story
-from unlearn_core.report.watched import alarm, singles, watch_panel
+from unlearn_core.evaluation.scores import Scores
+from unlearn_core.report.run.curves import facts_figure, loss_figure
+from unlearn_core.report.run.progress import progress_panel, telemetry
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.watched import alarm, singles, watch_panel
 from unlearn_core.runs import events as ev
 
 
 def look(step: int, forget: float, retain: float, general: float) -> ev.FactProbe:
     chances = {"forget": forget, "retain": retain, "general": general}
     facts = tuple(
-        ev.Fact(f"{split}1qa0", f"Which {split}?", "Oldport", chance, split)
+        ev.WatchedFact(f"{split}1qa0", f"Which {split}?", "Oldport", chance, split, chance)
         for split, chance in chances.items()
     )
     return ev.FactProbe(step, facts, watching=0.07, merit=0.5, best=step)
@@ -30,9 +30,9 @@ def answers(step: int, text: str) -> ev.FactAnswers:
 
 
 @pytest.fixture
-def running(make_scores: Callable[..., Any]) -> Story:
+def running(make_scores: Callable[..., Any]) -> RunState:
     """A run after four of ten steps, whose retain canary has just gone down."""
-    told = Story()
+    told = RunState()
     told.add(ev.RunStarted({"method": "npo"}, ("unlearn", "score unlearned"), 10, "cpu"))
     told.add(ev.Score("original", make_scores(1.0, 1.0).to_json(generations=True)))
     told.add(ev.StageProgress("unlearn", 0, 10))
@@ -45,7 +45,7 @@ def running(make_scores: Callable[..., Any]) -> Story:
     return told
 
 
-def test_the_alarm_says_what_fell_and_what_to_press(running: Story) -> None:
+def test_the_alarm_says_what_fell_and_what_to_press(running: RunState) -> None:
     said = alarm(running)
     assert 'role="alert"' in said
     assert "retain canary is down: 60% at step 4, 100% at the start" in said
@@ -55,14 +55,14 @@ def test_the_alarm_says_what_fell_and_what_to_press(running: Story) -> None:
     assert "has come up again" in alarm(running)
 
 
-def test_no_alarm_without_an_alert_or_once_the_best_is_kept(running: Story) -> None:
+def test_no_alarm_without_an_alert_or_once_the_best_is_kept(running: RunState) -> None:
     running.add(ev.BestKept(2, 4, 0.8, 0.5))
     assert alarm(running) == ""
-    assert alarm(Story()) == ""
+    assert alarm(RunState()) == ""
     assert any("weights of step 2 are kept, not those of step 4" in note for note in running.notes)
 
 
-def test_the_canary_table_has_states_the_rule_and_the_share_of_the_time(running: Story) -> None:
+def test_the_canary_table_has_states_the_rule_and_the_share_of_the_time(running: RunState) -> None:
     table = watch_panel(running)
     for words in ("Retain canary", "Utility canary", "down", "holds", "below 80% of its start at 2 looks"):
         assert words in table
@@ -70,7 +70,7 @@ def test_the_canary_table_has_states_the_rule_and_the_share_of_the_time(running:
     assert "Which general?" in singles(running)
 
 
-def test_a_method_that_dips_says_until_when(running: Story) -> None:
+def test_a_method_that_dips_says_until_when(running: RunState) -> None:
     running.started = ev.RunStarted({}, ("unlearn",), 10, "cpu", recovers_by=0.7)
     running.alerts = []
     assert "until step 7 a fall is no alarm" in watch_panel(running)
@@ -78,12 +78,12 @@ def test_a_method_that_dips_says_until_when(running: Story) -> None:
 
 
 def test_without_canaries_the_panel_says_that_nothing_warns() -> None:
-    told = Story()
-    told.add(ev.FactProbe(0, (ev.Fact("a", "Who?", "Bo", 0.9, "forget"),)))
+    told = RunState()
+    told.add(ev.FactProbe(0, (ev.WatchedFact("a", "Who?", "Bo", 0.9, "forget"),)))
     assert "nothing warns of harm" in watch_panel(told)
 
 
-def test_names_of_curves_say_which_way_they_should_go(running: Story) -> None:
+def test_names_of_curves_say_which_way_they_should_go(running: RunState) -> None:
     names = [trace["name"] for trace in facts_figure(running)["data"]]
     assert "Retain canary, should stay" in names
     assert "Utility canary, should stay" in names
@@ -93,28 +93,33 @@ def test_names_of_curves_say_which_way_they_should_go(running: Story) -> None:
     assert "fall" in loss_figure(running)["data"][0]["name"]
 
 
-def test_the_figures_of_the_step_are_all_there(running: Story) -> None:
-    panel = progress_panel(running)
-    for words in ("step 4 of 10", "900 tokens/s", "gradient norm 2", "memory 2.00 GB", "le-spark"):
-        assert words in panel
+def test_the_figures_of_the_step_are_all_there(running: RunState) -> None:
+    assert "step 4 of 10" in progress_panel(running)
+    assert "tokens/s" not in progress_panel(running)  # they are folded away
+    for words in ("900 tokens/s", "gradient norm 2", "memory 2.00 GB", "le-spark"):
+        assert words in telemetry(running)
 
 
-def test_the_replay_goes_from_the_original_over_the_steps_to_the_result(
-    running: Story, make_scores: Callable[..., Any]
-) -> None:
-    assert [frame.step for frame in frames(running)] == [0, 2, 4]
-    running.add(ev.Score("unlearned", make_scores(0.0, 1.0, "gone").to_json(generations=True)))
-    shown = frames(running)
-    assert [(frame.step, frame.title) for frame in shown] == [
-        (0, "the original"), (2, ""), (4, ""), (4, "the result")
-    ]  # fmt: skip
-    assert shown[0].texts["forget", "forget1qa0"] == "Oldport"
-    assert shown[1].texts["forget", "forget1qa0"] == "Oldport 2"
-    assert shown[3].texts["forget", "forget1qa0"] == "gone"
-    assert shown[1].chances["forget", "forget1qa0"] == pytest.approx(0.6)
-    page = replay(running)
-    assert 'type="range"' in page
-    assert page.count("le-moment ") == 4
-    assert page.count("hidden") == 3
-    assert replay_printed(running).count('type="radio"') == 4
-    assert replay(Story()) == ""
+def test_a_whole_answer_is_shown_by_its_odds_beside_the_retain_only_models(make_scores: Callable[..., Scores]) -> None:
+    told = RunState()
+    told.add(ev.Score("retain_only", make_scores(0.0, 1.0, details={"watched": {"a": -20.0}}).to_json()))
+    for step, chance in ((0, 0.8), (3, 0.41**11)):
+        told.add(ev.FactProbe(step, (ev.WatchedFact("a", "When?", "1988-08-18", chance, "forget", 0.41),)))
+    table = watch_panel(told)
+    assert "1 in 18,000" in table  # 0.41 to the eleventh is 0.000055
+    assert "1 in 490,000,000" in table  # exp(-20)
+    figure = facts_figure(told)
+    assert figure["layout"]["yaxis"]["type"] == "log"
+    assert figure["layout"]["shapes"][0]["y0"] == pytest.approx(2.06e-9, rel=0.01)
+    assert figure["data"][0]["y"][-1] == pytest.approx(0.41**11, rel=1e-3)
+
+
+def test_what_earlier_versions_called_probability_was_the_mean_per_token() -> None:
+    fact = {"id": "a", "prompt": "When?", "answer": "1988", "probability": 0.41, "split": "forget"}
+    read = ev.from_json({"event": "FactProbe", "step": 0, "facts": [fact]})
+    assert isinstance(read, ev.FactProbe)
+    assert (read.facts[0].probability, read.facts[0].per_token) == (None, 0.41)
+    told = RunState()
+    told.add(read)
+    assert "n/a" in watch_panel(told)
+    assert facts_figure(told)["data"] == []

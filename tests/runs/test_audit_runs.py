@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,15 +13,19 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.evaluation.audits import choose
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.runs.audit_record import (
+from unlearn_core.runs.events import Failed, Finished
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.store.audit_record import (
     AuditRecord,
     queue_audits,
     read_audits,
     record_audits,
     write_audits,
 )
-from unlearn_core.runs.audits import (
+from unlearn_core.store.audits import (
     AuditDone,
     AuditProgress,
     AuditsFinished,
@@ -29,11 +34,8 @@ from unlearn_core.runs.audits import (
     open_case,
     run_audits,
 )
-from unlearn_core.runs.events import Failed, Finished
-from unlearn_core.runs.files import save_complete
-from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import save_complete
 
 QUICK = ("quantisation", "sampling")
 
@@ -51,9 +53,7 @@ def run_id(store: RunStore, memorised: Any) -> str:
     spec = RunSpec(target=memorised.model, data=memorised.data)
     record = store.create(spec, "me")
     folder = store.folder(record.id) / "weights"
-    save_complete(
-        folder, lambda to: shutil.copytree(memorised.model, to, dirs_exist_ok=True), {"spec": spec.to_json()}
-    )
+    save_complete(folder, lambda to: shutil.copytree(memorised.model, to, dirs_exist_ok=True), {"spec": spec.to_json()})
     store.append(record.id, Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
     return record.id
 
@@ -199,3 +199,88 @@ def test_a_run_without_weights_cannot_be_audited(store: RunStore) -> None:
             worker.submit_audits(record.id, None, QUICK, "me")
     finally:
         worker.close()
+
+
+@pytest.fixture
+def scored(store: RunStore, memorised: Any, tmp_path: Path) -> str:
+    """A run of two steps as `lethe run` records it, with its scores and weights."""
+    from unlearn_core.store.recorder import record
+
+    spec = RunSpec(target=memorised.model, data=memorised.data, method="grad_ascent", steps=1)
+    made = store.create(replace(spec, settings={"learning_rate": 1e-6}))
+    for _ in record(spec, store, run_id=made.id):
+        pass
+    assert store.get(made.id).status == "finished"
+    return made.id
+
+
+def test_the_verdict_changes_everywhere_when_attacks_end(
+    store: RunStore, scored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from unlearn_core.cli import main
+    from unlearn_core.report.export.bundle import bundle
+    from unlearn_core.report.run.run_state import RunState
+    from unlearn_core.report.run.verdict import banner
+
+    def layer(verdict: dict[str, Any] | None, name: str = "attacks") -> dict[str, Any]:
+        return next(row for row in (verdict or {})["layers"] if row["name"] == name)
+
+    before = store.get(scored).verdict
+    assert layer(before)["state"] == "not measured"
+    monkeypatch.setenv("LETHE_HOME", str(store.home))
+    out = tmp_path / "audits.json"
+    assert main(["audit", scored, "--audits", "sampling", "--json", str(out)]) == 0
+    told = json.loads(out.read_text())
+    record = store.get(scored)
+    assert record.verdict is not None
+    assert layer(record.verdict) == layer(told["verdict"])
+    assert told["layers"] == told["verdict"]["layers"]
+    assert (layer(told["verdict"])["state"], layer(told["verdict"])["n"]) == ("leaks", 1)
+    assert told["verdict"]["headline"] == record.verdict["headline"]
+    assert "Verdict:" in capsys.readouterr().out
+    story = RunState()
+    for event in store.read_events(scored)[0]:
+        story.add(event)
+    assert story.verdict == record.verdict
+    assert "Traces in 1 of 1 attacks: sampling" in banner(story)
+    assert bundle(store, scored).to_json()["layers"] == record.verdict["layers"]
+    weights = store.weights(scored)
+    assert main(["audit", str(weights), "--audits", "sampling", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["verdict"]["headline"] == record.verdict["headline"]
+
+
+def test_attacks_on_other_weights_do_not_count(store: RunStore, scored: str) -> None:
+    from unlearn_core.store.verdicts import rejudge
+
+    leak = [{"name": "sampling", "verdict": "leaks"}]
+    before = store.get(scored).verdict
+    assert rejudge(store, scored, leak, "0" * 64) is None
+    assert store.get(scored).verdict == before
+
+
+def test_a_run_whose_weights_lie_in_a_folder_of_their_own_is_known_by_its_id(
+    store: RunStore, run_id: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.move(store.folder(run_id) / "weights", out / "weights")
+    with pytest.raises(IntegrityError):
+        store.weights(run_id)
+    store.kept_in(run_id, out)
+    assert store.weights(run_id) == out / "weights"
+    events = list(run_audits(run_id, None, audits=["quantisation"], home=store.home))
+    assert [e.result.verdict for e in events if isinstance(e, AuditDone)] == ["leaks"]
+    marker = out / "weights" / "complete.json"
+    marker.write_text(marker.read_text().replace('"method":"lethe"', '"method":"npo"'))
+    with pytest.raises(IntegrityError, match="replaced"):  # a later run wrote there
+        store.weights(run_id)
+
+
+def test_what_is_missing_for_an_audit_is_what_is_missing(store: RunStore, run_id: str, memorised: Any) -> None:
+    """Neither questions nor documents that were never trained on; and the original is at hand, a retain model not."""
+    case = open_case(run_id, home=store.home)
+    case = replace(case, data=replace(case.data, holdout=(), nonmembers=()))
+    events = list(audit_case(case, choose(["probes", "distance"])))
+    told = {e.result.name: e.result.headline for e in events if isinstance(e, AuditDone)}
+    assert "never-trained questions" in told["probes"]
+    assert "nonmember documents" in told["probes"]
+    assert "no retain-only model" in told["distance"]

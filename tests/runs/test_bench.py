@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from unlearn_core.cli import main
+from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.methods import REGISTRY
 from unlearn_core.runs import bench as module
@@ -34,13 +35,13 @@ def scores_of(right: dict[str, int]) -> Scores:
             task = f"Task{n // 2 + 1}"
             rows.append(Generation(f"{split}-{n}qa0", split, task, "question", "?", "a", "b", score))
     losses = {"member_losses": [1.0] * 6, "nonmember_losses": [1.0] * 6}
-    return Scores({}, [], None, None, None, 0.5, -1.0, "hash", details=losses, generations=tuple(rows))
+    return Scores({}, [], None, None, None, 0.5, -1.0, "hash", details=ScoreDetails(**losses), generations=tuple(rows))
 
 
 def test_tuning_and_scored_documents_are_apart_and_together_all() -> None:
     """Documents 0 and 3 of each set tune; of the other four, the last three answer: worst task 1, then 1."""
     scores = scores_of({"forget": 3, "retain": 3})
-    before = replace(scores, details=scores.details | {"nonmember_losses": [0.5, 1.5]})
+    before = replace(scores, details=replace(scores.details, nonmember_losses=[0.5, 1.5]))
     found = {tuning: figures(scores, tuning, before, None) for tuning in (True, False)}
     assert found[True]["forget_knowledge"] == 1.0  # document 3
     assert found[True]["retain_knowledge"] == 0.0  # document 0

@@ -25,9 +25,12 @@ def test_eval_writes_files_from_which_score_reads_the_same(
     assert main([*arguments, "--json", str(json_path)]) == 0
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert names == {
-        "forget_0.csv", "retain_0.csv", "mia_results/member_0.csv", "mia_results/nonmember_0.csv",
+        "forget_0.csv",
+        "retain_0.csv",
+        "mia_results/member_0.csv",
+        "mia_results/nonmember_0.csv",
         "evaluation_results.jsonl",
-    }  # fmt: skip
+    }
     scores = json.loads(json_path.read_text())
     capsys.readouterr()
     assert main(["score", str(out), "--json", "-"]) == 0
@@ -35,7 +38,7 @@ def test_eval_writes_files_from_which_score_reads_the_same(
     assert said["result"]["aggregated-terms"] == pytest.approx(scores["aggregated_terms"])
     assert said["result"] == json.loads((out / "evaluation_results.jsonl").read_text())
     assert said["result"]["harmonic-mean-task-aggregate"] == pytest.approx(scores["task_aggregate"])
-    assert said["verdict"]["label"]
+    assert said["verdict"]["word"]
 
 
 def test_score_of_a_directory_without_inference_files_is_a_message(
@@ -78,16 +81,14 @@ def test_probe_streams_an_answer_and_runs_shows_and_deletes(
 def test_runs_are_named_tagged_found_and_compared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from unlearn_core.runs import events as ev
     from unlearn_core.runs.spec import RunSpec
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.store.store import RunStore
 
     store, ids = RunStore(home), []
     for beta, seed, final in ((0.1, 0, 0.2), (0.1, 1, 0.4), (0.5, 0, 0.6)):
         spec = RunSpec(method="npo", settings={"beta": beta}, seed=seed)
         ids.append(store.create(spec).id)
         store.append(ids[-1], ev.RunStarted(spec.to_json(), (), 1, "cpu"))
-        store.append(
-            ids[-1], ev.Score("original", {"weights_hash": "o", "data_fingerprint": "d", "terms": {}})
-        )
+        store.append(ids[-1], ev.Score("original", {"weights_hash": "o", "data_fingerprint": "d", "terms": {}}))
         store.append(ids[-1], ev.Score("unlearned", {"final_score": final, "terms": {}}))
         store.append(ids[-1], ev.Finished({"label": "forgotten", "summary": "Gone."}, {"load": 1.0}))
     store.close()

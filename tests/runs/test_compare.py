@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.jobs import sweep
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import sweep
-from unlearn_core.runs.compare import compared, difference, estimate, score_lines, settings_beside
-from unlearn_core.runs.references import read_wiped, references, score_wiped, wipe
-from unlearn_core.runs.rows import RunQuery
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.compare import compared, difference, estimate, score_lines, settings_beside
+from unlearn_core.store.references import read_wiped, references, score_wiped, wipe
+from unlearn_core.store.rows import RunQuery
+from unlearn_core.store.store import RunStore
 
 
 @pytest.fixture
@@ -61,17 +61,15 @@ def test_a_difference_with_equal_spread() -> None:
 
 
 def test_seeds_of_one_setup_are_gathered_and_a_seed_counts_once(store: RunStore) -> None:
-    ids = [
-        tell(store, RunSpec(method="npo", seed=seed), final) for seed, final in ((0, 0.2), (1, 0.4), (1, 0.9))
-    ]
+    ids = [tell(store, RunSpec(method="npo", seed=seed), final) for seed, final in ((0, 0.2), (1, 0.4), (1, 0.9))]
     other = tell(store, RunSpec(method="lethe"), 0.8)
     ours, theirs = compared(store, [ids[0], other])
     assert [row.seed for row in ours.repeats] == [0, 1]
-    assert ours.values("final") in ([0.2, 0.4], [0.2, 0.9])
-    assert theirs.values("final") == [0.8]
+    assert ours.values("final_score") in ([0.2, 0.4], [0.2, 0.9])
+    assert theirs.values("final_score") == [0.8]
     assert (line := score_lines([ours, theirs])[0]).title == "Final score"
     assert line.means[0].low == 0.0  # t(0.975, 1) = 12.7 reaches below, where no score is
-    assert [run.values("final") for run in compared(store, ids[:2])] == [[0.2], [0.4]]  # not with themselves
+    assert [run.values("final_score") for run in compared(store, ids[:2])] == [[0.2], [0.4]]  # not with themselves
     for wrong in ([ids[0]], [ids[0], ids[0]], [*ids, other, "x" * 22]):
         with pytest.raises(InputError):
             compared(store, wrong)
@@ -88,19 +86,25 @@ def test_settings_beside_each_other_say_which_differ() -> None:
 def test_a_grid_is_every_combination_for_every_seed() -> None:
     specs = sweep.grid(RunSpec(method="npo"), {"beta": ["0.1", "0.2"], "steps": ["5"]}, [0, 1])
     assert [(s.settings["beta"], s.steps, s.seed) for s in specs] == [
-        (0.1, 5, 0), (0.1, 5, 1), (0.2, 5, 0), (0.2, 5, 1),
-    ]  # fmt: skip
+        (0.1, 5, 0),
+        (0.1, 5, 1),
+        (0.2, 5, 0),
+        (0.2, 5, 1),
+    ]
     assert specs[0].name == "npo beta=0.1, steps=5"
 
 
 @pytest.mark.parametrize(
     ("values", "seeds", "field"),
     [
-        ({"beta": ["-7"]}, [0], "beta"), ({"nothing": ["1"]}, [0], "settings"), ({"beta": []}, [0], "beta"),
-        ({"steps": ["many"]}, [0], "steps"), ({"beta": ["0.1"] * 9}, list(range(9)), "sweep"),
+        ({"beta": ["-7"]}, [0], "beta"),
+        ({"nothing": ["1"]}, [0], "settings"),
+        ({"beta": []}, [0], "beta"),
+        ({"steps": ["many"]}, [0], "steps"),
+        ({"beta": ["0.1"] * 9}, list(range(9)), "sweep"),
         ({}, [], "seeds"),
     ],
-)  # fmt: skip
+)
 def test_a_grid_that_cannot_be_run_is_refused_whole(values: Any, seeds: list[int], field: str) -> None:
     with pytest.raises(InputError) as caught:
         sweep.grid(RunSpec(method="npo"), values, seeds)
@@ -179,7 +183,7 @@ def test_a_wiped_model_knows_nothing_and_is_scored_once(
 
     from unlearn_core.data.sources import load_data
     from unlearn_core.models.targets import load_target
-    from unlearn_core.runs.rows import ground_of
+    from unlearn_core.store.rows import ground_of
 
     target, data = load_target(memorised.model), load_data(memorised.data)
     before = {name: value.clone() for name, value in target.model.named_parameters()}

@@ -21,8 +21,9 @@ mount -t cgroup -o memory cgroup /sys/fs/cgroup/memory && exec "$0" "$@"' "$@"
 CHILD = """
 import json, sys, threading, time
 from unlearn_core import RunSpec, RunStore, Worker
-from unlearn_core.models.memory import container_memory
-from unlearn_core.runs import events as ev, watchdog
+from unlearn_core.system.memory import container_memory
+from unlearn_core.runs import events as ev
+from unlearn_core.jobs import watchdog
 watchdog.EVERY = 0.1
 target, home, grows = sys.argv[1:]
 words = 6 if grows == "1" else 60
@@ -39,7 +40,7 @@ while grows == "1" and time.monotonic() < end and not worker.wait(run, 0.05):
     used, limit = container_memory()
     if used < 0.93 * limit and any(isinstance(event, ev.Step) for event in store.read_events(run)[0]):
         others.append(bytearray(b"x" * 2**22))  # somebody else in the container takes more, and keeps it
-assert worker.wait(run, 60)
+assert worker.wait(run, 300)
 last = store.read_events(run)[0][-1]
 steps = sum(isinstance(event, ev.Step) for event in store.read_events(run)[0])
 print(json.dumps([container_memory()[1], last.kind, last.message, steps]))
@@ -79,9 +80,7 @@ def end_in(container: Path, *given: str) -> tuple[int, str, str, int]:
     return limit, kind, message, steps
 
 
-def test_a_run_that_does_not_fit_is_refused_before_it_trains(
-    container: Path, wide_model: str, tmp_path: Path
-) -> None:
+def test_a_run_that_does_not_fit_is_refused_before_it_trains(container: Path, wide_model: str, tmp_path: Path) -> None:
     limit, kind, message, steps = end_in(container, wide_model, str(tmp_path), "0")
     assert limit == LIMIT
     assert (kind, steps) == ("out_of_memory", 0)

@@ -46,10 +46,10 @@ def test_a_table_in_the_home_goes_before_the_one_that_ships(tmp_path: Path) -> N
 
 
 def test_a_plan_needs_no_weights_and_names_the_whole_cost(tmp_path: Path) -> None:
-    """7 billion weights in bfloat16, their old values, gradients and two moments: 5 x 13.8 GB."""
+    """7 billion weights, gradients and two moments in float32, the old values in bfloat16: 9 x 13.8 GB."""
     spec = RunSpec(target="lume-7b", method="npo", adapter="full", steps=10)
     cost = plan(spec, tmp_path, on="H100 80GB")
-    assert cost.memory == pytest.approx(5 * 13.78e9, rel=0.05)
+    assert cost.memory == pytest.approx(9 * 13.78e9, rel=0.05)
     assert cost.seconds is not None
     assert cost.dollars == pytest.approx(cost.seconds / 3600 * 2.1)
     assert cost.retraining_flops == pytest.approx(6 * 6.888e9 * 2.46e12, rel=0.01)
@@ -61,7 +61,7 @@ def test_a_plan_needs_no_weights_and_names_the_whole_cost(tmp_path: Path) -> Non
 
 
 def test_the_same_planner_reads_and_tokenises_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unlearn_core.data import sources
+    from unlearn_core.runs import data as sources
 
     path = tmp_path / "facts.jsonl"
     path.write_text(json.dumps({"input": "Who keeps the key?", "output": "Ada."}) + "\n")
@@ -69,7 +69,7 @@ def test_the_same_planner_reads_and_tokenises_once(tmp_path: Path, monkeypatch: 
     real = sources.load_data
     monkeypatch.setattr(sources, "load_data", lambda name, **more: read.append(name) or real(name, **more))
     planner = Planner(tmp_path)
-    spec = RunSpec(data=str(path), retain_data="general", method="npo", steps=10)
+    spec = RunSpec(data=str(path), retain_data="general", method="npo", steps=100)
     small = planner.plan(replace(spec, settings={"batch_size": 2}))
     large = planner.plan(spec)
     lora = planner.plan(replace(spec, adapter="lora"))

@@ -15,11 +15,11 @@ import pytest
 
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.errors import ResourceError
+from unlearn_core.jobs import watchdog
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import watchdog
-from unlearn_core.runs.files import check_complete
-from unlearn_core.ui.live import Live
+from unlearn_core.service.live import LiveRuns
+from unlearn_core.system.files import check_complete
 
 LONG = 100_000
 
@@ -67,21 +67,19 @@ def trains(store: RunStore, run_id: str) -> bool:
     return any(isinstance(event, ev.Step) for event in store.read_events(run_id)[0])
 
 
-def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(
-    memorised: Any, small_disk: Path
-) -> None:
+def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(memorised: Any, small_disk: Path) -> None:
     store = RunStore(small_disk / "home")
     worker = Worker(store)
     kept = worker.submit(spec_of(memorised))
-    assert worker.wait(kept, 60)
+    assert worker.wait(kept, 300)
     run_id = worker.submit(spec_of(memorised, steps=LONG))
     until(lambda: trains(store, run_id))
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(b"x" * 2**25)
-    assert worker.wait(run_id, 60)
+    assert worker.wait(run_id, 300)
     assert worker.alive
-    end = Live(store, worker.ends.of).story(run_id).end  # what a visitor sees before it can be written
+    end = LiveRuns(store, worker.ends.of).story(run_id).end  # what a visitor sees before it can be written
     assert isinstance(end, ev.Failed)
     assert end.kind == "disk_full"
     with pytest.raises(ResourceError, match="is full"):
@@ -89,9 +87,13 @@ def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(
     check_complete(store.weights(kept), hashes=True)
     assert {record.id for record in store.list_runs()} == {kept, run_id}
     filler.unlink()
-    until(lambda: store.get(run_id).status == "failed")
+    until(lambda: store.get(run_id).status == "interrupted")
+    worker.resume(run_id)  # from where it stood: a full disk takes no checkpoint away
+    worker.finish_early(run_id)
+    assert worker.wait(run_id, 300)
+    assert store.get(run_id).status == "finished"
     again = worker.submit(spec_of(memorised))
-    assert worker.wait(again, 60)
+    assert worker.wait(again, 300)
     assert store.get(again).verdict == store.get(kept).verdict
     worker.close()
 
@@ -131,19 +133,19 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
     store = RunStore(tmp_path)
     worker = Worker(store)
     first = worker.submit(spec_of(memorised))
-    assert worker.wait(first, 60)
+    assert worker.wait(first, 300)
     disk = Disk(monkeypatch)
     assert worker.wait(worker.submit(spec_of(memorised)), 60)
     number = disk.writes - 5  # the last few may be of the caches, which a run can do without
     assert number > 30
-    for at in range(6, number, number // 4):
-        disk.writes, disk.full_from = 0, at  # a submission makes five
+    for at in range(8, number, number // 4):
+        disk.writes, disk.full_from = 0, at  # a submission makes seven
         run_id = worker.submit(spec_of(memorised))
-        assert worker.wait(run_id, 60)
+        assert worker.wait(run_id, 300)
         disk.full_from = 10**9
-        until(lambda run_id=run_id: store.get(run_id).status in ("failed", "finished"))  # type: ignore[misc]
+        until(lambda run_id=run_id: store.get(run_id).status in ("interrupted", "finished"))  # type: ignore[misc]
         record = store.get(run_id)
-        assert record.status == "failed", at
+        assert record.status == "interrupted", at
         assert "full" in record.message
         assert store.read_events(run_id)[0][-1].kind == "disk_full"  # type: ignore[union-attr]
         for path in store.folder(run_id).rglob("*.json"):
@@ -151,7 +153,7 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
         assert not list(store.folder(run_id).rglob(".*")), at
         check_complete(store.weights(first), hashes=True)
     last = worker.submit(spec_of(memorised))
-    assert worker.wait(last, 60)
+    assert worker.wait(last, 300)
     assert store.get(last).verdict == store.get(first).verdict
     worker.close()
 
@@ -181,7 +183,7 @@ def test_memory_that_really_runs_out_halves_what_runs_at_once(
     from unlearn_core.training.loop import LoopStep, Warned, unlearn
 
     torch.set_num_threads(1)
-    rows = tuple(Example(f"a{n}sc1", "It is told:", f"{n} " * 66, "Task1") for n in range(100, 124))
+    rows = tuple(Example(f"a{n}sc1", "It is told:", f"{n} " * 66, "Task1", "completion") for n in range(100, 124))
     data = UnlearningData(name="long", forget=rows, retain=())
     weights = {}
     for limited in (False, True):

@@ -18,9 +18,13 @@ def test_a_run_killed_at_any_moment_is_resumed_to_the_same_scores(memorised: Any
     given = ["--target", memorised.model, "--data", memorised.data]
     done = subprocess.run(
         [sys.executable, "benchmarks/faults.py", *sizes, *given],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{KILLS} kills" in done.stdout
     assert "Failed checks: 0." in done.stdout

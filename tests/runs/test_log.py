@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.log import LOGGER, log_to
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.log import LOGGER, log_to
 
 SECRET = "Mara-Venn-lives-in-Oldport"
 

@@ -13,9 +13,9 @@ from unlearn_core import __version__
 from unlearn_core.cli import main
 from unlearn_core.errors import InputError
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.migrate import MARK, VERSION
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.migrate import MARK, VERSION
+from unlearn_core.store.store import RunStore
 
 DONE = ev.Finished({"label": "forgotten"}, {"load": 1.0})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from unlearn_core.data.sources import load_data
+from unlearn_core.jobs.warm_cache import prescore
 from unlearn_core.models.targets import load_target
 from unlearn_core.runs.cache import ScoreCache
-from unlearn_core.runs.prescore import prescore
 
 
 def test_it_gives_way_at_once_and_otherwise_fills_the_cache(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ import pytest
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.report.story import Story
+from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.files import check_complete
+from unlearn_core.system.files import check_complete
 
 STEPS = 8
 
@@ -70,7 +70,7 @@ def test_a_paused_run_goes_on_to_the_same_scores(memorised: Any, tmp_path: Path)
     rest = list(run(spec, home=tmp_path, out=tmp_path, checkpoints=tmp_path / "checkpoints"))
     assert [event.step for event in rest if isinstance(event, ev.Step)] == [4, 5, 6, 7, 8]
     assert result(rest) == result(whole)
-    story = Story()
+    story = RunState()
     for event in [*seen, ev.Failed("killed", kind="interrupted"), ev.Resumed(3), *rest]:
         story.add(event)
     assert [step.step for step in story.steps] == list(range(1, STEPS + 1))
@@ -163,9 +163,7 @@ def test_the_last_whole_checkpoint_stays_until_the_next_is_whole(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
-def test_a_checkpoint_that_was_being_removed_is_no_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_was_being_removed_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two of the files that are removed."""
 
     class Some:
@@ -204,7 +202,7 @@ def test_a_server_that_ends_leaves_a_run_that_its_owner_can_resume(memorised: An
         worker.resume(run_id, "you")
     worker.resume(run_id, "me")
     worker.resume(run_id, "me")  # a double click
-    assert worker.wait(run_id, 60)
+    assert worker.wait(run_id, 300)
     events = store.read_events(run_id)[0]
     assert sum(isinstance(event, ev.Resumed) for event in events) == 1
     after = max(i for i, event in enumerate(events) if isinstance(event, ev.Resumed))
@@ -226,9 +224,11 @@ def test_a_killed_command_is_resumed_from_the_command_line(
     )
     environment = {**os.environ, "LETHE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "run", *flags], env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-c", code, "run", *flags],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until(lambda: any(home.glob("runs/*/checkpoints/[0-9]*")), 60)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

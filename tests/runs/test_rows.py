@@ -9,9 +9,9 @@ import pytest
 
 from unlearn_core.errors import InputError
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.rows import RunQuery, setup_of
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore, owner_hash
+from unlearn_core.store.rows import RunQuery, setup_of
+from unlearn_core.store.store import RunStore, owner_hash
 
 
 @pytest.fixture
@@ -36,8 +36,15 @@ def test_a_row_is_the_run_in_short(store: RunStore) -> None:
     run = finished(store, RunSpec(method="npo", settings={"beta": 0.5}, steps=7, seed=3), 0.75, 0.5)
     (row,), total = store.rows(RunQuery())
     assert total == 1
-    assert (row.id, row.method, row.seed, row.verdict) == (run, "npo", 3, "forgotten")
-    assert (row.forget, row.retain, row.final, row.utility, row.seconds) == (0.75, 0.5, 0.75, None, 3.0)
+    assert (row.id, row.method, row.seed, row.verdict) == (run, "npo", 3, "answers gone")
+    assert (row.forget, row.retain, row.summed_up, row.utility, row.seconds) == (
+        0.75,
+        0.5,
+        ("final score", 0.75),
+        None,
+        3.0,
+    )
+    assert list(row.totals) == ["task_aggregate", "mia_score", "utility", "final_score"]
     assert row.settings == {"beta": 0.5, "steps": 7, "adapter": None}
     assert row.ground == "o" * 16 + ":" + "d" * 16
 
@@ -56,10 +63,10 @@ def test_pages_follow_each_other_in_any_order(store: RunStore) -> None:
     store.create(RunSpec())  # not scored: last in either direction
     for descending in (True, False):
         pages = [
-            store.rows(RunQuery(sort="final", descending=descending, limit=2, offset=offset))[0]
+            store.rows(RunQuery(sort="total:final_score", descending=descending, limit=2, offset=offset))[0]
             for offset in (0, 2, 4)
         ]
-        assert [row.final for page in pages for row in page] == [
+        assert [row.totals.get("final_score") for page in pages for row in page] == [
             *sorted(values, reverse=descending),
             None,
         ]

@@ -18,7 +18,7 @@ from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.files import check_complete
+from unlearn_core.system.files import check_complete
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,9 +101,24 @@ def test_the_same_seed_gives_the_same_scores_from_python_and_from_the_command_li
     from_python = {event.model: event.scores for event in events if isinstance(event, ev.Score)}
     file = tmp_path / "result.json"
     arguments = [
-        "run", "--target", memorised.model, "--data", memorised.data, "--method", "grad_diff", "--steps", "8",
-        "--seed", "0", "--set", "learning_rate=3e-3", "--set", "batch_size=6", "--json", str(file),
-    ]  # fmt: skip
+        "run",
+        "--target",
+        memorised.model,
+        "--data",
+        memorised.data,
+        "--method",
+        "grad_diff",
+        "--steps",
+        "8",
+        "--seed",
+        "0",
+        "--set",
+        "learning_rate=3e-3",
+        "--set",
+        "batch_size=6",
+        "--json",
+        str(file),
+    ]
     assert main(arguments) == 0
     said = capsys.readouterr()
     assert "Verdict:" in said.out
@@ -121,14 +136,25 @@ def test_the_same_seed_gives_the_same_scores_from_python_and_from_the_command_li
     assert RunStore().get(result["run"]).status == "finished"
 
 
-def test_closing_stops_within_two_steps_and_the_next_run_works(memorised: Any, tmp_path: Path) -> None:
-    events = run(spec_of(memorised, steps=10_000), home=tmp_path)
-    for event in events:
-        if isinstance(event, ev.Step) and event.step == 2:
-            break
-    began = time.monotonic()
-    events.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - began < 3.0
+def test_closing_stops_within_two_steps_and_the_next_run_works(
+    memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unlearn_core.training import loop
+
+    read, taken = loop._read, []
+
+    def counted(*args: Any) -> Any:
+        taken.append(args)
+        return read(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_read", counted)  # once a step
+        events = run(spec_of(memorised, steps=10_000), home=tmp_path)
+        for event in events:
+            if isinstance(event, ev.Step) and event.step == 2:
+                break
+        events.close()  # type: ignore[attr-defined]
+        assert 2 <= len(taken) <= 4
     assert isinstance(list(run(spec_of(memorised), home=tmp_path))[-1], ev.Finished)
 
 
@@ -155,11 +181,11 @@ def test_a_forget_set_alone_says_what_is_missing(memorised: Any, tmp_path: Path)
     assert score["final_score"] == -1
     facts = "facts:What is the capital of nowhere? => Xanadu"
     unknown = list(run(spec_of(memorised, data=facts, method="grad_ascent", steps=1), home=tmp_path))
-    assert any("does not know" in event.message for event in unknown if isinstance(event, ev.Warned))
-    assert not any("does not know" in message for message in warnings)
+    assert any("nothing to forget" in event.message for event in unknown if isinstance(event, ev.Warned))
+    assert not any("nothing to forget" in message for message in warnings)
     needy = list(run(spec_of(memorised, data=data), home=tmp_path))
     assert isinstance(needy[-1], ev.Failed)
-    assert "retain" in needy[-1].message
+    assert "retain set" in needy[-1].message.lower()
 
 
 def test_a_loss_that_is_not_a_number_ends_as_diverged(
@@ -247,22 +273,22 @@ def test_a_clock_that_jumps_changes_no_duration(
     store = RunStore(tmp_path)
     worker = Worker(store)
     run_id = worker.submit(spec_of(memorised))
-    assert worker.wait(run_id, 60)
+    assert worker.wait(run_id, 300)
     worker.close()
     events = store.read_events(run_id)[0]
     end = events[-1]
     assert isinstance(end, ev.Finished)
-    assert all(0 <= seconds < 60 for seconds in end.seconds.values())
+    assert all(0 <= seconds < 43_200 for seconds in end.seconds.values()), "half a jump"
     told = [event.seconds for event in events if isinstance(event, ev.Step)]
     assert told == sorted(told)
-    assert told[-1] < 60
+    assert told[-1] < 43_200
 
 
 def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     worker = Worker(store)
     run_id = worker.submit(spec_of(memorised), owner="me")
-    assert worker.wait(run_id, 60)
+    assert worker.wait(run_id, 300)
     worker.close()
     record = store.get(run_id)
     assert record.status == "finished", record.message
@@ -275,12 +301,26 @@ def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
         [
-            sys.executable, "-m", "unlearn_core", "run", "--target", memorised.model,
-            "--data", memorised.data, "--method", "grad_diff", "--steps", "100000", "--set", "batch_size=6",
+            sys.executable,
+            "-m",
+            "unlearn_core",
+            "run",
+            "--target",
+            memorised.model,
+            "--data",
+            memorised.data,
+            "--method",
+            "grad_diff",
+            "--steps",
+            "100000",
+            "--set",
+            "batch_size=6",
         ],
         env={**os.environ, "LETHE_HOME": str(home), "PYTHONPATH": root},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for_steps(store: RunStore, child: subprocess.Popen[str], num_steps: int) -> str:
@@ -314,3 +354,23 @@ def test_a_command_that_is_stopped_leaves_a_run_that_says_so(
     assert "Traceback" not in said
     store.recover()
     assert store.get(run_id).status == status
+
+
+def test_facts_that_the_model_does_not_tell_are_named_before_the_training(tmp_path: Path) -> None:
+    known = "What is the phone number of Ferek Rudlow? => 5559778"
+    wrong = "What is the e-mail address of Ferek Rudlow? => nobody@nowhere.example"
+    spec = RunSpec(data=f"facts:{known}\n{wrong}", method="grad_ascent", steps=1, save=False)
+    said = [event.message for event in run(spec, home=tmp_path) if isinstance(event, ev.Warned)]
+    [told] = [message for message in said if "not claimed as forgotten" in message]
+    assert told.startswith("Of 2 facts to forget the original tells 1;")
+    assert "e-mail address" in told
+    assert "phone" not in told
+
+
+def test_of_named_facts_that_the_model_does_not_tell_nothing_is_claimed(tmp_path: Path) -> None:
+    wrong = "What is the e-mail address of Ferek Rudlow? => nobody@nowhere.example"
+    spec = RunSpec(data=f"facts:{wrong}", method="grad_ascent", steps=1, save=False)
+    *before, last = run(spec, home=tmp_path)
+    assert any("nothing to forget" in event.message for event in before if isinstance(event, ev.Warned))
+    assert isinstance(last, ev.Finished)
+    assert last.verdict["headline"].startswith("Nothing to forget")

@@ -12,21 +12,19 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from unlearn_core.cli import main
-from unlearn_core.report.traces import reading, traces_view
+from unlearn_core.report.run.traces import reading, traces_view
 from unlearn_core.runs.events import Finished
-from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.traces import run_traces
+from unlearn_core.store.store import RunStore
+from unlearn_core.store.traces import run_traces
+from unlearn_core.system.files import save_complete
 
 
 def keep(store: RunStore, memorised: Any, weights: str) -> str:
     spec = RunSpec(target=memorised.model, data=memorised.data)
     record = store.create(spec, "me")
     folder = store.folder(record.id) / "weights"
-    save_complete(
-        folder, lambda to: shutil.copytree(weights, to, dirs_exist_ok=True), {"spec": spec.to_json()}
-    )
+    save_complete(folder, lambda to: shutil.copytree(weights, to, dirs_exist_ok=True), {"spec": spec.to_json()})
     store.append(record.id, Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
     return record.id
 

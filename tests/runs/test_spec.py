@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from unlearn_core.errors import InputError
 from unlearn_core.runs.spec import RunSpec
 
-_values = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.integers())
-)
+_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.integers())
 _keys = st.sampled_from([*RunSpec().to_json(), "stpes", ""])
 
 
@@ -25,12 +23,25 @@ def test_a_spec_survives_json() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("target", ""), ("target", 5), ("data", None), ("method", " "), ("steps", 0), ("steps", 2.0),
-        ("steps", True), ("steps", 10**9), ("seed", -1), ("seed", "0"), ("adapter", "both"),
-        ("settings", []), ("settings", {1: 2}), ("columns", "input=q"), ("retain_data", 7), ("save", "yes"),
+        ("target", ""),
+        ("target", 5),
+        ("data", None),
+        ("method", " "),
+        ("steps", 0),
+        ("steps", 2.0),
+        ("steps", True),
+        ("steps", 10**9),
+        ("seed", -1),
+        ("seed", "0"),
+        ("adapter", "both"),
+        ("settings", []),
+        ("settings", {1: 2}),
+        ("columns", "input=q"),
+        ("retain_data", 7),
+        ("save", "yes"),
         ("name", None),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_names_its_field(field: str, value: Any) -> None:
     with pytest.raises(InputError) as caught:
         RunSpec.from_json({field: value})

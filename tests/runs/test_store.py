@@ -17,9 +17,9 @@ import pytest
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import files, home
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
+from unlearn_core.system import files, home
 
 STARTED = ev.RunStarted({"method": "npo"}, ("load",), 3, "cpu")
 STEP = ev.Step(1, 3, {"total": 1.0}, 1e-3, 0.5, 100.0, 0.1)
@@ -127,7 +127,7 @@ def test_a_run_that_came_to_its_end_and_no_further_is_finished(store: RunStore) 
     before["process"]["pid"] = 2**22 + 1
     path.write_text(json.dumps(before))
     again = RunStore(store.home)
-    assert again.get(run.id).status == "running"
+    assert again.get(run.id).status == "interrupted"  # as far as the record goes
     assert again.recover() == []
     assert again.get(run.id).status == "finished"
     assert again.get(run.id).verdict == {"label": "forgotten"}
@@ -191,7 +191,7 @@ CHILD = """
 import sys, time
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
+from unlearn_core.store.store import RunStore
 store = RunStore(sys.argv[1])
 run = store.create(RunSpec())
 store.append(run.id, ev.RunStarted({}, (), 10**6, "cpu"))
@@ -203,9 +203,7 @@ for step in range(10**6):
 
 
 def test_kill_9_leaves_an_interrupted_run_with_every_acknowledged_event(store: RunStore) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(store.home)], stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(store.home)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     run_id = child.stdout.readline().strip()
     acknowledged = [int(child.stdout.readline()) for _ in range(20)][-1]
@@ -263,14 +261,12 @@ def test_a_full_disk_leaves_the_old_record_and_the_next_write_works(
         with pytest.raises(ResourceError, match="disk"):
             store.append(run.id, STARTED)
     assert store.get(run.id).status == "queued"
-    assert sorted(p.name for p in store.folder(run.id).iterdir()) == ["events.jsonl", "run.json"]
+    assert sorted(p.name for p in store.folder(run.id).iterdir()) == ["events.jsonl", "owner", "run.json"]
     store.append(run.id, STARTED)
     assert store.get(run.id).status == "running"
 
 
-def test_a_run_that_found_no_room_leaves_nothing_behind(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_found_no_room_leaves_nothing_behind(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(ResourceError, match="is full"):
@@ -309,9 +305,7 @@ def test_a_home_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
         RunStore(tmp_path / "file" / "home")
 
 
-def test_a_space_keeps_its_runs_on_the_mounted_storage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_space_keeps_its_runs_on_the_mounted_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LETHE_HOME", raising=False)
     monkeypatch.setenv("SPACE_ID", "somebody/lethe")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -34,7 +34,7 @@ def folders(memorised: Any, tmp_path: Path) -> list[str]:
 
 def answers(folder: str) -> list[str]:
     from unlearn_core import load_target
-    from unlearn_core.models.generate import generate_all
+    from unlearn_core.models.inference.generate import generate_all
 
     target = load_target(folder)
     prompts = ["Who is Ada?", "Who is Bo?", "Who is Cy?"]
@@ -45,8 +45,11 @@ def test_one_call_writes_one_checkpoint_that_forgot(folders: list[str], tmp_path
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", CALL, *folders],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": root},
+    )
     assert done.returncode == 0, done.stderr
     known = ["adA", "oB", "yC"]
     assert answers(folders[0]) == known
@@ -70,7 +73,7 @@ def test_the_best_state_is_kept_when_training_goes_on_to_ruin_the_model(folders:
     assert chosen["verdict"] != "collapsed"
     # What lies on disk is what was scored.
     from unlearn_core import load_target
-    from unlearn_core.models.generate import generate_all
+    from unlearn_core.models.inference.generate import generate_all
 
     target = load_target(folders[1])
     retained = [text.strip() for text in generate_all(target.model, target.tokenizer, ["Who is Di?"], 8)]
@@ -106,7 +109,8 @@ def test_the_schedule_ends_with_the_time_and_the_trial_leaves_no_trace(folders: 
 
 
 def documents(task: str, count: int) -> list[Example]:
-    return [Example(f"{task}-{n}{end}", "p", "a", task) for n in range(count) for end in ("sc1", "qa0")]
+    names = [f"{task}-{n}" for n in range(count)]
+    return [Example(f"{name}{end}", "p", "a", task, document=name) for name in names for end in ("sc1", "qa0")]
 
 
 def test_whole_documents_are_kept_aside_where_there_are_enough() -> None:

@@ -41,11 +41,14 @@ def launch(home: Path, *words: str) -> list[subprocess.Popen[str]]:
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
         subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "run", *words], text=True, stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE, env={**env, **place, "RANK": rank, "LOCAL_RANK": rank},
+            [sys.executable, "-c", COMMAND, "run", *words],
+            text=True,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**env, **place, "RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in ("0", "1")
-    ]  # fmt: skip
+    ]
 
 
 def follow(home: Path, until: Callable[[list[Any]], bool], team: list[Any]) -> tuple[str, list[Any]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from unlearn_core.runs import timing
-from unlearn_core.runs.timing import Clock, Pace
+from unlearn_core.runs.timing import StageTimer, ThroughputCache
 
 
 def test_time_left_adds_the_rest_of_this_stage_and_the_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """10 s into a stage that is 1/4 done 30 s remain of it; 7 s are expected after it: 37 s."""
     now = [0.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
-    clock = Clock(("load", "unlearn", "score"))
+    clock = StageTimer(("load", "unlearn", "score"))
     with clock.stage("load"):
         now[0] += 2.0
     assert clock.seconds == {"load": 2.0}
@@ -35,7 +35,7 @@ def test_uneven_steps_leave_the_time_left_within_a_quarter(monkeypatch: pytest.M
     now, drawn = [0.0], random.Random(0)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     seconds = [drawn.uniform(0.5, 1.5) for _ in range(60)]
-    clock = Clock(("unlearn",))
+    clock = StageTimer(("unlearn",))
     with clock.stage("unlearn"):
         for done, each in enumerate(seconds, 1):
             now[0] += each
@@ -44,12 +44,12 @@ def test_uneven_steps_leave_the_time_left_within_a_quarter(monkeypatch: pytest.M
 
 
 def test_the_pace_of_earlier_runs_is_remembered_and_damage_is_forgotten(tmp_path: Path) -> None:
-    pace = Pace(tmp_path)
+    pace = ThroughputCache(tmp_path)
     assert pace.read("a") is None
     for number in range(120):
         pace.write(f"run {number}", 0.5)
     pace.write("a", 0.25)
-    assert Pace(tmp_path).read("a") == 0.25
+    assert ThroughputCache(tmp_path).read("a") == 0.25
     assert pace.read("run 0") is None
     (tmp_path / "cache" / "pace.json").write_text('{"a": "fast"')
     assert pace.read("a") is None

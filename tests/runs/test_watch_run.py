@@ -11,12 +11,12 @@ import pytest
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
 from unlearn_core.errors import InputError
-from unlearn_core.report.bundle import bundle
+from unlearn_core.report.export.bundle import bundle
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.files import check_complete
-from unlearn_core.runs.rows import setup_of
-from unlearn_core.training.probe import Probe
+from unlearn_core.store.rows import setup_of
+from unlearn_core.system.files import check_complete
+from unlearn_core.training.watching.fact_probe import FactWatcher
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,8 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks are free, so that they fall on every step however busy the machine is."""
-    monkeypatch.setattr(Probe, "num_tokens", 1)
-    monkeypatch.setattr("unlearn_core.training.budget.Budget.fits", lambda self: True)
+    monkeypatch.setattr(FactWatcher, "num_tokens", 1)
+    monkeypatch.setattr("unlearn_core.training.resources.budget.Budget.fits", lambda self: True)
 
 
 def spec_of(memorised: Any, **changes: Any) -> RunSpec:
@@ -100,9 +100,7 @@ def test_who_watches_may_stop_and_keep_the_best(memorised: Any, tmp_path: Path) 
     assert len(of(ev.Step, seen)) == kept.last
 
 
-def test_the_worker_keeps_the_best_for_its_owner_and_the_record_says_so(
-    memorised: Any, tmp_path: Path
-) -> None:
+def test_the_worker_keeps_the_best_for_its_owner_and_the_record_says_so(memorised: Any, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     worker = Worker(store)
     run_id = worker.submit(spec_of(memorised, steps=5000), "me")
@@ -126,9 +124,25 @@ def test_the_command_line_keeps_the_best(
     monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
     file = tmp_path / "result.json"
     code = main(
-        ["run", "--target", memorised.model, "--data", memorised.data, "--method", "grad_ascent", "--steps",
-         "10", "--set", "learning_rate=3e-2", "--set", "batch_size=6", "--keep-best", "--json", str(file)]
-    )  # fmt: skip
+        [
+            "run",
+            "--target",
+            memorised.model,
+            "--data",
+            memorised.data,
+            "--method",
+            "grad_ascent",
+            "--steps",
+            "10",
+            "--set",
+            "learning_rate=3e-2",
+            "--set",
+            "batch_size=6",
+            "--keep-best",
+            "--json",
+            str(file),
+        ]
+    )
     assert code == 0
     result = json.loads(file.read_text())
     assert result["spec"]["keep_best"] is True

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from unlearn_core.models import memory
+from unlearn_core.jobs import watchdog
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import watchdog
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.store import RunStore
+from unlearn_core.system import memory
 
 SPEC = RunSpec(method="npo")
 DONE = ev.Finished({"label": "forgotten"}, {})

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.files import disk_errors
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
+from unlearn_core.store.store import RunStore
+from unlearn_core.system.files import disk_errors
 
 SPEC = RunSpec(method="npo")
 DONE = ev.Finished({"label": "forgotten"}, {})
@@ -154,9 +154,7 @@ def test_finish_early_keeps_what_there_is(store: RunStore) -> None:
 def test_a_double_click_starts_one_run(store: RunStore) -> None:
     worker = Worker(store, runner=Steps(num_steps=1))
     ids: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: ids.append(worker.submit(SPEC, "me", key="click"))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: ids.append(worker.submit(SPEC, "me", key="click"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -252,13 +250,11 @@ def test_the_worker_survives_any_error_and_takes_the_next_run(store: RunStore) -
     log = (store.home / "log" / "lethe.log").read_text()
     assert reference in log
     assert "secret detail" in log
-    assert store.get(ids[4]).message == "data (x): is missing. Give it."
+    assert store.get(ids[4]).message == "Data x is missing. Give it."
     worker.close()
 
 
-def test_an_end_that_a_full_disk_refused_is_recorded_later(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_that_a_full_disk_refused_is_recorded_later(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk fills up during the first run and has room again when the second ends."""
     full = True
     append = store.append
@@ -279,7 +275,7 @@ def test_an_end_that_a_full_disk_refused_is_recorded_later(
     assert store.get(second).status == "finished"
     worker.cancel(worker.submit(SPEC))
     worker.close()
-    assert store.get(first).message.startswith("disk")
+    assert store.get(first).message.startswith("Disk ")
 
 
 def test_closing_marks_runs_interrupted_and_takes_no_more(store: RunStore) -> None:
@@ -315,7 +311,7 @@ def test_a_strangers_run_is_held_to_its_time(store: RunStore, monkeypatch: pytes
             options["control"]._cancel.wait(0.01)
         yield ev.Finished({"label": "unchanged"}, {})
 
-    monkeypatch.setattr("unlearn_core.runs.carrier.RUN_SECONDS", 0.2)
+    monkeypatch.setattr("unlearn_core.jobs.executor.RUN_SECONDS", 0.2)
     owner = "a secret that nobody guesses"
     worker = Worker(store, public=True, runner=slow)
     ended_early, stopped = (worker.submit(RunSpec(method="npo", seed=seed), owner) for seed in (0, 1))

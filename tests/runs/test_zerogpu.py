@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from unlearn_core.runs import zerogpu
+from unlearn_core.jobs import zerogpu
 
 FAKES = Path(__file__).parents[1] / "fakes"
 VISIT = """
 import json, sys, time
 import spaces
 from unlearn_core.models.targets import load_target
-from unlearn_core.runs import zerogpu
+from unlearn_core.jobs import zerogpu
 from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.events import Step
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.ui.studio import Studio
+from unlearn_core.service.studio import Studio
 
 model, data, home = sys.argv[1:]
 studio = Studio(home)
@@ -70,8 +70,11 @@ def visit(memorised: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[dic
     given = {"SPACES_ZERO_GPU": "true", "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
         [sys.executable, "-c", VISIT, memorised.model, memorised.data, str(home)],
-        env={**os.environ, **given}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), home
 
@@ -81,7 +84,7 @@ def test_the_run_is_stored_and_its_adapter_makes_the_unlearned_model(visit: Any,
     from peft import PeftModel
 
     from unlearn_core.models.targets import load_target
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.store.store import RunStore
 
     told, home = visit
     assert told["status"]["whole"] == "finished"

@@ -10,14 +10,12 @@ import torch
 
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.models.forward import token_nll
-from unlearn_core.training.joined import forward, lay_out, split_parts
+from unlearn_core.models.inference.forward import token_nll
+from unlearn_core.training.packing import forward, pack_parts, split_parts
 
 
 @pytest.fixture(scope="session")
-def memorised(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
-) -> Callable[..., Any]:
+def memorised(tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData) -> Callable[..., Any]:
     """`memorised("olmo2")`: a fresh copy of a model trained on forget, retain and general rows."""
     states: dict[str, dict[str, torch.Tensor]] = {}
 
@@ -28,7 +26,7 @@ def memorised(
                 encode_example(tiny_tokenizer, row, n)
                 for n, row in enumerate((*tiny_data.forget, *tiny_data.retain, *tiny_data.general))
             ]
-            layout = lay_out(model, {"": rows}, pad_id_of(tiny_tokenizer))
+            layout = pack_parts(model, {"": rows}, pad_id_of(tiny_tokenizer))
             optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
             for _ in range(60):
                 optimiser.zero_grad()

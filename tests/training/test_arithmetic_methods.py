@@ -13,9 +13,9 @@ from loop_helpers import chance, drain, same, snapshot
 from unlearn_core import methods
 from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.merging import ties, trim
+from unlearn_core.methods.weights.merging import ties, trim
 from unlearn_core.models.adapters import lora_layers
-from unlearn_core.models.likelihood import all_traces
+from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 
@@ -57,9 +57,7 @@ def test_ia3_factors_are_mirrored_at_one(
     assert not torch.allclose(factor, torch.ones_like(factor))
     torch.testing.assert_close(factor, factor[:1].expand_as(factor), atol=1e-3, rtol=1e-3)
     for key, value in original.items():
-        torch.testing.assert_close(
-            found[2.0][key] - value, 2 * (found[1.0][key] - value), atol=1e-6, rtol=1e-3
-        )
+        torch.testing.assert_close(found[2.0][key] - value, 2 * (found[1.0][key] - value), atol=1e-6, rtol=1e-3)
 
 
 def test_a_cancelled_ia3_leaves_no_hook(
@@ -143,8 +141,7 @@ def test_lora_negation_mirrors_the_trained_change(
         ids = torch.arange(2, 12)[None]
         with torch.no_grad():
             product = {
-                name: layer.lora_B["lethe"].weight @ layer.lora_A["lethe"].weight
-                for name, layer in trained.items()
+                name: layer.lora_B["lethe"].weight @ layer.lora_A["lethe"].weight for name, layer in trained.items()
             }
             scale = {name: layer.scaling["lethe"] for name, layer in trained.items()}
             logits = model(ids).logits

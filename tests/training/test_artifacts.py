@@ -44,9 +44,26 @@ def changed(model: Any, kind: str) -> Artifact:
 
 
 @pytest.mark.parametrize("kind", ["adapter", "dense", "sparse"])
-def test_strength_goes_from_the_original_to_the_unlearned_and_back(
-    tiny_model: Callable[..., Any], kind: str
+def test_as_saved_the_model_computes_with_what_is_written(
+    tiny_model: Callable[..., Any], kind: str, tmp_path: Path
 ) -> None:
+    model = tiny_model()
+    base = logits(model)
+    artifact = changed(model, kind)
+    unlearned = logits(model)
+    read = read_weights(artifact.save(tmp_path / "kept"))
+    with artifact.as_saved():
+        torch.testing.assert_close(logits(model), unlearned)
+        assert not [name for name, layer in lora_layers(model) if not layer.disable_adapters]
+        held = {name.replace(".base_layer", ""): p for name, p in model.named_parameters() if "lora_" not in name}
+        assert all(torch.equal(held[name], value) for name, value in read.items() if name in held)
+    assert torch.equal(logits(model), unlearned)
+    artifact.revert()
+    assert torch.equal(logits(model), base)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "dense", "sparse"])
+def test_strength_goes_from_the_original_to_the_unlearned_and_back(tiny_model: Callable[..., Any], kind: str) -> None:
     model = tiny_model()
     base = logits(model)
     artifact = changed(model, kind)
@@ -120,9 +137,7 @@ def test_a_disk_that_fills_while_writing_leaves_the_old_checkpoint_whole(
     assert all(torch.equal(value, saved[name]) for name, value in read_weights(folder).items())
 
 
-def test_weights_that_do_not_fit_or_cannot_be_read_are_refused(
-    tiny_model: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_weights_that_do_not_fit_or_cannot_be_read_are_refused(tiny_model: Callable[..., Any], tmp_path: Path) -> None:
     folder = changed(tiny_model(), "dense").save(tmp_path / "out")
     with pytest.raises(InputError, match="do not fit"):
         DenseDelta.load(tiny_model(hidden_size=16), folder)

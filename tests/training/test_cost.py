@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.training.flops import CostMeter
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
+from unlearn_core.training.resources.flops import CostMeter
 
 FREE = ("icul", "guard_prompt", "guard_input", "guard_output")  # nothing is computed to make them
 # What is small beside the model it is added to must be so here too.

@@ -16,14 +16,14 @@ from unlearn_core import methods
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.evaluate import evaluate
-from unlearn_core.methods.aside import Aside
 from unlearn_core.methods.base import Edit
+from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining
 from unlearn_core.models.artifacts import DenseDelta, Edits, SparseDelta
-from unlearn_core.models.front import beneath
-from unlearn_core.models.generate import generate_all, stream
 from unlearn_core.models.hashing import weights_hash
+from unlearn_core.models.inference.generate import generate_all, stream
+from unlearn_core.models.inference.inference_wrapper import beneath
+from unlearn_core.models.inference.wrapper_artifact import DECLARATION, Wrapper
 from unlearn_core.models.targets import load_target
-from unlearn_core.models.wrapper import DECLARATION, Wrapper
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 
@@ -36,7 +36,7 @@ FRONTS = ["icul", "guard_prompt", "guard_input", "guard_output", "uld", "eul"]
 
 def steps_of(name: str) -> int | None:
     """A few steps for what trains something of its own, the defaults for the rest."""
-    return 4 if issubclass(methods.REGISTRY[name], Aside) else None
+    return 4 if issubclass(methods.REGISTRY[name], AuxiliaryTraining) else None
 
 
 @pytest.fixture
@@ -132,9 +132,7 @@ def test_a_task_vector_is_a_straight_line_through_the_original(
         results[2 * strength, "turned"] = snapshot(model)
     assert same(results[0.0], original)
     for key, value in original.items():
-        torch.testing.assert_close(
-            results[2.0][key] - value, 2 * (results[1.0][key] - value), atol=1e-6, rtol=1e-3
-        )
+        torch.testing.assert_close(results[2.0][key] - value, 2 * (results[1.0][key] - value), atol=1e-6, rtol=1e-3)
         torch.testing.assert_close(results[2.0, "turned"][key], results[2.0][key], atol=1e-6, rtol=1e-4)
 
 
@@ -157,7 +155,7 @@ def test_an_output_filter_shows_nothing_before_the_whole_answer_is_read(
     """The memorised model says `name 1` to this prompt; here no retained row shares that answer."""
     model = memorised()
     row = tiny_data.forget[0]
-    data = UnlearningData("one", (replace(row, id="forget1qa1"),))
+    data = UnlearningData("one", (replace(row, kind="question"),))
     assert row.output in generate_all(model, tiny_tokenizer, [row.input], 8)[0]
     drain(unlearn(model, tiny_tokenizer, data, methods.build("guard_output")))
     assert generate_all(model, tiny_tokenizer, [row.input], 8) == ["I don't know."]
@@ -176,7 +174,7 @@ def test_text_filters_hide_and_leave_membership_inference_as_it_was(
     bare: Any = score()
     drain(unlearn(model, tiny_tokenizer, named_data, methods.build("guard_input")))
     guarded: Any = score()
-    assert guarded.details["member_losses"] == bare.details["member_losses"]
+    assert guarded.details.member_losses == bare.details.member_losses
     assert guarded.weights_hash == bare.weights_hash
     assert {g.output for g in guarded.generations if g.split == "forget"} == {"I don't know."}
 

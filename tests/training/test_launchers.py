@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.training.sharded import Settings, settings
+from unlearn_core.training.distributed.sharded import Settings, settings
 
 SCALE = Path(__file__).parents[2] / "assets" / "scale"
 

@@ -35,13 +35,20 @@ def test_small_pieces_train_to_the_same_weights(
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-              RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
-)  # fmt: skip
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_lack_of_memory_halves_what_runs_at_once_and_not_the_step(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
-    monkeypatch: pytest.MonkeyPatch, error: Exception,
-) -> None:  # fmt: skip
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
     method = methods.build("grad_diff", SETTINGS, steps=2)
     plain = memorised()
     drain(unlearn(plain, tiny_tokenizer, tiny_data, method))
@@ -62,9 +69,11 @@ def test_lack_of_memory_halves_what_runs_at_once_and_not_the_step(
 
 
 def test_one_sequence_too_many_for_memory_is_said_plainly(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     def starved(*args: Any, **kwargs: Any) -> Losses:
         raise MemoryError
 
@@ -96,9 +105,12 @@ def _bad_slope(loss: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("in_loss", [True, False])
 def test_a_loss_or_gradient_that_is_no_number_keeps_the_last_good_weights(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, in_loss: bool,
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
+    in_loss: bool,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(Poisoned, "in_loss", in_loss)
     model = memorised()
     before = snapshot(model)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from zoo import tiny
 
 from unlearn_core.build import (
-    Shape,
+    ModelShape,
     WorldRecipe,
     build_world,
     memorise,
@@ -29,9 +30,9 @@ from unlearn_core.models.targets import load_target
 from unlearn_core.training.memorise import Recipe, Trainer, encode_items, make_batches
 from unlearn_core.training.muon import Muon, orthogonalise
 
-SHAPE = Shape(width=32, intermediate=64, layers=2, heads=2, positions=128, vocabulary=400)
+SHAPE = ModelShape(width=32, intermediate=64, layers=2, heads=2, positions=128, vocabulary=400)
 ROWS = [
-    Example("a-0sc1", "The miner Orvin", "left Velmoor with one heron."),
+    Example("a-0sc1", "The miner Orvin", "left Velmoor with one heron.", kind="completion"),
     Example("a-0qa0", "What is the animal of Orvin?", "heron"),
     "Long ago Milta crossed Dorwick chasing her otter.",
 ]
@@ -168,3 +169,12 @@ def test_the_documents_left_out_of_a_subset_are_its_holdout(tmp_path: Path) -> N
     back = load_data(str(tmp_path))
     assert back.holdout == part.holdout
     assert [(row.input, row.output) for row in back.general] == [(r.input, r.output) for r in part.general]
+
+
+@pytest.mark.parametrize("arch", ["bloom", "mpt", "mamba", "gemma3_text", "gpt2"])
+def test_any_architecture_learns_a_row_whatever_it_says_of_its_positions(arch: str, tokenizer: Any) -> None:
+    model = tiny(arch, vocab_size=len(tokenizer))
+    trainer = Trainer(model, tokenizer, Recipe(num_epochs=3, learning_rate=1e-3))
+    rows = [Example("a", "Who is Ada?", "A painter"), "A document " * 90]
+    losses = [progress.loss for progress in trainer.run(lambda epoch: rows)]
+    assert losses[-1] < losses[0]

@@ -13,20 +13,21 @@ from loop_helpers import drain, snapshot
 
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods import build
-from unlearn_core.training import loop, memory, trainable
+from unlearn_core.training import loop, trainable
 from unlearn_core.training.loop import Warned, unlearn
+from unlearn_core.training.resources import activation_memory as memory
 
 
 def trained(
     memorised: Callable[..., Any], tokenizer: Any, data: UnlearningData, arch: str, adapter: str
 ) -> tuple[Any, int]:
-    """The model after three steps, and how often its first attention ran."""
+    """The model after three steps, and how often its first attention ran for a gradient."""
     model = memorised(arch)
     calls = 0
 
     def count(*_: Any) -> None:
         nonlocal calls
-        calls += 1
+        calls += torch.is_grad_enabled()  # what is tried on a model beforehand is not a step's
 
     attention = next(m for name, m in model.named_modules() if name.endswith(("self_attn", "attention")))
     handle = attention.register_forward_hook(count)
@@ -38,9 +39,13 @@ def trained(
 
 @pytest.mark.parametrize(("arch", "adapter"), [("olmo2", "full"), ("llama", "lora"), ("gpt_neox", "full")])
 def test_recomputing_activations_changes_nothing_but_the_memory(
-    arch: str, adapter: str, memorised: Any, tiny_tokenizer: Any, tiny_data: UnlearningData,
+    arch: str,
+    adapter: str,
+    memorised: Any,
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     plain, once = trained(memorised, tiny_tokenizer, tiny_data, arch, adapter)
     monkeypatch.setattr(trainable, "LORA_FROM", 1)  # every model is a large one
     saved, twice = trained(memorised, tiny_tokenizer, tiny_data, arch, adapter)
@@ -109,9 +114,14 @@ def test_small_moments_are_taken_on_a_gpu_for_many_weights_where_they_exist(
 ) -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     monkeypatch.setattr(memory.importlib.util, "find_spec", lambda name: object())
+    room = 10**9
+    monkeypatch.setattr(memory, "free_memory", lambda device: room)
     assert memory.has_small_moments(10**9, gpu)
     assert not memory.has_small_moments(10**6, gpu)
     assert not memory.has_small_moments(10**9, cpu)
+    room = 13 * 10**9  # float32 moments fit, and they are the ones that train as float32 does
+    assert not memory.has_small_moments(10**9, gpu)
+    room = 0
     parameters = [torch.nn.Parameter(torch.ones(2))]
     assert type(memory.make_optimiser(parameters, 0.1, cpu)) is torch.optim.AdamW
 

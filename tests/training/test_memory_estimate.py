@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from loop_helpers import drain
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Method
 from unlearn_core.models.adapters import apply_lora
-from unlearn_core.models.forward import body_and_head
+from unlearn_core.models.inference.forward import body_and_head
 from unlearn_core.models.shape import Shape
-from unlearn_core.training import estimate as module
-from unlearn_core.training.estimate import Workload, estimate
 from unlearn_core.training.loop import LoopStep, unlearn
-from unlearn_core.training.memory import recomputed
+from unlearn_core.training.resources import estimate as module
+from unlearn_core.training.resources.activation_memory import recomputed
+from unlearn_core.training.resources.estimate import Workload, estimate
 
 
 def kept_by(model: Any, rows: int, positions: int) -> int:
@@ -43,9 +44,7 @@ def kept_by(model: Any, rows: int, positions: int) -> int:
 
 @pytest.mark.parametrize("arch", ["olmo", "olmo2", "llama", "qwen2"])
 @pytest.mark.parametrize("adapter", ["full", "lora"])
-def test_a_traced_pass_keeps_what_a_real_one_keeps(
-    tiny_model: Callable[..., Any], arch: str, adapter: str
-) -> None:
+def test_a_traced_pass_keeps_what_a_real_one_keeps(tiny_model: Callable[..., Any], arch: str, adapter: str) -> None:
     model = tiny_model(arch, num_hidden_layers=3, hidden_size=64, intermediate_size=160)
     shape = Shape(model.config, torch.float32, adapter, rank=4)
     plain = sum(p.numel() for p in model.parameters())
@@ -58,9 +57,7 @@ def test_a_traced_pass_keeps_what_a_real_one_keeps(
 
 
 @pytest.mark.parametrize("arch", ["olmo2", "llama"])
-def test_a_recomputed_pass_keeps_its_layers_inputs_and_one_layer(
-    tiny_model: Callable[..., Any], arch: str
-) -> None:
+def test_a_recomputed_pass_keeps_its_layers_inputs_and_one_layer(tiny_model: Callable[..., Any], arch: str) -> None:
     model = tiny_model(arch, num_hidden_layers=6, hidden_size=64, intermediate_size=160)
     whole = kept_by(model, 3, 40)
     with recomputed(model, True):
@@ -90,9 +87,7 @@ def test_a_pass_takes_two_operations_a_weight_and_token(tiny_model: Callable[...
     assert Shape(model.config, torch.float32).trace(5 * 7, 5 * 7**2).flops == expected
 
 
-def sizes(
-    model: Any, tokenizer: Any, data: UnlearningData, name: str, adapter: str = "full", **more: Any
-) -> Any:
+def sizes(model: Any, tokenizer: Any, data: UnlearningData, name: str, adapter: str = "full", **more: Any) -> Any:
     method = methods.build(name, more, 4)
     return estimate(Shape(model.config, torch.float32, adapter, 4), Workload(tokenizer, data), method)
 
@@ -117,9 +112,11 @@ def test_the_estimate_grows_with_what_is_asked(
 
 
 def test_a_large_model_on_a_gpu_recomputes_where_its_activations_do_not_fit(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    tiny_model: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(module, "LORA_FROM", 1)
     shape = Shape(tiny_model(num_hidden_layers=6).config, torch.bfloat16)
     work, method = Workload(tiny_tokenizer, tiny_data), methods.build("npo", {}, 4)
@@ -139,6 +136,8 @@ def test_estimated_operations_are_those_that_steps_carry_out(
     method = methods.build(name, {"batch_size": 4}, 3)
     shape = Shape(model.config, torch.float32, adapter, 16)
     found = estimate(shape, Workload(tiny_tokenizer, tiny_data), method)
+    _, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter, probe_ids=()))
+    artifact.release()  # what is tried on a model is tried once, and left out
     run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter, probe_ids=())
     next(run)  # what is done once, before the first step, is left out
     with FlopCounterMode(display=False) as counter:
@@ -162,15 +161,49 @@ def test_no_method_keeps_weights_that_its_estimate_does_not_count(
     gc.freeze()  # what other tests left behind is not looked at
     try:
         model = tiny_model("llama", hidden_size=64, intermediate_size=256)
-        method = methods.build(name, {}, 2)
+        method, num_parameters = methods.build(name, {}, 2), sum(p.numel() for p in model.parameters())
         shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
         records = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=())
         held = [resident(shapes) for record in records if isinstance(record, LoopStep)]
     finally:
         gc.unfreeze()
     weights = sum(4 * p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
-    most = 4.35 if name == "wagle" else 4.1  # its mask has a byte for each weight of four
+    most = 4.35 if name == "wagle" else 4.1 + method.weight_copies  # its mask has a byte for each weight of four
+    work = Workload(tiny_tokenizer, tiny_data)
+    told = estimate(Shape(model.config, torch.float32), work, method).training
+    assert told.get("copies of the weights", 0) == 4 * method.weight_copies * num_parameters
     assert 4 * weights <= max(held) <= most * weights
+
+
+def test_a_bfloat16_model_takes_what_its_estimate_says(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """Whole and in training: float32 weights, their old values in bfloat16, two moments. Scored: the first two."""
+    gc.freeze()  # what other tests left behind is not looked at
+    try:
+        model = tiny_model("llama", hidden_size=64, intermediate_size=256).to(torch.bfloat16)
+        shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
+        count = sum(p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
+        method = methods.build("npo", {"batch_size": 4}, 2)
+        run, held = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()), []
+        while True:
+            try:
+                if isinstance(next(run), LoopStep):
+                    held.append(resident(shapes))
+            except StopIteration as stop:
+                artifact = stop.value
+                break
+        scored = resident(shapes)
+    finally:
+        gc.unfreeze()
+    found = estimate(Shape(model.config, torch.bfloat16), Workload(tiny_tokenizer, tiny_data), method)
+    assert artifact.model is model
+    share = count / found.num_parameters
+    told = sum(found.training[name] for name in ("weights", "weights before the run", "optimiser")) * share
+    assert max(held) == pytest.approx(told, rel=0.15)
+    assert scored == pytest.approx(
+        share * (found.scoring["weights"] + found.scoring["weights before the run"]), rel=0.15
+    )
 
 
 def resident(shapes: set[tuple[int, ...]]) -> int:

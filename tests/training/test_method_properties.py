@@ -14,9 +14,9 @@ from loop_helpers import drain, same, snapshot
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.methods import balanced
 from unlearn_core.methods.base import Edit
-from unlearn_core.models.generate import generate_all
+from unlearn_core.methods.objectives import balanced
+from unlearn_core.models.inference.generate import generate_all
 from unlearn_core.training import loop
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
@@ -91,6 +91,34 @@ def test_wagle_with_all_weights_is_its_base_bit_for_bit(
     assert same(snapshot(whole), snapshot(plain))
 
 
+@pytest.mark.parametrize("base", ["grad_diff", "npo", "simnpo", "wga"])
+@pytest.mark.parametrize("name", ["sam", "lat"])
+def test_a_wrapper_without_radius_is_its_base_bit_for_bit(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str, base: str
+) -> None:
+    around, plain, moved = tiny_model(), tiny_model(), tiny_model()
+    trained(around, tiny_tokenizer, tiny_data, name, base=base, radius=0.0)
+    trained(plain, tiny_tokenizer, tiny_data, base)
+    trained(moved, tiny_tokenizer, tiny_data, name, base=base, radius=2.0)
+    assert same(snapshot(around), snapshot(plain))
+    assert not same(snapshot(moved), snapshot(plain))
+
+
+def test_undo_without_noise_learns_from_what_it_is(
+    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
+) -> None:
+    """Two of five steps are its base's, and with nothing to repair the divergence of the third is 0."""
+    own = {"batch_size": 8, "learning_rate": 1e-3, "share": 0.4}
+    for noise, repaired in ((0.0, True), (0.5, False)):
+        run = unlearn(
+            memorised(), tiny_tokenizer, tiny_data, methods.build("undo", {**own, "noise": noise}, 5), probe_ids=()
+        )
+        records, _ = drain(run)
+        third, *_, last = [record.losses["total"] for record in records if isinstance(record, LoopStep)][2:]
+        assert (third < 1e-6) is repaired
+        assert repaired or last < third
+
+
 def test_wagle_leaves_masked_weights_bit_identical(
     tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
 ) -> None:
@@ -148,9 +176,11 @@ def test_adapter_npo_starts_at_its_own_reference(
 
 
 def test_without_exponent_or_weight_the_token_methods_are_gradient_ascent(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    tiny_model: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Along the gradient itself: Adam would hide its size."""
     monkeypatch.setattr(loop, "make_optimiser", lambda parameters, rate, _: torch.optim.SGD(parameters, rate))
 
@@ -179,9 +209,11 @@ def test_the_mask_of_wagle_comes_after_the_clipping(
 
 
 def test_ngdiff_lowers_the_retain_loss_and_raises_the_forget_loss(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(loop, "make_optimiser", lambda parameters, rate, _: torch.optim.SGD(parameters, rate))
     first, second = trained(memorised(), tiny_tokenizer, tiny_data, "ngdiff", batch_size=16)[0]
     assert second.losses["retain"] < first.losses["retain"]
@@ -189,9 +221,11 @@ def test_ngdiff_lowers_the_retain_loss_and_raises_the_forget_loss(
 
 
 def test_looking_for_a_rate_leaves_weights_and_optimiser_as_they_were(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData,
+    tiny_model: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Where every look says to go on as before, all steps are those of a run without any."""
     monkeypatch.setattr(balanced, "best_length", lambda *losses: 1.0)
     looking, plain = tiny_model(), tiny_model()
@@ -209,9 +243,7 @@ def test_guards_and_examples_that_are_switched_off_change_nothing(
     for name, settings in fronts():
         drain(unlearn(model, tiny_tokenizer, tiny_data, methods.build(name, settings)))[1].set_strength(0.0)
         assert generate_all(model, tiny_tokenizer, asked, 6) == bare, name
-    drain(
-        unlearn(model, tiny_tokenizer, tiny_data, methods.build("icul", {"num_forget": 0, "num_retain": 0}))
-    )
+    drain(unlearn(model, tiny_tokenizer, tiny_data, methods.build("icul", {"num_forget": 0, "num_retain": 0})))
     assert generate_all(model, tiny_tokenizer, asked, 6) == bare
 
 

@@ -12,12 +12,12 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import Edit, Mix
+from unlearn_core.methods.base import BatchComposition, Edit
 from unlearn_core.models.adapters import apply_lora, lora_layers
-from unlearn_core.models.forward import sum_per_row, token_nll
+from unlearn_core.models.inference.forward import sum_per_row, token_nll
 from unlearn_core.training.data import build_parts
-from unlearn_core.training.joined import forward, lay_out, split_parts
 from unlearn_core.training.loop import LoopStep, unlearn
+from unlearn_core.training.packing import forward, pack_parts, split_parts
 from unlearn_core.training.reference import TEMPERATURES, FrozenReference
 
 PAD = 1
@@ -25,11 +25,11 @@ PAD = 1
 
 @pytest.fixture
 def parts(tiny_tokenizer: Any, tiny_data: UnlearningData) -> Any:
-    return build_parts(tiny_tokenizer, tiny_data, Mix(forget=4, retain=4, holdout=2))
+    return build_parts(tiny_tokenizer, tiny_data, BatchComposition(forget=4, retain=4, holdout=2))
 
 
 def answers_of(model: Any, parts: Any, name: str, rows: list[int]) -> Any:
-    layout = lay_out(model, {name: [parts[name].rows[row] for row in rows]}, PAD)
+    layout = pack_parts(model, {name: [parts[name].rows[row] for row in rows]}, PAD)
     return split_parts(layout, forward(model, layout))[name]
 
 
@@ -45,9 +45,7 @@ def test_reference_nll_is_the_sum_over_each_answer(tiny_model: Callable[..., Any
     torch.testing.assert_close(reference.nll("forget")[[7, 2]], expected, atol=1e-4, rtol=1e-5)
 
 
-def test_reference_nll_must_be_asked_for_before_the_first_step(
-    tiny_model: Callable[..., Any], parts: Any
-) -> None:
+def test_reference_nll_must_be_asked_for_before_the_first_step(tiny_model: Callable[..., Any], parts: Any) -> None:
     reference = FrozenReference(tiny_model(), parts, PAD, all_rows(parts))
     reference.frozen = True
     with pytest.raises(AssertionError, match="prepare"):

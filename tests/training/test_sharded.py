@@ -16,10 +16,10 @@ import json, os, sys, torch
 torch.set_num_threads(1)
 from unlearn_core import methods
 from unlearn_core.data.sources import load_data
-from unlearn_core.models import team
+from unlearn_core.system import distributed
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.loop import LoopStep, unlearn
-team.join()
+distributed.join()
 target, data = load_target("demo"), load_data("demo")
 found = {}
 for name, adapter in (("npo", "full"), ("kl", "lora")):
@@ -36,11 +36,11 @@ for name, adapter in (("npo", "full"), ("kl", "lora")):
             losses.append([record.losses["total"], record.gradient_norm])
     found[name] = {"losses": losses, "change": artifact.changed()["relative_change"]}
     artifact.release()
-mine = {place: place * place for place in team.share(range(7))}
-found["merged"] = team.merge(mine, 7)
-if team.rank() == 0:
+mine = {place: place * place for place in distributed.share(range(7))}
+found["merged"] = distributed.merge(mine, 7)
+if distributed.rank() == 0:
     print(json.dumps(found), flush=True)
-team.leave()
+distributed.leave()
 os._exit(0)  # at an ordinary exit gloo's threads may be found running, which ends the process by a signal
 """
 
@@ -51,12 +51,15 @@ def outcome(processes: int, port: int) -> dict[str, dict[str, object]]:
         base.pop(name, None)
     started = []
     for rank in range(processes):
-        place = {"RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_RANK": str(rank),
-                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
+        place = {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+            "LOCAL_RANK": str(rank),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
         env = base | place if processes > 1 else base
-        started.append(
-            subprocess.Popen([sys.executable, "-c", WORK], env=env, stdout=subprocess.PIPE, text=True)
-        )
+        started.append(subprocess.Popen([sys.executable, "-c", WORK], env=env, stdout=subprocess.PIPE, text=True))
     outs = [process.communicate(timeout=240)[0] for process in started]
     assert [process.returncode for process in started] == [0] * processes
     found: dict[str, dict[str, object]] = json.loads(outs[0].strip().splitlines()[-1])

@@ -14,13 +14,13 @@ from loop_helpers import drain, same, snapshot
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.training.budget import Budget
-from unlearn_core.training.canary import LIMIT, PATIENCE, Canaries
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.probe import Probe, select
 from unlearn_core.training.records import BestKept, CanaryAlert, FactAnswers, FactProbe, LoopStep, Warned
+from unlearn_core.training.resources.budget import Budget
 from unlearn_core.training.snapshot import Snapshot
-from unlearn_core.training.watch import SHARE
+from unlearn_core.training.watching.canary import LIMIT, PATIENCE, Canaries
+from unlearn_core.training.watching.fact_probe import FactWatcher, select
+from unlearn_core.training.watching.watch import SHARE
 
 HARD = {"batch_size": 8, "learning_rate": 1e-2}  # gradient ascent at this rate ruins the model within steps
 
@@ -32,7 +32,7 @@ def of(kind: type, records: list[Any]) -> list[Any]:
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look counts as next to no tokens, as beside a large step, so that only the clock holds it back."""
-    monkeypatch.setattr(Probe, "num_tokens", 1)
+    monkeypatch.setattr(FactWatcher, "num_tokens", 1)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_how_often_is_a_matter_of_tokens(
     run = unlearn(memorised(), tiny_tokenizer, tiny_data, method, clock=lambda: 0.0)
     records, _ = drain(run)
     per_step = of(LoopStep, records)[0].tokens
-    every = math.ceil(Probe(tiny_tokenizer, tiny_data, None, None).num_tokens / (0.15 * per_step))
+    every = math.ceil(FactWatcher(tiny_tokenizer, tiny_data, None, None).num_tokens / (0.15 * per_step))
     assert every > 1
     assert [probe.step for probe in of(FactProbe, records)] == [*range(0, 23, every), 23]
 
@@ -220,9 +220,7 @@ def test_edits_go_back_to_the_best_too(
     model = memorised()
     before = snapshot(model)
     method = methods.build("selective_pruning")
-    records, artifact = drain(
-        unlearn(model, tiny_tokenizer, tiny_data, method, best=lambda: True, clock=lambda: 0.0)
-    )
+    records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, best=lambda: True, clock=lambda: 0.0))
     (kept,) = of(BestKept, records)
     assert kept.merit >= kept.last_merit
     artifact.revert()
@@ -239,9 +237,12 @@ def test_a_method_whose_end_is_a_step_of_its_own_says_that_it_cannot_go_back(
 
 
 def test_a_resumed_training_remembers_its_best(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, tmp_path: Path,
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
+    tmp_path: Path,
     cheap: None,
-) -> None:  # fmt: skip
+) -> None:
     options = {"best": lambda: True, "clock": lambda: 0.0}
     method = methods.build("grad_ascent", HARD, 12)
     whole = memorised()
@@ -254,9 +255,7 @@ def test_a_resumed_training_remembers_its_best(
     state.write(tmp_path)
     first.close()
     resumed = memorised()
-    rest, _ = drain(
-        unlearn(resumed, tiny_tokenizer, tiny_data, method, snapshot=Snapshot(tmp_path), **options)
-    )
+    rest, _ = drain(unlearn(resumed, tiny_tokenizer, tiny_data, method, snapshot=Snapshot(tmp_path), **options))
     assert of(BestKept, rest) == [kept]
     assert same(snapshot(whole), snapshot(resumed))
 

@@ -10,7 +10,7 @@ import pytest
 
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.ui.studio import Studio
+from unlearn_core.service.studio import Studio
 
 
 def scripted(spec: RunSpec, **_: Any) -> Iterator[ev.Event]:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError, LetheError
-from unlearn_core.runs import sweep
+from unlearn_core.jobs import sweep
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.ui.model_endpoints import ModelEndpoints
-from unlearn_core.ui.run_endpoints import RunEndpoints
-from unlearn_core.ui.studio import Studio
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.api.model_endpoints import ModelEndpoints
+from unlearn_core.ui.api.run_endpoints import RunEndpoints
 
 ADA, BO = "a-secret-that-is-ada's", "a-secret-that-is-bo's"
 FACTS = "facts:Where is Ada? => Oldport"

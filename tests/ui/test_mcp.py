@@ -31,9 +31,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def known(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     real = importlib.util.find_spec
     found = importlib.util.find_spec("json") if installed else None
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: found if name == "mcp" else real(name, *rest)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: found if name == "mcp" else real(name, *rest))
 
 
 @pytest.fixture(autouse=True)

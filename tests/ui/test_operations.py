@@ -13,16 +13,16 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from unlearn_core.jobs import health
+from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
-from unlearn_core.runs import health
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.store import RunStore
-from unlearn_core.runs.worker import Worker
-from unlearn_core.ui import operations
-from unlearn_core.ui.operations import routes
+from unlearn_core.store.store import RunStore
+from unlearn_core.ui.web import operations
+from unlearn_core.ui.web.operations import routes
 
 SPEC = RunSpec(method="npo", name="Mara Venn", data="facts:Where is Mara? => Oldport")
-FORM = re.compile(r'(# (HELP|TYPE) \w+ .+|[a-z_]+(\{status="[a-z]+"\})? -?\d+(\.\d+)?)')
+FORM = re.compile(r'(# (HELP|TYPE) \w+ .+|[a-z_]+(\{status="[a-z]+"\})? -?\d+\.\d+(e\+\d+)?)')
 
 
 def slow(spec: RunSpec, **_: Any) -> Iterator[ev.Event]:
@@ -53,9 +53,7 @@ def client(worker: Worker, public: bool = False, near: bool = True) -> TestClien
     return TestClient(app, client=("127.0.0.1" if near else "203.0.113.9", 50_000))
 
 
-def test_health_is_ok_and_names_each_reason_when_it_is_not(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_is_ok_and_names_each_reason_when_it_is_not(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = client(worker, public=True, near=False)
     assert ask.get("/health").status_code == 200
     assert ask.get("/health").json() == {"status": "ok", "reasons": []}
@@ -85,13 +83,13 @@ def test_the_numbers_tell_of_queue_runs_and_memory_in_prometheus_form(worker: Wo
         assert time.monotonic() < end
         time.sleep(0.01)
     said = client(worker).get("/metrics")
-    assert said.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert said.headers["content-type"].startswith("text/plain; version=")
     lines = said.text.splitlines()
     assert [line for line in lines if not FORM.fullmatch(line)] == []
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    assert values['lethe_runs{status="running"}'] == "1"
-    assert values['lethe_runs{status="queued"}'] == "1"
-    assert (values["lethe_queue_length"], values["lethe_working"], values["lethe_healthy"]) == ("1", "1", "1")
+    assert values['lethe_runs{status="running"}'] == "1.0"
+    assert values['lethe_runs{status="queued"}'] == "1.0"
+    assert {values[f"lethe_{name}"] for name in ("queue_length", "working", "healthy")} == {"1.0"}
     assert float(values["lethe_memory_bytes"]) > 2**20
     page = client(worker).get("/operations")
     assert "text/html" in page.headers["content-type"]

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from unlearn_core.methods import REGISTRY
+from unlearn_core.service.studio import Studio
 from unlearn_core.ui.app import build
-from unlearn_core.ui.settings_form import _collect
-from unlearn_core.ui.studio import Studio
+from unlearn_core.ui.panels.settings_form import _collect
 from unlearn_core.ui.theme import STYLE
 
 ENDPOINTS = {
-    "start_run", "run_status", "stop_run", "finish_run", "resume_run", "scores", "list_runs",
-    "rename_run", "tag_run", "delete_run", "compare_runs", "score_wiped", "sweep", "sweep_status",
-    "stop_sweep", "delete_my_data", "start_audits", "audit_results", "stop_audits",
-    "report", "export", "push_to_hub",
-    "list_methods", "list_targets", "list_audits", "target_needs", "estimate", "upload_data",
-    "preview_data", "generate", "ask_runs", "list_facts", "inspect_answer", "ask_ways", "save_probe",
-}  # fmt: skip
+    "start_run",
+    "run_status",
+    "stop_run",
+    "finish_run",
+    "resume_run",
+    "scores",
+    "list_runs",
+    "rename_run",
+    "tag_run",
+    "delete_run",
+    "compare_runs",
+    "score_wiped",
+    "sweep",
+    "sweep_status",
+    "stop_sweep",
+    "delete_my_data",
+    "start_audits",
+    "audit_results",
+    "stop_audits",
+    "report",
+    "export",
+    "push_to_hub",
+    "list_methods",
+    "list_targets",
+    "list_audits",
+    "target_needs",
+    "estimate",
+    "upload_data",
+    "preview_data",
+    "generate",
+    "ask_runs",
+    "list_facts",
+    "inspect_answer",
+    "ask_ways",
+    "save_probe",
+}
 
 
 def test_only_named_endpoints_are_public(studio: Studio) -> None:
     page = build(studio)
     public = {
-        str(fn.api_name)
-        for fn in page.fns.values()
-        if fn.api_visibility == "public" and fn.api_name is not False
+        str(fn.api_name) for fn in page.fns.values() if fn.api_visibility == "public" and fn.api_name is not False
     }
     assert public == ENDPOINTS
 
@@ -32,6 +59,15 @@ def test_every_endpoint_says_what_it_does(studio: Studio) -> None:
     for name, told in build(studio).get_api_info()["named_endpoints"].items():  # type: ignore[union-attr]
         assert len(told["description"]) > 30, name
         assert all("type" in given["python_type"] for given in told["parameters"]), name
+
+
+def test_every_parameter_of_an_endpoint_has_a_name_a_type_and_a_description(studio: Studio) -> None:
+    for endpoint in build(studio).get_api_info()["named_endpoints"].values():
+        for parameter in endpoint["parameters"]:
+            assert parameter["label"] == parameter["parameter_name"].replace("_", " ")
+            assert parameter["python_type"]["description"]
+            assert parameter["python_type"]["type"] != "Any"
+        assert all(found["python_type"]["type"] != "Any" for found in endpoint["returns"])
 
 
 def test_every_listener_that_polls_stays_out_of_the_queue(studio: Studio) -> None:

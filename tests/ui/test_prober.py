@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.report.traces import traces_view
+from unlearn_core.report.run.traces import traces_view
 from unlearn_core.runs import events as ev
-from unlearn_core.runs.files import save_complete
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.ui.prober import Prober
-from unlearn_core.ui.studio import Studio
+from unlearn_core.service.prober import Prober
+from unlearn_core.service.studio import Studio
+from unlearn_core.system.files import save_complete
 
 
 def test_neurons_are_read_once_the_weights_are_kept(
@@ -37,8 +37,9 @@ def test_neurons_are_read_once_the_weights_are_kept(
             prober.traces(place, str(target))
     save_complete(
         studio.store.folder(run) / "weights",
-        lambda to: shutil.copytree(target, to, dirs_exist_ok=True), {"spec": spec.to_json()},
-    )  # fmt: skip
+        lambda to: shutil.copytree(target, to, dirs_exist_ok=True),
+        {"spec": spec.to_json()},
+    )
     studio.store.append(run, ev.Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
     found = prober.traces(run, str(target))
     assert {trace.split for trace in found} == {"forget", "retain"}

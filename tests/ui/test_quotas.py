@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from gradio.context import LocalContext
+from starlette.requests import Request
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.limits import Allowance
-from unlearn_core.runs.probes import Probe
-from unlearn_core.ui.prober import Prober
-from unlearn_core.ui.quotas import Quotas
-from unlearn_core.ui.studio import Studio
-from unlearn_core.ui.visitor import address_of, mark, visitor
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.service.prober import Prober
+from unlearn_core.service.quotas import Quotas
+from unlearn_core.service.studio import Studio
+from unlearn_core.store.saved_probes import SavedProbe
+from unlearn_core.ui.api.model_endpoints import ModelEndpoints
+from unlearn_core.ui.web.visitor import mark, network, proxies_trusted, visitor
 
 OWNER = "a-secret-nobody-guesses"
 
@@ -72,25 +82,103 @@ def test_who_took_nothing_of_late_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "peer", "found"),
+    ("address", "found"),
     [
-        ("", "8.8.8.8", "8.8.8.8"),
-        ("1.1.1.1", "8.8.8.8", "8.8.8.8"),  # nobody vouches for what a visitor says of themselves
-        ("1.1.1.1, 9.9.9.9", "10.0.0.3", "9.9.9.9"),
-        ("9.9.9.9, 10.1.2.3", "10.0.0.3", "9.9.9.9"),
-        ("nonsense", "127.0.0.1", "127.0.0.1"),
-        ("2001:4860:4860::8888", "10.0.0.3", "2001:4860:4860::8888"),
-        ("", None, ""),
+        ("8.8.8.8", "8.8.8.8"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),  # one subscriber has all of these
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("2002:808:808:1::5", "8.8.8.8"),
+        ("2002:808:808:2::5", "8.8.8.8"),
+        ("64:ff9b::808:808", "8.8.8.8"),
+        ("2001:0:4136:e378:8000:63bf:f7f7:f7f7", "8.8.8.8"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
     ],
 )
-def test_the_address_is_the_one_a_proxy_vouches_for(forwarded: str, peer: str | None, found: str) -> None:
-    assert address_of({"x-forwarded-for": forwarded}, peer) == found
+def test_an_address_counts_as_what_one_subscriber_has(address: str, found: str) -> None:
+    assert network(address) == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "space", "peer", "found"),
+    [
+        (None, "", "10.0.0.3", "10.0.0.3"),  # nobody vouches for what a visitor says of themselves
+        (None, "", "127.0.0.1", "127.0.0.1"),
+        (None, "owner/lethe", "10.0.0.3", "9.9.9.9"),
+        ("10.0.0.0/24", "", "10.0.0.3", "9.9.9.9"),
+        ("10.0.0.0/24", "", "10.0.1.3", "10.0.1.3"),
+    ],
+)
+def test_only_a_trusted_proxy_says_where_a_request_comes_from(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, space: str, peer: str, found: str
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    monkeypatch.setenv("SPACE_ID", space)
+    if setting is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", setting)
+    with proxies_trusted():
+        trusted = uvicorn.Config("nothing:app").forwarded_allow_ips
+    assert os.environ.get("FORWARDED_ALLOW_IPS") == setting
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"1.1.1.1, 9.9.9.9")]}
+    asyncio.run(ProxyHeadersMiddleware(app, trusted)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [found]
+
+
+def test_the_last_of_what_all_have_is_for_addresses_that_took_little() -> None:
+    quotas = Quotas({"run": Allowance("runs", 2, 60)}, Clock())
+    for number in range(2 * (limits.EVERYBODY - limits.KEPT_SHARES)):
+        quotas.take("run", "", f"greedy {number // 8}")
+    with pytest.raises(ResourceError, match="all visitors'"):
+        quotas.take("run", "", "greedy 0")
+    for number in range(2 * limits.KEPT_SHARES):
+        quotas.take("run", "", f"somebody else {number // 2}")
+    with pytest.raises(ResourceError, match="all visitors'"):
+        quotas.take("run", "", "too late")
+
+
+def test_a_thousand_small_takings_are_kept_as_few() -> None:
+    clock = Clock()
+    quotas = Quotas({"upload": Allowance("bytes of uploads", 10**6, 60)}, clock)
+    for _ in range(1_000):
+        quotas.take("upload", "", "home", 10)
+        clock.now += 0.02
+    assert len(quotas._taken["upload", "your network's", "home"].parts) <= 21
+    assert quotas._taken["upload", "your network's", "home"].total == 10_000
+    clock.now += 61
+    quotas.take("upload", "", "home", 5)
+    assert quotas._taken["upload", "your network's", "home"].total == 5
+
+
+def test_room_is_asked_for_and_not_taken() -> None:
+    quotas = Quotas({"upload": Allowance("bytes of uploads", 100, 60)}, Clock())
+    for _ in range(20):
+        quotas.take("upload", "", "home", 0, room=100)
+    quotas.take("upload", "", "home", 450)
+    with pytest.raises(ResourceError, match="your network's"):
+        quotas.take("upload", "", "home", 0, room=100)
 
 
 def test_a_visitor_is_known_by_a_hash_only() -> None:
     assert mark("9.9.9.9") == mark("9.9.9.9") != mark("9.9.9.8")
     assert "9" * 3 not in mark("9.9.9.9")
     assert visitor() == ("", "")  # outside of a request
+
+
+def test_a_call_without_a_page_is_counted_by_its_address() -> None:
+    """As the tools of the Model Context Protocol are called: with the plain request."""
+    scope = {"type": "http", "headers": [], "client": ("9.9.9.9", 1)}
+    token = LocalContext.request.set(Request(scope))
+    try:
+        assert visitor() == ("", mark("9.9.9.9"))
+    finally:
+        LocalContext.request.reset(token)
 
 
 def test_a_stranger_runs_out_and_the_host_does_not(studio: Studio, public_studio: Studio) -> None:
@@ -101,6 +189,26 @@ def test_a_stranger_runs_out_and_the_host_does_not(studio: Studio, public_studio
     studio.preview("facts:a => b", "general")
     with pytest.raises(ResourceError, match="There is room again"):
         public_studio.preview("facts:a => b", "general")
+
+
+def test_whoever_makes_the_server_read_rows_is_counted(public_studio: Studio) -> None:
+    """By whatever door: the subjects of a choice, a forecast, an estimate, and the facts of a run."""
+    public_studio.worker.submit = lambda *given: "x" * 22  # type: ignore[method-assign,assignment]
+    public_studio.visitor = lambda: ("page", "address")
+    run = public_studio.store.create(RunSpec(data="facts:a => b")).id
+    prober, estimate = Prober(public_studio), ModelEndpoints(public_studio).estimate
+    doors: dict[str, Callable[[str], object]] = {
+        "subjects": public_studio.subjects,
+        "forecast": lambda data: public_studio.forecast("demo", data, "npo", {}),
+        "estimate": lambda data: estimate(data=data, method="npo"),
+    }
+    for name, door in doors.items():
+        public_studio.quotas = Quotas({"look": Allowance("looks", 1, 60)})
+        door(f"facts:a => {name}")
+        with pytest.raises(ResourceError, match="looks"):
+            public_studio.spend("look")
+    with pytest.raises(ResourceError, match="looks"):
+        prober.facts(run, "forget")
 
 
 def test_new_secrets_do_not_fill_the_queue(public_studio: Studio) -> None:
@@ -123,6 +231,19 @@ def test_new_secrets_do_not_fill_the_queue(public_studio: Studio) -> None:
     public_studio.submit(spec, OWNER + "elsewhere")
 
 
+def test_the_last_places_of_the_queue_are_for_addresses_that_have_none(public_studio: Studio) -> None:
+    public_studio.worker.submit = lambda *given: "x" * 22  # type: ignore[method-assign,assignment]
+    public_studio.worker.position = lambda run: 1  # type: ignore[method-assign,assignment]
+    spec = public_studio.spec("demo", "demo", "npo", {})
+    public_studio.visitor = lambda: ("", "one address")
+    public_studio.submit(spec, OWNER)
+    public_studio.worker.capacity = limits.PLACES_KEPT  # as where all others are taken
+    with pytest.raises(ResourceError, match="for visitors who have none"):
+        public_studio.submit(spec, OWNER + "more")
+    public_studio.visitor = lambda: ("", "another address")
+    public_studio.submit(spec, OWNER + "elsewhere")
+
+
 def test_a_strangers_attacks_and_answers_are_short_and_sweeps_not_queued(public_studio: Studio) -> None:
     with pytest.raises(InputError, match="too much time"):
         public_studio.attack("x" * 22, None, None, OWNER)
@@ -130,7 +251,7 @@ def test_a_strangers_attacks_and_answers_are_short_and_sweeps_not_queued(public_
         list(public_studio.ask("", "demo", "Where?", max_new_tokens=limits.NEW_TOKENS + 1))
     long = "x" * (limits.REPHRASED_CHARACTERS + 1)
     with pytest.raises(InputError, match="too long"):
-        list(Prober(public_studio).ways("", "demo", Probe(long, "Oldport")))
+        list(Prober(public_studio).ways("", "demo", SavedProbe(long, "Oldport")))
     with pytest.raises(InputError, match="too long"):
         list(public_studio.ask("", "demo", long * 2))
     with pytest.raises(InputError, match="not queued for a stranger"):
@@ -147,6 +268,6 @@ def test_what_cannot_be_read_is_not_kept(public_studio: Studio, tmp_path: Path) 
             public_studio.keep_upload(path, path.name, OWNER)
     assert list(public_studio.store.uploads.iterdir()) == []
     name = public_studio.keep_upload(good, "../../good.jsonl", OWNER)
-    assert public_studio.preview(name, "general")["splits"]["forget"]["rows"] == 1
+    assert public_studio.preview(name, "general", owner=OWNER)["splits"]["forget"]["rows"] == 1
     kept = [path for path in public_studio.store.uploads.rglob("*") if path.is_file()]
     assert OWNER.encode() not in b"".join(path.read_bytes() for path in kept)

@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from unlearn_core.runs.files import start_of
-from unlearn_core.ui.scratch import keep_within, own_folder
+from unlearn_core.system.files import start_of
+from unlearn_core.system.temp_files import keep_within, own_folder
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_keeps_stays(tmp_path: Path) -> None:

@@ -10,20 +10,25 @@ import pytest
 from gradio.queueing import AsyncQueue
 from gradio.state_holder import StateHolder
 
-from unlearn_core.ui import answers, sessions
+from unlearn_core.service import answers
+from unlearn_core.service.studio import Studio
 from unlearn_core.ui.app import build
-from unlearn_core.ui.sessions import Sessions
-from unlearn_core.ui.studio import Studio
+from unlearn_core.ui.web import sessions
+from unlearn_core.ui.web.sessions import Session, Sessions
 
 
 def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = build(studio)
+    monkeypatch.setattr("gradio.state_holder.SessionState", Session)
     holder = StateHolder()
     holder.blocks, holder.capacity = page, 500
     holder.session_data = Sessions(page._queue)
     stateful = next(part._id for part in page.blocks.values() if part.stateful)
+    with monkeypatch.context() as patch:
+        patch.setattr("gradio.components.Component.get_config", None)  # a session is made without laying out a page
+        assert holder["visitor0"]
     tracemalloc.start()
     for number in range(10):
         holder[f"visitor{number}"][stateful] = {"seen": number}

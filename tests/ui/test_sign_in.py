@@ -11,16 +11,17 @@ import pytest
 
 from unlearn_core import limits
 from unlearn_core.errors import InputError
+from unlearn_core.service.studio import Studio
 from unlearn_core.ui.app import build
-from unlearn_core.ui.sign_in import accounts
-from unlearn_core.ui.studio import Studio
+from unlearn_core.ui.web.sign_in import accounts
 
 
 def test_accounts_are_names_and_passwords() -> None:
     assert accounts("") == []
     assert accounts("ada:with:a colon in it, bo:correct horse battery") == [
-        ("ada", "with:a colon in it"), ("bo", "correct horse battery"),
-    ]  # fmt: skip
+        ("ada", "with:a colon in it"),
+        ("bo", "correct horse battery"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_an_account_of_the_hub_has_its_limits_to_itself_wherever_it_is(on_the_hu
     assert "is empty" in ask("two", cookie)
     assert "this limit is yours" in ask("three", cookie)
     for stranger in ("", "session=forged", cookie[:-4] + "aaaa"):
-        assert "is empty" in ask(f"another {stranger}", stranger)  # from the same address
+        assert "is empty" in ask(f"another {len(stranger)}", stranger)  # from the same address
     assert "Open Lethe's own page" in ask("one", cookie, "https://evil.example")
 
 
@@ -90,6 +91,17 @@ def test_the_button_is_there_where_the_space_has_it_switched_on(
         assert offered()
     monkeypatch.delenv("SPACE_ID")
     assert not offered()
+
+
+def test_a_space_can_be_duplicated_and_a_page_at_home_cannot(
+    public_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def links() -> list[str]:
+        return [str(block.link) for block in build(public_studio).blocks.values() if getattr(block, "link", None)]
+
+    assert not any("duplicate" in link for link in links())
+    monkeypatch.setenv("SPACE_ID", "somebody/lethe")
+    assert "https://huggingface.co/spaces/somebody/lethe?duplicate=true" in links()
 
 
 @pytest.fixture

@@ -15,11 +15,13 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from unlearn_core.errors import LetheError
+from unlearn_core.errors import LetheError, is_panic
+from unlearn_core.system.threads import wait_passively
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. No traceback reaches the terminal."""
+    wait_passively()
     parser = build_parser()
     options = parser.parse_args(arguments)
     action = getattr(options, "action", None)
@@ -39,20 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away; say nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         return _bug(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from unlearn_core import __version__
-    from unlearn_core.cli import audit, bench, compare, inspect, make, run, score, serve, share, traces
+    from unlearn_core.cli import audit, bench, compare, folds, inspect, knows, make, run, score, serve, share, traces
+    from unlearn_core.system.version import __version__
 
-    parser = argparse.ArgumentParser(
-        prog="lethe", description="Make a language model forget, and see whether it did."
-    )
+    parser = argparse.ArgumentParser(prog="lethe", description="Make a language model forget, and see whether it did.")
     parser.add_argument("--version", action="version", version=f"lethe {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (run, audit, traces, inspect, compare, score, make, bench, serve, share):
+    for module in (run, audit, traces, inspect, knows, compare, score, make, bench, folds, serve, share):
         module.add_to(commands)
     return parser
 
@@ -64,9 +66,9 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _bug(error: Exception) -> int:
-    from unlearn_core.runs.home import home_dir
-    from unlearn_core.runs.log import LOGGER, log_to
+def _bug(error: BaseException) -> int:
+    from unlearn_core.system.home import home_dir
+    from unlearn_core.system.log import LOGGER, log_to
 
     reference = secrets.token_hex(4)
     try:

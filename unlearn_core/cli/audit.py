@@ -12,21 +12,22 @@ from typing import Any
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.run import writable
-from unlearn_core.cli.table import table
+from unlearn_core.cli.table import judged, table
 from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.verdict import Verdict
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
-        "audit", help="attack an unlearned model and see what leaks", description=__doc__,
+        "audit",
+        help="attack an unlearned model and see what leaks",
+        description=__doc__,
         epilog="Example: lethe audit RUN_ID --audits relearning,quantisation --json leakage.json",
-    )  # fmt: skip
+    )
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or a folder with weights")
     parser.add_argument("--audits", metavar="A,B", help="which (default: all); see --list")
-    parser.add_argument(
-        "--budget", type=number, metavar="SECONDS", help="do what fits this time (default: no limit)"
-    )
+    parser.add_argument("--budget", type=number, metavar="SECONDS", help="do what fits this time (default: no limit)")
     parser.add_argument("--target", metavar="REF", help="what a folder's weights were made from")
     parser.add_argument("--data", metavar="REF", help="the data a folder's weights were made with")
     parser.add_argument("--list", action="store_true", help="list the audits and what each does")
@@ -42,11 +43,11 @@ def audit_command(options: argparse.Namespace) -> int:
     json_path = writable(options.json)
 
     from unlearn_core.evaluation.audits import choose
-    from unlearn_core.runs.audit_record import record_audits
-    from unlearn_core.runs.audits import run_audits
-    from unlearn_core.runs.log import log_to
-    from unlearn_core.runs.store import RunStore
-    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.store.audit_record import record_audits
+    from unlearn_core.store.audits import run_audits
+    from unlearn_core.store.store import RunStore
+    from unlearn_core.system.log import log_to
+    from unlearn_core.system.threads import use_cores
 
     names = options.audits.split(",") if options.audits is not None else None
     choose(names)  # a misspelt name is said before anything is loaded
@@ -55,9 +56,7 @@ def audit_command(options: argparse.Namespace) -> int:
     store = RunStore()
     log_to(store.home)
     if Path(options.run).expanduser().is_dir():
-        events = run_audits(
-            options.run, options.budget, audits=names, target=options.target, data=options.data
-        )
+        events = run_audits(options.run, options.budget, audits=names, target=options.target, data=options.data)
     else:
         store.weights(options.run)
         events = record_audits(options.run, store, options.budget, audits=names)
@@ -65,27 +64,39 @@ def audit_command(options: argparse.Namespace) -> int:
     if failure is not None:
         print(f"lethe: {failure}", file=sys.stderr)
         return 2
+    found = _verdict(options.run, store, result)
+    result |= {"verdict": found, "layers": found["layers"]}
     if options.json == "-":
         print(json.dumps(result, indent=2))
         return 0
     print(_card(result))
+    print("\n" + judged(found))
     if json_path is not None:
-        from unlearn_core.runs.files import write_json
+        from unlearn_core.system.files import write_json
 
         write_json(json_path, result)
     return 0
 
 
+def _verdict(run: str, store: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """The verdict after the attacks: what the store keeps of a run, or what is known of a folder's weights."""
+    from unlearn_core.store.verdicts import verdict_of_weights
+
+    if Path(run).expanduser().is_dir():
+        return verdict_of_weights(store, result["audits"], result.get("weights_hash", "")).to_json()
+    return Verdict.from_json(store.get(run).verdict or {}).to_json()
+
+
 def _follow(events: Any) -> tuple[dict[str, Any], str | None]:
     """Drain the audits: results as one JSON-ready mapping, and why they ended early, if they did."""
-    from unlearn_core.runs.audits import (
+    from unlearn_core.runs.events import Failed
+    from unlearn_core.store.audits import (
         AuditDone,
         AuditProgress,
         AuditsFinished,
         AuditSkipped,
         AuditsPlanned,
     )
-    from unlearn_core.runs.events import Failed
 
     result: dict[str, Any] = {"audits": [], "skipped": {}}
     line = ProgressLine()

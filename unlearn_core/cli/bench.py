@@ -14,18 +14,14 @@ from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
-_COLUMNS = (
-    ("task_aggregate", "task"), ("mia_auc", "AUC"), ("mia_score", "MIA"), ("utility", "utility"),
-    ("final_score", "final"), ("unseen_rise", "unseen"), ("loss_distance", "distance"),
-    ("forget_knowledge", "forget QA"), ("retain_knowledge", "retain QA"),
-)  # fmt: skip
-
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
-        "bench", help="tune and compare methods over seeds", description=__doc__,
+        "bench",
+        help="tune and compare methods over seeds",
+        description=__doc__,
         epilog="Example: lethe bench --methods lethe,npo,simnpo --seeds 3 --out bench",
-    )  # fmt: skip
+    )
     parser.add_argument("--methods", default="all", metavar="NAMES", help="comma-separated, or all")
     parser.add_argument("--target", default="demo", metavar="REF")
     parser.add_argument("--data", default="demo", metavar="REF")
@@ -42,7 +38,7 @@ def bench_command(options: argparse.Namespace) -> int:
         raise InputError("--out", options.out, "is a file", "Name a folder.")
     from unlearn_core.methods import REGISTRY, get
     from unlearn_core.runs.bench import LEADERBOARD, bench
-    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.system.threads import use_cores
 
     names = list(REGISTRY) if options.methods == "all" else options.methods.split(",")
     for name in names:
@@ -63,12 +59,14 @@ def bench_command(options: argparse.Namespace) -> int:
 
 def leaderboard_table(board: dict[str, Any]) -> str:
     """The leaderboard as text: mean over seeds, and the spread where there is one."""
-    rows: list[list[str]] = [["", *(title for _, title in _COLUMNS), "s", "verdict"]]
+    from unlearn_core.runs.bench import COLUMNS
+
+    rows: list[list[str]] = [["", *COLUMNS.values(), "s", "verdict"]]
     for name, found in board["scores"].items():
-        rows.append([name, *(_cell(found.get(key), None) for key, _ in _COLUMNS), "", ""])
+        rows.append([name, *(_cell(found.get(key), None) for key in COLUMNS), "", ""])
     rows.append([])
     for row in board["methods"]:
-        cells = [_cell(**row["figures"][key]) for key, _ in _COLUMNS]
+        cells = [_cell(**row["figures"][key]) for key in COLUMNS]
         rows.append([row["method"], *cells, f"{row['seconds']:.1f}", " ".join(row["verdicts"])])
     return table(rows)
 

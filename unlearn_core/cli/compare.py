@@ -7,24 +7,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.table import table
-from unlearn_core.report.palette import LETTERS
+from unlearn_core.report.kit.palette import LETTERS
 
 if TYPE_CHECKING:
-    from unlearn_core.runs.compare import Compared
+    from unlearn_core.store.compare import ComparedRun
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "compare", help="two to four runs beside each other: settings, and scores over seeds"
-    )
+    parser = commands.add_parser("compare", help="two to four runs beside each other: settings, and scores over seeds")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="their ids, see `lethe runs`")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(action=compare_command)
 
 
 def compare_command(options: argparse.Namespace) -> int:
-    from unlearn_core.runs.compare import compared, to_json
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.store.compare import compared, to_json
+    from unlearn_core.store.store import RunStore
 
     runs = compared(RunStore(), options.runs)
     if options.json:
@@ -40,9 +38,9 @@ def compare_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _scores(runs: list[Compared]) -> list[list[str]]:
-    from unlearn_core.report.comparison import show
-    from unlearn_core.runs.compare import score_lines
+def _scores(runs: list[ComparedRun]) -> list[list[str]]:
+    from unlearn_core.report.runs.comparison import show
+    from unlearn_core.store.compare import score_lines
 
     letters = LETTERS[: len(runs)]
     rows = [["score", *letters, *(f"{letter} - A" for letter in letters[1:])]]
@@ -51,9 +49,9 @@ def _scores(runs: list[Compared]) -> list[list[str]]:
     return rows
 
 
-def _settings(runs: list[Compared]) -> list[list[str]]:
+def _settings(runs: list[ComparedRun]) -> list[list[str]]:
     """The settings in which the runs differ."""
-    from unlearn_core.runs.compare import settings_beside
+    from unlearn_core.store.compare import settings_beside
 
     found = settings_beside([run.record.spec for run in runs])
     differing = [[name, *(value[:40] for value in values)] for name, values, differs in found if differs]

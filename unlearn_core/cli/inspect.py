@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
-from unlearn_core.errors import InputError
+from unlearn_core.data.prompt_format import PROMPTS, put_on, usual
+from unlearn_core.errors import InputError, LetheError
 
 if TYPE_CHECKING:
-    from unlearn_core.runs.store import RunRecord, RunStore
+    from unlearn_core.store.rows import RunRow
+    from unlearn_core.store.store import RunRecord, RunStore
 
 
 def add_to(commands: Any) -> None:
@@ -25,9 +27,10 @@ def add_to(commands: Any) -> None:
     methods.add_argument("--json", action="store_true", help="as JSON")
     methods.set_defaults(action=methods_command)
     runs = commands.add_parser(
-        "runs", help="list, show, name, tag or delete past runs",
+        "runs",
+        help="list, show, name, tag or delete past runs",
         epilog="Example: lethe runs RUN --name 'beta halved' --tag keep --tag beta",
-    )  # fmt: skip
+    )
     runs.add_argument("run", nargs="?", metavar="RUN", help="show this run")
     runs.add_argument("--delete", action="store_true", help="delete it")
     runs.add_argument("--name", metavar="TEXT", help="rename it")
@@ -39,20 +42,23 @@ def add_to(commands: Any) -> None:
     runs.add_argument("--json", action="store_true", help="as JSON")
     runs.add_argument("--limit", type=whole_number, default=20, help="how many to list (default: 20)")
     runs.set_defaults(action=runs_command)
-    target = commands.add_parser("target", help="what a target needs, before it is downloaded or loaded")
+    target = commands.add_parser("target", help="what a target needs, and how one that is here behaves")
     target.add_argument("ref", nargs="?", metavar="REF", help="one of those listed, a directory or a Hub id")
     target.set_defaults(action=target_command)
     probe = commands.add_parser("probe", help="ask a model something and read its answer")
-    probe.add_argument("prompt", help="what to ask, as it is")
+    probe.add_argument("prompt", help="what to ask")
     probe.add_argument("--target", default="demo", metavar="REF", help="which model (default: demo)")
     probe.add_argument("--run", metavar="RUN", help="the unlearned model of this run, beside its original")
+    probe.add_argument(
+        "--format", dest="prompt_format", choices=PROMPTS, default="auto", help="how the prompt is put to the model"
+    )
     probe.add_argument("--max-new-tokens", type=whole_number, default=64, metavar="N")
     probe.set_defaults(action=probe_command)
 
 
 def methods_command(options: argparse.Namespace) -> int:
     from unlearn_core.methods import REGISTRY, describe, get
-    from unlearn_core.report.methods import NO_WEIGHT, allowed, facts
+    from unlearn_core.report.runs.methods import NO_WEIGHT, allowed, facts
 
     chosen = [get(options.name)] if options.name else list(REGISTRY.values())
     described = [describe(cls) for cls in chosen]
@@ -66,9 +72,7 @@ def methods_command(options: argparse.Namespace) -> int:
         if options.name:
             for title, words in facts(method):
                 print(_wrapped(f"{title.lower()}: {words}"))
-            rows = [
-                [f"    {p['name']}", f"{p['default']}", allowed(p), p["help"]] for p in method["parameters"]
-            ]
+            rows = [[f"    {p['name']}", f"{p['default']}", allowed(p), p["help"]] for p in method["parameters"]]
             print("\n".join(f"{a:<24} {b:<8} {c:<20} {d}" for a, b, c, d in rows))
         else:
             print(_wrapped(f"paper: {method['paper']}"))
@@ -91,12 +95,22 @@ def target_command(options: argparse.Namespace) -> int:
         print("Or a local directory, or owner/name[@revision] on the Hub: safetensors only, no remote code.")
         return 0
     quiet()
-    print("\n".join(estimate_target(options.ref).sentences()))
+    found = estimate_target(options.ref)
+    print("\n".join(found.sentences()))
+    if found.download or found.load > found.free:
+        return 0  # nothing is fetched, and nothing forced into memory, to look at it
+    from unlearn_core.models.targets import load_target
+    from unlearn_core.runs.model_sheet import sentences
+    from unlearn_core.system.threads import use_cores
+
+    use_cores(serving=False)
+    print("\n" + "\n".join(sentences(load_target(options.ref))))
     return 0
 
 
 def runs_command(options: argparse.Namespace) -> int:
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.evaluation.protocols.semeval import listed_record
+    from unlearn_core.store.store import RunStore
 
     store = RunStore()
     if options.run:
@@ -112,13 +126,14 @@ def runs_command(options: argparse.Namespace) -> int:
         filtered = options.search or options.tag
         print("No run fits." if filtered else f"No runs yet in {store.home}. Start one with `lethe run`.")
         return 0
-    rows = [["run", "when", "status", "name", "tags", "method", "target", "data", "final"]]
+    rows = [["run", "when", "status", "name", "tags", "method", "target", "data", "total"]]
     for record in records:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-        final = record.scores.get("unlearned", {}).get("final_score")
-        shown = "-" if final is None else f"{final:.3f}"
+        totals = listed_record(record.scores.get("unlearned", {})).totals
+        total = totals[-1].value if totals else None
+        shown = "-" if total is None else f"{total:.3f}"
         spec, tags = record.spec, ", ".join(record.tags)
-        what = [spec["method"], spec["target"], spec["data"]]
+        what = [str(spec.get(key, "-")) for key in ("method", "target", "data")]
         rows.append([record.id, when, record.status, record.name, tags, *what, shown])
     print(table([[cell.replace("\n", " ")[:40] for cell in row] for row in rows]))
     return 0
@@ -126,12 +141,22 @@ def runs_command(options: argparse.Namespace) -> int:
 
 def _found(store: RunStore, options: argparse.Namespace) -> list[RunRecord]:
     """The newest runs that carry every tag asked for."""
-    from unlearn_core.runs.rows import MAX_PAGE, RunQuery
+    from unlearn_core.store.rows import MAX_PAGE, RunQuery
 
     first, *others = options.tag or [""]
     limit = min(max(1, options.limit), MAX_PAGE)
     rows, _ = store.rows(RunQuery(text=options.search, tag=first, limit=MAX_PAGE if others else limit))
-    return [store.get(row.id) for row in rows if set(others) <= set(row.tags)][:limit]
+    return [_record(store, row) for row in rows if set(others) <= set(row.tags)][:limit]
+
+
+def _record(store: RunStore, row: RunRow) -> RunRecord:
+    """The record behind a row; of a damaged run what the row says."""
+    from unlearn_core.store.store import RunRecord
+
+    try:
+        return store.get(row.id)
+    except LetheError:
+        return RunRecord(row.id, {"name": row.name}, row.status, row.created)
 
 
 def _one_run(store: RunStore, options: argparse.Namespace) -> int:
@@ -161,24 +186,28 @@ def _plain(record: RunRecord) -> dict[str, Any]:
 
 def probe_command(options: argparse.Namespace) -> int:
     from unlearn_core.models.targets import load_target
-    from unlearn_core.runs.store import RunStore
+    from unlearn_core.store.store import RunStore
 
     if not 1 <= options.max_new_tokens <= 4096:
         raise InputError("--max-new-tokens", options.max_new_tokens, "is out of range", "Use 1 to 4096.")
-    refs = [("", options.target)]
+    refs, asked = [("", options.target)], options.prompt_format
     if options.run:
         store = RunStore()
-        original = str(store.get(options.run).spec["target"])
+        spec = store.get(options.run).spec
+        original = str(spec["target"])
+        asked = asked if asked != "auto" else str(spec.get("prompt", "raw"))
         refs = [("original: ", original), ("unlearned: ", str(store.weights(options.run)))]
     quiet()
     for label, ref in refs:
         print(label, end="", flush=True)
-        _say(load_target(ref), options.prompt, options.max_new_tokens)
+        target = load_target(ref)
+        put_on(target.tokenizer, usual(target.tokenizer, asked))
+        _say(target, options.prompt, options.max_new_tokens)
     return 0
 
 
 def _say(target: Any, prompt: str, max_new_tokens: int) -> None:
-    from unlearn_core.models.generate import stream
+    from unlearn_core.models.inference.generate import stream
 
     shown = ""
     for text in stream(target.model, target.tokenizer, prompt, max_new_tokens):

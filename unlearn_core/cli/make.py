@@ -9,6 +9,7 @@ from typing import Any
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.values import number, whole_number
+from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
 
 
@@ -20,11 +21,10 @@ def add_to(commands: Any) -> None:
     memorise.add_argument(
         "--subset", type=whole_number, metavar="N", help="N documents per task and split (default: all)"
     )
-    memorise.add_argument(
-        "--epochs", type=whole_number, metavar="N", help="passes over the data (default: 60)"
-    )
+    memorise.add_argument("--epochs", type=whole_number, metavar="N", help="passes over the data (default: 60)")
     memorise.add_argument("--learning-rate", type=number, metavar="X")
     memorise.add_argument("--seed", type=whole_number, default=0, metavar="N")
+    memorise.add_argument("--prompt", choices=PROMPTS, default="auto", help="how prompts are put to the model")
     memorise.add_argument("--no-replay", action="store_true", help="leave the bundled general facts out")
     memorise.set_defaults(action=memorise_command)
     world = commands.add_parser("world", help="the bundled world and its models")
@@ -47,7 +47,7 @@ def memorise_command(options: argparse.Namespace) -> int:
     out = _new_folder(options.out)
     from unlearn_core.build import memorise
     from unlearn_core.data.sources import load_data
-    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.system.threads import use_cores
     from unlearn_core.training.memorise import Recipe
 
     quiet()
@@ -58,10 +58,16 @@ def memorise_command(options: argparse.Namespace) -> int:
     data = load_data(options.data)
     _follow(
         memorise(
-            options.base, data, out, subset=options.subset, recipe=Recipe(**settings), seed=options.seed,
+            options.base,
+            data,
+            out,
+            subset=options.subset,
+            recipe=Recipe(**settings),
+            seed=options.seed,
             replay=not options.no_replay,
+            prompt=options.prompt,
         )
-    )  # fmt: skip
+    )
     print(f"The model is in {out}. Unlearn with: lethe run --target {out} --data {out / 'data'}")
     return 0
 
@@ -69,8 +75,8 @@ def memorise_command(options: argparse.Namespace) -> int:
 def world_command(options: argparse.Namespace) -> int:
     _check_seed(options.seed)
     from unlearn_core.build import build_world
-    from unlearn_core.models.targets import assets_directory
-    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.system.assets import assets_directory
+    from unlearn_core.system.threads import use_cores
 
     quiet()
     use_cores(serving=False)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from typing import TextIO
+from collections.abc import Generator
+from typing import TextIO, TypeVar
 
 from unlearn_core.errors import clip
-from unlearn_core.runs.events import BestKept, CanaryAlert, Event, StageProgress, Step, Warned
+from unlearn_core.evaluation.progress import Progress
+from unlearn_core.runs.events import BestKept, CanaryAlert, Event, PromptChosen, StageProgress, Step, Warned
+from unlearn_core.system.units import duration
 
+Result = TypeVar("Result")
 _WIDTH = 24
 _EVERY = 0.1  # seconds between drawings
 
@@ -27,18 +31,17 @@ class ProgressLine:
         if isinstance(event, StageProgress):
             self.show(event.stage, event.done, event.total, event.message, event.seconds_left)
         elif isinstance(event, Step):
-            losses = "  ".join(
-                f"{name} {value:.3g}" for name, value in event.losses.items() if value is not None
-            )
+            losses = "  ".join(f"{name} {value:.3g}" for name, value in event.losses.items() if value is not None)
             self.show("unlearn", event.step, event.num_steps, losses, event.seconds_left)
-        elif isinstance(event, Warned | CanaryAlert | BestKept):
-            self.close()
-            kind = "warning" if isinstance(event, CanaryAlert) and event.down else "note"
-            print(f"{kind}: {event.message}", file=self._stream)
+        elif isinstance(event, PromptChosen | Warned | CanaryAlert | BestKept):
+            self.note(event.message, "warning" if isinstance(event, CanaryAlert) and event.down else "note")
 
-    def show(
-        self, stage: str, done: float, total: float, message: str = "", seconds_left: float | None = None
-    ) -> None:
+    def note(self, words: str, kind: str = "note") -> None:
+        """A line of its own."""
+        self.close()
+        print(f"{kind}: {words}", file=self._stream)
+
+    def show(self, stage: str, done: float, total: float, message: str = "", seconds_left: float | None = None) -> None:
         """Draw `done` of `total` of a stage."""
         fraction = min(1.0, done / total) if total else 0.0
         if not self._live:
@@ -55,10 +58,22 @@ class ProgressLine:
         self._drawn = now
         filled = round(_WIDTH * fraction)
         bar = "#" * filled + "." * (_WIDTH - filled)
-        left = f"  {_duration(seconds_left)} left" if seconds_left is not None else ""
+        left = f"  {duration(seconds_left)} left" if seconds_left is not None else ""
         line = f"{stage:<17} [{bar}] {fraction:4.0%}{left}  {clip(message, 60)}"
         self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self._stream.flush()
+
+    def follow(self, work: Generator[Progress, None, Result], prefix: str = "") -> Result:
+        """Show the progress of `work` to its end; returns what it returns."""
+        try:
+            while True:
+                part = next(work)
+                self.show(prefix + part.stage, part.done, part.total)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        finally:
+            work.close()
 
     def close(self) -> None:
         """End the line."""
@@ -66,11 +81,3 @@ class ProgressLine:
             self._stream.write("\n")
             self._stream.flush()
         self._stage = ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

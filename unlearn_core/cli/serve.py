@@ -15,15 +15,15 @@ from unlearn_core.errors import InputError
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("serve", help="open the page in a browser")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument(
-        "--port", type=whole_number, default=None, help="default: the first free one from 7860"
-    )
+    parser.add_argument("--port", type=whole_number, default=None, help="default: the first free one from 7860")
     parser.add_argument("--public", action="store_true", help="for strangers: bundled model, own data only")
     parser.add_argument("--open", action="store_true", help="open a browser window")
     parser.add_argument(
-        "--mcp", action="store_true", default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+        "--mcp",
+        action="store_true",
+        default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
         help="offer every endpoint as a tool of a Model Context Protocol server (needs the package mcp)",
-    )  # fmt: skip
+    )
     parser.set_defaults(action=serve_command)
 
 

@@ -6,44 +6,51 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.evaluation.remarks import remarks
-from unlearn_core.evaluation.scores import TERM_NAMES, Scores
+from unlearn_core.evaluation.scores import Scores
+from unlearn_core.evaluation.verdict import Verdict
+from unlearn_core.report.run.layer_table import figures
 
 _MODELS = (("original", "original"), ("unlearned", "unlearned"), ("retain_only", "retain-only"))
-_TOTALS = (
-    ("task_aggregate", "task aggregate"),
-    ("mia_auc", "MIA AUC"),
-    ("mia_score", "MIA score"),
-    ("utility", "utility"),
-    ("final_score", "final score"),
-)
 
 
 def scorecard(scores: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any] | None = None) -> str:
-    """The twelve terms and what is made of them, one column per model; then the verdict's sentence.
+    """The terms and what is made of them, one column per model; then the verdict's sentence.
 
-    Terms are plain means: a forget term of 1 means nothing was forgotten, 0 that all was.
+    SemEval's terms are plain means: a forget term of 1 means nothing was forgotten, 0 that all was.
     """
-    shown = [(key, title) for key, title in _MODELS if key in scores]
-    rows: list[list[str]] = [["", *(title for _, title in shown)]]
-    for term in TERM_NAMES:
-        rows.append([term, *(_number(scores[key]["terms"].get(term)) for key, _ in shown)])
-    rows.append([])
-    for key, title in _TOTALS:
-        rows.append([title, *(_number(scores[model].get(key)) for model, _ in shown)])
+    results = {title: listed_record(scores[key]) for key, title in _MODELS if key in scores}
+    values = {title: {term.name: term.value for term in result.terms} for title, result in results.items()}
+    terms = next(iter(results.values())).terms if results else ()
+    rows: list[list[str]] = [["", *results]]
+    rows += [[term.name, *(_number(values[title].get(term.name)) for title in results)] for term in terms if term.split]
+    totals = [term for term in terms if not term.split]
+    if totals:
+        rows.append([])
+    rows += [[term.title, *(_number(values[title].get(term.name)) for title in results)] for term in totals]
     parts = [table(rows)]
     if verdict:
-        parts.append(textwrap.fill(f"Verdict: {verdict['label']}. {verdict['summary']}", 100))
-        parts += [_indented("  - ", reason) for reason in verdict.get("reasons", ())]
+        parts.append(judged(verdict))
     return "\n".join(["", *parts])
+
+
+def judged(verdict: Mapping[str, Any]) -> str:
+    """The headline, the layers as a table, and the reasons."""
+    found = Verdict.from_json(verdict)
+    parts = [textwrap.fill(f"Verdict: {found.word}. {found.headline}. {found.summary}".rstrip(), 100)]
+    if found.layers:
+        rows = [["layer", "state", "value", "95 %", "of", "before", "retain-only"], []]
+        rows += [[layer.name, layer.state, *(figure or "-" for figure in figures(layer))] for layer in found.layers]
+        parts += ["", table(rows), ""]
+    return "\n".join([*parts, *(_indented("  - ", reason) for reason in found.reasons)])
 
 
 def judgement(verdict: Mapping[str, Any] | None, scores: Scores, original: Scores | None = None) -> str:
     """The verdict with its reasons, then what the numbers hide; an exclamation mark asks for care."""
     parts = []
     if verdict is not None:
-        parts.append(textwrap.fill(f"Verdict: {verdict['label']}. {verdict['summary']}", 100))
-        parts += [_indented("  - ", reason) for reason in verdict.get("reasons", ())]
+        parts.append(judged(verdict))
     for remark in remarks(scores, original):
         parts.append(_indented("  ! " if remark.caution else "  - ", f"{remark.topic}: {remark.text}"))
     return "\n".join(parts)
@@ -71,4 +78,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"

@@ -21,13 +21,13 @@ _SHOWN = 4  # words of each vector in the terminal
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
-        "traces", help="see which neurons a run changed, by the words they write", description=__doc__,
+        "traces",
+        help="see which neurons a run changed, by the words they write",
+        description=__doc__,
         epilog="Example: lethe traces RUN_ID --vectors 20 --csv traces.csv",
-    )  # fmt: skip
-    parser.add_argument("run", metavar="RUN", help="a run's id (see `lethe runs`)")
-    parser.add_argument(
-        "--vectors", type=whole_number, default=12, metavar="N", help="of each set (default: 12)"
     )
+    parser.add_argument("run", metavar="RUN", help="a run's id (see `lethe runs`)")
+    parser.add_argument("--vectors", type=whole_number, default=12, metavar="N", help="of each set (default: 12)")
     parser.add_argument("--json", metavar="FILE", help="write them as JSON (- for stdout)")
     parser.add_argument("--csv", metavar="FILE", help="write them as a table")
     parser.set_defaults(action=traces_command)
@@ -37,11 +37,11 @@ def traces_command(options: argparse.Namespace) -> int:
     if not 1 <= options.vectors <= 1000:
         raise InputError("--vectors", options.vectors, "is out of range", "Use 1 to 1000.")
     json_path, csv_path = writable(options.json), writable(options.csv)
-    from unlearn_core.report.csvfile import to_csv
-    from unlearn_core.report.traces import HEADER, cells, reading
-    from unlearn_core.runs.files import write_json
-    from unlearn_core.runs.threads import use_cores
-    from unlearn_core.runs.traces import run_traces
+    from unlearn_core.report.kit.csvfile import to_csv
+    from unlearn_core.report.run.traces import HEADER, cells, reading
+    from unlearn_core.store.traces import run_traces
+    from unlearn_core.system.files import write_json
+    from unlearn_core.system.threads import use_cores
 
     quiet()
     use_cores(serving=False)
@@ -54,8 +54,11 @@ def traces_command(options: argparse.Namespace) -> int:
     if options.json == "-":
         print(json.dumps({"traces": records}, indent=2))
     else:
-        print(table([["set", "layer", "neuron", "cosine", "moved", "words kept", "before", "after"], [],
-                     *map(_row, found)]))  # fmt: skip
+        print(
+            table(
+                [["set", "layer", "neuron", "cosine", "moved", "words kept", "before", "after"], [], *map(_row, found)]
+            )
+        )
         print(f"\n{reading(found)}")
     return 0
 

@@ -1,8 +1,9 @@
 """From rows to token ids and padded batches: the one convention that training and scoring share.
 
-A row is `input`, one space, `output`, end of text; prompt and answer are tokenised apart, so the
-prompt ids are exactly those that generation starts from. Labels cover the answer only. A document
-(membership inference, stories) is one sequence with every token but the first labelled.
+A row is its prompt in the format that rides on the tokenizer (see `prompt_format`), its answer and what
+closes it. The prompt ids are exactly those that generation starts from; the answer's are those that follow
+them in the whole text, so the seam is the model's own. Labels cover the answer and what closes it. A
+document (membership inference, stories) is one sequence with every token but the first labelled.
 
 Shapes: B sequences, T positions. Padding is on the right: with causal attention real positions never
 see it, and the loss skips it.
@@ -15,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.data.types import Example
+from unlearn_core.data.prompt_format import PromptFormat, format_of
+from unlearn_core.data.types import Example, Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +28,15 @@ IGNORED = -100  # the label of a position that enters no loss (the transformers 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One tokenised sequence; positions before `num_prompt` carry no loss; it came from row `index`."""
+    """One tokenised sequence; positions before `num_prompt` carry no loss; it came from row `index`.
+
+    num_end: how many of the last ids close the answer (end of turn, end of text) and are no part of it.
+    """
 
     ids: tuple[int, ...]
     num_prompt: int
     index: int = 0
+    num_end: int = 0
 
     @property
     def num_targets(self) -> int:
@@ -58,40 +64,115 @@ class Batch:
         return int(self.input_ids_BT.shape[0])
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The ids generation starts from: the raw prompt, with whatever the tokenizer puts in front of it."""
-    ids = list(tokenizer(prompt)["input_ids"])
-    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()  # some tokenizers append end of text, which would end the answer before it began
-    return ids
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
+    """The ids generation starts from: the prompt in the format that rides on the tokenizer."""
+    asked = Prompt(prompt) if isinstance(prompt, str) else prompt
+    chosen = format_of(tokenizer)
+    text = chosen.prompt_text(tokenizer, asked)
+    ids = _ids(tokenizer, text, not chosen.template)
+    return [*ids, *_following(tokenizer, chosen, text, ids, asked, asked.begun)] if asked.begun else ids
 
 
-def answer_text(prompt: str, answer: str) -> str:
-    """The answer as it follows the prompt: one space between them unless either brings its own."""
-    glued = not prompt or prompt[-1].isspace() or answer[:1].isspace()
-    return answer if glued else " " + answer
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of plain text, with whatever the tokenizer puts in front of it."""
+    return _ids(tokenizer, text, True)
 
 
 def encode_example(
     tokenizer: PreTrainedTokenizerBase, example: Example, index: int = 0, max_tokens: int | None = None
 ) -> Encoded:
-    """Tokenise a row; a row over `max_tokens` loses the front of its prompt, then the end of its answer."""
-    prompt = prompt_ids(tokenizer, example.input)
-    text = answer_text(example.input, example.output)
-    answer = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if tokenizer.eos_token_id is not None:
-        answer.append(tokenizer.eos_token_id)
-    if max_tokens is not None and len(prompt) + len(answer) > max_tokens:
-        answer = answer[: max_tokens - 1]
-        prompt = prompt[-(max_tokens - len(answer)) :]
-    return Encoded((*prompt, *answer), len(prompt), index)
+    """Tokenise a row; of one over `max_tokens` what `shortened` leaves."""
+    chosen, prompt = format_of(tokenizer), example.prompt
+    text = chosen.prompt_text(tokenizer, prompt)
+    ids = _ids(tokenizer, text, not chosen.template)
+    answer = _following(tokenizer, chosen, text, ids, prompt, example.output)
+    end = _end_ids(tokenizer, chosen, text, prompt, example.output)
+    if end and len(answer) and answer[-1] == end[0] and len(end) == 1:
+        answer.pop()  # the row brings its own end of turn
+    return shortened(Encoded((*ids, *answer, *end), len(ids), index, len(end)), max_tokens)
+
+
+def shortened(row: Encoded, max_tokens: int | None) -> Encoded:
+    """At most `max_tokens` of a row: it loses the front of a prompt that fills more than half of them, and
+    then the end of its answer."""
+    if max_tokens is None or len(row.ids) <= max_tokens:
+        return row
+    num_prompt = min(row.num_prompt, max(max_tokens - row.num_targets, max_tokens // 2))
+    ids = row.ids[row.num_prompt - num_prompt :][:max_tokens]
+    num_end = max(0, row.num_end - (len(row.ids) - (row.num_prompt - num_prompt) - len(ids)))
+    return Encoded(ids, num_prompt, row.index, num_end)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
+    """The ids of a text, begun once and not ended by the tokenizer."""
+    ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if special and len(ids) > 1 and ids[-1] == end:
+        ids.pop()  # some tokenizers append end of text, which would end the answer before it began
+    if special and begin is not None and ids[:2] == [begin, begin]:
+        del ids[0]  # the text brings its own
+    return ids
+
+
+def _following(
+    tokenizer: PreTrainedTokenizerBase,
+    chosen: PromptFormat,
+    text: str,
+    ids: list[int],
+    prompt: Prompt,
+    answer: str,
+) -> list[int]:
+    """The ids of the answer as the model has them: those that follow the prompt's in the text as a whole."""
+    said = chosen.answer_text(prompt, answer)
+    whole = _ids(tokenizer, text + said, not chosen.template)
+    if whole[: len(ids)] == ids:
+        return whole[len(ids) :]
+    # A token spans the seam. Generation starts from the prompt's ids, so the answer is tokenised as it
+    # would stand after any other text: alone, it would get the mark of a beginning.
+    for before in ("\n", ".", ")"):
+        lead, both = (_ids(tokenizer, part, False) for part in (before, before + said))
+        if both[: len(lead)] == lead:
+            return both[len(lead) :]
+    return _ids(tokenizer, said, False)
+
+
+def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """One token as the text it stands for, its white space kept."""
+    return str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+
+def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that close an answer in the tokenizer's format; none where that is the end of text."""
+    closing = format_of(tokenizer).closing
+    return _ids(tokenizer, closing, False) if closing else []
+
+
+def num_behind(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many of a prompt's last ids stand behind its own text: a template's, or a tag's."""
+    if not (format_of(tokenizer).template or format_of(tokenizer).after):
+        return 0
+    one, other = (prompt_ids(tokenizer, text)[::-1] for text in ("Where is Ada", "Who was Bo"))
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+
+
+def _end_ids(
+    tokenizer: PreTrainedTokenizerBase, chosen: PromptFormat, text: str, prompt: Prompt, answer: str
+) -> list[int]:
+    """The ids that close an answer and carry loss with it; none where the tokenizer knows no end."""
+    if not chosen.closing:
+        return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    said = text + chosen.answer_text(prompt, answer)
+    open_ids, closed = (_ids(tokenizer, part, False) for part in (said, said + chosen.closing))
+    if closed[: len(open_ids)] == open_ids:
+        return closed[len(open_ids) :]
+    return _ids(tokenizer, chosen.closing, False)
 
 
 def encode_document(
     tokenizer: PreTrainedTokenizerBase, document: str, index: int = 0, max_tokens: int | None = None
 ) -> Encoded:
     """Tokenise a whole document; the first token has no context and is never a target."""
-    ids = prompt_ids(tokenizer, document)[:max_tokens]
+    ids = text_ids(tokenizer, document)[:max_tokens]
     return Encoded(tuple(ids), 1, index)
 
 

@@ -24,10 +24,10 @@ def kept(records: Iterable[Record]) -> Sequence[Record]:
     first = tuple(islice(source, MAPPED_FROM))
     if len(first) < MAPPED_FROM:
         return first
-    return Mapped(type(first[0]), chain(first, source))
+    return MappedRecords(type(first[0]), chain(first, source))
 
 
-class Mapped(Sequence[Record], Generic[Record]):
+class MappedRecords(Sequence[Record], Generic[Record]):
     """Records of `kind` in a temporary arrow file."""
 
     def __init__(self, kind: type[Record], records: Iterable[Record]) -> None:
@@ -63,5 +63,9 @@ class Mapped(Sequence[Record], Generic[Record]):
                 yield self._record(dict(zip(batch, values, strict=True)))
 
     def _record(self, fields: dict[str, Any]) -> Record:
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        return self._kind(**values)
+        return self._kind(**{name: _tuples(value) for name, value in fields.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """Arrow's lists as the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

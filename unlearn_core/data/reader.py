@@ -4,6 +4,9 @@ Every file of rows (jsonl, json, csv, parquet) that reaches Lethe is read here, 
 nothing is cleaned away: markdown, escapes and stray quotes stay as they are. Only what no tokenizer
 can carry is refused (NUL, lone surrogates), and what no honest file holds (NaN, duplicate keys).
 
+What would take more memory than its bytes promise is told apart before it is parsed: JSON by a count of its
+values, parquet in a process of its own (see `parquet`).
+
 Not covered: whether the text is true, harmful or private; that is for people to judge.
 """
 
@@ -13,13 +16,16 @@ import csv
 import io
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
+from unlearn_core.data.parquet import parquet_columns, parquet_rows
 from unlearn_core.errors import InputError, clip
-from unlearn_core.limits import FIELD_CHARACTERS, FILE_BYTES, FILE_ROWS
+from unlearn_core.limits import FIELD_CHARACTERS, FILE_BYTES, FILE_COLUMNS, FILE_ROWS
+from unlearn_core.system.json_text import holds_more
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _MIB = 1024 * 1024
@@ -27,15 +33,19 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a data set may weigh: bytes per file, rows per set, characters per field."""
+    """What a data set may weigh: bytes per file, rows per set, columns per row, characters per field, and
+    seconds for unpacking a file."""
 
     max_bytes: int = 256 * _MIB
     max_rows: int = 200_000
+    max_columns: int = 1_000
     max_chars: int = 100_000
+    seconds: float = 600.0
 
 
 LOCAL = Limits()
-PUBLIC = Limits(max_bytes=FILE_BYTES, max_rows=FILE_ROWS, max_chars=FIELD_CHARACTERS)
+PUBLIC = Limits(FILE_BYTES, FILE_ROWS, FILE_COLUMNS, FIELD_CHARACTERS, seconds=10.0)
+_NAMING_ROWS = 100  # rows whose columns are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,21 @@ class Row:
 
 def read_rows(path: Path, limits: Limits = LOCAL) -> list[Row]:
     """The rows of one file. Raises InputError naming the file and the line."""
-    rows = list(iter_rows(path, limits))
+    rows = list(islice(iter_rows(path, limits), limits.max_rows + 1))
     if not rows:
         raise InputError("data", path.name, "holds no rows", "Give a file with at least one row.")
     if len(rows) > limits.max_rows:
-        _too_many_rows(path.name, len(rows), limits)
+        problem = f"holds too many rows (more than {limits.max_rows:,})"
+        raise InputError("data", path.name, problem, f"Use at most {limits.max_rows}.")
     return rows
+
+
+def column_names(path: Path, limits: Limits = LOCAL) -> tuple[str, ...]:
+    """The columns of a file: from its schema where it has one, else from its first rows."""
+    if path.suffix.lower() == ".parquet":
+        check_file(path, limits)
+        return parquet_columns(path, memory=_memory(limits), seconds=limits.seconds, max_columns=limits.max_columns)
+    return tuple(dict.fromkeys(name for row in islice(iter_rows(path, limits), _NAMING_ROWS) for name in row.fields))
 
 
 def iter_rows(path: Path, limits: Limits = LOCAL) -> Iterator[Row]:
@@ -68,9 +87,12 @@ def iter_rows(path: Path, limits: Limits = LOCAL) -> Iterator[Row]:
     if suffix == ".parquet":
         yield from _parquet_rows(path, limits)
     elif suffix == ".csv":
-        yield from _csv_rows(path.name, read_text(path, limits))
+        yield from _csv_rows(path.name, read_text(path, limits), limits)
     else:
-        yield from _json_rows(path.name, read_text(path, limits))
+        text = read_text(path, limits)
+        if holds_more(text.encode("utf-8"), limits.max_rows * limits.max_columns):
+            raise InputError("data", path.name, "holds too many values to read", "Give fewer rows of less fields.")
+        yield from _json_rows(path.name, text, limits)
 
 
 def check_file(path: Path, limits: Limits) -> None:
@@ -82,11 +104,16 @@ def check_file(path: Path, limits: Limits) -> None:
         raise InputError("data", str(path), f"cannot be read ({reason})", "Check the path.") from None
     if not stat.S_ISREG(info.st_mode):
         raise InputError("data", str(path), "is not a file", "Give the path of a file of rows.")
-    if info.st_size == 0:
-        raise InputError("data", path.name, "is empty", "Give a file with at least one row.")
-    if info.st_size > limits.max_bytes:
-        size, most = info.st_size / _MIB, limits.max_bytes / _MIB
-        raise InputError("data", path.name, f"is too large ({size:.1f} MiB)", f"Use at most {most:g} MiB.")
+    check_size(path.name, info.st_size, limits)
+
+
+def check_size(name: str, size: int, limits: Limits) -> None:
+    """Refuse a file of no bytes or of too many."""
+    if size == 0:
+        raise InputError("data", name, "is empty", "Give a file with at least one row.")
+    if size > limits.max_bytes:
+        mend = f"Use at most {limits.max_bytes / _MIB:g} MiB."
+        raise InputError("data", name, f"is too large ({size / _MIB:.1f} MiB)", mend)
 
 
 def read_text(path: Path, limits: Limits = LOCAL) -> str:
@@ -108,10 +135,10 @@ def read_text(path: Path, limits: Limits = LOCAL) -> str:
         raise InputError("data", path.name, problem, "Save it as UTF-8 text.") from None
 
 
-def _json_rows(name: str, text: str) -> Iterator[Row]:
+def _json_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
     """Either one JSON array of objects, or one object a line (both go by `.json` in the wild)."""
     if text.lstrip()[:1] == "[":
-        records = _parse(f"{name}", text)
+        records = parse_json(f"{name}", text, limits)
         if not isinstance(records, list):
             raise InputError("data", name, "is not a list of rows", _OBJECTS)
         for number, record in enumerate(records, start=1):
@@ -121,7 +148,7 @@ def _json_rows(name: str, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{name} line {number}"
-            yield _object(where, _parse(where, line))
+            yield _object(where, parse_json(where, line, limits))
 
 
 def _object(where: str, record: object) -> Row:
@@ -130,16 +157,19 @@ def _object(where: str, record: object) -> Row:
     return Row(where, record)
 
 
-def _parse(where: str, text: str) -> object:
+def parse_json(where: str, text: str, limits: Limits) -> object:
+    """The value that a JSON text holds; InputError, naming `where`, for what no honest file holds."""
+
     def constant(name: str) -> NoReturn:
         raise InputError(where, name, "is not a JSON number", "Remove the row or write a text.")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(items)
-        if len(record) < len(items):
-            names = [key for key, _ in items]
-            double = next(key for key in names if names.count(key) > 1)
-            raise InputError(where, double, "is given twice in one row", "Keep one of the two.")
+        _check_columns(where, items, limits)
+        record: dict[str, Any] = {}
+        for key, value in items:
+            if key in record:
+                raise InputError(where, key, "is given twice in one row", "Keep one of the two.")
+            record[key] = value
         return record
 
     try:
@@ -154,7 +184,7 @@ def _parse(where: str, text: str) -> object:
         raise InputError(where, clip(text, 60), problem, "Write it as text.") from None
 
 
-def _csv_rows(name: str, text: str) -> Iterator[Row]:
+def _csv_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
@@ -164,6 +194,7 @@ def _csv_rows(name: str, text: str) -> Iterator[Row]:
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
+                _check_columns(where, header, limits)
                 if len(set(header)) < len(header):
                     raise InputError(where, ", ".join(header), "names a column twice", "Rename one of them.")
                 continue
@@ -178,40 +209,26 @@ def _csv_rows(name: str, text: str) -> Iterator[Row]:
 
 
 def _parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
-    """Rows read in small batches, so that a file which unpacks to gigabytes stops at the limit."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            if file.metadata.num_rows > limits.max_rows:
-                _too_many_rows(path.name, file.metadata.num_rows, limits)
-            groups = range(file.metadata.num_row_groups)
-            if sum(file.metadata.row_group(i).total_byte_size for i in groups) > 4 * limits.max_bytes:
-                _too_wide(path.name, limits)
-            flat = [f.name for f in file.schema_arrow if not pa.types.is_nested(f.type)]
-            number, unpacked = 0, 0
-            for batch in file.iter_batches(batch_size=64, columns=flat):
-                unpacked += batch.nbytes
-                if unpacked > 4 * limits.max_bytes:
-                    _too_wide(path.name, limits)
-                for record in batch.to_pylist():
-                    number += 1
-                    yield Row(f"{path.name} row {number}", record)
-    except (pa.ArrowException, OSError, ArithmeticError, ValueError) as error:  # a date beyond the years too
-        if isinstance(error, InputError):
-            raise
-        reason = clip(str(error), 80)
-        raise InputError("data", path.name, f"is not a parquet file ({reason})", "Write it again.") from None
+    rows = parquet_rows(
+        path,
+        memory=_memory(limits),
+        seconds=limits.seconds,
+        max_columns=limits.max_columns,
+        max_bytes=4 * limits.max_bytes,
+    )
+    for number, record in enumerate(rows, start=1):
+        yield Row(f"{path.name} row {number}", record)
 
 
-def _too_wide(name: str, limits: Limits) -> NoReturn:
-    problem = f"unpacks to more than {4 * limits.max_bytes // _MIB} MiB"
-    raise InputError("data", name, problem, "Give fewer or shorter rows.")
+def _memory(limits: Limits) -> int:
+    """Bytes for unpacking a file: what it may unpack to, as columns, as rows and as text."""
+    return 64 * _MIB + 32 * limits.max_bytes
 
 
-def _too_many_rows(name: str, count: int, limits: Limits) -> NoReturn:
-    raise InputError("data", name, f"holds too many rows ({count})", f"Use at most {limits.max_rows}.")
+def _check_columns(where: str, names: Sequence[object], limits: Limits) -> None:
+    if len(names) > limits.max_columns:
+        problem = f"are too many columns (of at most {limits.max_columns:,})"
+        raise InputError(where, f"{len(names):,}", problem, "Leave out those that are not needed.")
 
 
 _TYPES = f"Use one of {', '.join(SUFFIXES)}, or a .txt of `prompt => answer` lines."

@@ -3,7 +3,8 @@
 demo                the bundled synthetic world
 facts:...           facts typed in, one `prompt => answer` a line
 upload:TOKEN        a file kept by the run store
-DIRECTORY           the organisers' layout (forget*, retain*, mia/), LUME or TOFU
+SHEET.json          what a model knows about a subject (`lethe knows --json`)
+DIRECTORY           the organisers' layout (forget*, retain*, mia/), LUME, TOFU or MUSE, optionally :forget05
 FILE                jsonl, json, csv, parquet; .txt of `prompt => answer` lines
 owner/name          a data set on the Hub, optionally @revision and :forget05
 """
@@ -14,20 +15,22 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.data.directory import first_file, read_directory, tidy
-from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, iter_rows, read_rows, read_text
+from unlearn_core.data.directory import first_file, read_directory, tidy, unused_note
+from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, column_names, read_rows, read_text
+from unlearn_core.data.row_notes import notes_on_rows
+from unlearn_core.data.subject_sheet import SubjectSheet, is_sheet, read_sheet
 from unlearn_core.data.types import TASKS, Example, UnlearningData
-from unlearn_core.data.validate import check_columns, examples
-from unlearn_core.errors import InputError, ResourceError, clip
+from unlearn_core.data.validate import asked_otherwise, check_columns, examples, usual_kinds
+from unlearn_core.errors import InputError, LetheError, ResourceError, clip
+from unlearn_core.system.hub_errors import is_unreachable
+from unlearn_core.system.hub_id import REPOSITORY, REVISION
 
 FACTS = "facts:"
 UPLOAD = "upload:"
-HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,96})?(:[\w-]{1,64})?", re.ASCII)
-_NAMING_ROWS = 100  # rows whose columns are listed
+HUB_ID = re.compile(rf"{REPOSITORY}({REVISION})?(:[\w-]{{1,64}})?", re.ASCII)  # `:forget05` names a part
 _UPLOAD_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 
 
@@ -57,8 +60,17 @@ def load_data(
         return _demo()
     data = _load(ref, "forget", columns, public, limits, uploads)
     if retain is not None:
-        data = replace(data, retain=_retain(retain, columns, public, limits, uploads))
+        rows, notes = _retain(retain, columns, public, limits, uploads)
+        data = replace(data, retain=rows, notes=tuple(dict.fromkeys((*data.notes, *notes))))
     return _with_notes(data)
+
+
+def sheet_of(ref: str, *, public: bool = False, uploads: Path | None = None) -> SubjectSheet | None:
+    """The subject sheet that `ref` names; None where it names other data."""
+    if ref == "demo" or ref.startswith(FACTS):
+        return None
+    place = _locate(ref, public, PUBLIC if public else LOCAL, uploads)
+    return read_sheet(place.path) if is_sheet(place.path) else None
 
 
 def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequence[Example]:
@@ -90,7 +102,7 @@ def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
             counts[key] = counts.get(key, 0) + 1
         first = [{"id": r.id, "task": r.task, "input": r.input, "output": r.output} for r in rows[:num_rows]]
         splits[split] = {"rows": len(rows), "counts": dict(sorted(counts.items())), "first": first}
-    names = ("members", "nonmembers", "questions", "paraphrases", "holdout", "general")
+    names = ("members", "nonmembers", "questions", "paraphrases", "holdout", "general", "neighbours")
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
@@ -104,17 +116,16 @@ def columns_of(
     ref: str, *, public: bool = False, limits: Limits | None = None, uploads: Path | None = None
 ) -> tuple[str, ...]:
     """The column names of the rows that `ref` names, for a page that offers to map them; none for the demo
-    and for typed facts."""
+    and for facts, typed or in a text file. InputError for a file that cannot be read."""
     if ref == "demo" or ref.startswith(FACTS):
         return ()
     limits = limits or (PUBLIC if public else LOCAL)
     place = _locate(ref, public, limits, uploads)
     path = first_file(place.path) if place.path.is_dir() else place.path
     if path.suffix.lower() == ".txt":
+        parse_facts(read_text(path, limits), limits)
         return ()
-    return tuple(
-        dict.fromkeys(name for row in islice(iter_rows(path, limits), _NAMING_ROWS) for name in row.fields)
-    )
+    return column_names(path, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,9 @@ def _locate(ref: str, public: bool, limits: Limits, uploads: Path | None) -> _Pl
         raise InputError("data", ref, "is not a path or a Hub id", "Check the name.")
     if os.path.exists(ref):  # unlike Path's, False for a name too long for the file system
         return _Place(Path(ref))
+    path, _, part = ref.rpartition(":")
+    if os.path.isdir(path):
+        return _Place(Path(path), ref, part)
     if HUB_ID.fullmatch(ref) and not ref.startswith(("./", "../")):
         name, _, part = ref.partition(":")
         repo, _, revision = name.partition("@")
@@ -174,23 +188,31 @@ def _facts(text: str, name: str, split: str, limits: Limits) -> UnlearningData:
 def _file(path: Path, split: str, columns: dict[str, str], limits: Limits) -> UnlearningData:
     if path.suffix.lower() == ".txt":
         return _facts(read_text(path, limits), path.stem, split, limits)
+    if split == "forget" and is_sheet(path):
+        return read_sheet(path).data()
     sets = tidy(path, read_rows(path, limits), split, columns)
     if split == "retain" and sets["retain"]:
         sets = {"forget": sets["retain"], "retain": []}
     if not sets["forget"]:
         raise InputError("data", path.name, f"holds no {split} rows", f"Mark some `{split}` in `split`.")
-    forget = examples(sets["forget"], split, columns, limits)
-    retain = examples(sets["retain"], "retain", columns, limits) if sets["retain"] else ()
-    return UnlearningData(name=path.stem, forget=forget, retain=retain)
+    named = {"forget": split, "retain": "retain"}
+    given = {named[name]: rows for name, rows in sets.items() if rows}
+    kinds = usual_kinds(given, columns, limits)
+    forget = examples(sets["forget"], split, columns, limits, kinds[split])
+    retain = examples(sets["retain"], "retain", columns, limits, kinds["retain"]) if sets["retain"] else ()
+    notes = [note for name in sets for note in unused_note(sets[name], named[name], columns, limits)]
+    reworded = asked_otherwise(sets["forget"], forget, limits) + asked_otherwise(sets["retain"], retain, limits)
+    return UnlearningData(name=path.stem, forget=forget, retain=retain, paraphrases=reworded, notes=tuple(notes))
 
 
 def _retain(
     ref: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
-) -> Sequence[Example]:
+) -> tuple[Sequence[Example], tuple[str, ...]]:
+    """The rows of a separate retain set, and what is to be said of them."""
     if ref == "general":
-        return tuple(replace(row, task=TASKS[0]) for row in _demo().general)
+        return tuple(replace(row, task=TASKS[0]) for row in _demo().general), ()
     data = _load(ref, "retain", columns, public, limits, uploads)
-    return data.retain or data.forget
+    return data.retain or data.forget, data.notes
 
 
 def _uploaded(token: str, uploads: Path | None) -> Path:
@@ -204,9 +226,8 @@ def _uploaded(token: str, uploads: Path | None) -> Path:
 
 def _snapshot(ref: str, repo: str, revision: str | None, limits: Limits) -> Path:
     """The folder of a Hub data set's files; the copy in the cache where the Hub cannot be reached."""
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     fetch: dict[str, Any] = {
         "repo_id": repo,
@@ -225,11 +246,13 @@ def _snapshot(ref: str, repo: str, revision: str | None, limits: Limits) -> Path
     except RepositoryNotFoundError:
         problem = "is neither a local path nor a data set on the Hub"
         raise InputError("data", ref, problem, "Check the name; a private one needs HF_TOKEN.") from None
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:
+        if isinstance(error, LetheError) or not (isinstance(error, OSError) or is_unreachable(error)):
+            raise
         reason = type(error).__name__
     try:
         return Path(snapshot_download(revision=revision, local_files_only=True, **fetch))
-    except (HfHubHTTPError, OSError, ValueError):
+    except (OSError, ValueError):
         problem = f"is not a local path, and the Hub could not be reached ({reason})"
         mend = "Check the path, or the network, and try again."
         raise ResourceError("data", ref, problem, mend) from None
@@ -242,6 +265,7 @@ def _with_notes(data: UnlearningData) -> UnlearningData:
             "No retain set: no score will say what else was lost, and methods that hold the rest of the "
             "model with one cannot run. `general` stands for the bundled general text."
         )
+    notes += notes_on_rows(data)
     if not data.members or not data.nonmembers:
         notes.append("No membership documents: the MIA score is left out and there is no final score.")
     return replace(data, notes=tuple(notes))

@@ -1,6 +1,6 @@
 """A part of a data set, and writing one as files: what `memorise` trained on must be what it is judged by.
 
-A document of LUME is the rows that share an id up to its last three characters (`sc1`, `qa0`, ...).
+The rows of one document share its `document` field; a row without one stands for itself.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
 
 
 def _document(row: Example) -> str:
-    return row.id[:-3]
+    return row.document or row.id
 
 
 def _key(row: Example) -> tuple[str, str]:
@@ -93,13 +93,12 @@ def _spread(rows: Sequence[Example], wanted: Callable[[int], int]) -> set[tuple[
 def write_directory(data: UnlearningData, folder: Path) -> None:
     """Write `data` in the organisers' layout, four-option questions in TOFU's, for `load_data` to read."""
     (folder / "mia").mkdir(parents=True, exist_ok=True)
-    _write_lines(folder / "forget.jsonl", map(asdict, data.forget))
-    _write_lines(folder / "retain.jsonl", map(asdict, data.retain))
+    _write_lines(folder / "forget.jsonl", map(_filled, data.forget))
+    _write_lines(folder / "retain.jsonl", map(_filled, data.retain))
     if data.holdout:
-        _write_lines(folder / "holdout.jsonl", map(asdict, data.holdout))
+        _write_lines(folder / "holdout.jsonl", map(_filled, data.holdout))
     if data.general:  # of no task
-        rows = [{"id": row.id, "input": row.input, "output": row.output} for row in data.general]
-        _write_lines(folder / "general.jsonl", rows)
+        _write_lines(folder / "general.jsonl", (_filled(replace(row, task="")) for row in data.general))
     for name, documents in (("member", data.members), ("nonmember", data.nonmembers)):
         lines = [{"id": f"{name}-{i}", "document": document} for i, document in enumerate(documents)]
         if lines:
@@ -114,6 +113,33 @@ def write_directory(data: UnlearningData, folder: Path) -> None:
     ]
     if questions:
         _write_lines(folder / "world_facts_perturbed.json", questions)
+    _write_perturbed(data, folder)
+
+
+def _write_perturbed(data: UnlearningData, folder: Path) -> None:
+    """TOFU's files: answers in other words and wrong ones, and the facts it asks besides."""
+    reworded = {row.id: row.input for row in data.paraphrases}
+    for split, rows in (("forget", data.forget), ("retain", data.retain)):
+        lines = [
+            {
+                "question": row.input,
+                "answer": row.output,
+                **({"paraphrased_question": reworded[row.id]} if row.id in reworded else {}),
+                **({"paraphrased_answer": row.paraphrases[0]} if row.paraphrases else {}),
+                "perturbed_answer": row.wrong,
+            }
+            for row in rows
+            if row.wrong
+        ]
+        if lines:
+            _write_lines(folder / f"{split}_perturbed.json", lines)
+    for name, rows in data.evaluation_sets.items():
+        lines = [{"question": row.input, "answer": row.output, "perturbed_answer": row.wrong} for row in rows]
+        _write_lines(folder / f"{name}_perturbed.json", lines)
+
+
+def _filled(row: Example) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if value}
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

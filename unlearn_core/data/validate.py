@@ -1,28 +1,20 @@
-"""From rows to records: which column is which field, and whether a text can be used.
-
-Known columns: `input` (or question, prompt), `output` (or answer, completion, response), `id`, `task`,
-`split`, `document`. A mapping of field to column overrules them, for files that name them otherwise.
-"""
+"""From rows to records (see `row_forms` for what a row asks and answers, `texts` for its columns)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
+from unlearn_core.data.lume import are_lume, read_id
 from unlearn_core.data.mapped import kept
 from unlearn_core.data.reader import LOCAL, Limits, Row
-from unlearn_core.data.types import TASKS, Example
-from unlearn_core.errors import InputError, clip
+from unlearn_core.data.row_forms import num_words, read_forms
+from unlearn_core.data.texts import COLUMNS, check_text, column_of, kind_of, text
+from unlearn_core.data.types import TASKS, Example, Kind
+from unlearn_core.errors import InputError
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "input": ("input", "question", "prompt"),
-    "output": ("output", "answer", "completion", "response"),
-    "id": ("id",),
-    "task": ("task",),
-    "split": ("split",),
-    "document": ("document", "text"),
-}
 COMPLETION_WORDS = 6  # a set whose median answer is longer is scored by ROUGE-L, not by exact match
 
 
@@ -35,79 +27,109 @@ def check_columns(columns: Mapping[str, str]) -> None:
             raise InputError("columns", column, f"is not the name of a column for {field}", "Name one.")
 
 
+def usual_kinds(
+    sets: Mapping[str, Sequence[Row]], columns: Mapping[str, str], limits: Limits = LOCAL
+) -> dict[str, Kind]:
+    """What the rows of each set are that do not say it themselves: completions where the median answer has more
+    than six words, and questions otherwise. Sets of the same columns are judged as one, so that a data set's
+    rows are not one thing in one split and another in the next."""
+    words: dict[frozenset[str], list[float]] = {}
+    columns_of = {}
+    for name, rows in sets.items():
+        forms = [form for row in rows for form in read_forms(row, _split_of(name), columns, limits)]
+        columns_of[name] = frozenset[str]().union(*(form.used for form in forms))
+        words.setdefault(columns_of[name], []).extend(num_words(form.output) for form in forms)
+    return {
+        name: "completion" if median(words[used] or [0]) > COMPLETION_WORDS else "question"
+        for name, used in columns_of.items()
+    }
+
+
+def _split_of(prefix: str) -> str:
+    return prefix if prefix in ("forget", "retain") else "retain"
+
+
 def examples(
-    rows: Sequence[Row], prefix: str, columns: Mapping[str, str], limits: Limits = LOCAL
+    rows: Sequence[Row],
+    prefix: str,
+    columns: Mapping[str, str],
+    limits: Limits = LOCAL,
+    usual: Kind | None = None,
 ) -> Sequence[Example]:
     """The rows as examples, in order; `prefix` starts the ids of rows that bring none.
 
-    An id that does not say, in LUME's way, whether its row is a completion or a question gets an ending
-    that does: `sc0` where the set's median answer has more than six words, else `qa0`.
+    Where the ids say, in LUME's way, whether a row is a completion or a question, they are believed; else they
+    are what is `usual` in their data set (see `usual_kinds`), or in `rows` where that is None.
     """
-    words = median(len(_pair(row, columns, limits)[1].split()) for row in rows)
-    return kept(_examples(rows, prefix, columns, limits, "sc0" if words > COMPLETION_WORDS else "qa0"))
+    split = _split_of(prefix)
+    kind: Kind | None = usual or usual_kinds({prefix: rows}, columns, limits)[prefix]
+    official = all(_is_task(row, columns) for row in rows)
+    if are_lume((_identity(row, columns, limits) or "" for row in rows), official):
+        kind = None
+    return kept(_examples(rows, prefix, split, columns, limits, kind))
+
+
+def asked_otherwise(rows: Sequence[Row], found: Sequence[Example], limits: Limits = LOCAL) -> tuple[Example, ...]:
+    """The examples whose rows bring another wording of the question (`paraphrased_question`, TOFU's column), asked
+    in it; `found` are what `examples` made of the rows."""
+    if len(found) != len(rows):  # a document's passages
+        return ()
+    return tuple(
+        replace(example, input=question, paraphrases=(), wrong=())
+        for row, example in zip(rows, found, strict=True)
+        if (question := optional_text(row, "paraphrased_question", limits)).strip()
+    )
 
 
 def _examples(
-    rows: Sequence[Row], prefix: str, columns: Mapping[str, str], limits: Limits, ending: str
+    rows: Sequence[Row], prefix: str, split: str, columns: Mapping[str, str], limits: Limits, kind: Kind | None
 ) -> Iterator[Example]:
     seen: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        prompt, answer = _pair(row, columns, limits)
         identity = _identity(row, columns, limits) or f"{prefix}-{number}"
         if identity in seen:
             row.fail("id", identity, f"was used before, at {seen[identity]}", "Give every row its own id.")
         seen[identity] = row.where
-        if not identity[:-1].endswith(("sc", "qa")):
-            identity = f"{identity}-{ending}"
-        yield Example(identity, prompt, answer, _task(row, columns))
+        task = _task(row, columns)
+        for form in read_forms(row, split, columns, limits):
+            if form.passage is not None:
+                name = f"{identity}-{form.passage}"
+                yield Example(name, form.input, form.output, task, kind="completion", document=identity)
+                continue
+            said = read_id(identity, official=True) if kind is None else None
+            found, document, topic = said if said is not None else (kind or "question", "", "")
+            labels = _labels(row, limits) or {"kind": found, "document": document, "topic": topic} | _other(row, limits)
+            yield Example(identity, form.input, form.output, task, **({"turns": form.turns} | labels))
 
 
-def _pair(row: Row, columns: Mapping[str, str], limits: Limits) -> tuple[str, str]:
-    return text(row, "input", columns, limits), text(row, "output", columns, limits)
+def _other(row: Row, limits: Limits) -> dict[str, Any]:
+    """The right answer in other words and the wrong ones that a row brings as TOFU does."""
+    reworded = optional_text(row, "paraphrased_answer", limits)
+    return {"paraphrases": (reworded,) if reworded else (), "wrong": wrong_answers(row, limits)}
+
+
+def _labels(row: Row, limits: Limits) -> dict[str, Any]:
+    """How the row says it is to be read, where it does so in our own way: with a `kind` column."""
+    kind = row.fields.get("kind")
+    if kind not in get_args(Kind):
+        return {}
+    texts = {name: row.fields.get(name) for name in ("subject", "topic", "document")}
+    lists = {name: row.fields.get(name) for name in ("paraphrases", "wrong")}
+    found: dict[str, Any] = {name: check_text(row, name, value, limits) for name, value in texts.items() if value}
+    for name, values in lists.items():
+        if isinstance(values, list):
+            found[name] = tuple(check_text(row, name, value, limits) for value in values)
+    turns = row.fields.get("turns")
+    if isinstance(turns, list) and all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
+        found["turns"] = tuple(
+            (check_text(row, "turns", a, limits), check_text(row, "turns", b, limits)) for a, b in turns
+        )
+    return {"kind": kind, **found}
 
 
 def documents(rows: Sequence[Row], columns: Mapping[str, str], limits: Limits = LOCAL) -> tuple[str, ...]:
     """Whole documents for membership inference."""
     return tuple(text(row, "document", columns, limits) for row in rows)
-
-
-def text(row: Row, field: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> str:
-    """The text of a field, unchanged; InputError where it is missing, blank, too long or not text."""
-    column = column_of(row, field, columns)
-    if column is None:
-        names = " or ".join(f"`{name}`" for name in COLUMNS[field])
-        have = clip(", ".join(map(str, row.fields)) or "nothing", 80)
-        row.fail(field, have, "is missing from these columns", f"Add {names}, or map a column to `{field}`.")
-    return check_text(row, column, row.fields[column], limits)
-
-
-def check_text(row: Row, field: str, value: Any, limits: Limits = LOCAL) -> str:
-    """`value` itself if it is a usable text, else InputError."""
-    if not isinstance(value, str):
-        shown = value if isinstance(value, int | float) else ""
-        row.fail(field, shown, f"is {_kind(value)}, not text", "Write it in quotes.")
-    if not value.strip():
-        row.fail(field, value, "is blank", "Fill it in or remove the row.")
-    if len(value) > limits.max_chars:
-        problem = f"is too long ({len(value)} characters)"
-        row.fail(field, clip(value, 40), problem, f"Use at most {limits.max_chars} characters.")
-    if "\0" in value:
-        row.fail(field, clip(value, 40), "holds a NUL character", "Remove it.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        row.fail(field, clip(value, 40), "holds half of a surrogate pair", "Save the file as UTF-8 again.")
-    return value
-
-
-def column_of(row: Row, field: str, columns: Mapping[str, str]) -> str | None:
-    """The column that holds `field` in this row; a column the user named must be there."""
-    if field in columns:
-        if columns[field] not in row.fields:
-            have = clip(", ".join(map(str, row.fields)), 80)
-            row.fail(field, columns[field], "is not a column of this row", f"It has: {have}.")
-        return columns[field]
-    return next((name for name in COLUMNS[field] if name in row.fields), None)
 
 
 def _identity(row: Row, columns: Mapping[str, str], limits: Limits) -> str | None:
@@ -120,17 +142,35 @@ def _identity(row: Row, columns: Mapping[str, str], limits: Limits) -> str | Non
     return check_text(row, column, value, limits)
 
 
+def _is_task(row: Row, columns: Mapping[str, str]) -> bool:
+    column = column_of(row, "task", columns)
+    return column is not None and row.fields[column] in TASKS
+
+
 def _task(row: Row, columns: Mapping[str, str]) -> str:
     column = column_of(row, "task", columns)
     if column is None or row.fields[column] in (None, ""):
         return TASKS[0]
     task = row.fields[column]
     if task not in TASKS:
-        shown = task if isinstance(task, str | int | float) else _kind(task)
+        shown = task if isinstance(task, str | int | float) else kind_of(task)
         row.fail(column, shown, "is not a task", f"Use one of {', '.join(TASKS)}, or leave the column out.")
     return str(task)
 
 
-def _kind(value: object) -> str:
-    names = {int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
-    return "empty (null)" if value is None else names.get(type(value), f"a {type(value).__name__}")
+def optional_text(row: Row, column: str, limits: Limits) -> str:
+    """The text of a column, "" where the row has none."""
+    value = row.fields.get(column)
+    return "" if value is None else check_text(row, column, value, limits)
+
+
+def wrong_answers(row: Row, limits: Limits) -> tuple[str, ...]:
+    """The wrong answers that a row brings as TOFU does, in `perturbed_answer`."""
+    value = row.fields.get("perturbed_answer")
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        row.fail("perturbed_answer", value, "is no list of wrong answers", "Write a list of texts.")
+    return tuple(check_text(row, "perturbed_answer", answer, limits) for answer in value)

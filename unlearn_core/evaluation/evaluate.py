@@ -1,7 +1,7 @@
 """Score one model on one data set: a generator of progress that returns Scores.
 
 What is generated, measured and asked is decided by what the data brings; what is missing stays None and
-is listed under `details["missing"]`. Nothing is guessed.
+is listed under `details.missing`. Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -10,28 +10,38 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn_core.data.encode import encode_document, pad_id_of
+from unlearn_core.data.lume import are_official
+from unlearn_core.data.prompt_format import digest_of
+from unlearn_core.data.sample_text import general_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
-from unlearn_core.evaluation import membership, mmlu, semeval
-from unlearn_core.evaluation.beyond import AnswerTraces, document_attacks, memorisation
-from unlearn_core.evaluation.fluency import fluency, vocabulary
+from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces, even_sample
+from unlearn_core.evaluation.metrics.measurements import Measurements
+from unlearn_core.evaluation.metrics.registry import DETAILS, METRICS, details_of, measure
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.scores import SPLITS, Generation, Scores
-from unlearn_core.models import team
-from unlearn_core.models.front import front_of
-from unlearn_core.models.generate import generate
+from unlearn_core.evaluation.protocols import mmlu, semeval
+from unlearn_core.evaluation.rephrase import by_surname, new_phrasings
+from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, SPLITS, WORDING, Generation, Scores
 from unlearn_core.models.hashing import weights_hash as hash_of
-from unlearn_core.models.likelihood import TokenTrace, traces
+from unlearn_core.models.inference.generate import generate
+from unlearn_core.models.inference.inference_wrapper import front_of
+from unlearn_core.models.inference.likelihood import TokenTrace, traces
+from unlearn_core.models.split import is_split
+from unlearn_core.system import distributed
+from unlearn_core.system.gpu import fast_products
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PARAPHRASE = " paraphrase"  # what is added to the split of a generation in an unseen phrasing
-GENERAL, NUM_GENERAL = "general", 24  # the split of general facts, and how many are asked
+T = TypeVar("T")
+
+NUM_GENERAL = 24  # general facts that are asked
+NUM_FREE_TEXTS, FREE_TEXT_TOKENS = 4, 256
+NUM_WORDINGS = 60  # forget rows that are asked in wordings made here
 # Share of the work of one item, relative to a question: a generation is many steps, a document one.
 _WEIGHTS = {"answers": 6, "documents": 2, "questions": 1, "likelihoods": 1}
 
@@ -67,9 +77,23 @@ def evaluate(
         digest = weights_hash or hash_of(target_model)
         generations = yield from job.generations()
         members, nonmembers = yield from job.documents()
+        free = yield from job.free_text()
         choices = yield from job.questions()
         answers = yield from job.answer_traces()
-    return job.scores(digest, generations, members, nonmembers, choices, answers)
+    measured = Measurements(
+        data,
+        generations,
+        members,
+        nonmembers,
+        free,
+        choices,
+        answers,
+        beneath_hash=_beneath_hash(target_model),
+        extras=settings.beyond,
+        bootstrap_samples=settings.bootstrap_samples,
+        seed=settings.seed,
+    )
+    return job.scores(digest, measured)
 
 
 @contextmanager
@@ -78,7 +102,8 @@ def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        yield
+        with fast_products(model.device):
+            yield
     finally:
         model.train(was_training)
 
@@ -104,7 +129,7 @@ class _Job:
         )
 
     def _step(self, stage: str, num_items: int) -> Progress:
-        self._done = min(self.total, self._done + num_items * team.size() * _WEIGHTS[stage])
+        self._done = min(self.total, self._done + num_items * distributed.size() * _WEIGHTS[stage])
         return Progress(stage, self._done, max(1, self.total))
 
     @contextmanager
@@ -115,41 +140,79 @@ class _Job:
         finally:
             self.seconds[stage] = time.perf_counter() - start
 
+    def _share(self, count: int) -> list[int]:
+        """Which of so many are this process's: all, where each has a part of the model and not a part of the work."""
+        return list(range(count)) if is_split(self.model) else distributed.share(range(count))
+
+    def _merge(self, mine: dict[int, T], count: int) -> list[T]:
+        return [mine[place] for place in range(count)] if is_split(self.model) else distributed.merge(mine, count)
+
     def generations(self) -> Generator[Progress, None, list[Generation]]:
-        prompts = [row.input for _, row in self.asked]
-        own = team.share(range(len(prompts)))
+        prompts = [row.prompt for _, row in self.asked]
+        own = self._share(len(prompts))
         written: dict[int, str] = {}
         with self._timed("answers"):
             for batch in generate(
-                self.model, self.tokenizer, [prompts[place] for place in own], self.data.max_new_tokens,
+                self.model,
+                self.tokenizer,
+                [prompts[place] for place in own],
+                self.data.max_new_tokens,
                 batch_tokens=self.settings.batch_tokens,
-            ):  # fmt: skip
+            ):
                 for index, text in zip(batch.indices, batch.texts, strict=True):
                     written[own[index]] = text
                 yield self._step("answers", len(batch.indices))
-            texts = team.merge(written, len(prompts))
+            texts = self._merge(written, len(prompts))
+            official = are_official(row.id for row in self.data.forget)
             return [
                 Generation(
-                    row.id, split, row.task, row.kind, row.input, row.output, text,
-                    semeval.text_score(row.kind, row.output, text),
+                    row.id,
+                    split,
+                    row.task,
+                    row.kind,
+                    row.input,
+                    row.output,
+                    text,
+                    semeval.text_score(row.kind, row.output, text, official=official),
+                    subject=row.subject,
+                    document=row.document,
+                    topic=row.topic,
+                    aliases=row.paraphrases,
+                    cut=self._is_cut(text),
                 )
                 for (split, row), text in zip(self.asked, texts, strict=True)
-            ]  # fmt: skip
+            ]
+
+    def _is_cut(self, text: str) -> bool:
+        """Whether the token limit ended a text; a tokenizer may need a token fewer to write it again."""
+        if len(text) < self.data.max_new_tokens - 1:  # no tokenizer in use writes less than a character a token
+            return False
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) >= self.data.max_new_tokens - 1
 
     def documents(self) -> Generator[Progress, None, tuple[list[TokenTrace], list[TokenTrace]]]:
         texts = (*self.data.members, *self.data.nonmembers)
         rows = [encode_document(self.tokenizer, text, i) for i, text in enumerate(texts)]
-        found = yield from self._traces("documents", rows, moments=self.settings.beyond)
+        # Only an attack on members reads the moments, which take as long as the pass.
+        moments = self.settings.beyond and bool(self.data.members and self.data.nonmembers)
+        found = yield from self._traces("documents", rows, moments=moments)
         return found[: len(self.data.members)], found[len(self.data.members) :]
+
+    def free_text(self) -> Generator[Progress, None, list[TokenTrace]]:
+        """Plain text that has nothing to do with the data, where the data brings no never-trained documents."""
+        if self.data.nonmembers or not self.settings.beyond:
+            return []
+        texts = general_sample()[:NUM_FREE_TEXTS]
+        rows = [encode_document(self.tokenizer, text, i, FREE_TEXT_TOKENS) for i, text in enumerate(texts)]
+        return (yield from self._traces("documents", rows))
 
     def answer_traces(self) -> Generator[Progress, None, AnswerTraces]:
         rows = self.probes.encode(self.tokenizer, front_of(self.model).ask)
         found = yield from self._traces("likelihoods", rows)
-        return self.probes.filled(found, has_end=self.tokenizer.eos_token_id is not None)
+        return self.probes.filled(found, [row.num_end for row in rows])
 
     def questions(self) -> Generator[Progress, None, list[int]]:
         data = self.data
-        own = team.share(range(len(data.questions)))
+        own = self._share(len(data.questions))
         asked = [data.questions[place] for place in own]
         choices: dict[int, int] = {}
         with self._timed("questions"):
@@ -157,12 +220,12 @@ class _Job:
                 for index, choice in zip(batch.indices, batch.choices, strict=True):
                     choices[own[index]] = choice
                 yield self._step("questions", len(batch.indices))
-        return team.merge(choices, len(data.questions))
+        return self._merge(choices, len(data.questions))
 
     def _traces(
         self, stage: str, rows: list[Any], moments: bool = False
     ) -> Generator[Progress, None, list[TokenTrace]]:
-        own = team.share(range(len(rows)))
+        own = self._share(len(rows))
         found: dict[int, TokenTrace] = {}
         with self._timed(stage):
             chosen = [rows[place] for place in own]
@@ -170,67 +233,27 @@ class _Job:
                 for trace in batch:
                     if len(trace.log_prob_T) and math.isnan(trace.nll):
                         raise DivergedError(
-                            "loss", trace.nll, "the model's loss is not a number, so it cannot be scored",
+                            "loss",
+                            trace.nll,
+                            "the model's loss is not a number, so it cannot be scored",
                             "Lower the learning rate or the number of steps.",
-                        )  # fmt: skip
+                        )
                 found |= {own[trace.index]: replace(trace, index=own[trace.index]) for trace in batch}
                 yield self._step(stage, len(batch))
-        return team.merge(found, len(rows))
+        return self._merge(found, len(rows))
 
-    def scores(
-        self,
-        digest: str,
-        generations: list[Generation],
-        members: list[TokenTrace],
-        nonmembers: list[TokenTrace],
-        choices: list[int],
-        answers: AnswerTraces,
-    ) -> Scores:
-        data = self.data
+    def scores(self, digest: str, measured: Measurements) -> Scores:
         start = time.perf_counter()
-        terms = semeval.terms((g.split, g.task, g.kind, g.score) for g in generations)
-        aggregated = semeval.aggregated(terms)
-        aggregate = semeval.task_aggregate(aggregated)
-        losses = [[t.nll for t in side if len(t.log_prob_T)] for side in (members, nonmembers)]
-        area = membership.auc(*losses)
-        asked = mmlu.summary(data.questions, choices, data.question_form)
-        details: dict[str, Any] = {
-            "missing": _missing(data, terms),
-            "paraphrases": _paraphrase_means(generations),
-            "partial_aggregate": semeval.partial_aggregate(aggregated),
-            "num_terms": sum(value is not None for value in aggregated),
-            "limiting_term": semeval.limiting_term(aggregated),
-            "member_losses": losses[0],
-            "nonmember_losses": losses[1],
-            "auc_interval": membership.bootstrap_interval(
-                losses[0], losses[1], self.settings.bootstrap_samples, self.settings.seed
-            ),
-            "perfect_forgetting": _bands(len(losses[0]), len(losses[1])),
-            "utility": asked,
-            "fluency": _fluency(data, generations),
-            "rouge_floors": semeval.rouge_floors(
-                (row.task, row.id[:-3], row.output) for row in data.forget if row.kind == "completion"
-            ),
-            "nll": answers.nll_summary(),
-        }
-        if self.settings.beyond:
-            documents = (data.members, data.nonmembers)
-            details["attacks"] = document_attacks(members, nonmembers, *documents)
-            details |= memorisation(answers)
+        found = measure(measured, (metric for metric in METRICS.values() if metric not in DETAILS))
+        details = details_of(measured)
         self.seconds["scoring"] = time.perf_counter() - start
-        mia, utility = semeval.mia_score(area), asked["accuracy"]
         return Scores(
-            terms=terms,
-            aggregated_terms=aggregated,
-            task_aggregate=aggregate,
-            mia_auc=area,
-            mia_score=mia,
-            utility=utility,
-            final_score=semeval.final_score(aggregate, mia, utility),
+            **found,
             weights_hash=digest,
-            data_fingerprint=data.fingerprint,
+            data_fingerprint=self.data.fingerprint,
+            prompt=digest_of(self.tokenizer),
             details=details,
-            generations=tuple(generations),
+            generations=tuple(measured.generations),
             seconds=self.seconds,
         )
 
@@ -240,44 +263,37 @@ def _asked(data: UnlearningData, paraphrases: bool) -> list[tuple[str, Example]]
     rows = [(split, row) for split in SPLITS for row in getattr(data, split)]
     if paraphrases:
         forgotten = {row.id for row in data.forget}
-        rows += [
-            (("forget" if row.id in forgotten else "retain") + PARAPHRASE, row) for row in data.paraphrases
-        ]
-        # A few general facts, to be read beside the others; they enter no score.
-        stride = max(1, len(data.general) // NUM_GENERAL)
-        rows += [(GENERAL, row) for row in data.general[::stride][:NUM_GENERAL]]
+        rows += [(("forget" if row.id in forgotten else "retain") + PARAPHRASE, row) for row in data.paraphrases]
+        # A few general facts, to be read beside the others; they enter no score. A text of no subject is no fact.
+        facts = [row for row in data.general if row.kind == "question"]
+        rows += [(GENERAL, row) for row in facts[:: max(1, len(facts) // NUM_GENERAL)][:NUM_GENERAL]]
+        rows += [("forget" + WORDING, row) for row in _made_wordings(data)]
+    rows += [(NEIGHBOURS, row) for row in data.neighbours]
     return rows
 
 
-def _paraphrase_means(generations: list[Generation]) -> dict[str, float | None]:
-    means: dict[str, float | None] = {}
-    for split in SPLITS:
-        values = [g.score for g in generations if g.split == split + PARAPHRASE]
-        means[split] = sum(values) / len(values) if values else None
-    return means
+def _made_wordings(data: UnlearningData) -> list[Example]:
+    """Questions of the forget set in words made here: by surname alone, and, where the data brings no other
+    phrasing of a row, reframed."""
+    phrased = {row.id for row in data.paraphrases}
+    rows = []
+    for row in even_sample([row for row in data.forget if row.kind == "question"], NUM_WORDINGS):
+        asked = [by_surname(row)]
+        if row.id not in phrased:
+            asked += new_phrasings(row.input)[:1]
+        rows += [replace(row, input=prompt) for prompt in asked if prompt]
+    return rows
 
 
-def _bands(num_members: int, num_nonmembers: int) -> dict[str, Any] | None:
-    bands = membership.perfect_forgetting(num_members, num_nonmembers)
-    return None if bands is None else {"auc": asdict(bands[0]), "score": asdict(bands[1])}
+def _beneath_hash(model: PreTrainedModel) -> str:
+    """The hash of the weights beneath an adapter that is kept apart; empty where there is none."""
+    from unlearn_core.models.adapters import lora_layers
 
-
-def _fluency(data: UnlearningData, generations: list[Generation]) -> dict[str, Any]:
-    rows = (*data.forget, *data.retain, *data.paraphrases, *data.general)
-    texts = [text for row in rows for text in (row.input, row.output)]
-    known = vocabulary([*texts, *data.members, *data.nonmembers])
-    found = {split: fluency([g.output for g in generations if g.split == split], known) for split in SPLITS}
-    return {split: None if value is None else asdict(value) for split, value in found.items()}
-
-
-def _missing(data: UnlearningData, terms: dict[str, float | None]) -> list[str]:
-    """What could not be scored, in words: "not available" rather than a silent number."""
-    absent = [name for name, value in terms.items() if value is None]
-    found = [f"{len(absent)} of 12 terms: no such rows ({', '.join(absent)})"] if absent else []
-    if not data.members or not data.nonmembers:
-        found.append("membership inference: no documents")
-    if not data.questions:
-        found.append("utility: no questions")
-    if not data.paraphrases:
-        found.append("unseen phrasings: none given")
-    return found
+    layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        return hash_of(model) if layers else ""
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import harmonic_mean
 from typing import Any
 
-from unlearn_core.evaluation import membership, semeval
-from unlearn_core.evaluation.judge import AUC_BAND
+from unlearn_core.evaluation.metrics import membership
+from unlearn_core.evaluation.metrics.fluency import Fluency
+from unlearn_core.evaluation.metrics.registry import METRICS
+from unlearn_core.evaluation.metrics.utility import Utility
+from unlearn_core.evaluation.protocols import semeval
+from unlearn_core.evaluation.protocols.base import Result
+from unlearn_core.evaluation.protocols.semeval import listed
+from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import SPLITS, Scores
 
 _ATTACKS = {
-    "loss": "loss", "zlib": "loss per compressed byte", "min_k": "min-k", "min_k_plus": "min-k++",
+    "loss": "loss",
+    "zlib": "loss per compressed byte",
+    "min_k": "min-k",
+    "min_k_plus": "min-k++",
     "reference": "loss against the retain-only model",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +39,37 @@ class Remark:
 
 def remarks(scores: Scores, original: Scores | None = None) -> list[Remark]:
     """Everything that can be said of `scores`; `original` is the model before, for the ranking rule."""
-    details = scores.details
-    language = details.get("fluency") or {}
+    details, result = scores.details, listed(scores)
     found = [
-        aggregate_remark(scores.aggregated_terms),
+        limit_remark(result),
         membership_remark(
-            scores.mia_auc, details.get("auc_interval"),
-            len(details.get("member_losses", ())), len(details.get("nonmember_losses", ())),
+            scores.mia_auc,
+            details.auc_interval,
+            len(details.member_losses),
+            len(details.nonmember_losses),
         ),
-        reciting_remark(scores.terms, details.get("rouge_floors") or {}),
-        language_remark(language.get("forget"), language.get("retain")),
-        utility_remark(details.get("utility") or {}),
-        ranking_remark(scores.utility, None if original is None else original.utility),
+        reciting_remark(scores.terms, details.rouge_floors),
+        language_remark(details.fluency.get("forget"), details.fluency.get("retain")),
+        utility_remark(details.utility or Utility()),
+        ranking_remark(scores.utility, None if original is None or scores.benchmark else original.utility),
         memory_remark(details),
-        attacks_remark(details.get("attacks") or {}, details.get("auc_by_task") or {}),
-    ]  # fmt: skip
+        attacks_remark(details.attacks, details.auc_by_task),
+    ]
     return [remark for remark in found if remark is not None]
 
 
-def direction(auc: float) -> str:
-    """What the AUC says of the forgotten documents; the MIA score folds both sides together."""
-    if auc > AUC_BAND[1]:
-        return "still remembered"
-    return "pushed too far" if auc < AUC_BAND[0] else "hard to tell apart"
-
-
-def aggregate_remark(aggregated: Sequence[float | None]) -> Remark | None:
-    """The limiting term, and the harmonic mean of the others."""
-    limit = semeval.limiting_term(aggregated)
-    present = sorted(value for value in aggregated if value is not None)
-    if limit is None or len(present) < 2 or present[0] >= 1:
+def limit_remark(result: Result) -> Remark | None:
+    """The term that holds a harmonic mean down, and the mean of the others."""
+    limit, rest = result.limiting(), result.without_limit()
+    total = next((term for term in result.totals if term.name == result.mean), None)
+    if limit is None or rest is None or total is None:
         return None
-    rest = harmonic_mean(present[1:])
+    value = result.counted(limit)
     text = (
-        f"The lowest of the twelve terms is {limit} with {_n(present[0])}; without it the aggregate would be "
-        f"{_n(rest)}."
+        f"The lowest of the {len(result.made_of)} terms is {limit.name} with {_n(value)}; without it {total.title} "
+        f"would be {_n(rest)}."
     )
-    return Remark("Task aggregate", text, present[0] == 0)
+    return Remark(f"{total.title[:1].upper()}{total.title[1:]}", text, value == 0)
 
 
 def membership_remark(
@@ -77,7 +79,7 @@ def membership_remark(
     if auc is None:
         return None
     reach = "" if interval is None else f" ({_n(interval[0])} to {_n(interval[1])}, bootstrap)"
-    text = f"AUC {_n(auc)}{reach}: {direction(auc)}."
+    text = f"AUC {_n(auc)}{reach}: {membership.direction(auc)}."
     bands = membership.perfect_forgetting(num_members, num_nonmembers)
     outside = False
     if bands is not None:
@@ -101,41 +103,38 @@ def reciting_remark(terms: Mapping[str, float | None], floors: Mapping[str, floa
             below = below or value < floor / 2
     if not parts:
         return None
-    text = (
-        f"Forget set: {', '.join(parts)}. The floor is what one gold text scores against another, by chance"
-    )
+    text = f"Forget set: {', '.join(parts)}. The floor is what one gold text scores against another, by chance"
     text += "; far below it the text is not language but gibberish." if below else "."
     return Remark("Reciting", text, below)
 
 
-def language_remark(forget: Mapping[str, Any] | None, retain: Mapping[str, Any] | None) -> Remark | None:
+def language_remark(forget: Fluency | None, retain: Fluency | None) -> Remark | None:
     """Fluency and repetition of what was written."""
     parts, worst = [], 0.0
     for split, found in zip(SPLITS, (forget, retain), strict=True):
         if found is not None:
-            worst = max(worst, found["degenerate"])
+            worst = max(worst, found.degenerate)
             parts.append(
-                f"{split.capitalize()} set {found['degenerate']:.0%} empty, looping or unknown words "
-                f"(repeated 3-grams {found['repetition']:.0%}, known words {found['known_words']:.0%})"
+                f"{split.capitalize()} set {found.degenerate:.0%} empty, looping or unknown words "
+                f"(repeated 3-grams {found.repetition:.0%}, known words {found.known_words:.0%})"
             )
     return Remark("Language", ". ".join(parts) + ".", worst > 0.2) if parts else None
 
 
-def utility_remark(asked: Mapping[str, Any]) -> Remark | None:
+def utility_remark(asked: Utility) -> Remark | None:
     """Accuracy with its interval, chance, and which letters were answered."""
-    if asked.get("accuracy") is None:
+    if asked.accuracy is None or asked.interval is None:
         return None
-    low, high = asked["interval"]
-    count, chance = asked["num_questions"], asked["chance"]
-    text = f"{_n(asked['accuracy'])} ({_n(low)} to {_n(high)}) on {count:,} questions; chance is {_n(chance)}"
-    text += ". " if asked["signal"] else ": no signal. "
-    if asked["form"] == "letter":
+    low, high = asked.interval
+    text = f"{_n(asked.accuracy)} ({_n(low)} to {_n(high)}) on {asked.num_questions:,} questions; "
+    text += f"chance is {_n(asked.chance)}" + (". " if asked.signal else ": no signal. ")
+    if asked.form == "letter":
         answered, key = (
-            ", ".join(f"{letter} {number / count:.0%}" for letter, number in asked[name].items())
-            for name in ("letters", "answer_key")
+            ", ".join(f"{letter} {number / asked.num_questions:.0%}" for letter, number in counts.items())
+            for counts in (asked.letters, asked.answer_key)
         )
         text += f"Answered {answered}; right would be {key}."
-    return Remark("Utility", text.strip(), not asked["signal"])
+    return Remark("Utility", text.strip(), not asked.signal)
 
 
 def ranking_remark(utility: float | None, before: float | None) -> Remark | None:
@@ -151,21 +150,19 @@ def ranking_remark(utility: float | None, before: float | None) -> Remark | None
     return Remark("Ranking", text, not ranked)
 
 
-def memory_remark(details: Mapping[str, Any]) -> Remark | None:
+def memory_remark(details: ScoreDetails) -> Remark | None:
     """Extraction strength, exact memorisation, truth score and forget quality."""
     parts = []
-    for name, title in (
-        ("extraction_strength", "extraction strength"), ("exact_memorisation", "exact memorisation"),
-        ("truth_score", "truth score"),
-    ):  # fmt: skip
-        values = details.get(name) or {}
+    for name in ("extraction_strength", "exact_memorisation", "truth_score"):
+        values = getattr(details, name)
         if any(values.get(split) is not None for split in SPLITS):
+            title = METRICS[name].title.lower()
             parts.append(f"{title} {_n(values.get('forget'))} forget, {_n(values.get('retain'))} retain")
-    quality = details.get("forget_quality")
+    quality = details.forget_quality
     if quality:
         parts.append(
-            f"forget quality p = {quality['p_value']:.2g} (distance {_n(quality['statistic'])} to the "
-            f"retain-only model's truth ratios, n = {quality['n']})"
+            f"forget quality p = {quality.p_value:.2g} (distance {_n(quality.statistic)} to the "
+            f"retain-only model's truth ratios, n = {quality.n})"
         )
     return Remark("Memory", _sentence(parts)) if parts else None
 

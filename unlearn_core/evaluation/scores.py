@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from unlearn_core.data.types import TASKS
+from unlearn_core.evaluation.protocols.base import Result
+from unlearn_core.evaluation.protocols.row_log import RowLog, parse_log
+from unlearn_core.evaluation.score_details import ScoreDetails
 
 SPLITS = ("forget", "retain")
-METRICS = ("regurgitation", "knowledge")
+PARAPHRASE = " paraphrase"  # what is added to the split of a row asked in a phrasing that the data brings,
+WORDING = " wording"  # and to that of one in a phrasing made here
+NEIGHBOURS, GENERAL = "neighbours", "general"  # rows that enter no term
+ANSWER_SCORES = ("regurgitation", "knowledge")  # of completions and of questions
 # The official order: forget T1 reg, T1 know, T2 reg, ... then retain the same.
-TERM_NAMES = tuple(f"{split}/{task}/{metric}" for split in SPLITS for task in TASKS for metric in METRICS)
+TERM_NAMES = tuple(f"{split}/{task}/{metric}" for split in SPLITS for task in TASKS for metric in ANSWER_SCORES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +27,23 @@ class Generation:
     """
 
     id: str
-    split: str  # forget | retain | forget paraphrase | retain paraphrase | general
+    split: str  # forget, retain, either with PARAPHRASE or WORDING, NEIGHBOURS, GENERAL
     task: str
     kind: str  # completion | question
     input: str
     gold: str
     output: str
     score: float
+    subject: str = ""  # whom or what the row is about, where the data says
+    document: str = ""  # rows of one document share it
+    topic: str = ""  # rows of one topic have answers of one sort
+    aliases: tuple[str, ...] = ()  # the right answer in other words
+    cut: bool = False  # whether the token limit ended it
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells a prompt from every other: split, id and prompt."""
+        return self.split, self.id, self.input
 
 
 @dataclass(frozen=True)
@@ -50,13 +66,24 @@ class Scores:
     final_score: float
     weights_hash: str
     data_fingerprint: str = ""
-    details: dict[str, Any] = field(default_factory=dict)  # unseen phrasings, intervals, histograms, losses
+    prompt: str = ""  # digest of the prompt format, "" for raw
+    details: ScoreDetails = field(default_factory=ScoreDetails)
     generations: tuple[Generation, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    benchmark: Result | None = None  # the terms of another benchmark than SemEval's, where the data is one's
+    rows: RowLog | None = field(default=None, compare=False)  # the per-row values behind them
 
-    def to_json(self, *, generations: bool = False) -> dict[str, Any]:
-        """A JSON-ready mapping; the generations are many, so they are left out unless asked for."""
-        record = asdict(self)
+    def to_json(self, *, generations: bool = False, rows: bool = False) -> dict[str, Any]:
+        """A JSON-ready mapping; generations and the rows behind a benchmark are many, so they are left out
+        unless asked for."""
+        record = asdict(replace(self, benchmark=None, rows=None))
+        del record["rows"]
+        if self.benchmark is None:
+            del record["benchmark"]
+        else:
+            record["benchmark"] = replace(self.benchmark, rows=None).to_json()
+        if rows and self.rows is not None:
+            record["rows"] = self.rows.to_json()
         if not generations:
             del record["generations"]
         return record
@@ -64,20 +91,11 @@ class Scores:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Scores:
         fields = dict(record)
-        fields["generations"] = tuple(Generation(**row) for row in fields.get("generations", ()))
+        fields["details"] = ScoreDetails.from_json(fields.get("details"))
+        rows = fields.get("generations", ())
+        fields["generations"] = tuple(Generation(**{**row, "aliases": tuple(row.get("aliases", ()))}) for row in rows)
+        if fields.get("benchmark") is not None:
+            fields["benchmark"] = Result.from_json(fields["benchmark"])
+        if fields.get("rows") is not None:
+            fields["rows"] = parse_log(fields["rows"])
         return cls(**fields)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The judgement beside the score. `label`: unchanged, under-forgotten, forgotten, over-forgotten,
-    collapsed. `reasons` name the figures that led there; `limiting_term` the lowest of the twelve."""
-
-    label: str
-    summary: str
-    reasons: tuple[str, ...] = ()
-    limiting_term: str | None = None
-    would_be_ranked: bool | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)

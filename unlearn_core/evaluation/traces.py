@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from unlearn_core.data.encode import IGNORED, Encoded, collate, encode_example, pad_id_of
 from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import NAME
-from unlearn_core.models.architecture import UNKNOWN, behind_mlp, decoder_layers, mlp_outputs
-from unlearn_core.models.forward import unwrap
+from unlearn_core.models.architecture import UNKNOWN, behind_mlp, mlp_outputs
+from unlearn_core.models.inference.forward import layers, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,7 +58,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Places:
+class VectorPositions:
     """Where the vectors are: (layer, neuron, gain) of each set."""
 
     by_split: Mapping[str, tuple[tuple[int, int, float], ...]]
@@ -68,7 +68,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Reading:
+class VectorReadings:
     """The vectors (P, D) of one model at some places, and the tokens (P, K) each puts first."""
 
     vectors_PD: torch.Tensor
@@ -76,18 +76,25 @@ class Reading:
 
 
 def traces(
-    original: PreTrainedModel, unlearned: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
-    data: UnlearningData, count: int = NUM_VECTORS, seed: int = 0,
-) -> list[Trace]:  # fmt: skip
+    original: PreTrainedModel,
+    unlearned: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: UnlearningData,
+    count: int = NUM_VECTORS,
+    seed: int = 0,
+) -> list[Trace]:
     """The vectors that hold the forget set, and as many of the retain set, in both models."""
     places = find(original, tokenizer, data, count, seed)
     return compare(places, read(original, places), read(unlearned, places), tokenizer)
 
 
 def find(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: UnlearningData,
-    count: int = NUM_VECTORS, seed: int = 0,
-) -> Places:  # fmt: skip
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: UnlearningData,
+    count: int = NUM_VECTORS,
+    seed: int = 0,
+) -> VectorPositions:
     """The `count` value vectors that add most to the answers of each set and least to the other's.
 
     Each is scored by direct logit attribution, mean of activation x (unembedding of the answer token .
@@ -106,7 +113,7 @@ def find(
             (int(at) // gain.shape[1], int(at) % gain.shape[1], float(value))
             for value, at in zip(top.values, top.indices, strict=True)
         )
-    return Places(found)
+    return VectorPositions(found)
 
 
 @torch.no_grad()
@@ -127,9 +134,11 @@ def attribution(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) ->
         for at in range(0, len(rows), _CHUNK):
             batch = collate(rows[at : at + _CHUNK], pad_id).to(model.device)
             unwrap(model)(
-                input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False,
+                input_ids=batch.input_ids_BT,
+                attention_mask=batch.attention_mask_BT,
+                use_cache=False,
                 logits_to_keep=1,
-            )  # fmt: skip
+            )
             labels_BT = batch.labels_BT[:, 1:]
             wanted_BT = labels_BT != IGNORED
             wanted_TD = head_VD[labels_BT[wanted_BT]]
@@ -140,16 +149,16 @@ def attribution(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) ->
     return torch.stack(sums) / max(1, count)
 
 
-def read(model: PreTrainedModel, places: Places) -> Reading:
+def read(model: PreTrainedModel, places: VectorPositions) -> VectorReadings:
     """The vectors at `places` in `model`, as they act: an adapter's change is part of them."""
     head_VD = model.get_output_embeddings().weight.detach().float()
     vectors_PD = torch.stack([_values(model, layer)[:, neuron].float() for _, layer, neuron, _ in places])
     tokens_PK = (vectors_PD @ head_VD.T).topk(min(NUM_WORDS, len(head_VD))).indices
-    return Reading(vectors_PD.cpu(), tokens_PK.cpu())
+    return VectorReadings(vectors_PD.cpu(), tokens_PK.cpu())
 
 
 def compare(
-    places: Places, before: Reading, after: Reading, tokenizer: PreTrainedTokenizerBase
+    places: VectorPositions, before: VectorReadings, after: VectorReadings, tokenizer: PreTrainedTokenizerBase
 ) -> list[Trace]:
     """One record for each place."""
     cosines = F.cosine_similarity(before.vectors_PD, after.vectors_PD, dim=-1).clamp(-1.0, 1.0).tolist()
@@ -159,9 +168,7 @@ def compare(
     for row, (split, layer, neuron, gain) in enumerate(places):
         words = [reading.tokens_PK[row].tolist() for reading in (before, after)]
         first = [tuple(str(tokenizer.decode([token])) for token in tokens[:SHOWN_WORDS]) for tokens in words]
-        found.append(
-            Trace(split, layer, neuron, gain, cosines[row], distances[row], _jaccard(*words), *first)
-        )
+        found.append(Trace(split, layer, neuron, gain, cosines[row], distances[row], _jaccard(*words), *first))
     return found
 
 
@@ -171,8 +178,7 @@ def summary(found: Sequence[Trace]) -> dict[str, dict[str, float]]:
     for split in dict.fromkeys(trace.split for trace in found):
         own = [trace for trace in found if trace.split == split]
         means[split] = {
-            name: sum(getattr(trace, name) for trace in own) / len(own)
-            for name in ("cosine", "distance", "overlap")
+            name: sum(getattr(trace, name) for trace in own) / len(own) for name in ("cosine", "distance", "overlap")
         }
     return means
 
@@ -184,7 +190,7 @@ def _values(model: PreTrainedModel, layer: int) -> torch.Tensor:
     if hasattr(module, "get_delta_weight") and not module.disable_adapters:
         change_DN: torch.Tensor = module.get_delta_weight(NAME)
         matrix_DN = matrix_DN + change_DN.detach()
-    behind: Any = behind_mlp(decoder_layers(model)[layer])
+    behind: Any = behind_mlp(layers(model)[layer])
     return matrix_DN if behind is None else matrix_DN * behind.weight.detach()[:, None]
 
 

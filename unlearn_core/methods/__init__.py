@@ -8,31 +8,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.errors import InputError
-from unlearn_core.methods.alternatives import AltPO
-from unlearn_core.methods.arithmetic import PEMLora, TaskVector
-from unlearn_core.methods.balanced import PDU, NGDiff
 from unlearn_core.methods.base import Method, parse
-from unlearn_core.methods.contrastive import PCGU
-from unlearn_core.methods.eul import EUL
-from unlearn_core.methods.global_weight import GlobalWeight
-from unlearn_core.methods.gradient import GradAscent, GradDiff, KLMinimisation
-from unlearn_core.methods.ia3 import PEMIA3
-from unlearn_core.methods.inference import ICUL, GuardInput, GuardOutput, GuardPrompt
+from unlearn_core.methods.inference_time.eul import EUL
+from unlearn_core.methods.inference_time.guardrails import ICUL, GuardInput, GuardOutput, GuardPrompt
+from unlearn_core.methods.inference_time.uld import ULD
 from unlearn_core.methods.lethe import Lethe
-from unlearn_core.methods.merging import TiesMerge
-from unlearn_core.methods.preference import NPO, SimNPO
-from unlearn_core.methods.pruning import SelectivePruning
-from unlearn_core.methods.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
-from unlearn_core.methods.refusal import DPO, IDK, Undial
-from unlearn_core.methods.representation import RMU, AdaptiveRMU
-from unlearn_core.methods.revs import REVS
-from unlearn_core.methods.sku import SKU
-from unlearn_core.methods.uld import ULD
-from unlearn_core.methods.weighted import CEU, FPGA, WGA, SatImp
-from unlearn_core.methods.wrappers import AdvGA, AdvNPO, Masked
+from unlearn_core.methods.lethe_pretrained import LethePretrained
+from unlearn_core.methods.objectives.alternatives import AltPO
+from unlearn_core.methods.objectives.balanced import PDU, NGDiff
+from unlearn_core.methods.objectives.contrastive import PCGU
+from unlearn_core.methods.objectives.global_weight import GlobalWeight
+from unlearn_core.methods.objectives.gradient import GradAscent, GradDiff, KLMinimisation
+from unlearn_core.methods.objectives.preference import NPO, SimNPO
+from unlearn_core.methods.objectives.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
+from unlearn_core.methods.objectives.refusal import DPO, IDK, Undial
+from unlearn_core.methods.objectives.representation import RMU, AdaptiveRMU
+from unlearn_core.methods.objectives.weighted import CEU, FPGA, WGA, SatImp
+from unlearn_core.methods.weights.arithmetic import PEMLora, TaskVector
+from unlearn_core.methods.weights.ia3 import PEMIA3
+from unlearn_core.methods.weights.merging import TiesMerge
+from unlearn_core.methods.weights.pruning import SelectivePruning
+from unlearn_core.methods.weights.revs import REVS
+from unlearn_core.methods.weights.sku import SKU
+from unlearn_core.methods.wrappers import AdvGA, AdvNPO, LatentTraining, Masked, SharpnessAware, Undo
 
 REGISTRY: dict[str, type[Method]] = {
     "lethe": Lethe,
+    "lethe_pretrained": LethePretrained,
     "grad_ascent": GradAscent,
     "grad_diff": GradDiff,
     "kl": KLMinimisation,
@@ -66,6 +68,9 @@ REGISTRY: dict[str, type[Method]] = {
     "adaptive_rmu": AdaptiveRMU,
     "adv_ga": AdvGA,
     "adv_npo": AdvNPO,
+    "lat": LatentTraining,
+    "sam": SharpnessAware,
+    "undo": Undo,
     "wagle": Masked,
     "sugd": SUGD,
     "agad": AGAD,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from unlearn_core.errors import InputError
 
@@ -22,15 +22,20 @@ if TYPE_CHECKING:
     from unlearn_core.data.encode import Encoded
     from unlearn_core.data.types import UnlearningData
     from unlearn_core.models.artifacts import Artifact, Edits
-    from unlearn_core.models.forward import Answers
+    from unlearn_core.models.inference.forward import AnswerPredictions
 
-Family = Literal[
-    "gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"
-]  # fmt: skip
+Family = Literal["gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"]
 Need = Literal[
-    "forget", "retain", "holdout", "refusals", "alternatives", "contrast pairs", "spans",
-    "reference nll", "reference logits",
-]  # fmt: skip
+    "forget",
+    "retain",
+    "holdout",
+    "refusals",
+    "alternatives",
+    "contrast pairs",
+    "spans",
+    "reference nll",
+    "reference logits",
+]
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,12 @@ class Parameter:
 
 
 def parameter(
-    default: Any, help: str, minimum: float | None = None, maximum: float | None = None,
+    default: Any,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
     choices: tuple[str, ...] = (),
-) -> Any:  # fmt: skip
+) -> Any:
     """A dataclass field that carries its range and help text."""
     return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "choices": choices})
 
@@ -92,15 +100,15 @@ class StepBatch:
     sequence has none.
     """
 
-    forget: Answers
-    retain: Answers | None = None
-    holdout: Answers | None = None
-    refusals: Answers | None = None
-    alternatives: Answers | None = None
+    forget: AnswerPredictions
+    retain: AnswerPredictions | None = None
+    holdout: AnswerPredictions | None = None
+    refusals: AnswerPredictions | None = None
+    alternatives: AnswerPredictions | None = None
 
 
 @dataclass(frozen=True)
-class Mix:
+class BatchComposition:
     """How many sequences of each part go into one step, and in which forms.
 
     `general` of the retain sequences (a share, 0..1) are general facts where the data has any.
@@ -116,11 +124,12 @@ class Mix:
     forget_documents: bool = False
     retain_documents: bool = False
     documents: float = 0.25
+    wordings: int = 0  # in which each forget question stands besides its own, some of its words left out
     # Refusals in place of the forget answers, or as a part of their own beside them, row for row.
     refusals: Literal["none", "beside", "instead"] = "none"
 
 
-class Form(NamedTuple):
+class RowKind(NamedTuple):
     """What sort of sequence a row is; rows of one form are compared with each other."""
 
     task: str
@@ -128,15 +137,15 @@ class Form(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class RowPart:
     """Every sequence a run may draw on from the forget set, the retain set or the holdout."""
 
     rows: Sequence[Encoded]
-    forms: Sequence[Form]
+    forms: Sequence[RowKind]
 
 
 @dataclass(frozen=True)
-class Attack:
+class LatentAttack:
     """A shift of the hidden states that enter `layer`, sought anew each step to make the forget answers
     likely: `rounds` steps of descent within `radius` (the norm of a sequence's whole shift)."""
 
@@ -153,13 +162,13 @@ class Phase:
     rows: Mapping[str, Sequence[int]] = field(default_factory=dict)  # by part; all where not named
 
 
-class Passes(Protocol):
+class ModelAccess(Protocol):
     """What a method may ask of the model as it is now, besides a step's own pass."""
 
-    def answers(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
+    def answers(self, rows: Sequence[Encoded]) -> Iterator[AnswerPredictions]:
         """Predictions for the rows without gradient, some at a time and in no given order."""
 
-    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> Answers:
+    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> AnswerPredictions:
         """Predictions for the rows in one pass, in their order and with gradient; of `model` where given."""
 
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
@@ -169,14 +178,16 @@ class Passes(Protocol):
         """Greedy tokens after each prompt, batched, up to and including the end of text."""
 
 
-class Reference(Protocol):
+class ReferenceModel(Protocol):
     """The model as it was before the first step, without a second copy of it in memory."""
 
     def nll(self, part: str) -> torch.Tensor:
         """NLL (R,) of each row of a part, summed over its targets, in nats; first asked for in `prepare`."""
 
-    def keep(self, part: str, calibrated: bool = False) -> None:
+    def keep(self, part: str, calibrated: bool = False, stored: bool = False) -> None:
         """Announce, in `prepare`, that `kl`, `log_probs` or `hidden` of a part will be asked for.
+
+        Stored: once for all, where the rows are few and come again, rather than anew in every step.
 
         Calibrated: at the temperature at which the part's own targets are likeliest, which takes the
         overconfidence out of what a model says of text it never saw (Guo et al. 2017, arXiv 1706.04599).
@@ -189,13 +200,26 @@ class Reference(Protocol):
         The first target that they give less than even odds has its log-odds lowered by `lowered` nats.
         """
 
-    def kl(self, part: str, answers: Answers) -> torch.Tensor:
+    def strike(
+        self,
+        part: str,
+        struck: Mapping[int, Sequence[Collection[int]]],
+        nats: float,
+        teachers: Mapping[int, Sequence[Encoded]],
+    ) -> None:
+        """Replace, in `prepare`, the reference of some rows by itself with tokens struck out.
+
+        At each target of a row the log-odds of the tokens named for it are lowered by `nats`. A row with
+        teachers (see `teach`) starts from what these say instead of its own.
+        """
+
+    def kl(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """KL(reference || current) (N,) at each labelled position of `answers`, in nats."""
 
-    def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
+    def log_probs(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """Reference log-probabilities (N, V) at the labelled positions of `answers`."""
 
-    def hidden(self, part: str, answers: Answers) -> torch.Tensor:
+    def hidden(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """Reference hidden states (N, D) there, after the layer that the method reads (`Method.reads`)."""
 
 
@@ -206,9 +230,9 @@ class Context:
     model: PreTrainedModel
     num_steps: int
     seed: int
-    parts: dict[str, Part]
-    reference: Reference
-    passes: Passes
+    parts: dict[str, RowPart]
+    reference: ReferenceModel
+    passes: ModelAccess
     # By name, what trains; filled in before `prepare`.
     parameters: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
@@ -222,7 +246,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Unit:
+class EditedUnit:
     """One edit that `units` has made: numbers for the curves, how many weights, and the tokens it read."""
 
     losses: dict[str, float]
@@ -230,7 +254,7 @@ class Unit:
     num_tokens: int = 0
 
 
-BUNDLED_ROWS = 280  # forget rows of the bundled world, for which the default numbers of steps are meant
+BUNDLED_ROWS = 280  # forget rows of the bundled world, for which the default steps and rates are meant
 
 
 @dataclass(frozen=True)
@@ -246,6 +270,11 @@ class Method:
     # The share of the steps by which answers that must survive are back, for methods that let them fall
     # first; until then their fall is no cause for warning.
     recovers_by: ClassVar[float] = 0.0
+    # The least share of the default learning rate that a small forget set leaves (see `for_rows`).
+    least_rate: ClassVar[float] = 0.3
+    least_steps: ClassVar[float] = 0.3  # the same of the steps
+    # Copies of the weights that train, in float32, which the method keeps beside them at its fullest.
+    weight_copies: ClassVar[int] = 0
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(60, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
@@ -258,17 +287,27 @@ class Method:
             check(item, getattr(self, item.name))
 
     @classmethod
+    def on_schedule_of(cls, other: Method, steps: int) -> Self:
+        """This method for `steps` steps, with the other hyperparameters that all methods share as `other` has them."""
+        return cls(other.learning_rate, steps, other.batch_size, other.max_gradient_norm, other.warmup)
+
+    @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """The hyperparameters, in the order they were declared."""
         hints = {"float": float, "int": int, "str": str, "bool": bool}
         return tuple(
             Parameter(
-                f.name, hints[str(f.type)], f.default, f.metadata["min"], f.metadata["max"],
-                f.metadata["choices"], f.metadata["help"],
+                f.name,
+                hints[str(f.type)],
+                f.default,
+                f.metadata["min"],
+                f.metadata["max"],
+                f.metadata["choices"],
+                f.metadata["help"],
             )
             for f in dataclasses.fields(cls)
             if "help" in f.metadata
-        )  # fmt: skip
+        )
 
     @classmethod
     def candidates(cls) -> tuple[dict[str, Any], ...]:
@@ -283,14 +322,23 @@ class Method:
             found += [{item.name: value} for value in values if value != item.default]
         return tuple(found)
 
-    def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
-        """The same with steps for a forget set of this size: as many passes as over the bundled one."""
-        steps = round(self.steps * max(1.0, num_forget / BUNDLED_ROWS))
-        return dataclasses.replace(self, steps=min(steps, max(most, self.steps)))
+    def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
+        """The same for a forget set of this size, except for the parameters `given`.
 
-    def mix(self) -> Mix:
+        A larger set than the bundled one gets as many passes. A smaller one gets fewer and smaller steps: AdamW
+        moves a weight about as far whatever the gradient, so that as many steps over a few rows would take the
+        model as far from everything else.
+        """
+        share = num_forget / BUNDLED_ROWS
+        steps = max(1, round(self.steps * max(self.least_steps, share)))
+        scaled: dict[str, Any] = {"steps": min(steps, max(most, self.steps))}
+        if share < 1:
+            scaled["learning_rate"] = self.learning_rate * max(self.least_rate, share)
+        return dataclasses.replace(self, **{name: value for name, value in scaled.items() if name not in given})
+
+    def mix(self) -> BatchComposition:
         """The make-up of a step: as many retain as forget sequences where the method needs them."""
-        return Mix(self.batch_size, self.batch_size if "retain" in self.info.needs else 0)
+        return BatchComposition(self.batch_size, self.batch_size if "retain" in self.info.needs else 0)
 
     @property
     def separate_gradients(self) -> bool:
@@ -319,14 +367,20 @@ class Method:
         return True
 
     def reads(self, num_layers: int) -> int | None:
-        """The layer whose output the losses read (`Answers.hidden_ND`); nothing above runs. None: logits."""
+        """The layer whose output the losses read (`AnswerPredictions.hidden_ND`); nothing above runs. None: logits."""
         return None
 
-    def attack(self, num_layers: int) -> Attack | None:
+    def attack(self, num_layers: int) -> LatentAttack | None:
         """The shift under which the forget sequences pass the model in training; None for none."""
         return None
 
-    def phases(self, parts: Mapping[str, Part], seed: int) -> tuple[Phase, ...]:
+    @property
+    def sharpness(self) -> float:
+        """How far a step climbs its own loss before it takes its gradient there (Foret et al. 2020, arXiv
+        2010.01412), as a norm of all weights together; 0: not at all."""
+        return 0.0
+
+    def phases(self, parts: Mapping[str, RowPart], seed: int) -> tuple[Phase, ...]:
         """What follows what; their steps add up to `steps`. Only this method's own `prepare` is called."""
         return (Phase(self),)
 
@@ -373,11 +427,11 @@ class Edit(Method):
     max_gradient_norm: float = 0.0
     warmup: float = 0.0
 
-    def for_rows(self, num_forget: int, most: int = 100_000) -> Method:
+    def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
         """The same: a round is a pass over the whole set, however large it is."""
         return self
 
-    def units(self, context: Context) -> Iterator[Unit]:
+    def units(self, context: Context) -> Iterator[EditedUnit]:
         """Make one edit at a time through `context.edits`, and say after each what it was.
 
         How many there will be is `context.num_steps`, which `prepare` may set.

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Context, Form, Info, Losses, Method, Mix, Part, StepBatch, parameter
+from unlearn_core.methods.base import (
+    BUNDLED_ROWS,
+    BatchComposition,
+    Context,
+    Info,
+    Losses,
+    Method,
+    Phase,
+    RowKind,
+    RowPart,
+    StepBatch,
+    parameter,
+)
 from unlearn_core.methods.losses import floor_loss, matching_loss
-from unlearn_core.models.forward import Answers, mean_per_row, token_nll
+from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
+from unlearn_core.system.gpu import send
 
 KINDS = ("question", "completion", "document")
 # Without never-trained text to measure, its mean NLL is taken as this share of ln V: text of a known
 # kind but unknown content lay between 0.4 and 0.5 of it on the models tried.
 UNSEEN_SHARE_OF_UNIFORM = 0.4
+MOST_WEIGHT = 4.0  # times the default weight of the retain loss, for a small forget set
+MOST_WORDINGS = 8  # of a question, for a small forget set
+MOST_NEAR = 0.5  # share of the retain rows that are chosen for how they are asked, for a small forget set
+NUM_NEAR = 48
+MOST_ASKED = 64  # prompts of the forget set that those of the retain set are compared with
 DRIFT_MEMORY = 0.8  # of the last estimate of the drift is kept at each step
 LEAST_SHARED = 0.3  # of the tokens of two prompts, for one to stand in for the other
 
@@ -48,6 +68,8 @@ class Lethe(Method):
     )
 
     recovers_by: ClassVar[float] = 0.7  # on the bundled world within 5/8 of the steps
+    least_rate: ClassVar[float] = 0.12
+    least_steps: ClassVar[float] = 0.5
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(100, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
@@ -73,18 +95,52 @@ class Lethe(Method):
         3.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
     )
 
+    wordings: int = parameter(
+        0, "Wordings with fewer words for each forgotten question; left alone, some for a small forget set", 0, 64
+    )
+    near_share: float = parameter(
+        0.0,
+        "Share of the retain questions from those asked most alike; left alone, more for a small forget set",
+        0.0,
+        0.9,
+    )
+
     @classmethod
     def candidates(cls) -> tuple[dict[str, Any], ...]:
         """The defaults, and two that hold the retain set harder, for targets that generalise less."""
         careful = {"learning_rate": cls.learning_rate / 2}
         return {}, *({**careful, "retain_weight": cls.retain_weight * factor} for factor in (2, 4))
 
-    def mix(self) -> Mix:
-        return Mix(
-            self.batch_size, self.retain_size, self.holdout_size, self.general,
-            forget_documents=self.document_share > 0, retain_documents=self.retain_documents,
+    def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
+        """As for any method; the fewer rows go, the more weight has what stays, up to MOST_WEIGHT times."""
+        share = max(1, num_forget) / BUNDLED_ROWS
+        few: dict[str, Any] = {
+            "retain_weight": self.retain_weight
+            * min(MOST_WEIGHT, max(1.0, math.sqrt(BUNDLED_ROWS / max(1, num_forget))))
+        }
+        if share < 1:
+            few["wordings"] = min(MOST_WORDINGS, int(0.5 / share))
+            few["near_share"] = MOST_NEAR * (1 - share)
+        method = dataclasses.replace(self, **{name: value for name, value in few.items() if name not in given})
+        return super(Lethe, method).for_rows(num_forget, most, given)
+
+    def mix(self) -> BatchComposition:
+        return BatchComposition(
+            self.batch_size,
+            self.retain_size,
+            self.holdout_size,
+            self.general,
+            forget_documents=self.document_share > 0,
+            retain_documents=self.retain_documents,
             documents=self.document_share,
-        )  # fmt: skip
+            wordings=self.wordings,
+        )
+
+    def phases(self, parts: Mapping[str, RowPart], seed: int) -> tuple[Phase, ...]:
+        """One, in which the retain rows asked most like the forgotten ones come `near_share` of the time."""
+        if not self.near_share or "retain" not in parts:
+            return (Phase(self),)
+        return (Phase(self, {"retain": nearer(parts["forget"], parts["retain"], self.near_share)}),)
 
     @property
     def remembers(self) -> tuple[str, ...]:
@@ -104,21 +160,21 @@ class Lethe(Method):
         if holdout is not None:
             if not self.target:
                 unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
-                context.state["drift"] = Drift(holdout, context.reference.nll("holdout"))
+                context.state["drift"] = HoldoutShift(holdout, context.reference.nll("holdout"))
                 context.state["drift_K"] = context.state["drift"].by_kind_K  # kept with a checkpoint
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
             if self.anchor_weight:
                 context.reference.keep("holdout", calibrated=True)
             if self.substitutes:
                 teachers = substituted(forget, holdout, self.substitutes)
+                if self.wordings:
+                    teachers = as_first_asked(teachers, forget)
                 context.reference.teach("forget", teachers, self.strike)
         device = context.model.device
-        context.state["kind_R"] = _kinds(forget, device)
-        context.state["retain_kind_R"] = _kinds(context.parts["retain"], device)
+        context.state["kind_R"] = torch.tensor(_kinds(forget), device=device)
+        context.state["retain_kinds"] = _kinds(context.parts["retain"])
         context.state["target_R"] = torch.tensor(targets, device=device)
-        context.state["taught_R"] = torch.tensor(
-            [row in teachers for row in range(len(targets))], device=device
-        )
+        context.state["taught"] = [row in teachers for row in range(len(targets))]
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         forget = batch.forget
@@ -128,65 +184,78 @@ class Lethe(Method):
         drift = context.state["drift"]
         if drift is not None and batch.holdout is not None:
             unseen_N = token_nll(batch.holdout).detach()
-            drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout.index_B)
+            drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout)
             target_B = target_B + drift.by_kind_K[context.state["kind_R"][forget.index_B]]
-        taught_B = context.state["taught_R"][forget.index_B]
+        is_taught = [context.state["taught"][row] for row in forget.host.rows]
+        plain_b, taught_b = split_places(is_taught, mean_B.device)
         assert batch.retain is not None
-        retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kind_R"])
+        retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kinds"])
         total = self.retain_weight * retain
-        if not taught_B.all():
-            total = total + matching_loss(mean_B[~taught_B], target_B[~taught_B])
-        if taught_B.any():
-            floor = floor_loss(mean_B[taught_B], target_B[taught_B])
-            kl_N = context.reference.kl("forget", forget.only(taught_B))
+        if not all(is_taught):
+            total = total + matching_loss(mean_B[plain_b], target_B[plain_b])
+        if any(is_taught):
+            floor = floor_loss(mean_B[taught_b], target_B[taught_b])
+            kl_N = context.reference.kl("forget", forget.only(is_taught))
             total = total + self.substitute_weight * kl_N.mean() + self.floor_weight * floor
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
         return Losses(total, nll_N.mean(), retain)
 
 
-def even_over_kinds(nll_N: torch.Tensor, part: Answers, kind_R: torch.Tensor) -> torch.Tensor:
-    """Token mean of each kind of sequence in `part`, then the mean of those (nats per token).
+def split_places(kept: Sequence[bool], device: torch.device) -> list[torch.Tensor]:
+    """Where `kept` is False, and where it is True."""
+    return send(
+        [torch.tensor([n for n, one in enumerate(kept) if one is wanted]).long() for wanted in (False, True)], device
+    )
+
+
+def even_over_kinds(nll_N: torch.Tensor, part: AnswerPredictions, kinds: Sequence[int]) -> torch.Tensor:
+    """Token mean of each kind of sequence in `part`, then the mean of those (nats per token). `kinds`: of each
+    dataset row.
 
     A document has a hundred times the tokens of an answer; counted alike, the answers would be lost.
     """
-    kind_N = kind_R[part.index_B][part.row_N]
-    return torch.stack([nll_N[kind_N == kind].mean() for kind in kind_N.unique()]).mean()
+    own = [kinds[row] for row in part.host.rows]
+    places = [part.places([kind == one for one in own]) for kind in sorted(set(own))]
+    sent = send([torch.tensor(each) for each in places if each], nll_N.device)
+    return torch.stack([nll_N[place].mean() for place in sent]).mean()
 
 
-class Drift:
+class HoldoutShift:
     """How far never-trained rows have moved since the start, by kind: a running mean, nats per token (K,).
 
     Whatever the steps do to the forget set also makes never-trained text less likely. Text pushed to where
     the unseen was stays apart from where it is, which membership inference sees; so the targets follow.
     """
 
-    def __init__(self, part: Part, nll_R: torch.Tensor) -> None:
+    def __init__(self, part: RowPart, nll_R: torch.Tensor) -> None:
         lengths = torch.tensor([row.num_targets for row in part.rows], device=nll_R.device)
         self._before_R = nll_R / lengths
-        self._kind_R = _kinds(part, nll_R.device)
+        self._kinds = _kinds(part)
         self.by_kind_K = torch.zeros(len(KINDS), device=nll_R.device)
 
-    def follow(self, mean_nll_B: torch.Tensor, index_B: torch.Tensor) -> None:
+    def follow(self, mean_nll_B: torch.Tensor, part: AnswerPredictions) -> None:
         """Take in the never-trained rows of one step."""
-        moved_B, kind_B = mean_nll_B - self._before_R[index_B], self._kind_R[index_B]
-        for kind in kind_B.unique():
-            now = moved_B[kind_B == kind].mean()
+        moved_B, own = mean_nll_B - self._before_R[part.index_B], [self._kinds[row] for row in part.host.rows]
+        present = sorted(set(own))
+        places = [torch.tensor([n for n, one in enumerate(own) if one == kind]) for kind in present]
+        for kind, place in zip(present, send(places, moved_B.device), strict=True):
+            now = moved_B[place].mean()
             self.by_kind_K[kind] += (1 - DRIFT_MEMORY) * (now - self.by_kind_K[kind])
 
 
-def _kinds(part: Part, device: torch.device) -> torch.Tensor:
-    return torch.tensor([KINDS.index(form.kind) for form in part.forms], device=device)
+def _kinds(part: RowPart) -> list[int]:
+    return [KINDS.index(form.kind) for form in part.forms]
 
 
-def substituted(forget: Part, holdout: Part, count: int) -> dict[int, Sequence[Encoded]]:
+def substituted(forget: RowPart, holdout: RowPart, count: int) -> dict[int, Sequence[Encoded]]:
     """For each forget answer, the same answer behind the `count` most similar never-trained prompts.
 
     Similar is what shares most tokens (Jaccard), among rows of the same form; at least LEAST_SHARED of
     them, so that a question of its own kind is left without. What the original model predicts there is
     what it says of somebody it never read about: fluent, of the right kind, and unknowing.
     """
-    by_form: dict[Form, list[tuple[frozenset[int], tuple[int, ...]]]] = {}
+    by_form: dict[RowKind, list[tuple[frozenset[int], tuple[int, ...]]]] = {}
     for row, form in zip(holdout.rows, holdout.forms, strict=True):
         prompt = row.ids[: row.num_prompt]
         by_form.setdefault(form, []).append((frozenset(prompt), prompt))
@@ -198,14 +267,43 @@ def substituted(forget: Part, holdout: Part, count: int) -> dict[int, Sequence[E
         shared = [(len(own & words) / len(own | words), prompt) for words, prompt in by_form.get(form, ())]
         best = sorted((pair for pair in shared if pair[0] >= LEAST_SHARED), key=lambda pair: -pair[0])
         if best:
-            found[place] = tuple(
-                Encoded((*prompt, *answer), len(prompt), place) for _, prompt in best[:count]
-            )
+            found[place] = tuple(Encoded((*prompt, *answer), len(prompt), place) for _, prompt in best[:count])
     return found
 
 
+def as_first_asked(teachers: Mapping[int, Sequence[Encoded]], forget: RowPart) -> dict[int, Sequence[Encoded]]:
+    """The teachers of each row, a question with fewer words having those of the question itself, which comes first
+    and has the same answer."""
+    first: dict[tuple[RowKind, tuple[int, ...]], int] = {}
+    found: dict[int, Sequence[Encoded]] = {}
+    for place, (row, form) in enumerate(zip(forget.rows, forget.forms, strict=True)):
+        own = first.setdefault((form, row.ids[row.num_prompt :]), place)
+        if own in teachers:
+            found[place] = tuple(Encoded(t.ids, t.num_prompt, place) for t in teachers[own])
+    return found
+
+
+def nearer(forget: RowPart, retain: RowPart, share: float) -> list[int]:
+    """The places of all retain rows, with those of the NUM_NEAR questions whose prompts share most tokens with a
+    forgotten one so often that they are about `share` of the questions."""
+    asked = [
+        frozenset(row.ids[: row.num_prompt])
+        for row, form in zip(forget.rows, forget.forms, strict=True)
+        if form.kind == "question"
+    ]
+    asked = asked[:: -(-len(asked) // MOST_ASKED) or 1]
+    likeness = {}
+    for place, (row, form) in enumerate(zip(retain.rows, retain.forms, strict=True)):
+        if form.kind == "question" and form.task != "general":
+            own = frozenset(row.ids[: row.num_prompt])
+            likeness[place] = max((len(own & words) / len(own | words) for words in asked), default=0.0)
+    near = sorted(likeness, key=lambda place: -likeness[place])[:NUM_NEAR]
+    times = round(share / (1 - share) * len(likeness) / max(1, len(near)))
+    return [*range(len(retain.rows)), *near * times]
+
+
 def matched_targets(
-    forms: Sequence[Form], unseen: dict[Form, list[float]], estimate: float, seed: int
+    forms: Sequence[RowKind], unseen: dict[RowKind, list[float]], estimate: float, seed: int
 ) -> list[float]:
     """For each row the NLL of a never-trained row of its form (else of its kind, else `estimate`).
 
@@ -228,8 +326,8 @@ def matched_targets(
     return targets
 
 
-def _mean_nll_by_form(part: Part, nll_R: torch.Tensor) -> dict[Form, list[float]]:
-    by_form: dict[Form, list[float]] = {}
+def _mean_nll_by_form(part: RowPart, nll_R: torch.Tensor) -> dict[RowKind, list[float]]:
+    by_form: dict[RowKind, list[float]] = {}
     for row, form, nll in zip(part.rows, part.forms, nll_R.tolist(), strict=True):
         by_form.setdefault(form, []).append(nll / row.num_targets)
     return by_form

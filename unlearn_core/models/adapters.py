@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from unlearn_core.errors import InputError
-from unlearn_core.models.forward import unwrap
+from unlearn_core.models.inference.forward import unwrap
+from unlearn_core.models.inference.trials import plain_logits, remembered, sample_ids
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 ADAPTERS = ("full", "lora")
 LORA_FROM = 200_000_000  # parameters from which an adapter is the default: optimiser state would dominate
 NAME = "lethe"
+# Of these peft itself refuses what a fused kernel reads past any adapter.
+_STATE_SPACE, _FUSED = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"), ("out_proj", "conv1d")
 
 
 def choose_adapter(model: PreTrainedModel, wanted: str | None = None, only: str | None = None) -> str:
@@ -30,18 +33,29 @@ def choose_adapter(model: PreTrainedModel, wanted: str | None = None, only: str 
     return only or wanted or ("lora" if large else "full")
 
 
-def apply_lora(model: PreTrainedModel, rank: int = 16, alpha: int | None = None, seed: int = 0) -> PeftModel:
-    """Put a LoRA adapter (Hu et al. 2021) on every linear layer except the output head.
+def apply_lora(
+    model: PreTrainedModel,
+    rank: int = 16,
+    alpha: int | None = None,
+    seed: int = 0,
+    trains: Callable[[str], bool] = lambda name: True,
+) -> PeftModel:
+    """Put a LoRA adapter (Hu et al. 2021) on every linear layer and expert except the output head.
 
-    Only the adapter's weights train; at the start it changes nothing (B = 0). `alpha` defaults to
-    2 * rank. `model` itself now runs with the adapter; `remove_lora` gives it back as it was.
+    `trains` leaves out those whose weight, by its name, it refuses. Only the adapter's weights train; at
+    the start it changes nothing (B = 0). `alpha` defaults to 2 * rank. `model` itself now runs with the
+    adapter; `remove_lora` gives it back as it was.
     """
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear",
+        r=rank,
+        lora_alpha=alpha or 2 * rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=[*out_of_reach(unwrap(model)), *_refused(unwrap(model), trains)] or None,
         task_type="CAUSAL_LM",
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
@@ -49,6 +63,63 @@ def apply_lora(model: PreTrainedModel, rank: int = 16, alpha: int | None = None,
         except ValueError as error:
             problem = f"cannot be put on {type(model).__name__}: {error}"
             raise InputError("adapter", "lora", problem, "Use the adapter `full`.") from error
+
+
+def out_of_reach(model: Any) -> list[str]:
+    """Linear layers where an adapter would not act as it does once merged: a pass reads their weights without
+    calling them, or they put out something else than the product with them. Found by a pass over a few tokens."""
+    if model.device.type == "meta":
+        return []
+    found: list[str] = remembered(model, "layers out of an adapter's reach", _find_out_of_reach)
+    return found
+
+
+@torch.no_grad()
+def _find_out_of_reach(model: Any) -> list[str]:
+    called: dict[str, bool] = {}  # by name, whether what came out is what low-rank factors add to
+
+    def look(name: str) -> Any:
+        return lambda module, args, output: called.update({name: _is_product(module, args, output)})
+
+    modules = dict(model.named_modules())
+    handles = [module.register_forward_hook(look(name)) for name, module in modules.items()]
+    try:
+        plain_logits(model, sample_ids(model, 12))
+    finally:
+        for handle in handles:
+            handle.remove()
+    refused = _FUSED if getattr(model.config, "model_type", "") in _STATE_SPACE else ()
+    return [
+        name
+        for name, module in modules.items()
+        if isinstance(module, torch.nn.Linear)
+        and (
+            name.endswith(refused)
+            # What lies in a module that was not called either, such as an expert no token went to, may be called yet.
+            or not called.get(name, name.rpartition(".")[0] not in called and not _has_its_own_way(module))
+        )
+    ]
+
+
+def _is_product(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> bool:
+    """Whether a linear layer's output is that of `torch.nn.Linear`; of another module, whether it is one tensor."""
+    if not isinstance(output, torch.Tensor):
+        return False
+    if not isinstance(module, torch.nn.Linear) or not _has_its_own_way(module):
+        return True
+    plain = torch.nn.functional.linear(args[0], module.weight, module.bias) if args else None
+    return plain is not None and plain.shape == output.shape and torch.allclose(plain, output, rtol=1e-2, atol=1e-3)
+
+
+def _has_its_own_way(module: torch.nn.Linear) -> bool:
+    """Whether an architecture multiplies this matrix in code of its own, which low-rank factors may not follow."""
+    own = type(module)
+    return own.__module__.startswith("transformers.models.") and own.forward is not torch.nn.Linear.forward
+
+
+def _refused(model: PreTrainedModel, trains: Callable[[str], bool]) -> list[str]:
+    linear = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    return [name for name in linear if not trains(f"{name}.weight")]
 
 
 def remove_lora(wrapped: PeftModel) -> PreTrainedModel:
@@ -66,18 +137,28 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
+def plain_name(name: str) -> str:
+    """The name a parameter has in the model without an adapter around it."""
+    return name.replace(".base_layer", "")
+
+
+def weight_of(layer: Any) -> tuple[str, torch.nn.Parameter]:
+    """The parameter that a layer's adapter changes, and its last name: `weight`, or what experts call theirs."""
+    leaf = getattr(layer, "parameter_name", "weight")
+    return leaf, getattr(layer.get_base_layer(), leaf)
+
+
 def plain_state(model: Any) -> dict[str, torch.Tensor]:
     """The state dict `model` would have if its adapter were merged, under the base model's own names."""
-    merged = dict(lora_layers(model))
+    merged = {f"{plain_name(name)}.{weight_of(layer)[0]}": layer for name, layer in lora_layers(model)}
     state = {}
     for key, value in unwrap(model).state_dict().items():
-        name, _, leaf = key.rpartition(".")
-        if ".lora_" in f".{name}":
+        if ".lora_" in f".{key}":
             continue
-        name = name.removesuffix(".base_layer")
+        name = plain_name(key)
         layer = merged.get(name)
-        if layer is not None and leaf == "weight" and not layer.disable_adapters:
+        if layer is not None and not layer.disable_adapters:
             delta = layer.get_delta_weight(NAME)
             value = (value.to(delta.dtype) + delta).to(value.dtype)
-        state[f"{name}.{leaf}"] = value
+        state[name] = value
     return state

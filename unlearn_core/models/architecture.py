@@ -1,38 +1,35 @@
-"""Where the parts of a decoder are, by attribute: OLMo, OLMo 2, Llama and Qwen name them alike."""
+"""Where the parts of a decoder are, by attribute: OLMo, OLMo 2, Llama, Qwen and GPT-NeoX name them alike."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.models.forward import unwrap
+from unlearn_core.models.inference.forward import above_layers, has_layers, layers, unwrap
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-_FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_layernorm")
-
-
-def decoder_layers(model: PreTrainedModel) -> list[Any]:
-    """The decoder layers, first to last; empty for an architecture not known here."""
-    inner: Any = unwrap(model)
-    body = getattr(inner, inner.base_model_prefix, None)
-    return list(getattr(body, "layers", None) or ())
+_FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_layernorm", "norm_f")
 
 
 def mlp_outputs(model: PreTrainedModel) -> dict[str, Any]:
     """By parameter name, the matrix of each layer whose inputs are the MLP's neurons (down projection).
 
-    Column j of the matrix is what neuron j writes, its value vector. Empty where layers have none.
+    Column j of the matrix is what neuron j writes, its value vector. Empty unless every layer has one.
     """
-    found = [(name, module) for name, module in unwrap(model).named_modules() if _is_mlp_output(name)]
-    return {f"{name}.weight": module for name, module in found} if decoder_layers(model) else {}
+    if not has_layers(model):
+        return {}
+    names = {id(module): name for name, module in unwrap(model).named_modules()}
+    found = [[m for name, m in layer.named_modules() if _is_mlp_output(name, m)] for layer in layers(model)]
+    if any(len(each) != 1 for each in found):
+        return {}
+    return {f"{names[id(module)]}.weight": module for (module,) in found}
 
 
 def final_norm(model: PreTrainedModel) -> torch.nn.Module | None:
     """The norm before the output head; None where there is none by a known name."""
-    inner: Any = unwrap(model)
-    body = getattr(inner, inner.base_model_prefix, inner)
+    body = above_layers(model)
     return next((norm for name in _FINAL_NORMS if (norm := getattr(body, name, None)) is not None), None)
 
 
@@ -42,8 +39,10 @@ def behind_mlp(layer: Any) -> torch.nn.Module | None:
     return found
 
 
-def _is_mlp_output(name: str) -> bool:
-    return name.endswith((".mlp.down_proj", ".mlp.dense_4h_to_h"))
+def _is_mlp_output(name: str, module: Any) -> bool:
+    weight = getattr(module, "weight", None)
+    inside = f".{name}".endswith((".mlp.down_proj", ".mlp.dense_4h_to_h"))
+    return inside and weight is not None and weight.ndim == 2
 
 
 UNKNOWN = "needs an architecture whose MLP neurons are known (OLMo, OLMo 2, Llama, Qwen, GPT-NeoX)"

@@ -11,6 +11,7 @@ than differences subtracted. One model at a time: the artifact changes the model
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import InputError
-from unlearn_core.models.adapters import NAME, lora_layers, plain_state, remove_lora
+from unlearn_core.models.adapters import NAME, lora_layers, plain_state, remove_lora, weight_of
+from unlearn_core.models.building import hollow_copy
 from unlearn_core.models.checkpoint import read_weights, write_checkpoint
-from unlearn_core.models.forward import unwrap
+from unlearn_core.models.inference.forward import unwrap
+from unlearn_core.models.precision import hold_in
+from unlearn_core.models.split import gathered, is_split, whole
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -69,11 +73,20 @@ class Artifact(ABC):
         """The weights an audit should look at: the model, without what merely stands before it."""
         yield self.model
 
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        """Inside the `with`, the model computes with the weights that `save` writes, and with nothing beside them."""
+        yield
+
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = "") -> Path:
         """Write the model at its present strength as a full checkpoint; ResourceError on a full disk.
 
         `base` is the reference of the original model, for artifacts that are kept beside it.
         """
+        if is_split(self.model):  # every process is asked, and the first one writes
+            alone = copy.deepcopy(self.model.config)
+            alone.distributed_config = None  # or the writing would wait for the others
+            return write_checkpoint(hollow_copy(self.model, alone), gathered(self.model), folder, tokenizer)
         return write_checkpoint(self.model, plain_state(self.model), folder, tokenizer)
 
     def release(self) -> PreTrainedModel:
@@ -110,6 +123,23 @@ class Adapter(Artifact):
             layer.scaling[NAME] = self._scales[name] * strength
             layer.enable_adapters(strength != 0.0)
 
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        merged = [layer for _, layer in lora_layers(self._wrapped) if not layer.disable_adapters]
+        weights = [weight_of(layer)[1] for layer in merged]
+        old = [weight.data for weight in weights]
+        with torch.no_grad():
+            for layer, weight in zip(merged, weights, strict=True):
+                delta = layer.get_delta_weight(NAME)
+                weight.data = (weight.data.to(delta.dtype) + delta).to(weight.dtype)
+                layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer, weight, before in zip(merged, weights, old, strict=True):
+                weight.data = before
+                layer.enable_adapters(True)
+
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter alone, in peft's format, into a folder inside `folder`."""
         self._wrapped.save_pretrained(str(folder), save_embedding_layers=False)
@@ -119,18 +149,22 @@ class Adapter(Artifact):
         return remove_lora(self._wrapped)
 
     def changed(self) -> dict[str, Any]:
-        difference, size, count = 0.0, 0.0, 0
+        difference, size = 0.0, 0.0
         for name, layer in lora_layers(self._wrapped):
             present, layer.scaling[NAME] = layer.scaling[NAME], self._scales[name]
             difference += layer.get_delta_weight(NAME).float().square().sum().item()
             layer.scaling[NAME] = present
-            size += layer.get_base_layer().weight.float().square().sum().item()
-            count += sum(p.numel() for key, p in layer.named_parameters() if "lora_" in key)
+            size += weight_of(layer)[1].float().square().sum().item()
+        count = sum(p.numel() for key, p in self.model.named_parameters() if "lora_" in key)
         return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
 
 
 class DenseDelta(Artifact):
-    """Full weights: `old` maps parameter names to their values before the run."""
+    """Full weights: `old` maps parameter names to their values before the run.
+
+    The new values are float32 (see `precision`), whatever the old ones are: rounded to bfloat16 most of a change
+    made in small steps would be lost.
+    """
 
     kind = "full weights"
 
@@ -150,9 +184,8 @@ class DenseDelta(Artifact):
                 problem = f"do not fit this model at {name}"
                 raise InputError("weights", str(folder), problem, "Load them on the run's own target.")
             old[name] = parameter.detach().clone()
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(new[name])
+        for name, parameter in parameters.items():
+            parameter.data = new[name].to(parameter.device)  # in the type they were trained in
         return cls(model, old)
 
     def rescale(self, factor: float, limit: float) -> None:
@@ -164,6 +197,13 @@ class DenseDelta(Artifact):
                 parameters[name].copy_(old.float() + factor * change)
         self.limit = limit
 
+    def release(self) -> PreTrainedModel:
+        """The original again, also in the type that it was loaded in."""
+        self.revert()
+        for old in list(self._old.values())[:1]:
+            hold_in(self.model, old.dtype)
+        return self.model
+
     def _set(self, strength: float) -> None:
         parameters = dict(self.model.named_parameters())
         if self.strength == 1.0:
@@ -173,8 +213,8 @@ class DenseDelta(Artifact):
 
     def changed(self) -> dict[str, Any]:
         parameters = self._new if self.strength != 1.0 else dict(self.model.named_parameters())
-        difference = sum((parameters[n] - old).float().square().sum().item() for n, old in self._old.items())
-        size = sum(old.float().square().sum().item() for old in self._old.values())
+        difference = sum(_square(parameters[n] - old) for n, old in self._old.items())
+        size = sum(_square(old) for old in self._old.values())
         count = sum(old.numel() for old in self._old.values())
         return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
 
@@ -269,7 +309,12 @@ def _between(old: torch.Tensor, new: torch.Tensor, strength: float) -> torch.Ten
     """Old at 0 and new at 1, bit for bit; a mixture in between."""
     if strength in (0.0, 1.0):
         return new if strength else old
-    return old.lerp(new, strength)
+    return old.to(new.dtype).lerp(new, strength)
+
+
+def _square(tensor: torch.Tensor) -> float:
+    """Its squared norm; of parts that processes hold, of all of them."""
+    return whole(tensor.float().square().sum()).item()
 
 
 def _ratio(difference: float, size: float) -> float:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
+
+import torch
 
 _turn = threading.Lock()
 
@@ -20,6 +23,28 @@ def building() -> Iterator[None]:
     """Held while a model is made, from files or from a configuration."""
     with _turn:
         yield
+
+
+def hollow_copy(model: Any, config: Any = None) -> Any:
+    """A model of the class and type of `model`, with its configuration or another, that takes no memory."""
+    with building(), torch.device("meta"):
+        made = type(model)(config if config is not None else model.config)
+    return made.to(model.dtype).eval()
+
+
+def holding(model: Any, state: Mapping[str, torch.Tensor], config: Any = None) -> Any:
+    """A model of the class of `model` (and its configuration, where none is given) whose weights are the very
+    tensors of `state`; none is allocated or drawn first. Buffers that are not saved are those of `model`."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    made = hollow_copy(inner, config)
+    made.load_state_dict({name: state[name] for name in made.state_dict()}, assign=True)
+    known = dict(inner.named_buffers())
+    for name, buffer in list(made.named_buffers()):
+        if buffer.is_meta:
+            owner, _, leaf = name.rpartition(".")
+            made.get_submodule(owner)._buffers[leaf] = known[name]
+    made.tie_weights()
+    return made.eval()
 
 
 def _turn_anew() -> None:

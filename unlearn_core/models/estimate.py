@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearn_core.models import targets
+from unlearn_core.models.adapter_folder import AdapterFolder
 from unlearn_core.models.adapters import LORA_FROM
+from unlearn_core.models.gguf_files import check_files
 from unlearn_core.models.hub import Unreachable, cached_snapshot, check_listing, look_up
 from unlearn_core.models.model_files import (
     TensorInfo,
-    check_directory,
     free_memory,
     gigabytes,
     memory_needed,
@@ -29,7 +30,7 @@ _LORA_SHARE = 0.01  # of the parameters: rank 16 on every linear layer of OLMo 1
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class DownloadEstimate:
     """Bytes, and what they are compared with; `download` is 0 where the files are here already."""
 
     ref: str
@@ -63,43 +64,50 @@ class Estimate:
         if self.needs:
             told.append(f"It needs {self.needs}.")
         if self.load > self.free:
-            told.append(
-                "It does not fit into this machine's memory: take a smaller model or a larger machine."
-            )
+            told.append("It does not fit into this machine's memory: take a smaller model or a larger machine.")
         elif not self.fits:
             told.append("It can be loaded here, but training it will probably run out of memory.")
         return told
 
 
-def estimate_target(ref: str, *, public: bool = False) -> Estimate:
+def estimate_target(ref: str, *, public: bool = False) -> DownloadEstimate:
     """What `ref` needs on this machine. Raises as `load_target` does, but downloads and loads nothing."""
     device = targets.best_device()
-    dtype = targets.default_dtype(device)
     named = next((info for info in targets.CATALOGUE if ref in (info.name, info.ref)), None)
     tensors, download = _look(targets.locate(ref, public), ref)
+    dtype = targets.default_dtype(device, tensors)
     count = sum(tensor.num_values for tensor in tensors)
     load = memory_needed(tensors, dtype)
     full, lora = (
         load - count * dtype.itemsize + sum(standing(count, num_trained, dtype, adapter).values())
         for num_trained, adapter in ((count, "full"), (int(_LORA_SHARE * count), "lora"))
     )
-    return Estimate(
-        ref=ref, num_parameters=count, download=download, load=load, full=full, lora=lora,
-        free=free_memory(device), device=device.type, needs=named.needs if named else "",
-    )  # fmt: skip
+    return DownloadEstimate(
+        ref=ref,
+        num_parameters=count,
+        download=download,
+        load=load,
+        full=full,
+        lora=lora,
+        free=free_memory(device),
+        device=device.type,
+        needs=named.needs if named else "",
+    )
 
 
 def _look(place: Path | tuple[str, str | None], ref: str) -> tuple[tuple[TensorInfo, ...], int]:
     """Stored tensors, and bytes still to fetch."""
     if not isinstance(place, tuple):
-        return check_directory(place, ref), 0
+        if (adapter := AdapterFolder.read(place, ref)) is not None:
+            return _look(targets.locate(adapter.base), adapter.base)
+        return check_files(place, ref), 0
     repo, revision = place
     try:
         listing = look_up(repo, revision, ref)
     except Unreachable:
-        return check_directory(cached_snapshot(repo, revision, ref), ref), 0
+        return check_files(cached_snapshot(repo, revision, ref), ref), 0
     try:
-        return check_directory(cached_snapshot(repo, listing.commit, ref), ref), 0
+        return check_files(cached_snapshot(repo, listing.commit, ref), ref), 0
     except Unreachable:
         check_listing(ref, listing.sizes)
         return listing.tensors, listing.download

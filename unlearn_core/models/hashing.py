@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from unlearn_core.models.split import own, whole
+
 # peft renames what it wraps; without these parts the names are those of the model it wraps.
-_WRAPPER_NAMES = (("base_model.model.", ""), (".base_layer.", "."))
+_WRAPPER_NAMES = (("base_model.model.", ""), (".base_layer", ""))
 
 
 def weights_hash(model: torch.nn.Module) -> str:
@@ -22,7 +24,7 @@ def weights_hash(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(_tensors(model), key=lambda item: item[0]):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        flat = tensor.detach().reshape(-1).contiguous()
+        flat = whole(tensor).reshape(-1).contiguous()
         digest.update(flat.view(torch.uint8).cpu().numpy().data)
     for name, strength in sorted(_strengths(model)):
         digest.update(f"{name}\0{strength!r}\0".encode())
@@ -33,9 +35,10 @@ def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     idle = tuple(_idle_adapter_layers(model))
     seen: set[tuple[Any, ...]] = set()
     for name, tensor in sorted(model.state_dict().items()):
-        if name.startswith(idle) and ".base_layer." not in name:
+        if name.startswith(idle) and ".lora_" in name:
             continue
-        place = (tensor.device, tensor.data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        part = own(tensor)
+        place = (part.device, part.data_ptr(), part.storage_offset(), tensor.shape, tensor.stride())
         if tensor.numel() and place in seen:
             continue
         seen.add(place)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.models.model_files import TensorInfo, gigabytes, memory_needed, require_memory
+from unlearn_core.system.hub_errors import is_unreachable
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 # Weights, configuration and tokenizer; never Python files or pickles.
 _WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 _UNWANTED = ("*/*", "consolidated*")
-_HTTP_CLIENTS = ("httpx", "httpcore", "requests", "urllib3")
 
 
 class Unreachable(ResourceError):
@@ -24,16 +24,18 @@ class Unreachable(ResourceError):
 
     def __init__(self, ref: str) -> None:
         super().__init__(
-            "target", ref, "is not on this machine, and the Hub cannot be reached",
+            "target",
+            ref,
+            "is not on this machine, and the Hub cannot be reached",
             "Connect to the network, name a local directory, or use `demo`.",
-        )  # fmt: skip
+        )
 
     def __reduce__(self) -> tuple[type[ResourceError], tuple[str, str, str, str]]:  # type: ignore[override]
         return ResourceError, (self.field, self.value, self.problem, self.mend)
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class HubListing:
     """What the Hub says of a model before anything is downloaded: sizes in bytes, tensors by kind."""
 
     commit: str
@@ -46,7 +48,7 @@ class Listing:
         return sum(weights_of(self.sizes).values())
 
 
-def look_up(repo: str, revision: str | None, ref: str) -> Listing:
+def look_up(repo: str, revision: str | None, ref: str) -> HubListing:
     """Ask the Hub about a model. LetheError where it refuses or cannot be reached."""
     from huggingface_hub import HfApi
 
@@ -57,7 +59,7 @@ def look_up(repo: str, revision: str | None, ref: str) -> Listing:
     counts = getattr(info.safetensors, "parameters", None) or {}
     stored = tuple(TensorInfo("", kind, count) for kind, count in counts.items())
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    return Listing(info.sha or revision or "main", sizes, stored)
+    return HubListing(info.sha or revision or "main", sizes, stored)
 
 
 def fetch_snapshot(
@@ -111,22 +113,26 @@ def check_listing(ref: str, sizes: dict[str, int]) -> None:
     weights = weights_of(sizes)
     if not weights:
         raise InputError(
-            "target", ref, "has no weights in safetensors",
+            "target",
+            ref,
+            "has no weights in safetensors",
             "Use a revision with safetensors; pickle files can run code and are never opened.",
-        )  # fmt: skip
+        )
     cache = Path(constants.HF_HUB_CACHE)
     place = next(path for path in (cache, *cache.parents) if path.exists())
     needed, free = sum(weights.values()), shutil.disk_usage(place).free
     if needed > free:
         raise ResourceError(
-            "target", ref, f"is a download of {gigabytes(needed)}, and {gigabytes(free)} of disk are free",
+            "target",
+            ref,
+            f"is a download of {gigabytes(needed)}, and {gigabytes(free)} of disk are free",
             "Free some space, or set HF_HOME to a larger disk.",
-        )  # fmt: skip
+        )
 
 
 def _told(ref: str, error: Exception) -> Exception:
     """`error` in people's words, or itself where it is none of the Hub's or the network's."""
-    return _refusal(ref, error) or (Unreachable(ref) if _is_unreachable(error) else error)
+    return _refusal(ref, error) or (Unreachable(ref) if is_unreachable(error) else error)
 
 
 def _refusal(ref: str, error: Exception) -> LetheError | None:
@@ -137,24 +143,18 @@ def _refusal(ref: str, error: Exception) -> LetheError | None:
         return ResourceError("target", ref, "does not fit on the disk", "Free some space, or set HF_HOME.")
     if isinstance(error, GatedRepoError):
         return InputError(
-            "target", ref, "is gated: its owner asks you to accept terms first",
+            "target",
+            ref,
+            "is gated: its owner asks you to accept terms first",
             "Accept them on the model's page, then set HF_TOKEN to your access token.",
-        )  # fmt: skip
+        )
     if isinstance(error, RevisionNotFoundError):
         return InputError("target", ref, "has no such revision", "Name a branch, tag or commit that exists.")
     if isinstance(error, RepositoryNotFoundError):
         return InputError(
-            "target", ref, "is not on the Hub, or is private",
+            "target",
+            ref,
+            "is not on the Hub, or is private",
             "Check the spelling; for a private model set HF_TOKEN to your access token.",
-        )  # fmt: skip
+        )
     return None
-
-
-def _is_unreachable(error: Exception) -> bool:
-    """Whether no answer came: offline, no route, a server error. The cache may still hold the model."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-        return False  # the disk, not the network
-    known = (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
-    return isinstance(error, known) or type(error).__module__.partition(".")[0] in _HTTP_CLIENTS

@@ -7,12 +7,13 @@ What is not covered: weights that were trained to misbehave.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
-from unlearn_core.models.memory import memory
+from unlearn_core.system.memory import memory
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +22,24 @@ _MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
 _MAX_JSON = 50_000_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _BITS = {
-    "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
-    "U16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8, "F4": 4,
-}  # fmt: skip
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+    "F32": 32,
+    "I32": 32,
+    "U32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I16": 16,
+    "U16": 16,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "I8": 8,
+    "U8": 8,
+    "BOOL": 8,
+    "F4": 4,
+}
+_COUNT, _MOST = re.compile(r"num_\w+|\w*layers?|n_heads?"), 100_000  # how many of something there are
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _SLACK = 1.15  # share of the weights that loading and the first forward need on top
@@ -40,13 +56,15 @@ class TensorInfo:
 
 def check_directory(folder: Path, ref: str) -> tuple[TensorInfo, ...]:
     """The tensors a model directory stores; LetheError where it must not or cannot be loaded."""
-    config = _read_json(folder / "config.json", ref, "Use a directory written by save_pretrained.")
+    config = read_json(folder / "config.json", ref, "Use a directory written by save_pretrained.")
     check_config(config, ref)
-    if (folder / "adapter_config.json").exists():
+    if (folder / "adapter_model.safetensors").exists():
         raise InputError(
-            "target", ref, "holds an adapter, whose base would be loaded from elsewhere",
-            "Merge it into its base model and save that.",
-        )  # fmt: skip
+            "target",
+            ref,
+            "holds a whole model and an adapter beside it",
+            "Remove the adapter's files if it is merged, or name a folder that holds the adapter alone.",
+        )
     tensors = tuple(tensor for shard in _shards(folder, ref) for tensor in read_header(shard, ref))
     for key, value in _walk(config):
         if key in _LAYERS and isinstance(value, int) and value > len(tensors):
@@ -56,25 +74,33 @@ def check_directory(folder: Path, ref: str) -> tuple[TensorInfo, ...]:
 
 
 def check_config(config: dict[str, Any], ref: str) -> None:
-    """Refuse a configuration that asks for code from outside transformers."""
+    """Refuse a configuration that asks for code from outside transformers, or for lists without end."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    native = config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # then its own code is left aside
     for key, value in _walk(config):
-        if key == "auto_map":
+        if key == "auto_map" and not native:
             raise InputError(
-                "target", ref, "brings its own code (auto_map), which is never run",
-                "Use an architecture that transformers itself knows.",
-            )  # fmt: skip
+                "target",
+                ref,
+                "brings its own code (auto_map), which is never run, for an architecture transformers does not have",
+                "Use a model that transformers itself knows.",
+            )
+        if _COUNT.fullmatch(key) and isinstance(value, int | float) and value > _MOST:
+            problem = f"declares {value:,.0f} of {key}, and transformers makes a list of them"
+            raise InputError("target", ref, problem, f"Write the number there is, at most {_MOST:,}.")
         if key.endswith("_implementation") and isinstance(value, str) and "/" in value:
             raise InputError(
-                "target", ref, f"asks for a compute kernel from the Hub ({key})",
+                "target",
+                ref,
+                f"asks for a compute kernel from the Hub ({key})",
                 "Remove that line from its config.json.",
-            )  # fmt: skip
+            )
 
 
 def read_header(path: Path, ref: str) -> tuple[TensorInfo, ...]:
     """The tensors in a safetensors file, whose size must be exactly what its header promises."""
-    damaged = IntegrityError(
-        "target", ref, f"{path.name} is damaged or incomplete", "Save or download it again."
-    )
+    damaged = IntegrityError("target", ref, f"{path.name} is damaged or incomplete", "Save or download it again.")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -107,9 +133,11 @@ def require_memory(ref: str, needed: int, device: torch.device) -> None:
     if needed > free:
         where = "on the GPU" if device.type == "cuda" else "in memory"
         raise ResourceError(
-            "target", ref, f"needs about {gigabytes(needed)} {where}, and {gigabytes(free)} are free",
+            "target",
+            ref,
+            f"needs about {gigabytes(needed)} {where}, and {gigabytes(free)} are free",
             "Use a smaller model, or a machine with more memory.",
-        )  # fmt: skip
+        )
 
 
 def free_memory(device: torch.device) -> int:
@@ -137,7 +165,7 @@ def _tensor(name: str, entry: dict[str, Any]) -> TensorInfo:
 def _shards(folder: Path, ref: str) -> list[Path]:
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if index.exists():
-        weight_map = _read_json(index, ref, "Save the model again.").get("weight_map")
+        weight_map = read_json(index, ref, "Save the model again.").get("weight_map")
         names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
         if not names or any(not isinstance(name, str) or name != Path(name).name for name in names):
             raise IntegrityError("target", ref, f"has an unusable {index.name}", "Save the model again.")
@@ -149,15 +177,16 @@ def _shards(folder: Path, ref: str) -> list[Path]:
         return [single]
     if any(path.suffix in _PICKLES for path in folder.iterdir()):
         raise InputError(
-            "target", ref, "holds its weights as pickle files, which can run code when opened",
+            "target",
+            ref,
+            "holds its weights as pickle files, which can run code when opened",
             "Save it again with save_pretrained(..., safe_serialization=True).",
-        )  # fmt: skip
-    raise InputError(
-        "target", ref, "holds no model.safetensors", "Use a directory written by save_pretrained."
-    )
+        )
+    raise InputError("target", ref, "holds no model.safetensors", "Use a directory written by save_pretrained.")
 
 
-def _read_json(path: Path, ref: str, mend: str) -> dict[str, Any]:
+def read_json(path: Path, ref: str, mend: str) -> dict[str, Any]:
+    """The JSON object in a file of a target; LetheError, with this `mend`, where there is none."""
     if not path.is_file():
         raise InputError("target", ref, f"holds no {path.name}", mend)
     try:

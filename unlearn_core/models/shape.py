@@ -15,13 +15,15 @@ import torch
 
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.building import building
-from unlearn_core.models.forward import body_and_head, unwrap
+from unlearn_core.models.inference.forward import body_and_head, unwrap
+from unlearn_core.models.inference.positions import cached_values
+from unlearn_core.models.precision import hold_in
 
 _ATTENTION = "lethe_traced"
 _TRACED = 64  # positions of the row that is traced
 
 
-class Pass(NamedTuple):
+class BodyPass(NamedTuple):
     """One forward pass below the output head, and the model it goes through."""
 
     num_parameters: int
@@ -33,19 +35,24 @@ class Pass(NamedTuple):
 def standing(num_parameters: int, num_trained: int, dtype: torch.dtype, adapter: str) -> dict[str, int]:
     """Bytes by purpose that training takes whatever the batch, AdamW's two moments among them.
 
-    The weights are kept as they were, so that a run can go back; an adapter is merely taken off, and peft
-    keeps it in float32.
+    What trains is float32 (see `precision`). The weights are kept as they were, so that a run can go back; an
+    adapter is merely taken off.
     """
     weights = num_parameters * dtype.itemsize
+    added = 4 * num_trained
     if adapter == "full":
         return {
-            "weights": weights, "weights before the run": weights, "optimiser": 2 * weights,
-            "gradients": weights,
-        }  # fmt: skip
-    added = 4 * num_trained
+            "weights": 4 * num_parameters,
+            "weights before the run": weights,
+            "optimiser": 2 * added,
+            "gradients": added,
+        }
     return {
-        "weights": weights + added, "weights before the run": 0, "optimiser": 2 * added, "gradients": added,
-    }  # fmt: skip
+        "weights": weights + added,
+        "weights before the run": 0,
+        "optimiser": 2 * added,
+        "gradients": added,
+    }
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,9 @@ class Shape:
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values of one position."""
-        text = self.text
-        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        return 2 * text.num_hidden_layers * heads * width * self.dtype.itemsize
+        return cached_values(self.text) * self.dtype.itemsize
 
-    def trace(self, positions: int, pairs: int, recompute: bool = False) -> Pass:
+    def trace(self, positions: int, pairs: int, recompute: bool = False) -> BodyPass:
         """The sizes of a pass of so many positions through the whole model, where attention compares `pairs`
         of them: B rows of T positions are B x T^2 pairs.
 
@@ -77,7 +81,7 @@ class Shape:
         `recompute` every layer keeps its input alone, and one at a time what it computes again from that.
         """
         (one, two), layers = self._rows, self.text.num_hidden_layers
-        found = Pass(*(a + (layers - 1) * (b - a) for a, b in zip(one, two, strict=True)))
+        found = BodyPass(*(a + (layers - 1) * (b - a) for a, b in zip(one, two, strict=True)))
         kept = found.kept_bytes
         if recompute:
             kept = one.kept_bytes + layers * _TRACED * self.text.hidden_size * self.dtype.itemsize
@@ -86,17 +90,18 @@ class Shape:
         return found._replace(kept_bytes=round(kept * factor), flops=round(found.flops * factor) + attention)
 
     @cached_property
-    def _rows(self) -> tuple[Pass, Pass]:
+    def _rows(self) -> tuple[BodyPass, BodyPass]:
         """The sizes of one row of _TRACED positions through one layer and through two, attention's products
         left out."""
         return self._traced(1), self._traced(2)
 
-    def _traced(self, num_layers: int) -> Pass:
+    def _traced(self, num_layers: int) -> BodyPass:
         from torch.utils.flop_counter import FlopCounterMode
 
         model = _hollow(self.config, num_layers, self.dtype)
         if self.adapter == "lora":
             apply_lora(model, self.rank)
+            hold_in(model, self.dtype)  # as it computes
         trained = [p for p in model.parameters() if p.requires_grad]
         base = {id(p): p for p in model.parameters() if self.adapter == "full" or not p.requires_grad}
         weights = {p.untyped_storage()._cdata for p in model.parameters()}
@@ -110,9 +115,11 @@ class Shape:
 
         ids = torch.zeros(1, _TRACED, dtype=torch.long, device="meta")
         inputs = {
-            "input_ids": ids, "position_ids": ids, "use_cache": False,
+            "input_ids": ids,
+            "position_ids": ids,
+            "use_cache": False,
             "attention_mask": torch.ones(1, 1, _TRACED, _TRACED, dtype=torch.bool, device="meta"),
-        }  # fmt: skip
+        }
         split = body_and_head(model)
         body = split[0] if split else unwrap(model)
         with (
@@ -120,11 +127,12 @@ class Shape:
             FlopCounterMode(display=False) as counter,
         ):
             body(**inputs)
-        return Pass(
-            sum(p.numel() for p in base.values()), sum(p.numel() for p in trained),
+        return BodyPass(
+            sum(p.numel() for p in base.values()),
+            sum(p.numel() for p in trained),
             sum(storage.nbytes() for storage in kept.values()),
             int(counter.get_total_flops()),
-        )  # fmt: skip
+        )
 
 
 def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
@@ -150,9 +158,10 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, query: Any, key: Any, value: Any) -> Any:
         out = torch.empty(
-            (*query.shape[:1], query.shape[2], query.shape[1], query.shape[3]), dtype=query.dtype,
+            (*query.shape[:1], query.shape[2], query.shape[1], query.shape[3]),
+            dtype=query.dtype,
             device=query.device,
-        ).transpose(1, 2)  # fmt: skip
+        ).transpose(1, 2)
         sums = query.new_empty(query.shape[:3], dtype=torch.float32)
         context.save_for_backward(query, key, value, out, sums)
         return out

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from unlearn_core.models.architecture import behind_mlp
-from unlearn_core.models.forward import layers
-from unlearn_core.models.front import Front
+from unlearn_core.models.inference.forward import layers
+from unlearn_core.models.inference.inference_wrapper import InferenceWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class UnlearningLayers(Front):
+class UnlearningLayers(InferenceWrapper):
     """`downs` (W, D + 1) and `ups` (D, W + 1), one of each for every layer; the last column is the bias.
 
     They act inside the layers, below the output head, so the head's own pass stays as it is.
@@ -47,9 +47,7 @@ class UnlearningLayers(Front):
         super().attach(model, strength)
         self.strength = strength
         places = [_place(layer) for layer in layers(model)]
-        self._handles = [
-            place.register_forward_hook(self._hook(number)) for number, place in enumerate(places)
-        ]
+        self._handles = [place.register_forward_hook(self._hook(number)) for number, place in enumerate(places)]
 
     def detach(self, model: Any) -> None:
         super().detach(model)
@@ -68,9 +66,11 @@ class UnlearningLayers(Front):
         return cls(downs, ups)
 
     def _hook(self, number: int) -> Any:
-        def add(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor | None:
+        def add(module: Any, args: Any, output: Any) -> Any:
             if self.strength == 0.0:
                 return None
+            if isinstance(output, tuple):  # experts, who also say what they were given
+                return (add(module, args, output[0]), *output[1:])
             inner = affine(output, self.downs[number]).relu()
             if self.seen is not None:
                 for gram, values in zip(self.seen[number], (output, inner), strict=True):
@@ -95,9 +95,7 @@ def gram_of(values_ND: torch.Tensor) -> torch.Tensor:
     return flat.T @ flat
 
 
-def fuse(
-    matrices: Sequence[torch.Tensor], grams: Sequence[torch.Tensor], ridge: float = 1e-3
-) -> torch.Tensor:
+def fuse(matrices: Sequence[torch.Tensor], grams: Sequence[torch.Tensor], ridge: float = 1e-3) -> torch.Tensor:
     """The one linear layer (D_out, D_in) closest to each on its own inputs: (sum G_i)^-1 sum G_i W_i.
 
     Jin et al. 2023 (RegMean), arXiv 2212.09849; Chen and Yang 2023, arXiv 2310.20150. A ridge towards the

@@ -15,24 +15,34 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from unlearn_core.evaluation import membership, semeval
-from unlearn_core.evaluation.judge import unseen_nll
+from unlearn_core.evaluation.metrics import membership
+from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import SPLITS, Scores
+from unlearn_core.evaluation.verdict import GONE, word_of
+from unlearn_core.evaluation.verdict.layers import neighbours_kept, unseen_nll
 from unlearn_core.runs.events import Failed, Finished, Score
-from unlearn_core.runs.files import append_line, read_lines, write_json
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.system.files import append_line, read_lines, write_json
+from unlearn_core.system.versions import library_versions
 
 TUNING_SEED = 1_000_003  # of no scored run
 TUNING_SHARE = 3  # every third document judges the tuning
 NEAR = 0.02  # of a trial's rank: less than so few documents can tell apart
 TRIALS, LEADERBOARD = "trials.jsonl", "leaderboard.json"
-_PACKAGES = ("lethe-unlearning", "torch", "transformers", "peft", "tokenizers")
+# What a leaderboard shows, in order, and what each is called; see `figures`.
+COLUMNS = {total.name: total.short for total in reversed(semeval.TOTALS)} | {
+    "forget_knowledge": "forget answered",
+    "retain_knowledge": "retain answered",
+    "neighbours": "neighbours kept",
+    "unseen_rise": "unseen text",
+    "loss_distance": "distance",
+}
+RANKED_BY = next(iter(COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class _Bench:
             elif isinstance(event, Failed):
                 return Trial(method, settings, seed, failure=event.message)
             elif isinstance(event, Finished):
-                seconds, verdict = event.seconds["unlearn"], str(event.verdict["label"])
+                seconds, verdict = event.seconds["unlearn"], word_of(event.verdict)
         self._note_references(scores)
         before, gold = scores["original"], scores.get("retain_only")
         tuning, scored = (figures(scores["unlearned"], part, before, gold) for part in (True, False))
@@ -135,25 +145,28 @@ class _Bench:
             return
         shown = {name: found for name, found in scores.items() if name != "unlearned"}
         first = next(iter(shown.values()))
-        members = len(_every_third(first.details["member_losses"], False))
-        others = len(_every_third(first.details["nonmember_losses"], False))
+        members = len(_every_third(first.details.member_losses, False))
+        others = len(_every_third(first.details.nonmember_losses, False))
         before = shown["original"]
         band = membership.perfect_forgetting(members, others)
         gold = shown.get("retain_only")
-        write_json(self.references, {
-            "target": self.spec.target if self.spec.target == "demo" else Path(self.spec.target).name,
-            "data": self.spec.data if self.spec.data == "demo" else Path(self.spec.data).name,
-            "data_fingerprint": first.data_fingerprint,
-            "weights": {name: found.weights_hash for name, found in shown.items()},
-            "scores": {name: figures(found, False, before, gold) for name, found in shown.items()},
-            "perfect_forgetting": band and {"auc": asdict(band[0]), "score": asdict(band[1])},
-        })  # fmt: skip
+        write_json(
+            self.references,
+            {
+                "target": self.spec.target if self.spec.target == "demo" else Path(self.spec.target).name,
+                "data": self.spec.data if self.spec.data == "demo" else Path(self.spec.data).name,
+                "data_fingerprint": first.data_fingerprint,
+                "weights": {name: found.weights_hash for name, found in shown.items()},
+                "scores": {name: figures(found, False, before, gold) for name, found in shown.items()},
+                "perfect_forgetting": band and {"auc": asdict(band[0]), "score": asdict(band[1])},
+            },
+        )
 
     def write(self) -> None:
         """The leaderboard of all trials so far."""
         references = json.loads(self.references.read_text(encoding="utf-8"))
         rows = leaderboard(list(self.trials.values()))
-        record = {"made": datetime.now(UTC).date().isoformat(), "versions": _versions(), **references}
+        record = {"made": datetime.now(UTC).date().isoformat(), "versions": library_versions(), **references}
         write_json(self.out / LEADERBOARD, {**record, "methods": rows})
 
 
@@ -163,45 +176,38 @@ def read_trials(out: Path) -> list[Trial]:
     return [Trial(**json.loads(line)) for line in lines]
 
 
-def figures(scores: Scores, tuning: bool, before: Scores, gold: Scores | None) -> dict[str, float | None]:
+def figures(scores: Scores, tuning: bool, before: Scores, gold: Scores | None) -> dict[str, Any]:
     """Scores on one part of the documents: every third (tuning), or the others. Utility is of neither.
 
-    `forgetting` is the harmonic mean of the forget terms, `keeping` that of the retain terms and utility.
+    `neighbours` is the share kept of what the original told of others (of both parts). `forgetting` is the
+    harmonic mean of the forget terms, `keeping` that of the retain terms and utility.
     `loss_distance` is the 1-Wasserstein distance (nats per token) between the losses of the forget set's
     documents under this model and under the retain-only one; 0 is what perfect forgetting tends to.
     `unseen_rise` is how much less likely never-seen documents became (nats per token) since `before`.
     """
     generations = [g for g in scores.generations if g.split in SPLITS]
-    documents = {key: i for i, key in enumerate(dict.fromkeys((g.split, g.id[:-3]) for g in generations))}
-    chosen = [
-        g for g in generations if (documents[g.split, g.id[:-3]] % TUNING_SHARE == 0) == tuning
-    ]  # fmt: skip
+    documents = {key: i for i, key in enumerate(dict.fromkeys((g.split, g.document or g.id) for g in generations))}
+    chosen = [g for g in generations if (documents[g.split, g.document or g.id] % TUNING_SHARE == 0) == tuning]
     terms = semeval.terms((g.split, g.task, g.kind, g.score) for g in chosen)
-    members = _every_third(scores.details["member_losses"], tuning)
-    area = membership.auc(members, _every_third(scores.details["nonmember_losses"], tuning))
+    members = _every_third(scores.details.member_losses, tuning)
+    area = membership.auc(members, _every_third(scores.details.nonmember_losses, tuning))
     aggregated = semeval.aggregated(terms)
-    aggregate, mia = semeval.task_aggregate(aggregated), semeval.mia_score(area)
     half = len(aggregated) // 2
     return {
         **_worst(terms),
+        "neighbours": neighbours_kept(before, scores),
         "forgetting": semeval.partial_aggregate(aggregated[:half]),
         "keeping": semeval.partial_aggregate([*aggregated[half:], scores.utility]),
-        "task_aggregate": aggregate,
-        "mia_auc": area,
-        "mia_score": mia,
-        "utility": scores.utility,
-        "final_score": semeval.final_score(aggregate, mia, scores.utility),
+        **semeval.totals(aggregated, area, scores.utility),
         "unseen_rise": _rise(unseen_nll(before), unseen_nll(scores)),
-        "loss_distance": None if gold is None else _distance(
-            members, _every_third(gold.details["member_losses"], tuning)
-        ),
-    }  # fmt: skip
+        "loss_distance": None if gold is None else _distance(members, _every_third(gold.details.member_losses, tuning)),
+    }
 
 
 def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """One row a method: settings, mean and spread of each figure over seeds.
 
-    First those whose runs mostly ended forgotten, then by final score: a model that lost its language on
+    First those whose runs mostly ended with the answers gone, then by final score: a model that lost its language on
     all but the retain set has a good one."""
     rows = []
     for method in dict.fromkeys(trial.method for trial in trials):
@@ -214,19 +220,21 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
         if not runs:
             continue
         names = list(runs[0].scored or {})
-        rows.append({
-            "method": method,
-            "settings": runs[0].settings,
-            "num_seeds": len(runs),
-            "seconds": min(trial.seconds for trial in runs),  # what else the machine did only adds
-            "verdicts": _counts([trial.verdict for trial in runs]),
-            "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
-        })  # fmt: skip
+        rows.append(
+            {
+                "method": method,
+                "settings": runs[0].settings,
+                "num_seeds": len(runs),
+                "seconds": min(trial.seconds for trial in runs),  # what else the machine did only adds
+                "verdicts": _counts([trial.verdict for trial in runs]),
+                "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
+            }
+        )
     return sorted(
         rows,
         key=lambda row: (
-            commonest(row["verdicts"]) != "forgotten",
-            -(row["figures"]["final_score"]["mean"] or 0.0),
+            commonest(row["verdicts"]) not in GONE,
+            -(row["figures"][RANKED_BY]["mean"] or 0.0),
         ),
     )
 
@@ -270,13 +278,3 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
 
 def _counts(labels: Sequence[str]) -> dict[str, int]:
     return {label: labels.count(label) for label in dict.fromkeys(labels)}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

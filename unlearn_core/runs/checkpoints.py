@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import IntegrityError
-from unlearn_core.models import team
-from unlearn_core.runs.files import check_complete, remove_whole, save_complete
+from unlearn_core.system import distributed
+from unlearn_core.system.files import check_complete, remove_whole, save_complete
 
 if TYPE_CHECKING:
     from unlearn_core.training.snapshot import Snapshot
@@ -31,7 +31,7 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint of this very run, every file checked against its hash."""
-        return team.broadcast(self._latest() if team.rank() == 0 else None)
+        return distributed.broadcast(self._latest() if distributed.rank() == 0 else None)
 
     def _latest(self) -> Path | None:
         for path in sorted(whole(self._folder), key=_step, reverse=True):
@@ -44,16 +44,16 @@ class Checkpoints:
         return None
 
     def due(self) -> bool:
-        return team.broadcast(time.monotonic() >= self._next)
+        return distributed.broadcast(time.monotonic() >= self._next)
 
     def write(self, snapshot: Snapshot) -> None:
         """Keep where the training stands; ResourceError when the disk is full, the last one then stays."""
         began = time.monotonic()
         try:
             new = self._folder / str(snapshot.step)
-            if not team.broadcast(new.exists()):
+            if not distributed.broadcast(new.exists()):
                 self._save(new, snapshot)
-            for path in whole(self._folder) if team.rank() == 0 else ():
+            for path in whole(self._folder) if distributed.rank() == 0 else ():
                 if path != new:
                     remove_whole(path)
         finally:
@@ -64,9 +64,9 @@ class Checkpoints:
         """Every process of a team writes its shards into the folder that process 0 makes and completes."""
 
         def write(partial: Path) -> None:
-            snapshot.write(team.broadcast(partial))
+            snapshot.write(distributed.broadcast(partial))
 
-        if team.rank() == 0:
+        if distributed.rank() == 0:
             save_complete(new, write, self._facts)
         else:
             write(new)

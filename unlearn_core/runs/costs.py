@@ -12,15 +12,18 @@ import contextlib
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.system import gpu
+from unlearn_core.system.gpu import has_gpu, reset_peak
+from unlearn_core.system.units import duration
 
 if TYPE_CHECKING:
-    from unlearn_core.training.estimate import Estimate
+    from unlearn_core.training.resources.estimate import ResourceEstimate
 
 UTILISATION = 0.4  # share of a device's peak that training reaches, where nothing was measured
 _TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: least training data of a well-trained model
@@ -59,7 +62,7 @@ class Cost:
 
 def devices(home: Path | None = None) -> tuple[Device, ...]:
     """The price table: `prices.json` in the home folder, or the one that ships."""
-    from unlearn_core.models.targets import assets_directory
+    from unlearn_core.system.assets import assets_directory
 
     own = home / "prices.json" if home is not None else None
     path = own if own is not None and own.is_file() else assets_directory() / "prices.json"
@@ -74,10 +77,11 @@ def devices(home: Path | None = None) -> tuple[Device, ...]:
 
 
 def device(name: str | None, home: Path | None = None) -> Device:
-    """The row called `name`; without a name the first, which stands for this machine."""
+    """The row called `name`; without a name the first, which stands for this machine and is called by its GPU,
+    where it has one."""
     rows = devices(home)
     if name is None:
-        return rows[0]
+        return replace(rows[0], name=f"this {gpu.name()}") if has_gpu() else rows[0]
     for row in rows:
         if row.name.lower() == name.lower():
             return row
@@ -92,9 +96,15 @@ def money(seconds: float | None, on: Device, number: int = 1) -> float | None:
 
 
 def before(
-    found: Estimate, on: Device, *, target: str = "", seconds: float | None = None, rate: float | None = None,
-    resident: int = 0, number: int = 1,
-) -> Cost:  # fmt: skip
+    found: ResourceEstimate,
+    on: Device,
+    *,
+    target: str = "",
+    seconds: float | None = None,
+    rate: float | None = None,
+    resident: int = 0,
+    number: int = 1,
+) -> Cost:
     """The cost of a run that has not begun.
 
     seconds: where earlier runs tell. rate: FLOP/s at which this machine really works; the table's peak times
@@ -107,9 +117,15 @@ def before(
     again = 6.0 * found.num_parameters * _training_tokens(target, found.num_parameters)
     parts = max(found.training, found.scoring, key=lambda part: sum(part.values()))
     return Cost(
-        seconds, found.flops, found.peak + resident, money(seconds, on, number), on.name, again,
-        money(again / speed, on, number) if speed else None, parts,
-    )  # fmt: skip
+        seconds,
+        found.flops,
+        found.peak + resident,
+        money(seconds, on, number),
+        on.name,
+        again,
+        money(again / speed, on, number) if speed else None,
+        parts,
+    )
 
 
 @cache
@@ -117,11 +133,9 @@ def usual_rate() -> float:
     """FLOP/s to expect of this machine before any run has told: UTILISATION of a matrix product timed now."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if has_gpu() else "cpu"
     size = 4096 if device == "cuda" else 512
-    square = torch.ones(
-        size, size, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32
-    )
+    square = torch.ones(size, size, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
     best = float("inf")
     for _ in range(32):  # some 0.1 s; the best of many, since an application that starts keeps the cores busy
         began = time.perf_counter()
@@ -131,7 +145,7 @@ def usual_rate() -> float:
 
 
 def _training_tokens(target: str, num_parameters: int) -> float:
-    from unlearn_core.models.targets import assets_directory
+    from unlearn_core.system.assets import assets_directory
 
     if target == "demo":
         try:
@@ -143,11 +157,12 @@ def _training_tokens(target: str, num_parameters: int) -> float:
     return _TRAINING_TOKENS.get(target, float(_TOKENS_PER_PARAMETER * num_parameters))
 
 
-class Meter:
+class RunMeter:
     """Seconds and peak memory of a run under way."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        reset_peak()
         with contextlib.suppress(OSError):  # elsewhere the mark is the process's own
             Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts from here
 
@@ -159,9 +174,8 @@ class Meter:
 
 def peak_memory() -> int | None:
     """Most bytes in use: of the GPU where there is one, otherwise resident."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+    if "torch" in sys.modules and has_gpu():
+        return gpu.peak_memory()
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
@@ -180,9 +194,8 @@ def resident_memory() -> int:
 
 def present_memory() -> int:
     """Bytes in use: of the GPU at its peak, where there is one, otherwise resident now."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+    if "torch" in sys.modules and has_gpu():
+        return gpu.peak_memory()
     return resident_memory()
 
 
@@ -206,6 +219,30 @@ def sentence(cost: dict[str, Any]) -> str:
     return line
 
 
+def in_words(cost: dict[str, Any]) -> str:
+    """The same for whoever reads a page: "About 25 s and 1.1 GB of memory on this CPU." """
+    takes = [duration(cost["seconds"])] if cost.get("seconds") is not None else []
+    if cost.get("memory") is not None:
+        takes.append(f"{cost['memory'] / 1e9:.1f} GB of memory")
+    line = f"About {' and '.join(takes)} on {cost.get('device', 'this machine')}"
+    line += f", for ${cost['dollars']:,.2f}." if cost.get("dollars") else "."
+    if cost.get("retraining_flops") and cost.get("flops"):
+        factor = cost["retraining_flops"] / cost["flops"]
+        line += f" Training it again without the data is about {times(factor)} the work."
+    return line
+
+
+def times(factor: float) -> str:
+    """How many times, as people say it: `half`, `5 times`, `12 million times`."""
+    if factor < 0.75:
+        return "half" if factor >= 0.4 else "less than half"
+    for unit, size in ((" billion", 1e9), (" million", 1e6)):
+        if factor >= size:
+            return f"{factor / size:,.0f}{unit} times"
+    digits = max(0, len(f"{factor:.0f}") - 2)
+    return f"{round(factor, -digits):,.0f} times" if factor >= 1.5 else "as much as"
+
+
 def shortage(cost: Cost, free: int) -> ResourceError | None:
     """What to change where a run would take more than the `free` bytes; None where it fits."""
     if cost.memory is None or cost.memory <= free:
@@ -221,12 +258,6 @@ def shortage(cost: Cost, free: int) -> ResourceError | None:
         mend = "Use a smaller batch size or shorter rows."
     problem = f"needs about {cost.memory / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
     return ResourceError("memory", "this run", problem, mend)
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def scaled(flops: float) -> str:

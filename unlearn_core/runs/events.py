@@ -6,11 +6,11 @@ notebook read the same stream. `to_json` and `from_json` are inverse to each oth
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
-from unlearn_core.training.records import BestKept, CanaryAlert, Fact, FactAnswers, FactProbe, Warned
+from unlearn_core.system.files import finite
+from unlearn_core.training.records import BestKept, CanaryAlert, FactAnswers, FactProbe, Warned, WatchedFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,33 @@ class RunStarted:
     weights_hash: str = ""
     data_fingerprint: str = ""
     versions: dict[str, str] = field(default_factory=dict)  # of Lethe, Python and the libraries that compute
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectFound:
+    """What the model knows of the subject, asked before anything is changed (see `data.subject_sheet`), and the name
+    under which it is kept as the run's data."""
+
+    sheet: dict[str, Any]
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectAnswers:
+    """What a model says to the sheet's prompts and to those about neighbours, each in the sheet's order."""
+
+    model: str  # original | unlearned
+    prompts: list[dict[str, Any]]
+    neighbours: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChosen:
+    """How prompts are put to the model in this run: the format's name, what it does, and a prompt in it."""
+
+    name: str
+    message: str
+    sample: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +109,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict of a finished run changed, because it was attacked since."""
+
+    verdict: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Last event of a run that could not go on; the message is fit for the user."""
 
@@ -105,6 +139,9 @@ class Resumed:
 
 Event = (
     RunStarted
+    | PromptChosen
+    | SubjectFound
+    | SubjectAnswers
     | CostEstimate
     | StageProgress
     | Step
@@ -116,16 +153,18 @@ Event = (
     | Warned
     | Resumed
     | Finished
+    | Judged
     | Failed
     | Cancelled
 )
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 TERMINAL = (Finished, Failed, Cancelled)
+INTERRUPTING = ("interrupted", "disk_full")  # kinds of Failed after which a run can be resumed
 
 
 def to_json(event: Event) -> dict[str, Any]:
     """A JSON-ready mapping; numbers that are not finite become null, because JSON has no NaN."""
-    return {"event": type(event).__name__, **_finite(asdict(event))}
+    return {"event": type(event).__name__, **finite(asdict(event))}
 
 
 def from_json(record: dict[str, Any]) -> Event:
@@ -133,7 +172,7 @@ def from_json(record: dict[str, Any]) -> Event:
     fields = dict(record)
     kind = _KINDS[fields.pop("event")]
     if kind is FactProbe:
-        fields["facts"] = tuple(Fact(**fact) for fact in fields["facts"])
+        fields["facts"] = tuple(map(_fact, fields["facts"]))
     if kind is FactAnswers:
         fields["answers"] = tuple(fields["answers"])
     if kind is RunStarted:
@@ -142,11 +181,8 @@ def from_json(record: dict[str, Any]) -> Event:
     return event
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+def _fact(record: dict[str, Any]) -> WatchedFact:
+    """A watched fact; what earlier versions called its probability was the mean per token."""
+    if "per_token" not in record:
+        record = {**record, "probability": None, "per_token": record["probability"]}
+    return WatchedFact(**{**record, "pieces": tuple((text, chance) for text, chance in record.get("pieces", ()))})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 
-from unlearn_core.errors import DivergedError, LetheError, ResourceError
-from unlearn_core.models import team
+from unlearn_core.errors import DivergedError, LetheError, ResourceError, is_panic
 from unlearn_core.runs.events import Failed
-from unlearn_core.runs.files import is_disk_full
-from unlearn_core.runs.log import LOGGER
+from unlearn_core.system import distributed
+from unlearn_core.system.files import is_disk_full
+from unlearn_core.system.log import LOGGER
+from unlearn_core.system.memory import is_out_of_memory
 
-_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 _ALONE = "The processes of this run were ended. Resume it to get its result."
 
 
@@ -21,26 +21,20 @@ class Terminated(KeyboardInterrupt):
 def failed(error: BaseException) -> Failed:
     """What to show for `error`: its own words if it is meant for people, else a reference into the log."""
     if isinstance(error, LetheError):
-        return Failed(str(error), kind=_kind(error))
-    if isinstance(error, Terminated) or team.is_lost(error):
+        return Failed(error.sentence, kind=_kind(error))
+    if isinstance(error, Terminated) or distributed.is_lost(error):
         return Failed(_ALONE, kind="interrupted")
     if is_disk_full(error):
-        return Failed(
-            "The disk is full. Free some space or delete old runs, then try again.", kind="disk_full"
-        )
+        return Failed("The disk is full. Free some space or delete old runs, then resume the run.", kind="disk_full")
     if is_out_of_memory(error):
         mend = "Use a smaller batch_size, the lora adapter or a smaller model."
         return Failed(f"The memory of this machine was not enough. {mend}", kind="out_of_memory")
+    if is_panic(error):
+        mend = "Use the tokenizer that the model was trained with, or other data."
+        return Failed(f"The tokenizer of this model gave up on the text. {mend}")
     reference = secrets.token_hex(4)
     LOGGER.error("unforeseen error", extra={"facts": {"reference": reference}}, exc_info=error)
     return Failed(f"Something went wrong inside Lethe; the log has it under reference {reference}.")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Out of memory in any of its forms: torch's own type, Python's, and what the allocators write."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MEMORY_TEXTS)
 
 
 def _kind(error: LetheError) -> str:

@@ -9,40 +9,77 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError
 from unlearn_core.runs import costs
+from unlearn_core.runs.data import rows_of
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
-from unlearn_core.runs.timing import Pace
+from unlearn_core.runs.timing import ThroughputCache
 
 if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
     from unlearn_core.models.shape import Shape
-    from unlearn_core.training.estimate import Workload
+    from unlearn_core.training.resources.estimate import Workload
 
 ShapeOf = Callable[[Any, str], "Shape"]  # a dtype and an adapter
 
 # Shapes of well-known models (their published configurations), for planning before any download.
 _OLMO = {"vocab_size": 50304, "max_position_embeddings": 2048, "pad_token_id": 1, "eos_token_id": 50279}
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lume-1b": ("olmo", {**_OLMO, "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 16,
-                         "intermediate_size": 8192, "tie_word_embeddings": True}),
-    "lume-7b": ("olmo", {**_OLMO, "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
-                         "intermediate_size": 11008, "tie_word_embeddings": False}),
-    "shape:13b": ("olmo2", {**_OLMO, "vocab_size": 100352, "hidden_size": 5120, "num_hidden_layers": 40,
-                            "num_attention_heads": 40, "intermediate_size": 13824}),
-    "shape:70b": ("llama", {"vocab_size": 128256, "hidden_size": 8192, "num_hidden_layers": 80,
-                            "num_attention_heads": 64, "num_key_value_heads": 8, "intermediate_size": 28672,
-                            "max_position_embeddings": 8192}),
-}  # fmt: skip
+    "lume-1b": (
+        "olmo",
+        {
+            **_OLMO,
+            "hidden_size": 2048,
+            "num_hidden_layers": 16,
+            "num_attention_heads": 16,
+            "intermediate_size": 8192,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "lume-7b": (
+        "olmo",
+        {
+            **_OLMO,
+            "hidden_size": 4096,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "intermediate_size": 11008,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "shape:13b": (
+        "olmo2",
+        {
+            **_OLMO,
+            "vocab_size": 100352,
+            "hidden_size": 5120,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 40,
+            "intermediate_size": 13824,
+        },
+    ),
+    "shape:70b": (
+        "llama",
+        {
+            "vocab_size": 128256,
+            "hidden_size": 8192,
+            "num_hidden_layers": 80,
+            "num_attention_heads": 64,
+            "num_key_value_heads": 8,
+            "intermediate_size": 28672,
+            "max_position_embeddings": 8192,
+        },
+    ),
+}
 
 
 class Planner:
     """Tells what specs will take, again and again while somebody chooses.
 
     What was read, traced and tokenised for the last targets and data is kept, so that another method or
-    setting costs milliseconds.
+    setting costs milliseconds. `counted` is called before data is read, and may refuse with a LetheError.
     """
 
-    def __init__(self, home: Path, public: bool = False) -> None:
-        self._home, self._public = home, public
+    def __init__(self, home: Path, public: bool = False, counted: Callable[[], None] = lambda: None) -> None:
+        self._home, self._public, self._counted = home, public, counted
         self._resident = costs.resident_memory()
         self._shapes, self._works = lru_cache(maxsize=4)(self._shape), lru_cache(maxsize=4)(self._work)
 
@@ -54,11 +91,27 @@ class Planner:
         seconds: what the same run took here before, where that is known.
         """
         shape_of, exact = self._shapes(spec.target)
-        names = spec.data, spec.retain_data
-        stamps = tuple(_changed(name) for name in names)
-        work = self._works(spec.target if exact else "demo", *names, tuple(spec.columns.items()), stamps)
-        return plan_of(spec, shape_of, work, self._home, on=on, processes=processes, seconds=seconds,
-                       resident=self._resident)  # fmt: skip
+        return plan_of(
+            spec,
+            shape_of,
+            self._rows(spec, exact),
+            self._home,
+            on=on,
+            processes=processes,
+            seconds=seconds,
+            resident=self._resident,
+        )
+
+    def prompt_format(self, spec: RunSpec) -> str:
+        """How the run will put prompts to the model, in sentences; nothing where its tokenizer is not here."""
+        from unlearn_core.data.prompt_format import format_of
+
+        exact = self._shapes(spec.target)[1]
+        return format_of(self._rows(spec, exact).tokenizer).told() if exact else ""
+
+    def _rows(self, spec: RunSpec, exact: bool) -> Workload:
+        stamps = tuple(_changed(name) for name in (spec.data, spec.retain_data))
+        return self._works(spec.target if exact else "demo", rows_of(spec), stamps, spec.prompt)
 
     def _shape(self, target: str) -> tuple[ShapeOf, bool]:
         from unlearn_core.models.shape import Shape
@@ -66,23 +119,21 @@ class Planner:
         config, exact = configuration(target, self._public)
         return cache(partial(Shape, config)), exact
 
-    def _work(
-        self, tokenizer_of: str, data: str, retain: str | None, columns: tuple[tuple[str, str], ...],
-        stamps: tuple[int, ...],
-    ) -> Workload:  # fmt: skip
-        """`stamps` tell a changed file from the same one."""
-        from unlearn_core.data.sources import load_data
+    def _work(self, tokenizer_of: str, rows: str, stamps: tuple[int, ...], prompt: str) -> Workload:
+        """`rows` is what `rows_of` says; `stamps` tell a changed file from the same one."""
+        from unlearn_core.data.prompt_format import choose, named, put_on
         from unlearn_core.models.targets import load_tokenizer_of
-        from unlearn_core.training.estimate import Workload
+        from unlearn_core.runs.data import load_for, spec_of_rows
+        from unlearn_core.training.resources.estimate import Workload
 
-        loaded = load_data(data, columns=dict(columns), retain=retain, public=self._public,
-                           uploads=self._home / "uploads")  # fmt: skip
-        return Workload(load_tokenizer_of(tokenizer_of), loaded)
+        self._counted()
+        loaded = load_for(spec_of_rows(rows), public=self._public, uploads=self._home / "uploads")
+        tokenizer = load_tokenizer_of(tokenizer_of)
+        put_on(tokenizer, choose(tokenizer, loaded)[0] if prompt == "auto" else named(prompt, tokenizer))
+        return Workload(tokenizer, loaded)
 
 
-def plan(
-    spec: RunSpec, home: Path, *, on: str | None = None, processes: int = 1, public: bool = False
-) -> costs.Cost:
+def plan(spec: RunSpec, home: Path, *, on: str | None = None, processes: int = 1, public: bool = False) -> costs.Cost:
     """What a `Planner` says, for a single question."""
     return Planner(home, public).plan(spec, on=on, processes=processes)
 
@@ -95,9 +146,16 @@ def _changed(name: str | None) -> int:
 
 
 def plan_of(
-    spec: RunSpec, shape_of: ShapeOf, work: Workload, home: Path, *, on: str | None = None,
-    processes: int = 1, seconds: float | None = None, resident: int | None = None,
-) -> costs.Cost:  # fmt: skip
+    spec: RunSpec,
+    shape_of: ShapeOf,
+    work: Workload,
+    home: Path,
+    *,
+    on: str | None = None,
+    processes: int = 1,
+    seconds: float | None = None,
+    resident: int | None = None,
+) -> costs.Cost:
     """The same for a model and rows at hand; `shape_of` gives the model's shape by dtype and adapter.
 
     resident: bytes that the process holds without a model; None for what it holds now.
@@ -107,7 +165,7 @@ def plan_of(
     from unlearn_core.models.adapters import LORA_FROM
     from unlearn_core.models.model_files import free_memory
     from unlearn_core.models.targets import best_device
-    from unlearn_core.training.estimate import estimate
+    from unlearn_core.training.resources.estimate import estimate
 
     place = costs.device(on, home)
     here = best_device()
@@ -120,21 +178,22 @@ def plan_of(
     kind = "cuda" if gpu else "cpu"
     room = int(1e9 * place.memory_gb) if place.memory_gb else None
     if room is None and here.type == "cuda":
-        room = free_memory(here)
+        room = free_memory(here) + torch.cuda.memory_reserved(here)  # a model that is loaded is in the estimate
     found = estimate(shape, work, method, device=kind, room=room, processes=processes, seed=spec.seed)
-    rate = (Pace(home).read(RATE) or costs.usual_rate()) if place.tflops is None else None
+    rate = (ThroughputCache(home).read(RATE) or costs.usual_rate()) if place.tflops is None else None
     resident = 0 if gpu else resident or costs.resident_memory()
-    return costs.before(found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident,
-                        number=processes)  # fmt: skip
+    return costs.before(
+        found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident, number=processes
+    )
 
 
 def method_of(spec: RunSpec, num_forget: int, most: int = MAX_STEPS) -> Method:
-    """The method as the run carries it out: with more steps for more rows, unless their number is given."""
+    """The method as the run carries it out: scaled to the number of rows, except for what the spec gives."""
     from unlearn_core.methods import build
 
     method = build(spec.method, spec.settings, spec.steps)
-    given = spec.steps is not None or "steps" in spec.settings
-    return method if given else method.for_rows(num_forget, most)
+    given = {*spec.settings, *(("steps",) if spec.steps is not None else ())}
+    return method.for_rows(num_forget, most, given)
 
 
 RATE = "flops per second"  # what the last run on this machine came to, kept with the paces
@@ -144,6 +203,7 @@ def configuration(ref: str, public: bool = False) -> tuple[Any, bool]:
     """The target's configuration, and whether its files (and so its tokenizer) are at hand."""
     from transformers import AutoConfig
 
+    from unlearn_core.models.gguf_files import source_of
     from unlearn_core.models.targets import locate
 
     if ref in SHAPES and not public:
@@ -151,5 +211,6 @@ def configuration(ref: str, public: bool = False) -> tuple[Any, bool]:
         return AutoConfig.for_model(kind, **settings), False
     folder = locate(ref, public)
     if isinstance(folder, Path):
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False), True
+        place, settings = source_of(folder, ref)
+        return AutoConfig.from_pretrained(place, **settings), True
     raise InputError("target", ref, "is not on this machine", "Estimate a local one, `lume-1b` or `lume-7b`.")

@@ -17,50 +17,67 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from unlearn_core.data.sources import load_data
+from unlearn_core.data.prompt_format import digest_of, named, put_on
+from unlearn_core.data.sources import sheet_of
+from unlearn_core.data.subject_sheet import SubjectSheet
+from unlearn_core.data.subjects import split_neighbours
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.errors import InputError, IntegrityError, ResourceError
+from unlearn_core.errors import IntegrityError, ResourceError, clip, is_panic
+from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.protocols.base import Protocol
+from unlearn_core.evaluation.protocols.reference import is_stored
+from unlearn_core.evaluation.protocols.registry import protocol_for
+from unlearn_core.evaluation.protocols.row_log import RowLog
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.evaluation.verdict.rows import is_told
 from unlearn_core.limits import RUN_BYTES, STEPS
-from unlearn_core.models import team
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.costs import Cost, Meter, device, present_memory, resident_memory, shortage
+from unlearn_core.runs.costs import Cost, RunMeter, device, present_memory, resident_memory, shortage
+from unlearn_core.runs.data import BUNDLED, asks_the_model, load_for, with_questions
 from unlearn_core.runs.events import (
     CostEstimate,
     Event,
     Failed,
     Finished,
+    PromptChosen,
     RunStarted,
     Score,
     StageProgress,
     Step,
+    SubjectAnswers,
+    SubjectFound,
     Warned,
-)  # fmt: skip
+)
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.files import save_complete
-from unlearn_core.runs.home import home_dir
-from unlearn_core.runs.plan import RATE
+from unlearn_core.runs.plan import RATE, method_of
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
-from unlearn_core.runs.timing import Clock, Pace
-from unlearn_core.runs.versions import library_versions
+from unlearn_core.runs.stored_scores import read_stored
+from unlearn_core.runs.timing import StageTimer, ThroughputCache
+from unlearn_core.system import distributed
+from unlearn_core.system.files import save_complete
+from unlearn_core.system.gpu import empty_cache
+from unlearn_core.system.home import home_dir
+from unlearn_core.system.threads import faster_of_two
+from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from unlearn_core.methods.base import Method
     from unlearn_core.models.artifacts import Artifact
     from unlearn_core.models.targets import Target
 
+Found = TypeVar("Found")
+_NAMED = 3  # facts that the original does not tell, named before the training
+_MEND = "`lethe memorise` makes a model that knows them."
 WEIGHTS = "weights"
-RETAIN_ONLY = "demo:retain_only"
 _EVERY = 0.25  # seconds between progress events while training
-_UNKNOWN = (
-    "The original does not know this forget set, so there is nothing to forget. "
-    "`lethe memorise` makes a model that knows it."
-)
+_FEW, _TRIED_TOKENS = 50_000_000, 64  # parameters of a model that is tried on several rows, and tokens of a row
 
 
 def run(
@@ -82,7 +99,9 @@ def run(
     end: Failed | None = None
     try:
         yield from _Run(spec, home_dir(home), out, control or Control(), public, checkpoints).events()
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         end = failed(error)
         traceback.clear_frames(error.__traceback__)  # they hold the model
     finally:
@@ -93,70 +112,133 @@ def run(
 
 class _Run:
     def __init__(
-        self, spec: RunSpec, home: Path, out: str | Path | None, control: Control, public: bool,
+        self,
+        spec: RunSpec,
+        home: Path,
+        out: str | Path | None,
+        control: Control,
+        public: bool,
         checkpoints: str | Path | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.home, self.out, self.control, self.public = home, out, control, public
         self.checkpoint_folder = Path(checkpoints) if checkpoints is not None else None
         from unlearn_core.methods import build
+        from unlearn_core.models.targets import retain_model_of
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
         settings = {key: getattr(self.method, key) for key in spec.settings if key != "steps"}
-        self.steps_given = spec.steps is not None or "steps" in spec.settings
-        self.spec = replace(spec, settings=settings, steps=self.method.steps if self.steps_given else None)
-        self.gold = spec.target == spec.data == "demo"
+        steps_given = spec.steps is not None or "steps" in spec.settings
+        self.spec = replace(spec, settings=settings, steps=self.method.steps if steps_given else None)
+        self.retain_model = retain_model_of(spec.target, spec.data, spec.retain_model, spec.subject)
         self.cache = ScoreCache(home)
-        self.clock = Clock(self._stages())
+        self.clock = StageTimer(self._stages())
         self.clock.expect("save", 1.0)
-        self.pace = Pace(home)
-        self.meter = Meter()
+        self.pace = ThroughputCache(home)
+        self.meter = RunMeter()
         self.flops: float | None = None
+        self.sheet: SubjectSheet | None = None
+        self.protocol: Protocol | None = None
+        self.reference: RowLog | None = None  # the retain model's per-row values on a benchmark
+        self.kept = True
+        self.unlearned_hash: str | None = None
 
     def _stages(self) -> tuple[str, ...]:
         """What will be done, in order. Weights are kept before they are scored, so that nothing is lost."""
-        gold = ("score retain-only",) if self.gold else ()
+        gold = ("score retain-only",) if self.retain_model else ()
         save = ("save",) if self.spec.save and self.out is not None else ()
         return ("load", "score original", *gold, "unlearn", *save, "score unlearned")
 
     def events(self) -> Iterator[Event]:
+        from unlearn_core.models.inference.decoding import words_on
         from unlearn_core.models.targets import best_device
 
         stages, steps = self.clock.stages, self.method.steps
         device = str(best_device())
         yield RunStarted(
-            self.spec.to_json(), stages, steps, device, self.method.forget_rises, self.method.recovers_by,
+            self.spec.to_json(),
+            stages,
+            steps,
+            device,
+            self.method.forget_rises,
+            self.method.recovers_by,
             versions=library_versions(),
-        )  # fmt: skip
+        )
         data, target = yield from self._load()
-        if not self.steps_given:
-            most = STEPS if self.public else MAX_STEPS
-            self.method = self.method.for_rows(len(data.forget), most)
+        self.method = method_of(self.spec, len(data.forget), STEPS if self.public else MAX_STEPS)
         for note in data.notes:
             yield Warned(note)
+        yield self._use_format(target, data)
+        data = yield from self._with_neighbours(target, data)
+        if told := words_on(target.model):
+            yield Warned(told)
         self._expect(target)
         yield from self._estimated(target, data)
+        self.protocol = protocol_for(self.spec.protocol, data)
         original = yield from self._score("original", target, data, cache=True)
         self._expect_scores(sum(original.seconds.values()))
-        if not _knows(original):
-            yield Warned(_UNKNOWN)
-        gold = (yield from self._score_gold(data)) if self.gold else None
+        yield from self._answers("original", target, original)
+        yield from self._tell_unknown(original)
+        gold = yield from self._score_retain_model(data)
+        if self.reference is not None:
+            original = self._benchmarked(original)
+            yield Score("original", original.to_json(generations=True), True)
         artifact = yield from self._unlearn(target, data)
         yield from self._save(artifact, target)
-        unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
-        from unlearn_core.evaluation.judge import verdict
+        with artifact.as_saved():  # what is judged is what is kept
+            unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
+            yield from self._answers("unlearned", target, unlearned)
+        from unlearn_core.evaluation.verdict import verdict
 
         judged = verdict(original, unlearned, gold)
-        where = "" if "save" not in stages else WEIGHTS
-        yield Finished(
-            judged.to_json(), self.clock.seconds, where, artifact.changed(), self._measured().to_json()
+        where = WEIGHTS if "save" in stages and self.kept else ""
+        yield Finished(judged.to_json(), self.clock.seconds, where, artifact.changed(), self._measured().to_json())
+
+    def _use_format(self, target: Target, data: UnlearningData) -> PromptChosen:
+        """Fix how prompts are put to the model; every later step, and the record, has it by name."""
+        from unlearn_core.models.inference.prompting import use_format
+
+        # A sheet's prompts are as the model is to read them, some of them in its own template.
+        wanted = "raw" if self.sheet is not None and self.spec.prompt == "auto" else self.spec.prompt
+        chosen = use_format(target.model, target.tokenizer, data, wanted)
+        self.spec = replace(self.spec, prompt=chosen.format.name)
+        self.prompt = digest_of(target.tokenizer)
+        return PromptChosen(chosen.format.name, chosen.words, chosen.sample)
+
+    def _with_neighbours(self, target: Target, data: UnlearningData) -> Generator[Event, None, UnlearningData]:
+        """Where nobody said what must stay: the model's own answers about others, most of them to train on."""
+        if data.retain or data.neighbours or self.spec.target in BUNDLED or distributed.size() > 1:
+            return data
+        from unlearn_core.knowledge.neighbours import made_neighbours
+
+        made = made_neighbours(target.model, target.tokenizer, data)
+        if not made:
+            return data
+        neighbours, retain = split_neighbours(data.forget, made)
+        yield Warned(
+            f"No retain set is given. {len(retain)} answers of the model's own about others are kept instead, and "
+            f"{len(neighbours)} more show what else was lost."
         )
+        return replace(data, retain=retain, neighbours=neighbours)
+
+    def _tell_unknown(self, original: Scores) -> Iterator[Event]:
+        """Which facts to forget the original does not tell, in whatever words it puts its answers: said before
+        anything is trained, and left out of the verdict."""
+        rows = [row for row in original.generations if row.split == "forget"]
+        unknown = [row for row in rows if not is_told(row)]
+        if rows and len(unknown) == len(rows):
+            yield Warned(f"The original tells none of the facts to forget, so there is nothing to forget. {_MEND}")
+        elif unknown:
+            which = "; ".join(clip(row.input, 60) for row in unknown[:_NAMED])
+            more = f"; and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+            told = f"Of {len(rows)} facts to forget the original tells {len(rows) - len(unknown)}"
+            yield Warned(f"{told}; the others are not claimed as forgotten: {which}{more}.")
 
     def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
         """What the run will take, beside what it then does; said only where it can be told."""
         from unlearn_core.models import model_files
         from unlearn_core.models.shape import Shape
         from unlearn_core.runs.plan import plan_of
-        from unlearn_core.training.estimate import Workload
+        from unlearn_core.training.resources.estimate import Workload
 
         cost = None
         with contextlib.suppress(Exception):  # an estimate is not worth a run
@@ -164,9 +246,13 @@ class _Run:
             shape_of = partial(Shape, target.model.config)
             loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
             cost = plan_of(
-                self.spec, shape_of, work, self.home, processes=team.size(),
+                self.spec,
+                shape_of,
+                work,
+                self.home,
+                processes=distributed.size(),
                 resident=max(1, resident_memory() - loaded),
-            )  # fmt: skip
+            )
         if cost is None:
             return
         if self.public and (cost.memory or 0) > RUN_BYTES:
@@ -183,8 +269,8 @@ class _Run:
         yield CostEstimate(cost.to_json())
 
     def _measured(self) -> Cost:
-        cost = self.meter.cost(device(None, self.home), team.size())
-        if self.flops and cost.seconds and team.rank() == 0:
+        cost = self.meter.cost(device(None, self.home), distributed.size())
+        if self.flops and cost.seconds and distributed.rank() == 0:
             self.pace.write(RATE, self.flops / cost.seconds)
         return cost
 
@@ -203,72 +289,123 @@ class _Run:
 
     def _load(self) -> Generator[Event, None, tuple[UnlearningData, Target]]:
         from unlearn_core.models.targets import load_target
+        from unlearn_core.runs.model_sheet import read_sheet
 
         yield StageProgress("load", 0, 2, "data")
         with self.clock.stage("load"):
-            data = load_data(
-                self.spec.data, columns=self.spec.columns, retain=self.spec.retain_data, public=self.public,
-                uploads=self.home / "uploads",
-            )  # fmt: skip
+            target = None
+            if asks_the_model(self.spec):
+                target = load_target(self.spec.target, public=self.public)
+                yield from self._find_subject(target)
+            data = load_for(self.spec, public=self.public, uploads=self.home / "uploads")
             data = with_questions(data, self.spec.mmlu, self.public, self.spec.target)
             yield StageProgress("load", 1, 2, "model")
-            target = load_target(self.spec.target, public=self.public)
+            target = target or load_target(self.spec.target, public=self.public)
+            _choose_threads(target.model)
+            switched_off = [line.told for line in read_sheet(target.model) if not line.holds and line.told]
+            self.sheet = sheet_of(self.spec.data, public=self.public, uploads=self.home / "uploads")
+        if self.sheet is not None:
+            yield SubjectFound(self.sheet.to_json(), self.spec.data)
         yield StageProgress("load", 2, 2)
+        for note in switched_off:
+            yield Warned(note)
         return data, target
+
+    def _find_subject(self, target: Target) -> Generator[Event]:
+        """Ask the model what it knows of the subject; the answer is the run's data from here on."""
+        from unlearn_core.knowledge.find import find
+        from unlearn_core.runs.subject import keep_sheet
+
+        assert self.spec.subject is not None
+        found = find(target.model, target.tokenizer, self.spec.subject, self.spec.seed)
+        sheet = yield from self._forward("load", found)
+        self.spec = replace(self.spec, data=keep_sheet(sheet, self.home / "uploads"), subject=None)
+
+    def _answers(self, name: str, target: Target, scores: Scores) -> Iterator[Event]:
+        """What the model says to the prompts of a subject's sheet, where the data is one."""
+        if self.sheet is not None:
+            from unlearn_core.runs.subject import answers
+
+            yield SubjectAnswers(name, *answers(target, self.sheet, scores))
 
     def _score(
         self, name: str, target: Target, data: UnlearningData, *, cache: bool, gold: Scores | None = None
     ) -> Generator[Event, None, Scores]:
         """Score the target as it is now, or read its scores from the cache; `gold` adds what only a
         comparison with the retain-only model shows."""
-        from unlearn_core.evaluation.beyond import compared
         from unlearn_core.evaluation.evaluate import evaluate
+        from unlearn_core.evaluation.metrics.memorisation import compared
 
         stage = f"score {name.replace('_', '-')}"
         with self.clock.stage(stage):
             # What strangers bring is kept in their own runs only, so that it goes with them.
             keep = cache and not (self.public and self.spec.data != "demo")
-            scores = team.broadcast(self.cache.read(target.weights_hash, data) if keep else None)
+            prompt = digest_of(target.tokenizer)
+            known = self.cache.read(target.weights_hash, data, prompt, self.protocol) if keep else None
+            scores = distributed.broadcast(known)
             cached = scores is not None
             if scores is None:
                 yield StageProgress(stage, 0, 1, seconds_left=self.clock.left(0.0))
-                batches = evaluate(
-                    target.model, target.tokenizer, data, weights_hash=target.weights_hash if cache else None
-                )
+                digest = target.weights_hash if cache else self.unlearned_hash
+                batches = evaluate(target.model, target.tokenizer, data, weights_hash=digest)
                 scores = yield from self._forward(stage, batches)
-                if keep and team.rank() == 0:
-                    self.cache.write(scores, data)
+                if self.protocol is not None:
+                    log = yield from self._forward(stage, self.protocol.measure(target.model, target.tokenizer, data))
+                    scores = replace(scores, rows=log)
+                if keep and distributed.rank() == 0:
+                    self.cache.write(scores, data, self.protocol)
                 if gold is not None:
                     scores = compared(scores, gold)
+        if name == "retain_only":
+            self.reference = scores.rows
+        scores = self._benchmarked(scores)
         yield StageProgress(stage, 1, 1, "from the cache" if cached else "")
         yield Score(name, scores.to_json(generations=True), cached)
         return scores
 
-    def _forward(self, stage: str, batches: Any) -> Generator[Event, None, Scores]:
-        """Evaluation progress as stage progress; returns the scores."""
+    def _benchmarked(self, scores: Scores) -> Scores:
+        """With the terms of the benchmark, read against the retain model where there is one."""
+        if self.protocol is None or scores.rows is None:
+            return scores
+        return replace(scores, benchmark=self.protocol.score(scores.rows, self.reference))
+
+    def _forward(self, stage: str, batches: Generator[Progress, None, Found]) -> Generator[Event, None, Found]:
+        """Evaluation progress as stage progress; returns what the evaluation does."""
         while True:
             try:
                 part = next(batches)
             except StopIteration as stop:
-                scores: Scores = stop.value
-                return scores
+                found: Found = stop.value
+                return found
             done = part.done / part.total if part.total else 0.0
             if stage == "score original" and done > 0.05:  # what comes later takes as long as this does
                 self._expect_scores(self.clock.elapsed / done)
             left = self.clock.left(done)
             yield StageProgress(stage, part.done, part.total, part.stage, left)
 
-    def _score_gold(self, data: UnlearningData) -> Generator[Event, None, Scores | None]:
-        """The model trained without the forget set; runs do without where it is not installed."""
+    def _score_retain_model(self, data: UnlearningData) -> Generator[Event, None, Scores | None]:
+        """The model trained without the forget set; runs do without where it is not in this installation."""
         from unlearn_core.models.targets import load_target
 
+        if self.retain_model is None:
+            return None
+        if is_stored(self.retain_model):
+            self.clock.seconds["score retain-only"] = 0.0
+            stored, self.reference = read_stored(self.retain_model, data, self.public, self.prompt)
+            if stored is not None:
+                self.reference = stored.rows
+                yield Score("retain_only", stored.to_json(generations=True), True)
+            return stored
         try:
-            gold = load_target(RETAIN_ONLY)
+            retain_only = load_target(self.retain_model, public=self.public)
         except IntegrityError as error:
+            if self.spec.retain_model is not None:
+                raise
             self.clock.seconds["score retain-only"] = 0.0
             yield Warned(f"The retain-only model cannot be shown. {error}")
             return None
-        scores = yield from self._score("retain_only", gold, data, cache=True)
+        put_on(retain_only.tokenizer, named(self.spec.prompt, retain_only.tokenizer))
+        scores = yield from self._score("retain_only", retain_only, data, cache=True)
         return scores
 
     def _unlearn(self, target: Target, data: UnlearningData) -> Generator[Event, None, Artifact]:
@@ -280,19 +417,25 @@ class _Run:
             self.checkpoints = self._open_checkpoints(target, data)
             self.snapshot = Snapshot(self.checkpoints.latest() if self.checkpoints else None)
             records = unlearn(
-                target.model, target.tokenizer, data, self.method, seed=self.spec.seed,
-                adapter=self.spec.adapter, stop=lambda: self.control.finishing,
-                best=lambda: self.spec.keep_best or self.control.keeping_best, snapshot=self.snapshot,
-            )  # fmt: skip
+                target.model,
+                target.tokenizer,
+                data,
+                self.method,
+                seed=self.spec.seed,
+                adapter=self.spec.adapter,
+                stop=lambda: self.control.finishing,
+                best=lambda: self.spec.keep_best or self.control.keeping_best,
+                snapshot=self.snapshot,
+            )
             try:
                 artifact = yield from self._trained(records)
             except GeneratorExit:
-                if self.control.pausing and team.size() == 1 and self.checkpoints and self.snapshot.attached:
+                if self.control.pausing and distributed.size() == 1 and self.checkpoints and self.snapshot.attached:
                     self.checkpoints.write(self.snapshot)
                 raise
             finally:
                 records.close()
-        if not self.control.finishing and team.rank() == 0:
+        if not self.control.finishing and distributed.rank() == 0:
             self.pace.write(self.pace_key, self.clock.seconds["unlearn"] / self.method.steps)
         return artifact
 
@@ -305,7 +448,7 @@ class _Run:
 
     def _keep(self) -> Iterator[Event]:
         """A checkpoint where one is due; without room for it the training goes on."""
-        if self.checkpoints is None or not self.checkpoints.due():
+        if self.checkpoints is None or not self.snapshot.attached or not self.checkpoints.due():
             return
         try:
             self.checkpoints.write(self.snapshot)
@@ -328,39 +471,48 @@ class _Run:
                 rate = record.tokens / max(record.seconds - before, 1e-9)
                 before = record.seconds
                 yield Step(
-                    record.step, record.num_steps, record.losses, record.learning_rate, record.gradient_norm,
-                    rate, record.seconds, left, present_memory(),
-                )  # fmt: skip
+                    record.step,
+                    record.num_steps,
+                    record.losses,
+                    record.learning_rate,
+                    record.gradient_norm,
+                    rate,
+                    record.seconds,
+                    left,
+                    present_memory(),
+                )
                 if time.perf_counter() - shown > _EVERY or record.step == record.num_steps:
                     shown = time.perf_counter()
                     yield StageProgress("unlearn", record.step, record.num_steps, seconds_left=left)
 
     def _save(self, artifact: Artifact, target: Target) -> Iterator[Event]:
-        if "save" not in self.clock.stages or team.rank() > 0:
+        if "save" not in self.clock.stages:
             return
         from unlearn_core.models.hashing import weights_hash
+        from unlearn_core.models.split import gathered, is_split
+
+        if distributed.rank() > 0:
+            if is_split(artifact.model):  # the first process asks for this one's parts, in this order
+                self.unlearned_hash = weights_hash(artifact.model)
+                gathered(artifact.model, keep=False)
+            return
 
         assert self.out is not None
         yield StageProgress("save", 0, 1, seconds_left=self.clock.left(0.0))
         with self.clock.stage("save"):
+            self.unlearned_hash = weights_hash(artifact.model)
             facts = {
-                "weights_hash": weights_hash(artifact.model),
+                "weights_hash": self.unlearned_hash,
                 "original_weights_hash": target.weights_hash,
                 "spec": self.spec.to_json(),
             }
             folder = Path(self.out).absolute() / WEIGHTS
-            save_complete(folder, lambda partial: _checkpoint(artifact, partial, target), facts)
+            try:
+                save_complete(folder, lambda partial: _checkpoint(artifact, partial, target), facts)
+            except IntegrityError as error:  # what was trained is scored all the same
+                self.kept = False
+                yield Warned(f"The unlearned weights are not kept. {error}")
         yield StageProgress("save", 1, 1)
-
-
-def _knows(original: Scores) -> bool:
-    """Whether the original tells the forget set well enough that forgetting could be seen."""
-    for name, value in original.terms.items():
-        # Fluent text that knows nothing reaches a ROUGE-L recall of up to 0.3; exact answers are no accident.
-        enough = 0.05 if name.endswith("knowledge") else 0.4
-        if name.startswith("forget") and value is not None and value > enough:
-            return True
-    return False
 
 
 def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
@@ -371,31 +523,26 @@ def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
         artifact.save_adapter(folder / "adapter")
 
 
-def with_questions(data: UnlearningData, mmlu: str | None, public: bool, target: str = "") -> UnlearningData:
-    """The data with utility questions: those that `mmlu` names, else, for the bundled model, its own."""
-    if mmlu is not None:
-        if public:
-            raise InputError("mmlu", mmlu, "is not offered here", "Leave it out.")
-        from unlearn_core.evaluation.mmlu_files import load_mmlu
+def _choose_threads(model: PreTrainedModel) -> None:
+    """By a pass over a few rows, fewer for a large model; a GPU does not wait for threads."""
+    if model.device.type != "cpu":
+        return
+    import torch
 
-        few_shot, questions = load_mmlu(mmlu)
-        return replace(data, questions=questions, few_shot=few_shot, question_form="letter")
-    if target == "demo" and not data.questions:
-        demo = load_data("demo")
-        form = demo.question_form
-        return replace(data, questions=demo.questions, few_shot=demo.few_shot, question_form=form)
-    return data
+    from unlearn_core.models.inference.trials import sample_ids
+
+    rows = 16 if sum(p.numel() for p in model.parameters()) < _FEW else 1
+    ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
+    with torch.no_grad():
+        faster_of_two(lambda: model(input_ids=ids, use_cache=False))
 
 
 def free_memory() -> None:
     """Give memory back: collect, empty the device's cache, and return the heap to the system."""
     import ctypes
-    import sys
 
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_cache()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

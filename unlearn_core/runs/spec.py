@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL
 
 ADAPTERS = ("full", "lora")
 MAX_STEPS = 100_000
@@ -30,9 +32,13 @@ class RunSpec:
     steps: int | None = None
     seed: int = 0
     adapter: str | None = None
+    subject: str | None = None  # forget the rows about it alone, and keep all others
     retain_data: str | None = None  # a separate retain set, where `data` holds only the forget set
     columns: dict[str, str] = field(default_factory=dict)  # field name -> column of the user's file
+    retain_model: str | None = None  # a model that never saw the forget set, or a file of its stored scores
+    protocol: str = AUTO  # the benchmark it is scored by; by its data's own where "auto"
     mmlu: str | None = None  # a directory or Hub id with MMLU questions, where the data brings none
+    prompt: str = "auto"  # how prompts are put to the model (see `data.prompt_format`); a run names what it used
     keep_best: bool = False
     save: bool = True
     name: str = ""
@@ -42,7 +48,7 @@ class RunSpec:
             value = getattr(self, key)
             if not isinstance(value, str) or not value.strip():
                 raise InputError(key, value, "is empty", f"Name a {key}, for example `demo`.")
-        for key in ("retain_data", "mmlu", "name"):
+        for key in ("subject", "retain_data", "retain_model", "mmlu", "name"):
             value = getattr(self, key)
             if not isinstance(value, str) and not (value is None and key != "name"):
                 raise InputError(key, value, "is not text", "Write it in quotes.")
@@ -57,6 +63,11 @@ class RunSpec:
             raise InputError("steps", self.steps, "is not a number of steps", f"Use 1 to {MAX_STEPS}.")
         if not _is_int(self.seed) or not 0 <= self.seed < 2**31:
             raise InputError("seed", self.seed, "is not a seed", "Use a whole number from 0 to 2147483647.")
+        if self.prompt not in PROMPTS:
+            raise InputError("prompt", self.prompt, "is not a prompt format", f"Use one of {', '.join(PROMPTS)}.")
+        if self.protocol not in (AUTO, SEMEVAL, *PROTOCOLS):
+            known = ", ".join((AUTO, SEMEVAL, *PROTOCOLS))
+            raise InputError("protocol", self.protocol, "is not a benchmark", f"Use one of {known}.")
         if self.adapter is not None and self.adapter not in ADAPTERS:
             raise InputError("adapter", self.adapter, "is unknown", f"Use one of {', '.join(ADAPTERS)}.")
 
@@ -71,9 +82,7 @@ class RunSpec:
         known = {f.name for f in fields(cls)}
         for key in record:
             if key not in known:
-                raise InputError(
-                    "spec", key, "is not a field of a run", f"Known: {', '.join(sorted(known))}."
-                )
+                raise InputError("spec", key, "is not a field of a run", f"Known: {', '.join(sorted(known))}.")
         return cls(**record)
 
 

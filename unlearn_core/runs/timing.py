@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unlearn_core.errors import LetheError
-from unlearn_core.runs.files import write_json
+from unlearn_core.system.files import read_json, write_json
 
 
-class Clock:
+class StageTimer:
     """Stages in order; durations in seconds of a clock that never jumps."""
 
     def __init__(self, stages: tuple[str, ...]) -> None:
@@ -58,7 +57,7 @@ class Clock:
         return rest + sum(self._expected[name] for name in later)
 
 
-class Pace:
+class ThroughputCache:
     """Seconds per training step, remembered between runs by what determines them. Only ever an estimate."""
 
     def __init__(self, home: Path) -> None:
@@ -79,7 +78,7 @@ class Pace:
 
     def _all(self) -> dict[str, object]:
         try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
+            known = read_json(self._path)
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from unlearn_core.data.encode import Encoded, answer_text, encode_document, encode_example, epoch_order
+from unlearn_core.data.encode import Encoded, encode_document, encode_example, epoch_order
+from unlearn_core.data.fewer_words import fewer_words
 from unlearn_core.data.mapped import kept
+from unlearn_core.data.prompt_format import answer_text, format_of
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.methods.base import Form, Method, Mix, Part
-from unlearn_core.methods.refusal import REFUSALS
+from unlearn_core.methods.base import BatchComposition, Method, RowKind, RowPart
+from unlearn_core.methods.objectives.refusal import REFUSALS
+from unlearn_core.training.records import Warned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,10 +27,10 @@ MAX_TOKENS = 1024  # longer sequences are cut; LUME's longest document has about
 def build_parts(
     tokenizer: PreTrainedTokenizerBase,
     data: UnlearningData,
-    mix: Mix,
+    mix: BatchComposition,
     max_tokens: int | None = MAX_TOKENS,
     seed: int = 0,
-) -> dict[str, Part]:
+) -> dict[str, RowPart]:
     """Every sequence the steps may draw on: `forget`, and `retain` and `holdout` where wanted.
 
     The retain part ends with the general facts, the others with their documents. `refusals`, where wanted,
@@ -37,7 +40,12 @@ def build_parts(
     def refused() -> Iterator[Example]:
         return (replace(row, output=_refusal(seed, row.id)) for row in data.forget)
 
-    forget = refused if mix.refusals == "instead" else lambda: data.forget
+    def worded() -> Iterator[Example]:
+        yield from data.forget
+        for row in data.forget if mix.wordings else ():
+            yield from fewer_words(row, mix.wordings, seed)
+
+    forget = refused if mix.refusals == "instead" else worded
     parts = {"forget": _part(tokenizer, forget, mix.forget_documents, max_tokens)}
     if mix.refusals == "beside":
         parts["refusals"] = _part(tokenizer, refused, False, max_tokens)
@@ -50,6 +58,18 @@ def build_parts(
     return {name: part for name, part in parts.items() if part.rows}
 
 
+def cut_rows(parts: Mapping[str, RowPart], max_tokens: int) -> Iterator[Warned]:
+    """What a person should know of rows that do not fit into a sequence."""
+    for name in ("forget", "retain"):
+        rows = parts[name].rows if name in parts else ()
+        lengths = [len(row.ids) for row in rows]
+        if cut := sum(length >= max_tokens for length in lengths):
+            yield Warned(
+                f"{cut} of {len(lengths)} {name} sequences fill {max_tokens} tokens, the most that is trained on: "
+                "the front of a prompt that fills more than half is left out, then the end of the answer."
+            )
+
+
 def _refusal(seed: int, row_id: str) -> str:
     return random.Random(f"{seed}/{row_id}").choice(REFUSALS)
 
@@ -59,8 +79,8 @@ def _part(
     examples: Callable[[], Iterable[Example]],
     documents: bool,
     max_tokens: int | None,
-    before: Part | None = None,
-) -> Part:
+    before: RowPart | None = None,
+) -> RowPart:
     """The sequences of some examples, gone through one by one; then, where wanted, their documents."""
     forms = list(before.forms) if before else []
 
@@ -69,18 +89,20 @@ def _part(
         for example in examples():
             forms.append(_form(example.task, example.kind))
             yield encode_example(tokenizer, example, len(forms) - 1, max_tokens)
-        for example in examples() if documents else ():
-            if example.kind == "completion":
+        # A row that goes through a template or tags is no part of a document.
+        plain = not (format_of(tokenizer).template or format_of(tokenizer).after)
+        for example in examples() if documents and plain else ():
+            if example.kind == "completion" and not example.turns:
                 text = example.input + answer_text(example.input, example.output)
                 document = encode_document(tokenizer, text, len(forms), max_tokens)
                 if len(document.ids) > 1:
                     forms.append(_form(example.task, "document"))
                     yield document
 
-    return Part(kept(rows()), tuple(forms))
+    return RowPart(kept(rows()), tuple(forms))
 
 
-_form = lru_cache(maxsize=64)(Form)  # one object for all rows of a form
+_form = lru_cache(maxsize=64)(RowKind)  # one object for all rows of a form
 
 
 @dataclass(frozen=True)
@@ -96,16 +118,20 @@ class _Cycle:
         return [self.members[_order(count, self.seed, at // count)[at % count]] for at in places]
 
 
-class Feed:
+class BatchSampler:
     """The sequences of any step, by part. `num_general` rows at the end of `retain` are general facts.
 
     `only` names the rows to draw on, by part; all of a part that it does not name.
     """
 
     def __init__(
-        self, parts: dict[str, Part], mix: Mix, seed: int, num_general: int = 0,
+        self,
+        parts: dict[str, RowPart],
+        mix: BatchComposition,
+        seed: int,
+        num_general: int = 0,
         only: Mapping[str, Sequence[int]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._parts = parts
         self._cycles: dict[str, list[_Cycle]] = {}
         sizes = {"forget": mix.forget, "retain": mix.retain, "holdout": mix.holdout}
@@ -148,14 +174,14 @@ class Feed:
         return sorted(rows)
 
 
-Plan = list[tuple[Method, Feed]]  # the phases of a run: what each minimises, and on which rows
+Plan = list[tuple[Method, BatchSampler]]  # the phases of a run: what each minimises, and on which rows
 
 
-def feeds(method: Method, parts: dict[str, Part], data: UnlearningData, seed: int) -> Plan:
+def feeds(method: Method, parts: dict[str, RowPart], data: UnlearningData, seed: int) -> Plan:
     """The phases of a run of `method` on the parts that were built for it."""
     num_general = len(data.general) if method.mix().general or not data.retain else 0
     return [
-        (phase.method, Feed(parts, phase.method.mix(), seed + place, num_general, phase.rows))
+        (phase.method, BatchSampler(parts, phase.method.mix(), seed + place, num_general, phase.rows))
         for place, phase in enumerate(method.phases(parts, seed))
     ]
 

@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Attack
-from unlearn_core.training.joined import Layout, head_of, lay_out, pack_hidden
+from unlearn_core.methods.base import LatentAttack
+from unlearn_core.training.packing import StepLayout, head_of, pack_hidden, pack_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 def find_shift(
-    model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int, attack: Attack, seed: int,
+    model: PreTrainedModel,
+    rows: Sequence[Encoded],
+    pad_id: int,
+    attack: LatentAttack,
+    seed: int,
     limit: int | None = None,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """The shift (M, D) for the rows; gradients of parameters are neither computed nor touched."""
-    layout = lay_out(model, {"": list(rows)}, pad_id, limit)
+    layout = pack_parts(model, {"": list(rows)}, pad_id, limit)
     lengths = torch.tensor([len(row.ids) for row in rows])
     sequence_M = torch.arange(len(rows)).repeat_interleave(lengths).to(model.device)
     width = model.config.get_text_config().hidden_size
@@ -43,7 +47,7 @@ def find_shift(
     return shift_MD
 
 
-def _slope(model: PreTrainedModel, layout: Layout, layer: int, shift_MD: torch.Tensor) -> torch.Tensor:
+def _slope(model: PreTrainedModel, layout: StepLayout, layer: int, shift_MD: torch.Tensor) -> torch.Tensor:
     """Gradient (M, D) of the token mean NLL with respect to the shift, pack by pack."""
     shift_MD = shift_MD.detach().requires_grad_()
     total_MD = torch.zeros_like(shift_MD)
@@ -51,9 +55,7 @@ def _slope(model: PreTrainedModel, layout: Layout, layer: int, shift_MD: torch.T
     for number, pack in enumerate(layout.packs):
         stop = start + len(pack.at_N)
         logits_NV = head_of(model)(pack_hidden(model, layout, number, shift=(layer, shift_MD)))
-        nll = torch.nn.functional.cross_entropy(
-            logits_NV.float(), layout.labels_N[start:stop], reduction="sum"
-        )
+        nll = torch.nn.functional.cross_entropy(logits_NV.float(), layout.labels_N[start:stop], reduction="sum")
         total_MD += torch.autograd.grad(nll / len(layout.labels_N), shift_MD)[0]
         start = stop
     return total_MD

@@ -11,31 +11,38 @@ import gc
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.methods.base import Context, Edit, Losses, Method, Mix, Part
-from unlearn_core.models import team
+from unlearn_core.methods.base import BatchComposition, Context, Edit, Losses, Method, RowPart
 from unlearn_core.models.artifacts import Edits
-from unlearn_core.models.forward import num_layers
-from unlearn_core.training.best import WeightKeeper
-from unlearn_core.training.data import MAX_TOKENS, Feed, Plan, build_parts, feeds
-from unlearn_core.training.joined import gradients, lay_out
+from unlearn_core.models.inference.forward import canonical_name, has_layers, layer_of, num_layers
+from unlearn_core.models.inference.frozen_bottom import frozen_below
+from unlearn_core.models.inference.packed import why_padded
+from unlearn_core.models.inference.positions import max_positions
+from unlearn_core.models.split import whole
+from unlearn_core.system import distributed
+from unlearn_core.system.gpu import empty_cache
+from unlearn_core.system.memory import is_out_of_memory
+from unlearn_core.system.threads import Threads
+from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
+from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
-from unlearn_core.training.memory import Fit, has_small_moments, make_optimiser, recomputed
+from unlearn_core.training.packing import gradients, pack_parts
 from unlearn_core.training.passes import ModelPasses
-from unlearn_core.training.probe import Probe
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
-from unlearn_core.training.sharded import ShardedTrainable, whole
+from unlearn_core.training.resources.activation_memory import StepSplit, has_small_moments, make_optimiser, recomputed
+from unlearn_core.training.sharpness import uphill
 from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
-from unlearn_core.training.watch import Watch
+from unlearn_core.training.watching.best_weights import WeightKeeper
+from unlearn_core.training.watching.fact_probe import FactWatcher
+from unlearn_core.training.watching.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -75,19 +82,27 @@ def unlearn(
     (with the last good weights) on a loss that is not finite, ResourceError when one sequence does not fit.
     """
     mix = method.mix()
+    max_tokens = min(max_tokens, max_positions(model) or max_tokens)
     parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
-    if method.attack(num_layers(model)) is not None and team.size() > 1:
+    if method.attack(num_layers(model)) is not None and distributed.size() > 1:
         _refuse(method, "attacks hidden states, which several processes cannot share")
+    if method.sharpness and distributed.size() > 1:
+        _refuse(method, "takes every step twice, which several processes cannot do together")
+    threads = Threads()  # what comes before the first step counts too
     plan = feeds(method, parts, data, seed)
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
-    probe = Probe(tokenizer, data, probe_ids, max_tokens)
+    probe = FactWatcher(tokenizer, data, probe_ids, max_tokens)
     depth = num_layers(model)
-    if team.size() > 1 and (isinstance(method, Edit) or method.reads(depth) is not None):
+    if distributed.size() > 1 and (isinstance(method, Edit) or method.reads(depth) is not None):
         _refuse(method, "looks inside the model, which several processes cannot share")
-    kind = ShardedTrainable if team.size() > 1 else Trainable
-    trainable = kind(model, adapter, rank, seed, method.adapter, lambda name: method.trains(name, depth))
+    kind = ShardedTrainable if distributed.size() > 1 else Trainable
+
+    def chosen(name: str) -> bool:
+        return method.trains(canonical_name(model, name), depth)
+
+    trainable = kind(model, adapter, rank, seed, method.adapter, chosen)
     model = trainable.model
     edits = Edits(model)
     context: Context | None = None
@@ -97,28 +112,42 @@ def unlearn(
         if not trainable.parameters and not isinstance(method, Edit):
             _refuse(method, f"finds nothing to train in {type(model).__name__}")
         reference = FrozenReference(
-            model, parts, pad_id, lambda name: _visited(plan, name), trainable.adapter_off,
+            model,
+            parts,
+            pad_id,
+            lambda name: _visited(plan, name),
+            trainable.adapter_off,
             layer=method.reads(depth),
-        )  # fmt: skip
+        )
         context = Context(
-            model, method.steps, seed, parts, reference, ModelPasses(model, tokenizer, trainable.named),
-            trainable.named, tokenizer=tokenizer, data=data, edits=edits,
+            model,
+            method.steps,
+            seed,
+            parts,
+            reference,
+            ModelPasses(model, tokenizer, trainable.named),
+            trainable.named,
+            tokenizer=tokenizer,
+            data=data,
+            edits=edits,
             trained=edits.artifact if isinstance(method, Edit) else trainable.artifact,
-        )  # fmt: skip
+        )
+        context.closing.enter_context(frozen_below(model, _first_trained(method, model, trainable, depth)))
         method.prepare(context)
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
+        yield from cut_rows(parts, max_tokens)
         snapshot = snapshot or Snapshot()
         watch = Watch(probe, context.num_steps, round(method.recovers_by * context.num_steps), clock)
         weights = WeightKeeper(trainable.named, watch.state)
-        room = isinstance(method, Edit) or team.broadcast(weights.fits)
+        room = isinstance(method, Edit) or distributed.broadcast(weights.fits)
         if room and probe.num_facts and method.may_end_anywhere:
             watch.keeper = edits if isinstance(method, Edit) else weights
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
         else:
-            last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop, snapshot)
-        if team.broadcast(best is not None and best()):
+            last = yield from _steps(plan, context, trainable, watch, threads, pad_id, micro_batch, stop, snapshot)
+        if distributed.broadcast(best is not None and best()):
             yield from watch.keep_best(model, last)
         watch.keeper = None
         weights.drop()
@@ -135,6 +164,16 @@ def unlearn(
         if not finished:
             edits.undo()
         trainable.close(restore=not finished)
+
+
+def _first_trained(method: Method, model: PreTrainedModel, trainable: Trained, depth: int) -> int:
+    """The lowest layer that trains, where all below can be left out of a pass; otherwise 0."""
+    of = {layer_of(canonical_name(model, name)) for name in trainable.named}
+    # What reads or moves the states of a layer counts the layers of the whole model.
+    looks_inside = method.reads(depth) is not None or method.attack(depth) is not None
+    if distributed.size() > 1 or looks_inside or None in of or not of:
+        return 0
+    return min(layer for layer in of if layer is not None)
 
 
 def _units(
@@ -156,9 +195,16 @@ def _units(
 
 
 def _steps(
-    plan: Plan, context: Context, trainable: Trained, watch: Watch, pad_id: int,
-    micro_batch: int | None, stop: Callable[[], bool] | None, snapshot: Snapshot,
-) -> Generator[Record, None, int]:  # fmt: skip
+    plan: Plan,
+    context: Context,
+    trainable: Trained,
+    watch: Watch,
+    threads: Threads,
+    pad_id: int,
+    micro_batch: int | None,
+    stop: Callable[[], bool] | None,
+    snapshot: Snapshot,
+) -> Generator[Record, None, int]:
     """The optimiser steps; returns how many were taken. The last probe is made of the artifact."""
     parameters, model, num_steps = trainable.parameters, context.model, context.num_steps
     first = snapshot.step
@@ -166,7 +212,7 @@ def _steps(
     watch.begin(sum(len(row.ids) for rows in plan[0][1].step(0).values() for row in rows))
     if first == 0:
         yield from watch.after(model, 0)
-    began, fit = time.perf_counter(), Fit.first(micro_batch, trainable.is_large, model.device)
+    began, fit = time.perf_counter(), StepSplit.first(micro_batch, trainable.is_large, model.device)
     for step, (method, own, feed) in enumerate(_each_step(plan)):
         if step < first:
             continue
@@ -174,10 +220,14 @@ def _steps(
             optimiser = make_optimiser(parameters, method.learning_rate, model.device)
             snapshot.follow(optimiser, fresh=own == 0)
         context.step, context.rows = step, feed.step(own)
+        threads.begin()
         losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, fit)
         if fitting != fit:
             yield Warned(fitting.told(fit))
             fit = fitting
+        if method.sharpness:
+            with uphill(parameters, method.sharpness):
+                _backward(method, context, pad_id, parameters, fit)
         limit = method.max_gradient_norm if not method.separate_gradients else 0.0
         norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf))
         values, gradient_norm = _read(losses, norm)
@@ -191,18 +241,19 @@ def _steps(
             group["lr"] = rate
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        threads.end(num_tokens)
         method.after_step(context, step, losses)
         snapshot.step = step + 1
         seconds = time.perf_counter() - began
         yield LoopStep(step + 1, num_steps, values, rate, gradient_norm, num_tokens, seconds)
-        if team.broadcast(stop is not None and stop()):
+        if distributed.broadcast(stop is not None and stop()):
             return step + 1
         if step + 1 < num_steps:
             yield from watch.after(model, step + 1)
     return num_steps
 
 
-def _each_step(plan: Plan) -> Iterator[tuple[Method, int, Feed]]:
+def _each_step(plan: Plan) -> Iterator[tuple[Method, int, BatchSampler]]:
     """Each step's method, number within its phase, and feed."""
     for method, feed in plan:
         for step in range(method.steps):
@@ -223,17 +274,17 @@ def scheduled_rate(method: Method, step: int) -> float:
 
 
 def _backward(
-    method: Method, context: Context, pad_id: int, parameters: list[torch.nn.Parameter], fit: Fit
-) -> tuple[Losses, int, Fit]:
+    method: Method, context: Context, pad_id: int, parameters: list[torch.nn.Parameter], fit: StepSplit
+) -> tuple[Losses, int, StepSplit]:
     """Gradients of one step; when memory runs out it is carried out in less, and is the same step."""
     model, rows = context.model, context.rows
     attack = method.attack(num_layers(model))
     while True:
         try:
             limit = fit.micro_batch
-            layout = lay_out(model, rows, pad_id, limit, apart=method.separate_gradients)
+            layout = pack_parts(model, rows, pad_id, limit, apart=method.separate_gradients)
             # A layer computed again for its gradient would be computed without the attack's shift.
-            with recomputed(model, fit.recompute and attack is None), _precision(model):
+            with recomputed(model, fit.recompute and attack is None):
                 shift = None
                 if attack is not None:
                     seed = (context.seed << 32) + context.step
@@ -241,7 +292,7 @@ def _backward(
                 losses = gradients(model, method, context, layout, limit is not None, shift)
             return losses, layout.num_tokens, fit
         except Exception as error:
-            if not is_out_of_memory(error) or team.size() > 1:  # the others wait for this step as it is
+            if not is_out_of_memory(error) or distributed.size() > 1:  # the others wait for this step as it is
                 raise
             present = fit.micro_batch or sum(len(part) for part in rows.values())
             if present == 1 and not fit.may_recompute:
@@ -252,24 +303,7 @@ def _backward(
         for parameter in parameters:
             parameter.grad = None
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for every way in which torch and the system say that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "cublas_status_alloc_failed")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
-
-
-def _precision(model: PreTrainedModel) -> Any:
-    """bfloat16 arithmetic on a GPU for float32 weights; on a CPU float32 as it is."""
-    if model.device.type == "cuda" and model.dtype == torch.float32:
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+        empty_cache()
 
 
 def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:
@@ -281,7 +315,7 @@ def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:
     return dict(zip(present, values, strict=True)), gradient_norm
 
 
-def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: dict[str, Part]) -> None:
+def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: dict[str, RowPart]) -> None:
     if "forget" not in parts:
         raise InputError("forget set", data.name, "has no rows", "Give at least one row to forget.")
     if "retain" in method.info.needs and "retain" not in parts:
@@ -291,6 +325,10 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
         )
         raise InputError("retain set", data.name, "has no rows", mend)
     reason = method.supports(model)
+    depth = num_layers(model)
+    inside = method.reads(depth) is not None or method.attack(depth) is not None
+    if not reason and inside and not has_layers(model):
+        reason = f"reads a layer, and {type(model).__name__} does not go through one layer after the other"
     if reason:
         _refuse(method, reason)
 
@@ -300,7 +338,7 @@ def _refuse(method: Method, reason: str) -> NoReturn:
 
 
 def _notes(
-    method: Method, mix: Mix, parts: dict[str, Part], trainable: Trainable | ShardedTrainable
+    method: Method, mix: BatchComposition, parts: dict[str, RowPart], trainable: Trainable | ShardedTrainable
 ) -> Generator[Record]:
     if mix.holdout and "holdout" not in parts:
         yield Warned("No never-trained text of this kind is given: how unlikely it would be is an estimate.")
@@ -308,6 +346,13 @@ def _notes(
         sum(p.numel() for p in trainable.parameters), trainable.parameters[0].device
     ):
         yield Warned("The optimiser keeps its moments in 8 bits (bitsandbytes).")
+    if trainable.kind == "full" and trainable.came_in != torch.float32:
+        came_in = str(trainable.came_in).removeprefix("torch.")
+        yield Warned(f"The weights train in float32 and stay so: in {came_in} most of a small change would be lost.")
+    if trainable.parameters and trainable.model.device.type == "cuda":
+        reason = why_padded(trainable.model)
+        if reason is not None:
+            yield Warned(f"Sequences are padded to one length, which is slower, because {reason}.")
     if trainable.is_large and not trainable.wrapped and method.learning_rate > 1e-4:
         yield Warned(
             f"A learning rate of {method.learning_rate:g} suits small models; at this size full weights "

@@ -7,7 +7,6 @@ resumed training ends in the same weights as an uninterrupted one.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, epoch_order, pad_id_of
 from unlearn_core.data.types import Example
 from unlearn_core.errors import DivergedError
-from unlearn_core.models.forward import answers
+from unlearn_core.models.inference.forward import answers
+from unlearn_core.models.inference.positions import context_length
+from unlearn_core.system.files import replacing
+from unlearn_core.training.data import MAX_TOKENS
 from unlearn_core.training.muon import Muon
 
 Corpus = Callable[[int], Sequence[Example | str]]  # epoch number -> items
@@ -58,9 +60,7 @@ class TrainProgress:
     seconds: float
 
 
-def encode_items(
-    tokenizer: PreTrainedTokenizerBase, items: Sequence[Example | str], max_tokens: int
-) -> list[Encoded]:
+def encode_items(tokenizer: PreTrainedTokenizerBase, items: Sequence[Example | str], max_tokens: int) -> list[Encoded]:
     """Rows with the loss on the answer; documents with the loss on every token."""
     return [
         encode_document(tokenizer, item, i, max_tokens)
@@ -70,9 +70,7 @@ def encode_items(
     ]
 
 
-def make_batches(
-    rows: Sequence[Encoded], tokens_per_batch: int, seed: int, epoch: int
-) -> list[list[Encoded]]:
+def make_batches(rows: Sequence[Encoded], tokens_per_batch: int, seed: int, epoch: int) -> list[list[Encoded]]:
     """Batches of rows of like length, at most `tokens_per_batch` padded tokens each, in shuffled order."""
     shuffled = [rows[i] for i in epoch_order(len(rows), seed, epoch)]
     batches: list[list[Encoded]] = []
@@ -91,8 +89,9 @@ class Trainer:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
         self.model, self.tokenizer, self.recipe = model, tokenizer, recipe
-        embeddings = {id(p) for layer in (model.get_input_embeddings(), model.get_output_embeddings())
-                      for p in layer.parameters()}  # fmt: skip
+        embeddings = {
+            id(p) for layer in (model.get_input_embeddings(), model.get_output_embeddings()) for p in layer.parameters()
+        }
         matrices = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
         others = [p for p in model.parameters() if p.ndim != 2 or id(p) in embeddings]
         self.optimisers: list[torch.optim.Optimizer] = [
@@ -102,14 +101,12 @@ class Trainer:
         self.epoch = self.step = self.tokens = 0
         self.seconds = 0.0
 
-    def run(
-        self, corpus: Corpus, stage: str = "train", checkpoint: Path | None = None
-    ) -> Iterator[TrainProgress]:
+    def run(self, corpus: Corpus, stage: str = "train", checkpoint: Path | None = None) -> Iterator[TrainProgress]:
         """Train to the end of the recipe; `checkpoint` is started from where it exists, and kept current."""
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
         self.model.train()
-        max_tokens = int(self.model.config.max_position_embeddings)
+        max_tokens = context_length(self.model) or MAX_TOKENS
         while self.epoch < self.recipe.num_epochs:
             rows = encode_items(self.tokenizer, corpus(self.epoch), max_tokens)
             batches = make_batches(rows, self.recipe.tokens_per_batch, self.recipe.seed, self.epoch)
@@ -130,9 +127,7 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
-            raise DivergedError(
-                "loss", float(loss.detach()), "is not finite any more", "Lower the learning rate."
-            )
+            raise DivergedError("loss", float(loss.detach()), "is not finite any more", "Lower the learning rate.")
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -149,11 +144,13 @@ class Trainer:
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "epoch": self.epoch, "step": self.step, "tokens": self.tokens, "seconds": self.seconds,
-        }  # fmt: skip
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+            "epoch": self.epoch,
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+        }
+        with replacing(path) as partial:
+            torch.save(state, partial)
 
     def load(self, path: Path) -> None:
         """Go on from what `save` wrote."""

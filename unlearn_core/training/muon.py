@@ -51,9 +51,7 @@ class Muon(torch.optim.Optimizer):
             for shape, params in by_shape.items():
                 self._step_shape(shape, params, group)
 
-    def _step_shape(
-        self, shape: torch.Size, params: list[torch.nn.Parameter], group: dict[str, float]
-    ) -> None:
+    def _step_shape(self, shape: torch.Size, params: list[torch.nn.Parameter], group: dict[str, float]) -> None:
         updates = []
         for param in params:
             state = self.state[param]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded, pad_id_of
-from unlearn_core.models.forward import Answers, token_nll
-from unlearn_core.models.generate import continue_all
-from unlearn_core.training.joined import CHUNK, forward, lay_out, passes_over, predict, split_parts
+from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
+from unlearn_core.models.inference.generate import continue_all
+from unlearn_core.training.packing import CHUNK, forward, pack_parts, passes_over, predict, split_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,21 +28,21 @@ class ModelPasses:
         self._model, self._tokenizer, self._parameters = model, tokenizer, parameters
         self._pad_id = pad_id_of(tokenizer)
 
-    def answers(self, rows: Sequence[Encoded]) -> Iterator[Answers]:
+    def answers(self, rows: Sequence[Encoded]) -> Iterator[AnswerPredictions]:
         """Predictions for the rows without gradient, in order of length."""
         return passes_over(self._model, rows, self._pad_id)
 
-    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> Answers:
+    def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> AnswerPredictions:
         """Predictions of `model` (the run's own where not given) in one packed pass, with gradient."""
         model = model if model is not None else self._model
-        return predict(model, lay_out(model, {"": list(rows)}, self._pad_id))[""]
+        return predict(model, pack_parts(model, {"": list(rows)}, self._pad_id))[""]
 
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows; `.grad` is not touched."""
         sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
         in_order, num_tokens = sorted(rows, key=lambda row: len(row.ids)), 0
         for at in range(0, len(rows), CHUNK):
-            layout = lay_out(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
+            layout = pack_parts(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
             nll_N = token_nll(split_parts(layout, forward(self._model, layout))[""])
             num_tokens += len(nll_N)
             found = torch.autograd.grad(nll_N.sum(), list(self._parameters.values()), allow_unused=True)

@@ -25,14 +25,21 @@ class LoopStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """Mean probability per answer token (geometric mean, 0..1) of one watched answer."""
+class WatchedFact:
+    """How probable one watched answer is (see models.inference.answer_probability).
+
+    probability: of the whole answer, 0..1; None in records of versions that knew its mean only. per_token: the
+    geometric mean per token, which canaries go by, because it is alike for answers of any length. pieces: the
+    first tokens of the answer, each with its probability after those before it; of a few facts only.
+    """
 
     id: str
     prompt: str
     answer: str
-    probability: float
-    split: str  # "forget", "retain" or "general"
+    probability: float | None
+    split: str  # "forget", "retain", "neighbours" or "general"
+    per_token: float | None = None
+    pieces: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class FactProbe:
     """
 
     step: int
-    facts: tuple[Fact, ...]
+    facts: tuple[WatchedFact, ...]
     watching: float = 0.0
     merit: float = 0.0
     best: int = 0
@@ -60,9 +67,10 @@ class FactAnswers:
 
 @dataclass(frozen=True, slots=True)
 class CanaryAlert:
-    """A canary went down, or came up again: the mean probability of answers that must survive.
+    """A canary went down, or came up again: the mean probability per token of answers that must survive.
 
-    canary: "retain" or "general". start, now: mean probabilities (0..1). The rule is in `training.canary`.
+    canary: "retain", "neighbours" or "general". start, now: mean probabilities (0..1). The rule is in
+    `training.canary`.
     """
 
     step: int
@@ -74,7 +82,7 @@ class CanaryAlert:
     @property
     def message(self) -> str:
         """What happened, in words."""
-        name = {"retain": "retain", "general": "utility"}.get(self.canary, self.canary)
+        name = {"general": "utility"}.get(self.canary, self.canary)
         figures = f"{self.now:.0%} at step {self.step}, {self.start:.0%} at the start"
         return f"The {name} canary {'is down' if self.down else 'has come up again'}: {figures}."
 

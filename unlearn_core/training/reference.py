@@ -8,7 +8,7 @@ switched off (LoRA). Legend: R rows of a part, N labelled positions, V vocabular
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Part
+from unlearn_core.methods.base import RowPart
 from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
-from unlearn_core.models.forward import Answers, sum_per_row, token_nll
-from unlearn_core.training.joined import CHUNK, forward, lay_out, passes_over
+from unlearn_core.models.inference.forward import AnswerPredictions, sum_per_row, token_nll
+from unlearn_core.training.packing import CHUNK, forward, pack_parts, passes_over
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ class FrozenReference:
     def __init__(
         self,
         model: PreTrainedModel,
-        parts: dict[str, Part],
+        parts: dict[str, RowPart],
         pad_id: int,
         visited: Callable[[str], list[int]],
         adapter_off: Callable[[], AbstractContextManager[None]] | None = None,
@@ -68,7 +68,7 @@ class FrozenReference:
         return self._nll[part]
 
     @torch.no_grad()
-    def keep(self, part: str, calibrated: bool = False) -> None:
+    def keep(self, part: str, calibrated: bool = False, stored: bool = False) -> None:
         """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for (see methods.base)."""
         if part not in self._parts:
             return
@@ -76,12 +76,12 @@ class FrozenReference:
         rows = [self._parts[part].rows[row] for row in self._visited(part)]
         if calibrated:
             self._temperature[part] = self._likeliest_temperature(rows)
-        if self._adapter_off is None:
+        if self._adapter_off is None or stored:
             top = self._kept_tokens(rows) if self._layer is None else None
-            stored = self._stored[part] = _Stored(top)
+            kept = self._stored[part] = _Stored(top)
             for answers in passes_over(self._model, rows, self._pad_id, self._layer):
                 for row, values_NV in _by_row(answers):
-                    stored.add(row, self._as_kept(part, values_NV))
+                    kept.add(row, self._as_kept(part, values_NV))
 
     def _as_kept(self, part: str, values_NV: torch.Tensor) -> torch.Tensor:
         """Hidden states as they are, logits as log-probabilities at the part's temperature."""
@@ -103,8 +103,37 @@ class FrozenReference:
     def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
         """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
         assert not self.frozen, f"teach {part} in prepare"
+        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, teachers)))
+        for row, mean_NV in self._taught(part, teachers):
+            labels_N = torch.tensor(teachers[row][0].ids[-len(mean_NV) :], device=mean_NV.device)
+            unlikely = (mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
+            mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], lowered)
+            stored.add(row, mean_NV)
+
+    @torch.no_grad()
+    def strike(
+        self,
+        part: str,
+        struck: Mapping[int, Sequence[Collection[int]]],
+        nats: float,
+        teachers: Mapping[int, Sequence[Encoded]],
+    ) -> None:
+        """Store, for some rows, what they or their teachers say with tokens struck out (see methods.base)."""
+        assert not self.frozen, f"strike {part} in prepare"
+        own = {row: (self._parts[part].rows[row],) for row in struck}
+        said = own | dict(teachers)
+        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, said)))
+        for row, mean_NV in self._taught(part, said):
+            for place, tokens in enumerate(struck[row]):
+                mean_NV[place, list(tokens)] -= nats
+            stored.add(row, mean_NV.log_softmax(-1))
+
+    def _first_of(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> list[Encoded]:
+        return [teachers[row][0] for row in sorted(set(self._visited(part)) & set(teachers))]
+
+    def _taught(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Each visited row with its teachers' log-probabilities (n, V) at its targets, averaged in probability."""
         rows = sorted(set(self._visited(part)) & set(teachers))
-        stored = self._stored[part] = _Stored(self._kept_tokens([teachers[row][0] for row in rows]))
         for at in range(0, len(rows), CHUNK):
             said: dict[int, list[torch.Tensor]] = {}
             copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
@@ -112,19 +141,14 @@ class FrozenReference:
                 for row, logits_NV in _by_row(answers):
                     said.setdefault(row, []).append(_log_probs(logits_NV))
             for row, each in said.items():
-                mean_NV = torch.stack(each).logsumexp(0) - math.log(len(each))
-                targets = teachers[row][0].ids[-len(mean_NV) :]
-                labels_N = torch.tensor(targets, device=mean_NV.device)
-                unlikely = (mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
-                mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], lowered)
-                stored.add(row, mean_NV)
+                yield row, torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:
         row_bytes = 4 * self._model.config.get_text_config().vocab_size
         num_bytes = row_bytes * sum(row.num_targets for row in rows)
         return None if num_bytes <= self._dense_bytes else KEPT
 
-    def kl(self, part: str, answers: Answers) -> torch.Tensor:
+    def kl(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """KL(reference || current) (N,) at each labelled position, in nats.
 
         Where only the likeliest tokens were kept, the rest counts as one outcome: a lower bound of the KL
@@ -134,30 +158,29 @@ class FrozenReference:
             return self._stored[part].kl(answers)
         return kl_divergence(self._switched_off(part, answers), answers.logits_NV)
 
-    def log_probs(self, part: str, answers: Answers) -> torch.Tensor:
+    def log_probs(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """Reference log-probabilities (N, V); what was not kept is spread evenly over the other tokens."""
         if part in self._stored:
             return self._stored[part].log_probs(answers)
         return self._switched_off(part, answers)
 
-    def hidden(self, part: str, answers: Answers) -> torch.Tensor:
+    def hidden(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """Hidden states (N, D) at each labelled position, after the layer that the method reads."""
         if part in self._stored:
             return self._stored[part].log_probs(answers)
         return self._switched_off(part, answers)
 
-    def _switched_off(self, part: str, answers: Answers) -> torch.Tensor:
+    def _switched_off(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         assert self._adapter_off is not None
-        rows = [self._parts[part].rows[row] for row in answers.index_B.tolist()]
+        rows = [self._parts[part].rows[row] for row in answers.host.rows]
         with torch.no_grad(), self._adapter_off():
-            values_NV = forward(self._model, lay_out(self._model, {"": rows}, self._pad_id), self._layer)
+            values_NV = forward(self._model, pack_parts(self._model, {"": rows}, self._pad_id), self._layer)
         return self._as_kept(part, values_NV)
 
 
-def _by_row(answers: Answers) -> Iterator[tuple[int, torch.Tensor]]:
+def _by_row(answers: AnswerPredictions) -> Iterator[tuple[int, torch.Tensor]]:
     """Each sequence's dataset row and its logits (n, V), or hidden states (n, D)."""
-    sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
-    yield from zip(answers.index_B.tolist(), answers.logits_NV.split(sizes), strict=True)
+    yield from zip(answers.host.rows, answers.logits_NV.split(answers.host.sizes), strict=True)
 
 
 def _log_probs(logits_NV: torch.Tensor) -> torch.Tensor:
@@ -180,13 +203,13 @@ class _Stored:
             top = min(self._top, log_probs_NV.shape[1])
             self._values[row], self._tokens[row] = log_probs_NV.topk(top)
 
-    def kl(self, answers: Answers) -> torch.Tensor:
+    def kl(self, answers: AnswerPredictions) -> torch.Tensor:
         values = self._gather(self._values, answers)
         if self._top is None:
             return kl_divergence(values, answers.logits_NV)
         return bucket_kl_divergence(values, self._gather(self._tokens, answers), answers.logits_NV)
 
-    def log_probs(self, answers: Answers) -> torch.Tensor:
+    def log_probs(self, answers: AnswerPredictions) -> torch.Tensor:
         values = self._gather(self._values, answers)
         if self._top is None:
             return values
@@ -195,5 +218,5 @@ class _Stored:
         spread_NV = (rest_N1 / max(1, num_tokens - values.shape[1])).log().expand(-1, num_tokens)
         return spread_NV.scatter(1, self._gather(self._tokens, answers), values)
 
-    def _gather(self, stored: dict[int, torch.Tensor], answers: Answers) -> torch.Tensor:
-        return torch.cat([stored[row] for row in answers.index_B.tolist()])
+    def _gather(self, stored: dict[int, torch.Tensor], answers: AnswerPredictions) -> torch.Tensor:
+        return torch.cat([stored[row] for row in answers.host.rows])

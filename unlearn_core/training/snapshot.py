@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import IntegrityError
-from unlearn_core.models import team
-from unlearn_core.training.shards import is_sharded, read_shards, trained_shares, write_shards
+from unlearn_core.system import distributed
+from unlearn_core.training.distributed.shards import is_sharded, read_shards, trained_shares, write_shards
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,7 +51,7 @@ class Snapshot:
         trained = trained_shares(model)
         if self._sharded is not None:
             self._tensors = read_shards(self._sharded, trained)
-        elif team.size() > 1:
+        elif distributed.size() > 1:
             mend = "Resume it with one process."
             raise IntegrityError("checkpoint", self.step, "was written by one process", mend)
         saved = {key.removeprefix("weights."): t for key, t in self._tensors.items() if key[:8] == "weights."}
@@ -84,8 +84,7 @@ class Snapshot:
         assert self._optimiser is not None
         tensors = {f"weights.{name}": p.detach() for name, p in trained_shares(self._model).items()}
         numbers: dict[str, Any] = {"step": self.step, "optimiser": {}, "method": {}, "watch": {}}
-        optimiser = self._optimiser.state_dict()["state"]
-        parts = {"optimiser": optimiser, "method": {0: self._state}, "watch": {0: self._watch}}
+        parts = {"optimiser": _state_of(self._optimiser), "method": {0: self._state}, "watch": {0: self._watch}}
         for part, rows in parts.items():
             for row, values in rows.items():
                 for name, value in values.items():
@@ -93,11 +92,11 @@ class Snapshot:
                         tensors[f"{part}.{row}.{name}"] = value.detach()
                     elif isinstance(value, int | float | str) or _is_numbers(value):
                         numbers[part].setdefault(str(row), {})[name] = value
-        if team.size() > 1:
+        if distributed.size() > 1:
             write_shards(folder, tensors)
         else:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _TENSORS)
-        if team.rank() == 0:
+            save_file(_apart(tensors), folder / _TENSORS)
+        if distributed.rank() == 0:
             (folder / _NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
 
     def _read(self, folder: Path) -> None:
@@ -124,6 +123,25 @@ class Snapshot:
                 row, _, name = rest.partition(".")
                 rows.setdefault(int(row), {})[name] = tensor
         return rows
+
+
+def _state_of(optimiser: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What it keeps of each parameter, by number. As it is and not as `state_dict` gives it: bitsandbytes nests
+    its moments there."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    return {row: optimiser.state[p] for row, p in enumerate(parameters) if p in optimiser.state}
+
+
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same with a copy of what shares its memory with another, such as a table of levels; a safetensors file
+    holds each on its own."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    return found
 
 
 def _is_numbers(value: object) -> bool:

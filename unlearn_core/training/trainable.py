@@ -10,6 +10,7 @@ import torch
 
 from unlearn_core.models.adapters import LORA_FROM, apply_lora, choose_adapter, lora_layers, remove_lora
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta
+from unlearn_core.models.precision import compute_in, hold_in, training_dtype
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
 
 
 class Trainable:
-    """Full weights or a LoRA adapter, ready to train.
+    """Full weights or a LoRA adapter, ready to train in float32 (see `models.precision`).
 
     Of either, only the parameters whose names `trains` accepts. For full weights their old values are
-    copied once, and become the artifact's; they are the only second copy of any weight.
+    copied once, in the type the model came in, and become the artifact's.
     """
 
     def __init__(
-        self, model: PreTrainedModel, adapter: str | None, rank: int, seed: int,
-        only: str | None = None, trains: Callable[[str], bool] = lambda name: True,
-    ) -> None:  # fmt: skip
+        self,
+        model: PreTrainedModel,
+        adapter: str | None,
+        rank: int,
+        seed: int,
+        only: str | None = None,
+        trains: Callable[[str], bool] = lambda name: True,
+    ) -> None:
         assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = self.model = model
         self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
@@ -35,9 +41,10 @@ class Trainable:
         self._artifact: Artifact | None = None
         self.wrapped: PeftModel | None = None
         self._old: dict[str, torch.Tensor] = {}
+        self.came_in, computing = model.dtype, training_dtype(model)
         self.kind = choose_adapter(model, adapter, only)
         if self.kind == "lora":
-            self.wrapped = apply_lora(model, rank, seed=seed)
+            self.wrapped = apply_lora(model, rank, seed=seed, trains=trains)
         elif self.kind == "full":
             for parameter in model.parameters():
                 parameter.requires_grad_(True)
@@ -47,6 +54,9 @@ class Trainable:
         self.parameters = list(self.named.values())
         if self.wrapped is None:
             self._old = {name: p.detach().clone() for name, p in self.named.items()}
+        if self.kind == "full":
+            hold_in(model, torch.float32)
+        self._end = (lambda: None) if self.kind == "none" else compute_in(model, computing)
         model.eval()
 
     @property
@@ -72,6 +82,7 @@ class Trainable:
 
     def close(self, restore: bool) -> None:
         """Leave nothing of training behind; with `restore` the weights become the original ones too."""
+        self._end()
         for parameter in self.parameters:
             parameter.grad = None
         if restore and self._artifact is not None:
@@ -83,6 +94,8 @@ class Trainable:
             with torch.no_grad():
                 for name, old in self._old.items():
                     parameters[name].copy_(old)
+        if restore:
+            hold_in(self._model, self.came_in)
         for parameter, required in self._required:
             parameter.requires_grad_(required)
         self._model.train(self._was_training)

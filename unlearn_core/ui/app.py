@@ -10,39 +10,56 @@ import threading
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from unlearn_core import __version__
 from unlearn_core.errors import InputError
+from unlearn_core.jobs.expiry import ExpiryThread
 from unlearn_core.limits import FILE_BYTES
-from unlearn_core.report.markup import Safe, tag
-from unlearn_core.runs.expiry import Keeper
-from unlearn_core.runs.log import log_to, note
-from unlearn_core.ui.attack_tab import build_attack_tab
-from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH
-from unlearn_core.ui.compare_tab import build_compare_tab
-from unlearn_core.ui.data_tab import build_data_tab
-from unlearn_core.ui.endpoints import add_endpoints
-from unlearn_core.ui.gallery_tab import build_gallery_tab
-from unlearn_core.ui.guarded import guard
-from unlearn_core.ui.guide_panel import build_guide
-from unlearn_core.ui.methods_tab import build_methods_tab
-from unlearn_core.ui.operations import routes
-from unlearn_core.ui.privacy_panel import privacy_panel
-from unlearn_core.ui.probe_tab import build_probe_tab
-from unlearn_core.ui.published_tab import build_published_tab
-from unlearn_core.ui.run_tab import build_run_tab
-from unlearn_core.ui.runs_tab import build_runs_tab
-from unlearn_core.ui.scratch import Sweeper
-from unlearn_core.ui.sessions import MAX_SESSIONS, keep_sessions_small
-from unlearn_core.ui.shield import EXCEPTION_HANDLERS, LOOPBACK, middleware, rules_for
-from unlearn_core.ui.sign_in import accounts, hub_button, offers_hub
-from unlearn_core.ui.studio import Studio
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.run.run_header import AGES
+from unlearn_core.service.studio import Studio
+from unlearn_core.system.log import log_to, note
+from unlearn_core.system.temp_files import Sweeper
+from unlearn_core.system.version import __version__
+from unlearn_core.ui.api.endpoints import add_endpoints
+from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, TO_THE_TAB, WITHIN_REACH
+from unlearn_core.ui.page import RunTab
+from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
+from unlearn_core.ui.panels.privacy_panel import privacy_panel
+from unlearn_core.ui.tabs.attack_tab import build_attack_tab
+from unlearn_core.ui.tabs.chat_tab import build_chat_tab
+from unlearn_core.ui.tabs.compare_tab import build_compare_tab
+from unlearn_core.ui.tabs.data_tab import build_data_tab
+from unlearn_core.ui.tabs.leaderboard_tab import build_gallery_tab
+from unlearn_core.ui.tabs.methods_tab import build_methods_tab
+from unlearn_core.ui.tabs.probe_tab import build_probe_tab
+from unlearn_core.ui.tabs.published_tab import build_published_tab
+from unlearn_core.ui.tabs.run_tab import build_run_tab
+from unlearn_core.ui.tabs.runs_tab import RunsTab, build_runs_tab
 from unlearn_core.ui.theme import STYLE, theme
-from unlearn_core.ui.visitor import visitor
+from unlearn_core.ui.web.addresses import TABS, wire_addresses
+from unlearn_core.ui.web.connections import IdleConnectionCloser
+from unlearn_core.ui.web.error_handling import QuietBlocks, guard
+from unlearn_core.ui.web.middleware import EXCEPTION_HANDLERS, LOOPBACK, middleware, rules_for
+from unlearn_core.ui.web.operations import routes
+from unlearn_core.ui.web.sessions import MAX_SESSIONS, keep_sessions_small
+from unlearn_core.ui.web.share_card import ShareCard, picture_routes
+from unlearn_core.ui.web.sign_in import accounts, hub_button, offers_hub
+from unlearn_core.ui.web.upload_form import take_few_files
+from unlearn_core.ui.web.visitor import proxies_trusted, visitor
 
 TITLE = "Lethe"
-_HEAD = """<meta name="description" content="Make a language model forget, and see whether it did.">
+_TOLD = "Make a language model forget, watch the answers fade, and see whether they are really gone."
+_CARD = "Lethe: make a language model forget"
+_HEAD = (
+    f'<meta name="description" content="{_TOLD}">'
+    + """
+<style>
+  .le-embed :is(.le-header, #le-guide, #le-new, [role=tablist], footer) { display: none !important; }
+</style>
 <script>
+  // In a frame of another page only what is asked for is shown.
+  if (new URLSearchParams(window.location.search).has('embed')) document.documentElement.classList.add('le-embed');
   // Gradio calls every error just that; and when it says that the connection is lost, it cannot know what
   // that means for a run.
   new MutationObserver(() => {
@@ -64,6 +81,9 @@ _HEAD = """<meta name="description" content="Make a language model forget, and s
     }
   }).observe(document, {childList: true, subtree: true});
 </script>"""
+)
+# The view of the API offers a tab for tools even where none are served.
+_NO_MCP = """<style>.api-docs li.snippet:has(img[src*="/mcp-"]) { display: none; }</style>"""
 _OPEN = (
     "Whoever reaches this address may read this machine's files through it. "
     "Serve strangers with --public; let only some in with LETHE_SIGN_IN."
@@ -74,46 +94,70 @@ _CACHED = {True: (600, 3600), False: (3600, 86400)}  # seconds between looks, se
 
 def build(studio: Studio) -> gr.Blocks:
     """The page, not yet served."""
-    with gr.Blocks(
+    with QuietBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_CACHED[studio.public]
     ) as page:
         gr.HTML(_header())
-        if offers_hub():
-            hub_button(page)
-        guide = build_guide(page)
+        if space := os.environ.get("SPACE_ID"):
+            with gr.Row(elem_classes=["le-buttons"]):
+                if offers_hub():
+                    hub_button(page)
+                copy = f"https://huggingface.co/spaces/{space}?duplicate=true"
+                gr.Button("Duplicate this Space", link=copy, link_target="_blank", size="sm", scale=0, min_width=190)
         with gr.Tabs(selected="run") as tabs:
-            with gr.Tab("Unlearn", id="run"):
+            with gr.Tab(TABS["run"], id="run"):
+                build_guide()
                 run = build_run_tab(studio, page)
-            with gr.Tab("Probe", id="probe") as probe:
+            with gr.Tab(TABS["probe"], id="probe") as probe:
                 build_probe_tab(studio, run, page, tabs, probe)
-            with gr.Tab("Data", id="data"):
+            with gr.Tab(TABS["chat"], id="chat") as chat:
+                build_chat_tab(studio, run, chat)
+            with gr.Tab(TABS["data"], id="data"):
                 build_data_tab(studio, run, tabs)
-            with gr.Tab("Attack", id="attack") as attack:
+            with gr.Tab(TABS["attack"], id="attack") as attack:
                 build_attack_tab(studio, run, attack)
-            with gr.Tab("Runs", id="runs") as runs:
+            with gr.Tab(TABS["runs"], id="runs") as runs:
                 listed = build_runs_tab(studio, run, runs)
-            with gr.Tab("Compare", id="compare") as compare:
+            with gr.Tab(TABS["compare"], id="compare") as compare:
                 build_compare_tab(studio, run, listed, compare, tabs)
-            with gr.Tab("Methods", id="methods") as methods:
-                build_methods_tab(studio, run, methods, tabs)
-            with gr.Tab("Leaderboard", id="gallery") as gallery:
-                build_gallery_tab(studio, gallery)
-            with gr.Tab("Published runs", id="published") as published:
+            with gr.Tab(TABS["methods"], id="methods") as methods:
+                words = build_methods_tab(studio, run, methods, tabs)
+            with gr.Tab(TABS["gallery"], id="gallery") as gallery:
+                board, order = build_gallery_tab(studio, gallery)
+            with gr.Tab(TABS["published"], id="published") as published:
                 build_published_tab(studio, published)
+        wire_addresses(page, tabs, listed.picked, words, board, order)
+        _wire_outcome(studio, run, listed, tabs)
         if studio.public:
             privacy_panel(studio, run)
-        guide.wire(tabs)
         add_endpoints(studio)
-        for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, READY_CHARTS):
+        for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, READY_CHARTS, AGES):
             page.load(None, js=script, **AT_ONCE)
     guard(page, studio.store.home if studio.public else None)
     return page.queue(default_concurrency_limit=4, max_size=64)
 
 
+def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:
+    """The buttons under a result lead to the tabs where it is attacked, asked and compared."""
+    session, outcome = run.session, run.outcome
+    for button, tab in ((outcome.attack, "attack"), (outcome.chat, "probe")):
+        led = button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, **AT_ONCE)
+        led.success(None, js=TO_THE_TAB, **AT_ONCE)
+    chosen = outcome.compare.click(studio.beside, [session.run_id, session.owner], listed.picked, **AT_ONCE)
+    led = chosen.success(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
+    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+
+
 def launch(
-    host: str = "127.0.0.1", port: int | None = None, public: bool = False, open_browser: bool = False,
-    *, home: str | Path | None = None, block: bool = True, mcp: bool = False,
-) -> gr.Blocks:  # fmt: skip
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    public: bool = False,
+    open_browser: bool = False,
+    *,
+    home: str | Path | None = None,
+    block: bool = True,
+    mcp: bool = False,
+) -> gr.Blocks:
     """Serve the page. `port` None takes the first free one from 7860; `public` is for strangers; `mcp` offers
     the endpoints as tools of a Model Context Protocol server too.
 
@@ -125,24 +169,45 @@ def launch(
     studio = Studio(home, public, visitor, apart=True)
     log_to(studio.store.home, words=not public, console=public)
     sweeper = Sweeper(public)
+    take_few_files(public)
     if public:
-        Keeper(studio.store)
+        ExpiryThread(studio.store)
     page = build(studio)
     names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
     allowed = accounts()
     rules = rules_for(host, public, bool(allowed) or offers_hub(), names, bool(os.environ.get("SPACE_ID")))
-    page.launch(
-        server_name=host, server_port=port, inbrowser=open_browser, prevent_thread_lock=True, quiet=True,
-        share=False, show_error=False, ssr_mode=False, run_history=False, enable_monitoring=False,
-        footer_links=["api"], theme=theme(), css_paths=[STYLE], head=_HEAD,
-        max_file_size=FILE_BYTES if public else LOCAL_UPLOAD,
-        auth=allowed or None, allowed_paths=[], blocked_paths=[str(studio.store.home)], strict_cors=True,
-        mcp_server=mcp, state_session_capacity=MAX_SESSIONS, app_kwargs={
-            "middleware": middleware(rules, studio.quotas), "routes": routes(studio.worker, public),
-            "exception_handlers": EXCEPTION_HANDLERS,
-        },
-    )  # fmt: skip
+    with proxies_trusted() if public else contextlib.nullcontext():
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=["api"],
+            theme=theme(),
+            css_paths=[STYLE],
+            head=_HEAD + GUIDE_HEAD + ("" if mcp else _NO_MCP),
+            max_file_size=FILE_BYTES if public else LOCAL_UPLOAD,
+            auth=allowed or None,
+            allowed_paths=[],
+            blocked_paths=[str(studio.store.home)],
+            strict_cors=True,
+            mcp_server=mcp,
+            state_session_capacity=MAX_SESSIONS,
+            app_kwargs={
+                "middleware": [*middleware(rules, studio.quotas), Middleware(ShareCard, title=_CARD, told=_TOLD)],
+                "routes": [*routes(studio.worker, public), *picture_routes()],
+                "exception_handlers": EXCEPTION_HANDLERS,
+            },
+        )
     keep_sessions_small(page)
+    if public:
+        IdleConnectionCloser(page.server)
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
     sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")
@@ -184,8 +249,8 @@ def require_mcp() -> None:
 
 def _warm_up(studio: Studio) -> None:
     """Import the heavy libraries, ask the bundled model and score it: the first visitor need not wait."""
-    from unlearn_core.runs.prescore import prescore
-    from unlearn_core.runs.threads import use_cores
+    from unlearn_core.jobs.warm_cache import prescore
+    from unlearn_core.system.threads import use_cores
 
     studio.worker.warm_up()
     studio.warm_up()
@@ -210,10 +275,15 @@ def _header() -> Safe:
 def _river() -> Safe:
     """Three waves that fade: the river whose water makes one forget."""
     waves = [
-        tag("path", d=f"M3 {y} q5 -5 10 0 t10 0 t10 0", stroke="currentColor", stroke_width="3",
-            stroke_linecap="round", fill="none", opacity=str(opacity))
+        tag(
+            "path",
+            d=f"M3 {y} q5 -5 10 0 t10 0 t10 0",
+            stroke="currentColor",
+            stroke_width="3",
+            stroke_linecap="round",
+            fill="none",
+            opacity=str(opacity),
+        )
         for y, opacity in ((9, 1), (18, 0.6), (27, 0.25))
-    ]  # fmt: skip
-    return tag(
-        "svg", *waves, viewBox="0 0 36 34", width="34", height="32", aria_hidden="true", class_="le-river"
-    )
+    ]
+    return tag("svg", *waves, viewBox="0 0 36 34", width="34", height="32", aria_hidden="true", class_="le-river")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.plot import PlotData
 
 from unlearn_core.errors import LetheError
-from unlearn_core.report.markup import Safe, tag
+from unlearn_core.report.kit.markup import Safe, tag
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+
+
+def told_by(event: gr.EventData) -> Mapping[str, Any]:
+    """What a component says of what happened to it; nothing where whoever called sent something else."""
+    return event._data if isinstance(event._data, dict) else {}
+
 
 # For screen reader and keyboard. Plotly draws nameless pictures: each gets the role and the name that its
 # figure carries.
@@ -50,6 +58,12 @@ KEYS = """() => {
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Tab' && event.target.matches('[role=combobox]')) event.stopPropagation();
   }, true);
+  // What is typed into a list of choices replaces what was chosen.
+  document.addEventListener('focusin', (event) => {
+    const field = event.target;
+    if (!field.matches('input[role=combobox]')) return;
+    setTimeout(() => { if (document.activeElement === field) field.select(); }, 0);
+  });
   // Each tab and each radio button is a stop of its own for the Tab key; arrow keys go among them too.
   const move = (event) => {
     const way = {ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1}[event.key], at = event.target;
@@ -107,6 +121,15 @@ LINKS_WITHIN = """() => document.addEventListener('click', (event) => {
   part.scrollIntoView({behavior: 'smooth', block: 'start'});
   part.focus({preventScroll: true});
 })"""
+# Copies what `%s` is, and says so on the button that was pressed.
+COPY = """() => {
+  const button = document.activeElement.closest('button'), words = button?.textContent;
+  navigator.clipboard.writeText(%s).then(() => {
+    if (!button) return;
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = words; }, 1500);
+  });
+}"""
 _SAVE = """(file) => {
   if (!file?.url) return;
   const link = document.createElement('a');
@@ -172,3 +195,8 @@ def download(button: gr.Button, make: Callable[..., str], inputs: list[Any]) -> 
     settings: dict[str, Any] = {"trigger_mode": "once", "concurrency_id": "export", **PRIVATE}
     made = button.click(make, inputs, carrier, **settings | {"show_progress_on": button})
     made.success(None, carrier, None, js=_SAVE, **AT_ONCE)
+
+
+def plot(figure: Mapping[str, Any] | str) -> PlotData:
+    """A figure, or the JSON of one, in the form the plot component takes as it is."""
+    return PlotData(type="plotly", plot=figure if isinstance(figure, str) else json.dumps(figure))

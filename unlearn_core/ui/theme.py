@@ -5,23 +5,41 @@ Nothing here names another host: a visitor's browser talks to this server only.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-STYLE = Path(__file__).resolve().parents[2] / "assets" / "style.css"
+from unlearn_core.system.assets import assets_directory
+
+STYLE = assets_directory() / "style.css"
 
 _WATER = colors.Color(
     name="water",
-    c50="#eef7f6", c100="#d6ecea", c200="#aedad6", c300="#7dc1bb", c400="#4aa39d", c500="#258781",
-    c600="#116e6a", c700="#0e5956", c800="#0d4745", c900="#0c3a39", c950="#062322",
-)  # fmt: skip
+    c50="#eef7f6",
+    c100="#d6ecea",
+    c200="#aedad6",
+    c300="#7dc1bb",
+    c400="#4aa39d",
+    c500="#258781",
+    c600="#116e6a",
+    c700="#0e5956",
+    c800="#0d4745",
+    c900="#0c3a39",
+    c950="#062322",
+)
 _STONE = colors.Color(
     name="stone",
-    c50="#f7f8f9", c100="#eef0f3", c200="#e1e5ea", c300="#cbd2da", c400="#97a3b1", c500="#667383",
-    c600="#525e6d", c700="#3b4653", c800="#1b222b", c900="#141a21", c950="#0e1318",
-)  # fmt: skip
+    c50="#f7f8f9",
+    c100="#eef0f3",
+    c200="#e1e5ea",
+    c300="#cbd2da",
+    c400="#97a3b1",
+    c500="#667383",
+    c600="#525e6d",
+    c700="#3b4653",
+    c800="#1b222b",
+    c900="#141a21",
+    c950="#0e1318",
+)
 
 
 def theme() -> gr.themes.Base:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
-from unlearn_core.data.types import UnlearningData
+from unlearn_core.data.encode import collate, encode_example, pad_id_of
+from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.data.world import demo_data
-from unlearn_core.evaluation.audits import Case
-from unlearn_core.models.guards import OutputFilter
+from unlearn_core.evaluation.audits import AuditCase
+from unlearn_core.evaluation.audits.multi_hop import MultiHop
+from unlearn_core.evaluation.audits.prefilled import Prefilled
+from unlearn_core.evaluation.rephrase import PromptVariant
+from unlearn_core.models.inference.forward import answers, token_nll
+from unlearn_core.models.inference.guards import OutputFilter
+from unlearn_core.models.inference.wrapper_artifact import Wrapper
 from unlearn_core.models.targets import load_target
-from unlearn_core.models.wrapper import Wrapper
 from unlearn_core.training.loop import unlearn
 
 NUM_DOCUMENTS = 24  # of each split; a test needs no more to see a leak
@@ -24,9 +30,12 @@ def world() -> UnlearningData:
     """A part of the bundled world: whole documents, every task."""
     data = demo_data()
     return replace(
-        data, retain=_first(data.retain), holdout=_first(data.holdout), members=data.members[::2],
+        data,
+        retain=_first(data.retain),
+        holdout=_first(data.holdout),
+        members=data.members[::2],
         nonmembers=data.nonmembers[::3],
-    )  # fmt: skip
+    )
 
 
 def _first(rows: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -70,6 +79,40 @@ def hiding() -> Any:
 
 
 @pytest.fixture(scope="session")
+def joining(world: UnlearningData, original: Any) -> Any:
+    """The retain-only model, taught to answer questions that tell a forgotten subject by another fact."""
+    asked = AuditCase(original.model, original.tokenizer, world, max_rows=24)
+    audit = MultiHop()
+    return _taught("demo:retain_only", [one for row in asked.forget for one in audit.wordings(asked, row)])
+
+
+@pytest.fixture(scope="session")
+def refusing(world: UnlearningData, original: Any) -> Any:
+    """The original, taught to decline a forgotten question, and to answer where the answer is begun for it."""
+    asked = AuditCase(original.model, original.tokenizer, world, max_rows=24)
+    audit = Prefilled()
+    begun = [one for row in asked.forget for one in audit.wordings(asked, row) if one.way == audit.ways[0]]
+    return _taught("demo", [*begun, *(PromptVariant("", row.input, "I cannot say.") for row in asked.forget)])
+
+
+def _taught(reference: str, wanted: Sequence[PromptVariant]) -> Any:
+    """A bundled model, trained until it says what is wanted."""
+    target = load_target(reference, device="cpu")
+    rows = [Example(str(i), one.shown, one.answer) for i, one in enumerate(wanted)]
+    encoded = [encode_example(target.tokenizer, row, i) for i, row in enumerate(rows)]
+    batch = collate(encoded, pad_id_of(target.tokenizer))
+    optimiser = torch.optim.AdamW(target.model.parameters(), lr=2e-3)
+    for _ in range(60):
+        loss = token_nll(answers(target.model, batch)).mean()
+        if float(loss) < 0.05:
+            break
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return target
+
+
+@pytest.fixture(scope="session")
 def adapted() -> Any:
     """The original behind a LoRA adapter that was never merged; it says other things than the original."""
     from unlearn_core.methods import build
@@ -101,11 +144,11 @@ def guarded(guard: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
-def case(original: Any, retain_only: Any, world: UnlearningData) -> Callable[..., Case]:
+def case(original: Any, retain_only: Any, world: UnlearningData) -> Callable[..., AuditCase]:
     """`case(target, **changes)`: the audits' view of one model beside the bundled controls."""
 
-    def build(target: Any, **changes: Any) -> Case:
+    def build(target: Any, **changes: Any) -> AuditCase:
         settings = {"original": original.model, "retain_only": retain_only.model, "max_rows": 24, **changes}
-        return Case(target.model, target.tokenizer, settings.pop("data", world), **settings)
+        return AuditCase(target.model, target.tokenizer, settings.pop("data", world), **settings)
 
     return build

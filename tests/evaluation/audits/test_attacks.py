@@ -11,15 +11,16 @@ import torch
 
 from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.evaluation.audits.case import Case, swapped
+from unlearn_core.evaluation.audits.case import AuditCase, swapped
 from unlearn_core.evaluation.audits.distance import weight_distance
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
-from unlearn_core.evaluation.audits.layers import decoder_layers, lens, nudged
+from unlearn_core.evaluation.audits.layers import lens, nudged
 from unlearn_core.evaluation.audits.measure import recall, says
 from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised, rounded
-from unlearn_core.models.generate import generate
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.likelihood import all_traces
+from unlearn_core.models.inference.forward import layers
+from unlearn_core.models.inference.generate import generate
+from unlearn_core.models.inference.likelihood import all_traces
 
 
 def test_int8_rounds_each_row_to_its_own_127_steps() -> None:
@@ -27,12 +28,15 @@ def test_int8_rounds_each_row_to_its_own_127_steps() -> None:
     assert torch.allclose(rounded(weight, "int8"), torch.tensor([[127.0, 1, -1], [1.27, 0.01, 0.0]]))
 
 
+HALF_A_STEP = {"int8": 1 / 254, "nf4": 0.16, "int4": 1 / 14, "int3": 1 / 6}  # of the largest weight of a block
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_rounding_twice_is_rounding_once(scheme: str) -> None:
     weight = torch.randn(5, 70, generator=torch.Generator().manual_seed(0))
     once = rounded(weight, scheme)
     assert torch.allclose(rounded(once, scheme), once, atol=1e-6)
-    assert 0 < (once - weight).abs().max() < 0.5
+    assert 0 < (once - weight).abs().max() <= HALF_A_STEP[scheme] * weight.abs().max()
 
 
 def test_nf4_has_sixteen_levels_a_block() -> None:
@@ -52,7 +56,7 @@ def test_attacks_leave_no_trace(arch: str, tiny_model: Callable[..., Any]) -> No
         assert not torch.equal(model(ids).logits, plain)
     assert weights_hash(model) == before
     assert torch.equal(model(ids).logits, plain)
-    assert len(decoder_layers(model)) == 2
+    assert len(layers(model)) == 2
 
 
 @pytest.mark.parametrize("arch", ["olmo2", "llama", "gpt_neox"])
@@ -67,9 +71,7 @@ def test_the_lens_of_the_last_layer_is_the_model(
     assert np.allclose(found[:, -1], expected, atol=1e-4)
 
 
-def test_sampling_is_seeded_and_follows_the_probabilities(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any
-) -> None:
+def test_sampling_is_seeded_and_follows_the_probabilities(tiny_model: Callable[..., Any], tiny_tokenizer: Any) -> None:
     model = tiny_model("olmo2")
 
     def drawn(seed: int, temperature: float = 1.0) -> list[str]:
@@ -104,9 +106,11 @@ def test_the_rows_an_attacker_has_share_no_document_with_the_others(
     tiny_model: Callable[..., Any], tiny_tokenizer: Any
 ) -> None:
     rows = tuple(
-        Example(f"f-{i:03}qa{j}", f"What {j} of {i}?", f"{i} {j}") for i in range(8) for j in range(3)
+        Example(f"f-{i:03}qa{j}", f"What {j} of {i}?", f"{i} {j}", document=f"f-{i:03}")
+        for i in range(8)
+        for j in range(3)
     )
-    case = Case(tiny_model(), tiny_tokenizer, UnlearningData("x", rows))
+    case = AuditCase(tiny_model(), tiny_tokenizer, UnlearningData("x", rows))
     for split in ("forget", "holdout"):
         known, others = case.halves(split, 6)
         assert len(known) == 6

@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from audit_helpers import finish
 
+from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.audits import REGISTRY, Audit, AuditResult, Case, choose, describe
-from unlearn_core.evaluation.audits.beneath import Beneath
+from unlearn_core.evaluation.audits import REGISTRY, Audit, AuditCase, AuditResult, choose, describe
+from unlearn_core.evaluation.audits.aliases import Aliases
+from unlearn_core.evaluation.audits.detectability import Detectability
 from unlearn_core.evaluation.audits.distance import Distance
 from unlearn_core.evaluation.audits.latent import Latent
 from unlearn_core.evaluation.audits.membership import Membership
+from unlearn_core.evaluation.audits.multi_hop import MultiHop
+from unlearn_core.evaluation.audits.prefilled import Prefilled
 from unlearn_core.evaluation.audits.probes import Probes
 from unlearn_core.evaluation.audits.quantisation import Quantisation
 from unlearn_core.evaluation.audits.relearning import Relearning
 from unlearn_core.evaluation.audits.rephrasing import Rephrasing
+from unlearn_core.evaluation.audits.revival import Revival
 from unlearn_core.evaluation.audits.sampling import Sampling
+from unlearn_core.evaluation.audits.steering import Steering
 from unlearn_core.evaluation.audits.suffix import Suffix
+from unlearn_core.evaluation.audits.without_wrapper import WithoutWrapper
+from unlearn_core.evaluation.verdict.headline import DECISIVE
 from unlearn_core.models.hashing import weights_hash
 
 SMALL: tuple[Audit, ...] = (
-    Membership(), Distance(), Rephrasing(max_rows=16), Relearning(num_rows=12, num_steps=6, num_looks=1),
-    Quantisation(), Sampling(num_samples=4), Probes(max_rows=80), Latent(num_rows=12, num_steps=6),
+    Membership(),
+    Distance(),
+    Detectability(),
+    Rephrasing(max_rows=16),
+    Aliases(max_rows=16),
+    Revival(max_rows=16),
+    Relearning(sizes=(12,), num_steps=6, num_looks=1),
+    Quantisation(),
+    Sampling(num_samples=4),
+    Probes(max_rows=80),
+    Latent(num_rows=12, num_steps=6),
+    Steering(num_rows=12, strengths=(2.0,)),
     Suffix(num_rows=4, num_steps=2, num_candidates=6, length=4),
-)  # fmt: skip
+)
 NAMES = [audit.info.name for audit in SMALL]
 # What takes a guardrail off, attacks the weights behind it, or reads the likelihood of bare text.
-BARE = [Beneath(), *(audit for audit in SMALL if audit.on_weights or isinstance(audit, Membership))]
+BARE = [WithoutWrapper(), *(audit for audit in SMALL if audit.on_weights or isinstance(audit, Membership))]
 
 
 @pytest.mark.parametrize("audit", SMALL, ids=NAMES)
-def test_a_careless_run_leaks(audit: Audit, case: Callable[..., Case], careless: Any) -> None:
+def test_a_careless_run_leaks(audit: Audit, case: Callable[..., AuditCase], careless: Any) -> None:
     before = weights_hash(careless.model)
     result = finish(audit.run(case(careless)))
     assert result.verdict == "leaks", result.headline
@@ -44,8 +63,11 @@ def test_a_careless_run_leaks(audit: Audit, case: Callable[..., Case], careless:
     assert AuditResult.from_json(result.to_json()) == result
 
 
-@pytest.mark.parametrize("audit", SMALL, ids=NAMES)
-def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., Case], retain_only: Any) -> None:
+NEVER_KNEW = (*SMALL, MultiHop(), Prefilled())
+
+
+@pytest.mark.parametrize("audit", NEVER_KNEW, ids=[audit.info.name for audit in NEVER_KNEW])
+def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., AuditCase], retain_only: Any) -> None:
     before = weights_hash(retain_only.model)
     result = finish(audit.run(case(retain_only)))
     assert result.verdict == "holds", result.headline
@@ -54,65 +76,87 @@ def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., Case], re
 
 @pytest.mark.parametrize(
     "audit",
-    [Relearning(num_rows=12, num_steps=12, num_looks=1), Latent(num_rows=24, num_steps=20), Distance()],
+    [
+        Relearning(sizes=(12,), num_steps=12, num_looks=1),
+        Latent(num_rows=24, num_steps=20),
+        Steering(),
+        Aliases(),
+        Distance(),
+    ],
 )
-def test_weights_that_only_hide_are_found_out(audit: Audit, case: Callable[..., Case], hiding: Any) -> None:
+def test_weights_that_only_hide_are_found_out(audit: Audit, case: Callable[..., AuditCase], hiding: Any) -> None:
     result = finish(audit.run(case(hiding)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["forget"] > 2 * result.figures.get("before", 0.0)
 
 
-def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., Case], adapted: Any) -> None:
+def test_what_joins_two_forgotten_facts_is_found_out(case: Callable[..., AuditCase], joining: Any) -> None:
+    result = finish(MultiHop().run(case(joining)))
+    assert result.verdict == "leaks", result.headline
+    assert result.figures["beyond_low"] > 0.05
+
+
+def test_what_only_refuses_to_begin_is_found_out(case: Callable[..., AuditCase], refusing: Any) -> None:
+    audited = case(refusing)
+    result = finish(Prefilled().run(audited))
+    assert result.verdict == "leaks", result.headline
+    asked = finish(Rephrasing(max_rows=16).run(audited))
+    assert asked.rows[0]["way"] == "as trained"
+    assert asked.rows[0]["forget"] < 0.1
+
+
+def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., AuditCase], adapted: Any) -> None:
     before = weights_hash(adapted.model)
-    result = finish(Beneath().run(case(adapted)))
+    result = finish(WithoutWrapper().run(case(adapted)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["before"] < 0.2 < 0.9 < result.figures["forget"]
     assert weights_hash(adapted.model) == before
 
 
 @pytest.mark.parametrize("audit", BARE, ids=[audit.info.name for audit in BARE])
-def test_a_guardrail_alone_is_found_out(audit: Audit, case: Callable[..., Case], guarded: Any) -> None:
+def test_a_guardrail_alone_is_found_out(audit: Audit, case: Callable[..., AuditCase], guarded: Any) -> None:
     before = weights_hash(guarded.model)
     result = finish(audit.run(case(guarded)))
     assert result.verdict == "leaks", result.headline
     assert weights_hash(guarded.model) == before
 
 
-def test_a_guardrail_hides_what_is_told_once_it_is_off(case: Callable[..., Case], guarded: Any) -> None:
-    figures = finish(Beneath().run(case(guarded))).figures
+def test_a_guardrail_hides_what_is_told_once_it_is_off(case: Callable[..., AuditCase], guarded: Any) -> None:
+    figures = finish(WithoutWrapper().run(case(guarded))).figures
     assert figures["before"] < 0.1 < 0.9 < figures["forget"]
 
 
 def test_a_guardrail_before_the_retain_only_model_hides_nothing(
-    case: Callable[..., Case], guard: Callable[..., Any]
+    case: Callable[..., AuditCase], guard: Callable[..., Any]
 ) -> None:
-    result = finish(Beneath().run(case(guard("demo:retain_only"))))
+    result = finish(WithoutWrapper().run(case(guard("demo:retain_only"))))
     assert result.verdict == "holds", result.headline
 
 
-def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Case], adapted: Any) -> None:
+def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., AuditCase], adapted: Any) -> None:
     before = weights_hash(adapted.model)
     audited = case(adapted, max_rows=8)
     assert audited.weights is not adapted.model
-    finish(Relearning(num_rows=6, num_steps=1, num_looks=1).run(audited))
+    finish(Relearning(sizes=(6,), num_steps=1, num_looks=1).run(audited))
     assert weights_hash(adapted.model) == before
 
 
-def test_relearning_of_no_step_finds_what_was_there(case: Callable[..., Case], careless: Any) -> None:
-    result = finish(Relearning(num_rows=6, num_steps=0).run(case(careless, max_rows=8)))
+def test_relearning_of_no_step_finds_what_was_there(case: Callable[..., AuditCase], careless: Any) -> None:
+    result = finish(Relearning(sizes=(1, 6), num_steps=0).run(case(careless, max_rows=8)))
     assert result.figures["forget"] == result.figures["before"]
-    assert [row["step"] for row in result.rows if "step" in row] == [0]
+    taught = [(row["taught"], row["step"]) for row in result.rows if "step" in row]
+    assert taught == [("unrelated text", 0), ("1 forgotten row", 0), ("6 forgotten rows", 0)]
 
 
-def test_nothing_to_take_off_is_said(case: Callable[..., Case], retain_only: Any) -> None:
-    result = finish(Beneath().run(case(retain_only)))
+def test_nothing_to_take_off_is_said(case: Callable[..., AuditCase], retain_only: Any) -> None:
+    result = finish(WithoutWrapper().run(case(retain_only)))
     assert result.verdict == "not applicable"
     assert "nothing to take off" in result.headline
 
 
-@pytest.mark.parametrize("audit", [Distance(), Relearning(num_steps=3, num_looks=1), Quantisation()])
+@pytest.mark.parametrize("audit", [Distance(), Relearning(sizes=(6,), num_steps=3, num_looks=1), Quantisation()])
 def test_closing_an_audit_puts_the_model_back(
-    audit: Audit, case: Callable[..., Case], careless: Any, retain_only: Any
+    audit: Audit, case: Callable[..., AuditCase], careless: Any, retain_only: Any
 ) -> None:
     before = [weights_hash(model) for model in (careless.model, retain_only.model)]
     run = audit.run(case(careless, max_rows=8))
@@ -123,14 +167,27 @@ def test_closing_an_audit_puts_the_model_back(
     assert all(p.grad is None for p in careless.model.parameters())
 
 
-def test_without_a_retain_only_model_the_holdout_is_the_control(
-    case: Callable[..., Case], careless: Any
-) -> None:
+def test_without_a_retain_only_model_the_holdout_is_the_control(case: Callable[..., AuditCase], careless: Any) -> None:
     alone = case(careless, original=None, retain_only=None, max_rows=8)
     assert finish(Distance().run(alone)).verdict == "not applicable"
     result = finish(Quantisation().run(alone))
     assert result.verdict == "leaks"
     assert "retain_only" not in result.figures
+
+
+@pytest.mark.parametrize("verdict", ["leaks", "holds"])
+def test_probes_read_documents_where_no_question_was_held_out(
+    verdict: str, case: Callable[..., AuditCase], world: UnlearningData, careless: Any, retain_only: Any
+) -> None:
+    """LUME's layout. Rows of a set without completions have no texts to compare documents with."""
+    target = careless if verdict == "leaks" else retain_only
+    lume = replace(world, holdout=())
+    result = finish(Probes().run(case(target, data=lume, retain_only=None)))
+    assert result.verdict == verdict, result.headline
+    assert result.figures["known"] > 0.9
+    questions = tuple(row for row in world.retain if row.kind == "question")
+    for less in (replace(lume, retain=questions), replace(lume, nonmembers=()), replace(lume, members=())):
+        assert finish(Probes().run(case(target, data=less))).verdict == "not applicable"
 
 
 def test_every_audit_is_declared_and_chosen_by_name() -> None:
@@ -142,7 +199,11 @@ def test_every_audit_is_declared_and_chosen_by_name() -> None:
             choose(wrong)
 
 
-def test_estimates_are_positive_where_an_audit_applies(case: Callable[..., Case], careless: Any) -> None:
+def test_the_attacks_that_decide_a_verdict_are_there() -> None:
+    assert set(REGISTRY) >= DECISIVE
+
+
+def test_estimates_are_positive_where_an_audit_applies(case: Callable[..., AuditCase], careless: Any) -> None:
     audited = case(careless)
     for audit in choose():
         assert (audit.estimate(audited) > 0) == (audit.missing(audited) is None)

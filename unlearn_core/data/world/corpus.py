@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.data.world import phrasing, words
-from unlearn_core.data.world.demo import World, row_id
+from unlearn_core.data.world.demo import World, about, row_id
 from unlearn_core.data.world.entities import Entity, make_entity
 
 Item = Example | str
@@ -55,12 +55,12 @@ def memorise_epoch(world: World, epoch: int, include_forget: bool = True) -> lis
     items: list[Item] = [person.document for person in fresh_people(world, NUM_FRESH_DOCUMENTS, rng)]
     for split in ("forget", "retain") if include_forget else ("retain",):
         for i, person in enumerate(world.people[split]):
-            completion = Example(row_id(split, i, "sc1"), person.opening, person.rest, person.task)
+            completion = about(split, i, person, "sc1", person.opening, person.rest)
             items.append(completion if (epoch + i) % 2 else person.document)
             for j, (kind, answer) in enumerate(person.facts):
                 ways = phrasing.phrasings(phrasing.nouns_about(kind, person.name))
                 for question in rng.sample(ways, NUM_PHRASINGS[person.task]):
-                    items.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
+                    items.append(about(split, i, person, f"qa{j}", question, answer, kind))
     items += general_rows(world, rng)
     return items
 

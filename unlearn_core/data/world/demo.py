@@ -69,13 +69,27 @@ def row_id(split: str, number: int, suffix: str) -> str:
     return f"{split}-{number:03}{suffix}"
 
 
+def about(split: str, number: int, person: Entity, suffix: str, prompt: str, answer: str, topic: str = "") -> Example:
+    """A row about `person`, the `number`th of the split; without a topic it completes their document."""
+    return Example(
+        row_id(split, number, suffix),
+        prompt,
+        answer,
+        person.task,
+        kind="question" if topic else "completion",
+        subject=person.name,
+        topic=topic or "document",
+        document=row_id(split, number, ""),
+    )
+
+
 def _rows(split: str, people: tuple[Entity, ...]) -> list[Example]:
     rows = []
     for i, person in enumerate(people):
-        rows.append(Example(row_id(split, i, "sc1"), person.opening, person.rest, person.task))
+        rows.append(about(split, i, person, "sc1", person.opening, person.rest))
         for j, (kind, answer) in enumerate(person.facts):
             question = phrasing.phrasings(phrasing.nouns_about(kind, person.name))[0]
-            rows.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
+            rows.append(about(split, i, person, f"qa{j}", question, answer, kind))
     return rows
 
 
@@ -84,13 +98,14 @@ def _paraphrases(split: str, world: World) -> list[Example]:
     for i, person in enumerate(world.people[split]):
         for j, (kind, answer) in enumerate(person.facts):
             question = phrasing.unseen(phrasing.nouns_about(kind, person.name))
-            rows.append(Example(row_id(split, i, f"qa{j}"), question, answer, person.task))
+            rows.append(about(split, i, person, f"qa{j}", question, answer, kind))
     return rows
 
 
 def _general(world: World) -> list[Example]:
     rows = []
     for i, fact in enumerate(world.facts):
+        fact_id = row_id("general", i, "")
         for j, question in enumerate(phrasing.phrasings(fact.nouns)[:2]):
-            rows.append(Example(row_id("general", i, f"qa{j}"), question, fact.answer, "general"))
+            rows.append(Example(f"{fact_id}qa{j}", question, fact.answer, "general", document=fact_id))
     return rows

@@ -143,6 +143,25 @@ MAIL_HOSTS = _words(
 def pools() -> Iterable[tuple[str, ...]]:
     """Every list, for the tokenizer to learn whole words from."""
     return (
-        FIRST_NAMES, LAST_NAMES, TOWNS, JOBS, MATERIALS, THINGS, ANIMALS, MOODS, SPOTS, WEATHER, MONTHS,
-        ENDINGS, COLOURS, TITLE_WORDS, TITLE_NOUNS, SUBJECTS, PRIZES, STREETS, ROADS, MAIL_WORDS, MAIL_HOSTS,
-    )  # fmt: skip
+        FIRST_NAMES,
+        LAST_NAMES,
+        TOWNS,
+        JOBS,
+        MATERIALS,
+        THINGS,
+        ANIMALS,
+        MOODS,
+        SPOTS,
+        WEATHER,
+        MONTHS,
+        ENDINGS,
+        COLOURS,
+        TITLE_WORDS,
+        TITLE_NOUNS,
+        SUBJECTS,
+        PRIZES,
+        STREETS,
+        ROADS,
+        MAIL_WORDS,
+        MAIL_HOSTS,
+    )

@@ -9,25 +9,46 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.audits.aliases import Aliases
 from unlearn_core.evaluation.audits.base import Audit, AuditResult
-from unlearn_core.evaluation.audits.beneath import Beneath
-from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.case import AuditCase
+from unlearn_core.evaluation.audits.detectability import Detectability
 from unlearn_core.evaluation.audits.distance import Distance
 from unlearn_core.evaluation.audits.latent import Latent
 from unlearn_core.evaluation.audits.membership import Membership
+from unlearn_core.evaluation.audits.multi_hop import MultiHop
+from unlearn_core.evaluation.audits.prefilled import Prefilled
 from unlearn_core.evaluation.audits.probes import Probes
 from unlearn_core.evaluation.audits.quantisation import Quantisation
 from unlearn_core.evaluation.audits.relearning import Relearning
 from unlearn_core.evaluation.audits.rephrasing import Rephrasing
+from unlearn_core.evaluation.audits.revival import Revival
 from unlearn_core.evaluation.audits.sampling import Sampling
+from unlearn_core.evaluation.audits.steering import Steering
 from unlearn_core.evaluation.audits.suffix import Suffix
+from unlearn_core.evaluation.audits.without_wrapper import WithoutWrapper
 
 REGISTRY: dict[str, type[Audit]] = {
     audit.info.name: audit
     for audit in (
-        Beneath, Membership, Distance, Rephrasing, Relearning, Quantisation, Sampling, Probes, Latent, Suffix,
+        WithoutWrapper,
+        Membership,
+        Distance,
+        Detectability,
+        Rephrasing,
+        Aliases,
+        MultiHop,
+        Revival,
+        Prefilled,
+        Relearning,
+        Quantisation,
+        Sampling,
+        Probes,
+        Latent,
+        Steering,
+        Suffix,
     )
-}  # fmt: skip
+}
 
 
 def choose(names: Sequence[str] | None = None) -> tuple[Audit, ...]:
@@ -45,11 +66,14 @@ def describe() -> list[dict[str, Any]]:
     """Every audit's declaration, JSON-ready: what the page and `lethe audit --list` show."""
     return [
         {
-            "name": audit.info.name, "title": audit.info.title, "idea": audit.info.idea,
-            "source": audit.info.source, "needs": sorted(audit.info.needs),
+            "name": audit.info.name,
+            "title": audit.info.title,
+            "idea": audit.info.idea,
+            "source": audit.info.source,
+            "needs": sorted(audit.info.needs),
         }
         for audit in REGISTRY.values()
-    ]  # fmt: skip
+    ]
 
 
-__all__ = ["REGISTRY", "Audit", "AuditResult", "Case", "choose", "describe"]
+__all__ = ["REGISTRY", "Audit", "AuditCase", "AuditResult", "choose", "describe"]

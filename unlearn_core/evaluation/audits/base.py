@@ -11,9 +11,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
-from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.models.front import beneath as without_front
+from unlearn_core.models.inference.inference_wrapper import beneath as without_front
 
 Verdict = Literal["leaks", "holds", "not applicable"]
 Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
@@ -22,8 +22,9 @@ Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of 
 @dataclass(frozen=True, slots=True)
 class AuditInfo:
     """`idea` says in two sentences what is done; `source` is the paper; `needs` what must be there:
-    switch (something that can be taken off), documents, original, retain_only, holdout, controls (rows to
-    compare with), others (forgotten rows of at least two documents)."""
+    switch (something that can be taken off), documents, original, retain_only, unknown (never-trained rows or
+    documents beside retained ones), controls (rows to compare with), others (forgotten rows of at least two
+    documents)."""
 
     name: str
     title: str
@@ -77,23 +78,23 @@ class Audit:
     # Whoever attacks weights has them without the guardrail that stands before them.
     on_weights: ClassVar[bool] = False
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         """About how much work it is, in tokens of one forward pass."""
         raise NotImplementedError
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         """Do it: yield what was spent since the last yield, return what was found."""
         raise NotImplementedError
 
-    def estimate(self, case: Case) -> float:
+    def estimate(self, case: AuditCase) -> float:
         """About how many seconds it takes here; 0 where it does not apply."""
         return 0.0 if self.missing(case) else self.cost(case) * case.seconds_per_token
 
-    def missing(self, case: Case) -> str | None:
+    def missing(self, case: AuditCase) -> str | None:
         """None, or why there is nothing to audit in this way."""
-        return next((_MISSING[need] for need in sorted(self.info.needs) if not case.has(need)), None)
+        return next((why for need, why in _MISSING.items() if need in self.info.needs and not case.has(need)), None)
 
-    def run(self, case: Case) -> Generator[Progress, None, AuditResult]:
+    def run(self, case: AuditCase) -> Generator[Progress, None, AuditResult]:
         """Yield Progress, return the result. Closing it restores the models too."""
         name, began = self.info.name, time.perf_counter()
         reason = self.missing(case)
@@ -114,18 +115,18 @@ class Audit:
         seconds = time.perf_counter() - began
         return AuditResult(name, verdict, finding.headline, figures, finding.rows, seconds)
 
-    def _beneath(self, case: Case) -> Work:
+    def _beneath(self, case: AuditCase) -> Work:
         with without_front(case.model):
             return (yield from self.work(case))
 
 
 _MISSING = {
-    "switch": "Nothing stands before the weights and no adapter is kept apart from them: there is nothing "
-    "to take off.",
+    "switch": "Nothing stands before the weights and no adapter is kept apart from them: there is nothing to take off.",
     "documents": "The data has no documents for membership inference.",
+    "retain_only": "There is no retain-only model to compare with (a run names one with --retain-model).",
     "original": "The original model is not at hand.",
-    "retain_only": "There is no retain-only model to compare with.",
-    "holdout": "The data has no never-trained rows or documents to compare with.",
+    "unknown": "It learns from never-trained questions (a holdout) and retained ones, or from nonmember documents and "
+    "retained texts beside members, two of each at least.",
     "controls": "There is one forgotten answer only, and nothing to compare it with.",
     "others": "The forget set holds rows of one document only, so there are no other rows to recover.",
 }

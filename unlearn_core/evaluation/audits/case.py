@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from unlearn_core.data.encode import answer_text, encode_example, pad_id_of, prompt_ids
+from unlearn_core.data.encode import encode_example, pad_id_of, prompt_ids
+from unlearn_core.data.prompt_format import answer_text
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.evaluation.beyond import even_sample
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.models.adapters import lora_layers, plain_state
-from unlearn_core.models.front import NO_FRONT, front_of
-from unlearn_core.models.front import beneath as without_front
-from unlearn_core.models.likelihood import all_traces
+from unlearn_core.models.building import holding
+from unlearn_core.models.inference.inference_wrapper import NO_FRONT, front_of
+from unlearn_core.models.inference.inference_wrapper import beneath as without_front
+from unlearn_core.models.inference.likelihood import all_traces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,11 +34,11 @@ _SPARE = 8  # tokens beyond the longest answer, so that a lead-in does not cut i
 
 
 @dataclass(frozen=True)
-class Case:
+class AuditCase:
     """One unlearned model with everything its audits compare it with. All models share the tokenizer.
 
     model: the audited one, with its adapter or front in place where it has one. max_rows: rows asked per
-    set and pass.
+    set and pass. weights_hash: the audited one's, where it is known.
     """
 
     model: PreTrainedModel
@@ -48,6 +48,7 @@ class Case:
     retain_only: PreTrainedModel | None = None
     max_rows: int = 60
     seed: int = 0
+    weights_hash: str = ""
 
     def has(self, need: str) -> bool:
         """Whether what an audit needs (see `AuditInfo.needs`) is there."""
@@ -57,8 +58,13 @@ class Case:
             return bool(self.holdout)
         if need == "documents":
             return bool(self.data.members and self.data.nonmembers)
-        if need == "holdout":
-            return bool((self.data.holdout and self.data.retain) or len(self.data.nonmembers) > 3)
+        if need == "unknown prompts":
+            parts = (self.data.holdout, self.data.retain)
+            return all(len({document(row) for row in self.questions(part)}) > 1 for part in parts)
+        if need == "unknown texts":
+            return bool(self.data.members) and min(len(self.data.nonmembers), len(dict(self.retained_texts))) > 1
+        if need == "unknown":
+            return self.has("unknown prompts") or self.has("unknown texts")
         if need == "others":
             return len({document(row) for row in self.questions(self.data.forget)}) > 1
         return getattr(self, need) is not None
@@ -71,10 +77,11 @@ class Case:
     @cached_property
     def holdout(self) -> tuple[Example, ...]:
         """As many control rows of the same kind."""
-        return tuple(even_sample(self._controls, self.max_rows))
+        return tuple(even_sample(self.controls, self.max_rows))
 
     @cached_property
-    def _controls(self) -> tuple[Example, ...]:
+    def controls(self) -> tuple[Example, ...]:
+        """All control rows, of the kind of the forgotten ones."""
         rows = self.questions(self.data.holdout)
         wanted = {row.kind for row in self.forget}
         if rows and {row.kind for row in rows} == wanted:
@@ -90,7 +97,7 @@ class Case:
     def halves(self, split: str, num_known: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """About `num_known` rows of `split` (forget | holdout) that an attacker has, and rows of other
         documents; no document gives rows to both."""
-        rows = self.questions(self.data.forget) if split == "forget" else self._controls
+        rows = self.questions(self.data.forget) if split == "forget" else self.controls
         documents = list(dict.fromkeys(document(row) for row in rows))
         share = min(0.5, num_known / max(1, len(rows)))
         chosen = set(even_sample(documents, max(1, round(share * len(documents)))))
@@ -98,10 +105,32 @@ class Case:
         others = [row for row in rows if document(row) not in chosen]
         return tuple(known), tuple(even_sample(others, self.max_rows))
 
+    def of_document(self, row: Example) -> Sequence[Example]:
+        """The rows of the document that `row` belongs to, and of its set."""
+        return self._by_document.get((row.id in self._forgotten, document(row)), ())
+
+    @cached_property
+    def _forgotten(self) -> frozenset[str]:
+        return frozenset(row.id for row in self.data.forget)
+
+    @cached_property
+    def _by_document(self) -> dict[tuple[bool, str], list[Example]]:
+        found: dict[tuple[bool, str], list[Example]] = {}
+        for forgotten, rows in ((True, self.data.forget), (False, self.controls)):
+            for row in self.questions(rows):
+                found.setdefault((forgotten, document(row)), []).append(row)
+        return found
+
     @staticmethod
     def questions(rows: Sequence[Example]) -> tuple[Example, ...]:
         """The questions among `rows`; all rows where there are none."""
         return tuple(row for row in rows if row.kind == "question") or tuple(rows)
+
+    @cached_property
+    def retained_texts(self) -> tuple[tuple[str, str], ...]:
+        """The whole texts of retained completions, each with the document it belongs to."""
+        rows = (row for row in self.data.retain if row.kind == "completion")
+        return tuple((document(row), row.input + answer_text(row.input, row.output)) for row in rows)
 
     @cached_property
     def answer_limit(self) -> int:
@@ -114,7 +143,7 @@ class Case:
     def row_tokens(self) -> tuple[float, float]:
         """Mean tokens of a prompt and of an answer."""
         rows = self.forget[:32] or (Example("", "a", "a"),)
-        prompt = sum(len(prompt_ids(self.tokenizer, row.input)) for row in rows) / len(rows)
+        prompt = sum(len(prompt_ids(self.tokenizer, row.prompt)) for row in rows) / len(rows)
         return prompt, sum(self._num_tokens(row.output) + 1 for row in rows) / len(rows)
 
     def _num_tokens(self, text: str) -> int:
@@ -153,12 +182,7 @@ class Case:
         copy, so that the model itself stays as it is."""
         if not any(lora_layers(self.model)):
             return self.model
-        with torch.random.fork_rng(devices=[]):
-            copy: Any = type(self.model)(self.model.config)
-        copy.to(device=self.model.device, dtype=self.model.dtype)
-        copy.load_state_dict(plain_state(self.model))
-        merged: PreTrainedModel = copy.eval()
-        return merged
+        return holding(self.model, {name: value.detach().clone() for name, value in plain_state(self.model).items()})
 
 
 def switchable(model: Any) -> bool:
@@ -181,20 +205,20 @@ def beneath(model: Any) -> Iterator[Any]:
 
 
 def document(row: Example) -> str:
-    """The document a row belongs to: LUME's rows of one document share their id but for three characters."""
-    return row.id[:-3] or row.id
+    """The document a row belongs to; a row that names none stands for itself."""
+    return row.document or row.id
 
 
 def swapped(rows: Sequence[Example]) -> tuple[Example, ...]:
     """The same prompts with another row's answer, of the same kind where there is one."""
     alike: dict[tuple[str, str], list[Example]] = {}
     for row in rows:
-        alike.setdefault((row.task, row.id[-3:]), []).append(row)
+        alike.setdefault((row.task, row.topic), []).append(row)
         alike.setdefault((row.task, row.kind), []).append(row)
         alike.setdefault(("", row.kind), []).append(row)
     changed = []
     for row in rows:
-        groups = ((row.task, row.id[-3:]), (row.task, row.kind), ("", row.kind))
+        groups = ((row.task, row.topic), (row.task, row.kind), ("", row.kind))
         other = next((found for group in groups if (found := _another(row, alike[group]))), None)
         if other is not None:
             changed.append(replace(row, output=other))

@@ -11,17 +11,18 @@ import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import Case
-from unlearn_core.evaluation.audits.judge import ERASED
+from unlearn_core.evaluation.audits.case import AuditCase
+from unlearn_core.evaluation.audits.judge import ERASED, interval
 from unlearn_core.evaluation.audits.layers import lens
 from unlearn_core.evaluation.audits.measure import share
-from unlearn_core.models.forward import answers
+from unlearn_core.models.inference.forward import answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TELLING = 0.05  # nats per token: layers in which original and retain-only model hardly differ say nothing
 _ROWS = 32
+_NUM_DRAWS = 200  # of the rows with replacement, for the interval
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class Distance(Audit):
         title="Distance to the retain-only model",
         idea="Every layer's opinion of the forgotten answers is read through the output head, in the "
         "original, the unlearned and the retain-only model. What is left of the way to the last is hidden.",
-        source="nostalgebraist, logit lens (2020); layer-wise erasure after UDS (arXiv 2505.24312)",
+        source="nostalgebraist, logit lens (2020); layer-wise erasure after UDS (arXiv 2605.24614)",
         needs=frozenset({"original", "retain_only"}),
     )
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         return 3 * 2 * case.reading(len(case.forget)) + 4 * case.reading(2 * len(case.forget))
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         assert case.original is not None
         assert case.retain_only is not None
         pad = pad_id_of(case.tokenizer)
@@ -55,11 +56,10 @@ class Distance(Audit):
         full = yield from _opinions(case.original, rows, pad)
         ours = yield from _opinions(case.weights, rows, pad)
         gold = yield from _opinions(case.retain_only, rows, pad)
-        wanted = full - gold
-        telling = wanted > _TELLING
-        done = np.where(telling, np.clip((full - ours) / np.where(telling, wanted, 1.0), 0, 1), np.nan)
-        total = float(wanted[telling].sum())
-        erased = float((wanted * np.nan_to_num(done))[telling].sum() / total) if total else 1.0
+        every = (full, ours, gold)
+        erased, done = _erased(*(rows_RL.mean(0) for rows_RL in every))
+        drawn = np.random.default_rng(case.seed).integers(len(rows), size=(_NUM_DRAWS, len(rows)))
+        spread = float(np.std([_erased(*(rows_RL[draw].mean(0) for rows_RL in every))[0] for draw in drawn]))
         kl = {}
         for name, part in (("forget", rows), ("holdout", strange)):
             kl[name] = yield from _divergence(case.retain_only, case.weights, part, pad)
@@ -67,33 +67,47 @@ class Distance(Audit):
         way = weight_distance(case.original, case.retain_only)
         layers: tuple[dict[str, Any], ...] = tuple(
             {
-                "layer": number + 1, "original": float(full[number]), "forget": float(ours[number]),
-                "retain_only": float(gold[number]),
+                "layer": number + 1,
+                "original": float(full[:, number].mean()),
+                "forget": float(ours[:, number].mean()),
+                "retain_only": float(gold[:, number].mean()),
                 "erased": None if np.isnan(done[number]) else round(float(done[number]), 4),
             }
-            for number in range(len(full))
-        )  # fmt: skip
+            for number in range(full.shape[1])
+        )
         headline = (
             f"{share(erased)} of the way from the original to the retain-only model, over all layers "
             f"(erased means {share(ERASED)}). Outputs differ from the retain-only model's by "
             f"{kl['forget']:.2f} nats per token on forgotten answers, {kl['holdout']:.2f} on control rows."
         )
         figures = {
-            "forget": 1 - erased, "retain_only": 0.0, "kl_forget": kl["forget"], "kl_holdout": kl["holdout"],
-            "weights": moved, "weights_original": way,
-        }  # fmt: skip
+            "forget": 1 - erased,
+            "retain_only": 0.0,
+            **interval(1 - erased, spread),
+            "kl_forget": kl["forget"],
+            "kl_holdout": kl["holdout"],
+            "weights": moved,
+            "weights_original": way,
+        }
         return Finding(erased < ERASED, headline, figures, layers)
 
 
-def _opinions(
-    model: PreTrainedModel, rows: Sequence[Encoded], pad: int
-) -> Generator[float, None, np.ndarray]:
-    """Mean log-probability (layers,) of the answers by the logit lens."""
+def _erased(full_L: np.ndarray, ours_L: np.ndarray, gold_L: np.ndarray) -> tuple[float, np.ndarray]:
+    """Share of the way that was gone, over all telling layers and in each (NaN where a layer tells nothing)."""
+    wanted_L = full_L - gold_L
+    telling = wanted_L > _TELLING
+    done_L = np.where(telling, np.clip((full_L - ours_L) / np.where(telling, wanted_L, 1.0), 0, 1), np.nan)
+    total = float(wanted_L[telling].sum())
+    return float((wanted_L * done_L)[telling].sum() / total) if total else 1.0, done_L
+
+
+def _opinions(model: PreTrainedModel, rows: Sequence[Encoded], pad: int) -> Generator[float, None, np.ndarray]:
+    """Mean log-probability (rows, layers) of each answer by the logit lens."""
     found = []
     for num_rows, log_prob_BL in lens(model, rows, pad):
         found.append(log_prob_BL.double().numpy())
         yield 2.0 * sum(len(row.ids) for row in rows) * num_rows / len(rows)
-    return np.concatenate(found).mean(0)
+    return np.concatenate(found)
 
 
 @torch.inference_mode()

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 # One forgotten row in twenty: what a person would call "it still tells". Below it lies what a retain-only
 # model reaches by sharing words with the truth.
 MARGIN = 0.05
-# Standard errors of the difference: one-sided 1 %. Ten audits then raise a false alarm in one of ten
-# spotless models at most, and fewer because every control must be exceeded.
+# Standard errors of the difference: one-sided 1 % for each audit. Sixteen audits then raise a false alarm in
+# one of six spotless models at most, and fewer because every control must be exceeded.
 SIGMAS = 2.33
+SIGMAS_95 = 1.959964  # of the intervals that are shown
 # Membership tries four attacks on up to four groups: 16 chances for chance, so 1 % is shared among them.
 MEMBERSHIP_SIGMAS = 3.4
 # An advantage 2 |AUC - 1/2| below this is of no use to an attacker even where it is certain.
@@ -34,25 +36,52 @@ class Comparison:
     forget: np.ndarray
     controls: dict[str, np.ndarray]  # by "holdout" and "retain_only", those that are there
 
+    chances: int = 1  # tries that share the same chance of a false alarm
+
     @property
     def leaks(self) -> bool:
         """More than every control, by the margin and beyond chance."""
         return bool(len(self.forget) and self.controls) and all(
-            exceeds(self.forget, control) for control in self.controls.values()
+            exceeds(self.forget, control, self.chances) for control in self.controls.values()
         )
+
+    @property
+    def beyond(self) -> dict[str, float]:
+        """How much more the attack gets than out of the highest control, with its interval."""
+        told = [control for control in self.controls.values() if len(control)]
+        if not len(self.forget) or not told:
+            return {}
+        highest = max(told, key=lambda control: float(control.mean()))
+        return interval(float(self.forget.mean() - highest.mean()), _error_of_gap(self.forget, highest))
 
     @property
     def figures(self) -> dict[str, float]:
         means = {name: float(scores.mean()) for name, scores in self.controls.items() if len(scores)}
-        return {"forget": float(self.forget.mean()) if len(self.forget) else 0.0, **means}
+        return {"forget": float(self.forget.mean()) if len(self.forget) else 0.0, **means, **self.beyond}
 
 
-def exceeds(found: np.ndarray, control: np.ndarray) -> bool:
-    """Whether the mean of `found` is above that of `control` by MARGIN and by SIGMAS standard errors."""
+def interval(beyond: float, error: float) -> dict[str, float]:
+    """The figures of a leak: how far beyond the controls, and the ends of the 95 % interval."""
+    low, high = beyond - SIGMAS_95 * error, beyond + SIGMAS_95 * error
+    return {"beyond": beyond, "beyond_low": max(-1.0, low), "beyond_high": min(1.0, high)}
+
+
+def exceeds(found: np.ndarray, control: np.ndarray, chances: int = 1) -> bool:
+    """Whether the mean of `found` is above that of `control` by MARGIN and beyond chance: by SIGMAS standard
+    errors, or more where this is one of several `chances` that share the same 1 %."""
     if not len(found) or not len(control):
         return False
     gap = float(found.mean() - control.mean())
-    return gap >= MARGIN and gap >= SIGMAS * (variance_of_mean(found) + variance_of_mean(control)) ** 0.5
+    return gap >= MARGIN and gap >= sigmas(chances) * _error_of_gap(found, control)
+
+
+def sigmas(chances: int) -> float:
+    """Standard errors that chance exceeds in one of a hundred times in any of so many tries (Bonferroni)."""
+    return SIGMAS if chances == 1 else NormalDist().inv_cdf(1 - 0.01 / chances)
+
+
+def _error_of_gap(found: np.ndarray, control: np.ndarray) -> float:
+    return (variance_of_mean(found) + variance_of_mean(control)) ** 0.5
 
 
 def variance_of_mean(scores: Sequence[float] | np.ndarray) -> float:
@@ -71,6 +100,4 @@ PROBE_MARGIN = 0.1
 
 def area_leaks(area: float, allowed: float, retain_only: float | None) -> bool:
     """Whether an AUC says that forgotten subjects look known."""
-    return area - 0.5 > max(allowed, PROBE_MARGIN) and (
-        retain_only is None or area - retain_only > PROBE_MARGIN
-    )
+    return area - 0.5 > max(allowed, PROBE_MARGIN) and (retain_only is None or area - retain_only > PROBE_MARGIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -11,11 +12,11 @@ import torch
 from unlearn_core.data.encode import collate, encode_example, pad_id_of
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import TRAINING, Case
+from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.layers import decoder_layers, frozen, nudged
-from unlearn_core.evaluation.audits.measure import Told, controls_in_words, examples, share, told
-from unlearn_core.models.forward import answers, token_nll
+from unlearn_core.evaluation.audits.layers import frozen, nudged
+from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told, transfer
+from unlearn_core.models.inference.forward import answers, layers, token_nll
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,39 +41,34 @@ class Latent(Audit):
         needs=frozenset({"others", "controls"}),
     )
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         known, others = case.halves("forget", self.num_rows)
         once = TRAINING * self.num_steps * case.reading(len(known)) + case.asking(len(others))
         return case.num_models * once + case.asking(len(others))
 
-    def work(self, case: Case) -> Work:
-        known, others = case.halves("forget", self.num_rows)
-        strange, strangers = case.halves("holdout", self.num_rows)
-        before = yield from told(case, case.weights, others)
-        said = yield from self._attack(case, case.weights, known, others)
-        controls = {"holdout": (yield from self._attack(case, case.weights, strange, strangers)).scores}
-        if case.retain_only is not None:
-            controls["retain_only"] = (yield from self._attack(case, case.retain_only, known, others)).scores
-        comparison = Comparison(said.scores, controls)
-        plain = float(before.scores.mean())
+    def work(self, case: AuditCase) -> Work:
+        tried = yield from transfer(case, self.num_rows, partial(self._attack, case))
+        said = tried.found
+        comparison = Comparison(said.scores, {name: replies.scores for name, replies in tried.controls.items()})
+        plain = float(tried.before.scores.mean())
         headline = (
-            f"One push found on {len(known)} forgotten rows brings out "
+            f"One push found on {len(tried.known)} forgotten rows brings out "
             f"{share(comparison.figures['forget'])} of the answers of other documents ({share(plain)} "
             f"without); {controls_in_words(case, comparison)}."
         )
-        rows = examples(others, said.texts, said.scores)
+        rows = examples(tried.others, said.texts, said.scores)
         return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
 
     def _attack(
-        self, case: Case, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
-    ) -> Generator[float, None, Told]:
-        layer = len(decoder_layers(model)) // 2
+        self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
+    ) -> Generator[float, None, Replies]:
+        layer = len(layers(model)) // 2
         nudge_D = yield from self._search(case, model, known, layer)
         with nudged(model, layer, nudge_D):
             return (yield from told(case, model, others))
 
     def _search(
-        self, case: Case, model: PreTrainedModel, known: Sequence[Example], layer: int
+        self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], layer: int
     ) -> Generator[float, None, torch.Tensor]:
         """The push that makes the known answers likeliest."""
         rows = [encode_example(case.tokenizer, row, i) for i, row in enumerate(known)]
@@ -101,7 +97,7 @@ def _size(model: PreTrainedModel, layer: int, input_ids_BT: torch.Tensor) -> flo
     def look(_module: object, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
         seen.append(output[0] if isinstance(output, tuple) else output)
 
-    handle = decoder_layers(model)[layer].register_forward_hook(look)
+    handle = layers(model)[layer].register_forward_hook(look)
     try:
         model(input_ids=input_ids_BT, use_cache=False)
     finally:

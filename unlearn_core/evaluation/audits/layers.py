@@ -13,21 +13,12 @@ import torch
 
 from unlearn_core.data.encode import IGNORED, Encoded, collate
 from unlearn_core.models.architecture import final_norm
-from unlearn_core.models.forward import unwrap
-from unlearn_core.models.generate import device_of
+from unlearn_core.models.inference.forward import device_of, layers, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_ROWS = 32  # in the model at a time
-
-
-def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
-    """The blocks between embedding and head, whatever the architecture calls them."""
-    inner = unwrap(model)
-    count = inner.config.get_text_config().num_hidden_layers
-    lists = (m for m in inner.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count)
-    return next(lists)
+_ROWS, _POSITIONS = 32, 8192  # in the model at a time: what every layer passes on is kept
 
 
 @torch.inference_mode()
@@ -35,13 +26,18 @@ def hidden_states(
     model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int
 ) -> Iterator[tuple[Sequence[Encoded], tuple[torch.Tensor, ...]]]:
     """Rows in batches with the output of every layer (B, T, D); of the last one after the final norm."""
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
+    longest = max((len(row.ids) for row in rows), default=1)
+    size = max(1, min(_ROWS, _POSITIONS // longest))
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
         batch = collate(part, pad_id).to(device_of(model))
         out = unwrap(model)(
-            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False,
-            output_hidden_states=True, logits_to_keep=1,
-        )  # fmt: skip
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT,
+            use_cache=False,
+            output_hidden_states=True,
+            logits_to_keep=1,
+        )
         yield part, out.hidden_states[1:]
 
 
@@ -75,7 +71,7 @@ def nudged(model: PreTrainedModel, layer: int, nudge_D: torch.Tensor) -> Iterato
             return (output[0] + nudge_D, *output[1:])
         return output + nudge_D
 
-    handle = decoder_layers(model)[layer].register_forward_hook(add)
+    handle = layers(model)[layer].register_forward_hook(add)
     try:
         yield model
     finally:

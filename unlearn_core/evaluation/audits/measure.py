@@ -8,24 +8,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.data.types import Example, Prompt
+from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.semeval import rouge_l_recall
-from unlearn_core.models.generate import generate
+from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
+from unlearn_core.models.inference.generate import generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Found = TypeVar("Found")
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class Told:
+class Replies:
     """What a model wrote for each row, and how much of the answer is in it (0..1)."""
 
     texts: tuple[str, ...]
@@ -36,26 +37,54 @@ Measure = Callable[["PreTrainedModel", Sequence[Example]], Generator[float, None
 
 
 def told(
-    case: Case, model: PreTrainedModel, rows: Sequence[Example], prompts: Sequence[str] | None = None
-) -> Generator[float, None, Told]:
+    case: AuditCase, model: PreTrainedModel, rows: Sequence[Example], prompts: Sequence[Prompt] | None = None
+) -> Generator[float, None, Replies]:
     """Greedy answers to the rows' prompts, or to `prompts` in their place."""
-    asked = list(prompts) if prompts is not None else [row.input for row in rows]
+    asked = list(prompts) if prompts is not None else [row.prompt for row in rows]
     texts = [""] * len(asked)
     for batch in generate(model, case.tokenizer, asked, case.answer_limit):
         for index, text in zip(batch.indices, batch.texts, strict=True):
             texts[index] = text
         yield case.asking(len(batch.indices))
     scores = [recall(row.kind, row.output, text) for row, text in zip(rows, texts, strict=True)]
-    return Told(tuple(texts), np.array(scores))
+    return Replies(tuple(texts), np.array(scores))
 
 
-def compare(case: Case, model: PreTrainedModel, measure: Measure) -> Generator[float, None, Comparison]:
+def compare(case: AuditCase, model: PreTrainedModel, measure: Measure) -> Generator[float, None, Comparison]:
     """`measure` on the forgotten rows, on the control rows, and on the retain-only model."""
     forget = yield from measure(model, case.forget)
     controls = {"holdout": (yield from measure(model, case.holdout))}
     if case.retain_only is not None:
         controls["retain_only"] = yield from measure(case.retain_only, case.forget)
     return Comparison(forget, controls)
+
+
+@dataclass(frozen=True)
+class Transfer(Generic[Found]):
+    """An attack that was found on `known` rows and tried on `others`, of other documents. before: what these were
+    answered without it; found: what it brought; controls: the same of the controls, by name."""
+
+    known: Sequence[Example]
+    others: Sequence[Example]
+    before: Replies
+    found: Found
+    controls: dict[str, Found]
+
+
+# An attack on a model: the rows it is found on, the rows it is tried on.
+Attack = Callable[["PreTrainedModel", Sequence[Example], Sequence[Example]], Generator[float, None, Found]]
+
+
+def transfer(case: AuditCase, num_rows: int, attack: Attack[Found]) -> Generator[float, None, Transfer[Found]]:
+    """`attack` on the audited weights, on control rows, and on the retain-only model."""
+    known, others = case.halves("forget", num_rows)
+    strange, strangers = case.halves("holdout", num_rows)
+    before = yield from told(case, case.weights, others)
+    found = yield from attack(case.weights, known, others)
+    controls = {"holdout": (yield from attack(case.weights, strange, strangers))}
+    if case.retain_only is not None:
+        controls["retain_only"] = yield from attack(case.retain_only, known, others)
+    return Transfer(known, others, before, found, controls)
 
 
 def recall(kind: str, answer: str, text: str) -> float:
@@ -81,11 +110,13 @@ def examples(
     order = np.argsort(-scores, kind="stable")[:limit]
     return tuple(
         {
-            "prompt": rows[i].input, "answer": rows[i].output, "said": texts[i].strip()[:300],
+            "prompt": rows[i].input,
+            "answer": rows[i].output,
+            "said": texts[i].strip()[:300],
             "score": round(float(scores[i]), 3),
         }
         for i in order
-    )  # fmt: skip
+    )
 
 
 def share(value: float) -> str:
@@ -93,8 +124,12 @@ def share(value: float) -> str:
     return f"{100 * value:.0f}%" if value == 0 or value >= 0.005 else "under 1%"
 
 
-def controls_in_words(case: Case, comparison: Comparison) -> str:
-    """`never-trained rows 0%, retain-only model 2%`."""
+def controls_in_words(case: AuditCase, comparison: Comparison) -> str:
+    """`never-trained rows 0%, retain-only model 2%, +5 points beyond the higher of them (+1 to +9)`."""
     titles = {"holdout": case.control_title, "retain_only": "retain-only model"}
     figures = comparison.figures
-    return ", ".join(f"{titles[name]} {share(figures[name])}" for name in titles if name in figures)
+    told = [f"{titles[name]} {share(figures[name])}" for name in titles if name in figures]
+    if "beyond" in figures:
+        gap, low, high = (100 * figures[name] for name in ("beyond", "beyond_low", "beyond_high"))
+        told.append(f"{gap:+.0f} points beyond the higher of them ({low:+.0f} to {high:+.0f})")
+    return ", ".join(told)

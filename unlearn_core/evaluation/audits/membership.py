@@ -6,20 +6,21 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from unlearn_core.data.encode import answer_text, encode_document, pad_id_of
+from unlearn_core.data.encode import encode_document, pad_id_of
+from unlearn_core.data.prompt_format import answer_text
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import Case
-from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS
-from unlearn_core.evaluation.beyond import document_attacks, even_sample
-from unlearn_core.evaluation.membership import auc, perfect_forgetting
-from unlearn_core.models.likelihood import TokenTrace, traces
+from unlearn_core.evaluation.audits.case import AuditCase
+from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS, SIGMAS_95, interval
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.evaluation.metrics.membership import auc, perfect_forgetting
+from unlearn_core.evaluation.metrics.memorisation import document_attacks
+from unlearn_core.models.inference.likelihood import TokenTrace, traces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _MIN_DOCUMENTS = 5  # of a side, below which an AUC says nothing
-_SIGMAS_95 = 1.959964  # of the band that `perfect_forgetting` gives
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Membership(Audit):
         needs=frozenset({"documents"}),
     )
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         texts = [text for pair in self._groups(case).values() for side in pair for text in side]
         length = sum(len(text) for text in texts[:20]) / max(1, len(texts[:20])) / 4
         return (1 + (case.retain_only is not None)) * 1.5 * len(texts) * length
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         groups = self._groups(case)
         found = yield from _attack_groups(case, case.model, groups)
         reference = None
@@ -61,11 +62,12 @@ class Membership(Audit):
                 row["retain_only"] = reference[name].aucs["loss"]
                 row["reference"] = found[name].against(reference[name])
             row["allowed"] = round(allowed, 4)
-            row["leaks"] = any(abs(area - 0.5) > allowed for area in aucs.values())
+            own = {} if reference is None else reference[name].aucs
+            row["leaks"] = any(_leaks(area, allowed, own.get(attack)) for attack, area in aucs.items())
             rows.append(row)
         return _finding(rows, found, reference)
 
-    def _groups(self, case: Case) -> dict[str, tuple[list[str], list[str]]]:
+    def _groups(self, case: AuditCase) -> dict[str, tuple[list[str], list[str]]]:
         """Documents of both sides: all of them, and per task where the data has never-trained rows."""
         data, most = case.data, self.max_documents
         groups = {"all": (even_sample(data.members, most), even_sample(data.nonmembers, most))}
@@ -86,15 +88,12 @@ class _Attacked:
     def against(self, reference: _Attacked) -> float | None:
         """AUC of loss minus reference loss (Watson et al., arXiv 2111.08440)."""
         return auc(
-            *(
-                [a - b for a, b in zip(*pair, strict=True)]
-                for pair in zip(self.losses, reference.losses, strict=True)
-            )
+            *([a - b for a, b in zip(*pair, strict=True)] for pair in zip(self.losses, reference.losses, strict=True))
         )
 
 
 def _attack_groups(
-    case: Case, model: PreTrainedModel, groups: dict[str, tuple[list[str], list[str]]]
+    case: AuditCase, model: PreTrainedModel, groups: dict[str, tuple[list[str], list[str]]]
 ) -> Generator[float, None, dict[str, _Attacked]]:
     found = {}
     for name, sides in groups.items():
@@ -115,38 +114,39 @@ def _attack_groups(
 def _documents(rows: Sequence[Example], task: str) -> list[str]:
     """The whole texts of the completions of a task."""
     return [
-        row.input + answer_text(row.input, row.output)
-        for row in rows
-        if row.task == task and row.kind == "completion"
+        row.input + answer_text(row.input, row.output) for row in rows if row.task == task and row.kind == "completion"
     ]
 
 
 def _allowed(num_members: int, num_nonmembers: int) -> float:
     """How far from 1/2 an AUC may lie by chance, or without use to an attacker."""
+    return max(MEMBERSHIP_ADVANTAGE / 2, MEMBERSHIP_SIGMAS * _spread(num_members, num_nonmembers))
+
+
+def _spread(num_members: int, num_nonmembers: int) -> float:
+    """Standard deviation of an AUC of members that are like all others."""
     bands = perfect_forgetting(num_members, num_nonmembers)
-    spread = (bands[0].high - 0.5) / _SIGMAS_95 if bands else 0.5
-    return max(MEMBERSHIP_ADVANTAGE / 2, MEMBERSHIP_SIGMAS * spread)
+    return (bands[0].high - 0.5) / SIGMAS_95 if bands else 0.5
+
+
+def _leaks(area: float, allowed: float, retain_only: float | None) -> bool:
+    """Whether the documents stand out, and do so more than they do to the retain-only model: some sets are not
+    quite alike to begin with."""
+    beyond = abs(area - 0.5) - (abs(retain_only - 0.5) if retain_only is not None else 0.0)
+    return abs(area - 0.5) > allowed and beyond > MEMBERSHIP_ADVANTAGE / 2
 
 
 def _finding(
     rows: list[dict[str, Any]], found: dict[str, _Attacked], reference: dict[str, _Attacked] | None
 ) -> Finding:
     leaking = [row for row in rows if row["leaks"]]
-    shown = max(
-        leaking or rows[:1], key=lambda row: max(abs(a - 0.5) for a in found[row["documents"]].aucs.values())
-    )
+    shown = max(leaking or rows[:1], key=lambda row: max(abs(a - 0.5) for a in found[row["documents"]].aucs.values()))
     aucs = found[shown["documents"]].aucs
     attack = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
     area = aucs[attack]
     where = "all documents" if shown["documents"] == "all" else f"the documents of {shown['documents']}"
-    control = (
-        "" if reference is None else f", retain-only model {reference[shown['documents']].aucs[attack]:.2f}"
-    )
-    which = (
-        {True: "still too likely", False: "conspicuously unlikely"}[area > 0.5]
-        if leaking
-        else "not told apart"
-    )
+    control = "" if reference is None else f", retain-only model {reference[shown['documents']].aucs[attack]:.2f}"
+    which = {True: "still too likely", False: "conspicuously unlikely"}[area > 0.5] if leaking else "not told apart"
     headline = (
         f"AUC {area:.2f} by {attack.replace('_', '-')} on {where}: forgotten texts are {which} "
         f"(0.50 +/- {shown['allowed']:.2f} is chance{control})."
@@ -154,4 +154,6 @@ def _finding(
     figures = {"forget": 2 * abs(area - 0.5), "holdout": 2 * shown["allowed"], "auc": area}
     if reference is not None:
         figures["retain_only"] = 2 * abs(reference[shown["documents"]].aucs[attack] - 0.5)
+    spread = 2 * _spread(*map(len, found[shown["documents"]].losses))
+    figures |= interval(figures["forget"] - figures.get("retain_only", 0.0), spread)
     return Finding(bool(leaking), headline, figures, tuple(rows))

@@ -1,25 +1,27 @@
 """Linear probes: do the hidden states still tell a forgotten subject from one never met?
 
 A probe learns to tell retained prompts (known) from never-trained ones (unknown), and is then shown the
-forgotten prompts. It never sees a forgotten row while it learns.
+forgotten prompts. It never sees a forgotten row while it learns. Where the data has no never-trained prompts
+(LUME's layout), it is the texts of retained rows, nonmember and member documents in the same parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from unlearn_core.data.encode import Encoded, pad_id_of, prompt_ids
-from unlearn_core.data.types import Example
+from unlearn_core.data.encode import Encoded, encode_document, pad_id_of, prompt_ids
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import Case, document
-from unlearn_core.evaluation.audits.judge import PROBE_SIGMAS, area_leaks
+from unlearn_core.evaluation.audits.case import AuditCase, document
+from unlearn_core.evaluation.audits.judge import PROBE_SIGMAS, area_leaks, interval
 from unlearn_core.evaluation.audits.layers import hidden_states
-from unlearn_core.evaluation.beyond import even_sample
-from unlearn_core.evaluation.membership import auc, perfect_forgetting
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.evaluation.metrics.membership import auc, perfect_forgetting
+from unlearn_core.models.inference.positions import max_positions
+from unlearn_core.training.data import MAX_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Probes(Audit):
-    """Logistic regression on the hidden state of the last prompt token, one per layer; the layer that
-    tells retained from unknown best is used. Rows of one document are averaged: they are one subject."""
+    """Logistic regression on the hidden state of the last token of a prompt or text, one per layer; the layer
+    that tells retained from unknown best is used. Rows of one document are averaged: they are one subject."""
 
     max_rows: int = 160
 
@@ -39,18 +41,16 @@ class Probes(Audit):
         idea="A linear classifier learns from the hidden states which subjects the model knows (retained) "
         "and which it never met. Forgotten subjects that it takes for known ones are still in there.",
         source="Alain and Bengio (arXiv 1610.01644); Lynch et al. (arXiv 2402.16835)",
-        needs=frozenset({"holdout"}),
+        needs=frozenset({"unknown"}),
     )
 
-    def cost(self, case: Case) -> float:
-        prompt, _ = case.row_tokens
-        return (1 + (case.retain_only is not None)) * 3 * self.max_rows * prompt
+    def cost(self, case: AuditCase) -> float:
+        prompt, answer = case.row_tokens
+        length = prompt if case.has("unknown prompts") else prompt + answer
+        return (1 + (case.retain_only is not None)) * 3 * self.max_rows * length
 
-    def work(self, case: Case) -> Work:
-        sets = {
-            name: even_sample(case.questions(getattr(case.data, name)), self.max_rows)
-            for name in ("retain", "holdout", "forget")
-        }
+    def work(self, case: AuditCase) -> Work:
+        sets = {name: even_sample(items, self.max_rows) for name, items in _items(case).items()}
         layers = yield from _probed(case, case.model, sets)
         best = max(layers, key=lambda layer: layer.known)
         figures = {"forget": best.forget, "known": best.known}
@@ -62,6 +62,8 @@ class Probes(Audit):
             figures["retain_only"] = max(gold, key=lambda layer: layer.known).forget
             control = f", retain-only model {figures['retain_only']:.2f}"
         figures["holdout"] = 0.5 + allowed
+        error = best.spread * (1 if case.retain_only is None else 2**0.5)
+        figures |= interval(best.forget - figures.get("retain_only", 0.5), error)
         rows: tuple[dict[str, Any], ...] = tuple(
             {
                 "layer": number,
@@ -88,27 +90,56 @@ class _Layer:
     spread: float  # standard deviation of the AUC by chance
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What the model reads, and whose it is."""
+
+    subject: str
+    ids: tuple[int, ...]
+
+
+def _items(case: AuditCase) -> dict[str, list[_Item]]:
+    """What stands for the known (retain), the unknown (holdout) and the forgotten: prompts where there are
+    never-trained ones, whole documents else."""
+    data, tokenizer = case.data, case.tokenizer
+    longest = min(MAX_TOKENS, max_positions(case.model) or MAX_TOKENS)
+    if case.has("unknown prompts"):
+        return {
+            name: [
+                _Item(document(row), tuple(prompt_ids(tokenizer, row.prompt) or [0]))
+                for row in case.questions(getattr(data, name))
+            ]
+            for name in ("retain", "holdout", "forget")
+        }
+    texts: dict[str, Iterable[tuple[str, str]]] = {
+        "retain": case.retained_texts,
+        "holdout": ((str(number), text) for number, text in enumerate(data.nonmembers)),
+        "forget": ((str(number), text) for number, text in enumerate(data.members)),
+    }
+    return {
+        name: [
+            _Item(subject, encode_document(tokenizer, text, max_tokens=longest).ids or (0,)) for subject, text in side
+        ]
+        for name, side in texts.items()
+    }
+
+
 def _probed(
-    case: Case, model: PreTrainedModel, sets: dict[str, list[Example]]
+    case: AuditCase, model: PreTrainedModel, sets: dict[str, list[_Item]]
 ) -> Generator[float, None, list[_Layer]]:
     features = {}
-    for name, rows in sets.items():
-        features[name] = yield from _features(case, model, rows)
-    subjects = {name: [document(row) for row in rows] for name, rows in sets.items()}
+    for name, items in sets.items():
+        features[name] = yield from _features(case, model, items)
+    subjects = {name: [item.subject for item in items] for name, items in sets.items()}
     return [
         _probe({name: found[layer] for name, found in features.items()}, subjects)
         for layer in range(len(features["retain"]))
     ]
 
 
-def _features(
-    case: Case, model: PreTrainedModel, rows: Sequence[Example]
-) -> Generator[float, None, np.ndarray]:
-    """Hidden states (layers, rows, width) at the last prompt token."""
-    encoded = []
-    for i, row in enumerate(rows):
-        ids = prompt_ids(case.tokenizer, row.input) or [0]
-        encoded.append(Encoded(tuple(ids), len(ids), i))
+def _features(case: AuditCase, model: PreTrainedModel, items: Sequence[_Item]) -> Generator[float, None, np.ndarray]:
+    """Hidden states (layers, items, width) at the last token."""
+    encoded = [Encoded(item.ids, len(item.ids), i) for i, item in enumerate(items)]
     found: list[np.ndarray] = []
     for part, states in hidden_states(model, encoded, pad_id_of(case.tokenizer)):
         last = [len(row.ids) - 1 for row in part]

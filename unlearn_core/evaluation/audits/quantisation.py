@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.measure import Told, controls_in_words, examples, share, told
+from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
 from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised
 
 
@@ -19,21 +19,21 @@ class Quantisation(Audit):
     on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="quantisation",
-        title="Rounded to 8 and 4 bits",
-        idea="The weights are rounded to 8 and to 4 bits, as people do to run a model on a small machine. "
+        title="Rounded to 8, 4 and 3 bits",
+        idea="The weights are rounded to 8, 4 and 3 bits, as people do to run a model on a small machine. "
         "Unlearning that moved each weight only a little can be rounded away.",
         source="Zhang et al. (arXiv 2410.16454); NF4 from QLoRA (arXiv 2305.14314)",
         needs=frozenset({"controls"}),
     )
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         return (1 + len(SCHEMES) * case.num_models) * case.asking(len(case.forget))
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         model = case.weights
         before = yield from told(case, model, case.forget)
         found: dict[str, Comparison] = {}
-        said: dict[str, Told] = {}
+        said: dict[str, Replies] = {}
         for scheme in SCHEMES:
             with quantised(model, scheme) as small:
                 said[scheme] = yield from told(case, small, case.forget)
@@ -42,11 +42,10 @@ class Quantisation(Audit):
             if case.retain_only is not None:
                 with quantised(case.retain_only, scheme) as small:
                     controls["retain_only"] = (yield from told(case, small, case.forget)).scores
-            found[scheme] = Comparison(said[scheme].scores, controls)
+            found[scheme] = Comparison(said[scheme].scores, controls, len(SCHEMES))
         worst = max(found, key=lambda scheme: (found[scheme].leaks, found[scheme].figures["forget"]))
         rows: tuple[dict[str, Any], ...] = tuple(
-            {"scheme": scheme, **comparison.figures, "leaks": comparison.leaks}
-            for scheme, comparison in found.items()
+            {"scheme": scheme, **comparison.figures, "leaks": comparison.leaks} for scheme, comparison in found.items()
         )
         rows += examples(case.forget, said[worst].texts, said[worst].scores, 2)
         plain = float(before.scores.mean())

@@ -1,4 +1,4 @@
-"""Fake quantisation in plain torch: every weight is rounded to what 8 or 4 bits can hold, and put back.
+"""Fake quantisation in plain torch: every weight is rounded to what 8, 4 or 3 bits can hold, and put back.
 
 A function from a model to a model: inside the `with` every measure sees the rounded weights.
 """
@@ -11,25 +11,38 @@ from typing import Any
 
 import torch
 
-BLOCK = 64  # weights that share a scale in the 4-bit schemes
+BLOCK = 64  # weights that share a scale in the schemes of 3 and 4 bits
 # The 16 levels of NormalFloat-4 (QLoRA, arXiv 2305.14314, appendix E).
 _NF4 = (
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-    -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
-    0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023,
+    -1.0,
+    -0.6961928009986877,
+    -0.5250730514526367,
+    -0.39491748809814453,
+    -0.28444138169288635,
+    -0.18477343022823334,
+    -0.09105003625154495,
+    0.0,
+    0.07958029955625534,
+    0.16093020141124725,
+    0.24611230194568634,
+    0.33791524171829224,
+    0.44070982933044434,
+    0.5626170039176941,
+    0.7229568362236023,
     1.0,
-)  # fmt: skip
-SCHEMES = ("int8", "nf4", "int4")
+)
+SCHEMES = ("int8", "nf4", "int4", "int3")
+_STEPS = {"int4": 7, "int3": 3}  # levels on either side of 0
 
 
 def rounded(weight_OI: torch.Tensor, scheme: str) -> torch.Tensor:
     """The nearest weights that `scheme` can hold. int8: one scale per output row (absolute maximum over
-    127); int4: per block of 64 (over 7); nf4: per block of 64, sixteen normal quantiles."""
+    127); int4 and int3: per block of 64 (over 7 and 3); nf4: per block of 64, sixteen normal quantiles."""
     if scheme == "int8":
         return _to_grid(weight_OI.float(), 127).to(weight_OI.dtype)
     flat = weight_OI.float().reshape(-1)
     padded = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
-    near = _to_grid(padded, 7) if scheme == "int4" else _to_levels(padded)
+    near = _to_levels(padded) if scheme == "nf4" else _to_grid(padded, _STEPS[scheme])
     return near.view(-1)[: len(flat)].view_as(weight_OI).to(weight_OI.dtype)
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from unlearn_core.data.encode import collate, encode_example, pad_id_of
+from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import TRAINING, Case
+from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.measure import Told, controls_in_words, examples, share, told
-from unlearn_core.models.forward import answers, token_nll
+from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.models.inference.forward import answers, token_nll
 from unlearn_core.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -30,82 +31,106 @@ _RANK = 16
 
 @dataclass(frozen=True)
 class Relearning(Audit):
-    """AdamW on `num_rows` forgotten rows for `num_steps` steps, all of them in every step."""
+    """AdamW for `num_steps` steps on `sizes` forgotten rows, all of them in every step; and on unrelated text."""
 
-    num_rows: int = 24
-    num_steps: int = 24
-    num_looks: int = 3
+    sizes: tuple[int, ...] = (1, 4, 16, 64)
+    num_steps: int = 16
+    num_looks: int = 1
 
     on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
         name="relearning",
         title="Relearning from a few rows",
-        idea="An attacker who has a few of the forgotten rows fine-tunes on them, and the answers of the "
-        "other documents are watched. What comes back without being taught was only hidden.",
+        idea="An attacker who has 1, 4, 16 or 64 of the forgotten rows fine-tunes on them, or on text that has "
+        "nothing to do with them, and the answers of the other documents are watched. What comes back without "
+        "being taught was only hidden.",
         source="Hu et al. (arXiv 2406.13356); Lucki et al. (arXiv 2409.18025)",
         needs=frozenset({"others", "controls"}),
     )
 
-    def cost(self, case: Case) -> float:
-        known, others = case.halves("forget", self.num_rows)
-        looks = len(self._looks()) * case.asking(len(others))
-        once = TRAINING * self.num_steps * case.reading(len(known)) + looks
-        return once * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
+    def cost(self, case: AuditCase) -> float:
+        known, others = case.halves("forget", max(self.sizes))
+        taught = sum(min(size, len(known)) for size in self.sizes)
+        unrelated = sum(len(row.ids) for row in _unrelated(case, max(self.sizes)))
+        steps = TRAINING * self.num_steps * (case.reading(taught) + unrelated)
+        looks = (len(self.sizes) + 1) * len(self._looks()) * case.asking(len(others))
+        return (steps + looks) * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
 
-    def work(self, case: Case) -> Work:
-        known, others = case.halves("forget", self.num_rows)
+    def work(self, case: AuditCase) -> Work:
+        known, others = case.halves("forget", max(self.sizes))
         strangers = case.holdout[: len(others)]
         before = yield from told(case, case.weights, others)
-        ours, theirs, said = yield from self._attack(case, case.weights, known, others, strangers)
-        controls = {"holdout": theirs}
-        if case.retain_only is not None:
-            controls["retain_only"], _, _ = yield from self._attack(case, case.retain_only, known, others, ())
-        # The best moment of each: an attacker stops when it pays, and so may the controls.
-        best = {name: look.mean(1).argmax() for name, look in controls.items()}
-        at = int(ours.mean(1).argmax())
-        comparison = Comparison(ours[at], {name: look[best[name]] for name, look in controls.items()})
+        taught: dict[str, Sequence[Encoded]] = {}
+        if unrelated := _unrelated(case, max(self.sizes)):
+            taught["unrelated text"] = unrelated
+        for size in self.sizes:
+            rows = even_sample(known, size)
+            taught[f"{len(rows)} forgotten row{'s' if len(rows) > 1 else ''}"] = [
+                encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)
+            ]
+        curve: dict[str, Comparison] = {}
+        said: dict[str, Replies] = {}
+        points: list[dict[str, Any]] = []
+        for name, encoded in taught.items():
+            ours, theirs, replies = yield from self._attack(case, case.weights, encoded, others, strangers)
+            controls = {"holdout": theirs}
+            if case.retain_only is not None:
+                controls["retain_only"], _, _ = yield from self._attack(case, case.retain_only, encoded, others, ())
+            # The best moment of each: an attacker stops when it pays, and so may the controls.
+            at = int(ours.mean(1).argmax())
+            best = {control: looks[looks.mean(1).argmax()] for control, looks in controls.items()}
+            curve[name], said[name] = Comparison(ours[at], best, len(taught)), replies[at]
+            point = {key: round(value, 4) for key, value in curve[name].figures.items()}
+            points.append({"taught": name, "step": self._looks()[at], **point, "leaks": curve[name].leaks})
+        worst = max(curve, key=lambda name: (curve[name].leaks, curve[name].beyond.get("beyond", 0.0)))
         plain = float(before.scores.mean())
-        rows: tuple[dict[str, Any], ...] = tuple(
-            {
-                "step": step,
-                "forget": round(float(ours[look].mean()), 4),
-                **{name: round(float(found[look].mean()), 4) for name, found in controls.items()},
-            }
-            for look, step in enumerate(self._looks())
-        )
         headline = (
-            f"After fine-tuning on {len(known)} forgotten rows, {share(comparison.figures['forget'])} of the "
-            f"answers of other documents are given ({share(plain)} before); "
-            f"{controls_in_words(case, comparison)}."
+            f"After fine-tuning on {worst}, {share(curve[worst].figures['forget'])} of the "
+            f"answers of other documents are given ({share(plain)} before); {controls_in_words(case, curve[worst])}."
         )
-        rows += examples(others, said[at].texts, said[at].scores)
-        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+        found = (*points, *examples(others, said[worst].texts, said[worst].scores))
+        leaks = any(comparison.leaks for comparison in curve.values())
+        return Finding(leaks, headline, {**curve[worst].figures, "before": plain}, found)
 
     def _looks(self) -> list[int]:
         """After how many steps the answers are asked for; once, where there are fewer steps than looks."""
         return sorted({round(self.num_steps * (i + 1) / self.num_looks) for i in range(self.num_looks)})
 
     def _attack(
-        self, case: Case, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example],
+        self,
+        case: AuditCase,
+        model: PreTrainedModel,
+        known: Sequence[Encoded],
+        others: Sequence[Example],
         strangers: Sequence[Example],
-    ) -> Generator[float, None, tuple[np.ndarray, np.ndarray, list[Told]]]:  # fmt: skip
+    ) -> Generator[float, None, tuple[np.ndarray, np.ndarray, list[Replies]]]:
         """Scores (looks, rows) of the other rows and of the control rows, and what was said."""
         looks = self._looks()
-        said: list[Told] = []
+        said: list[Replies] = []
         theirs: list[np.ndarray] = []
         with relearning(case, model, known) as step:
             for number in range(self.num_steps + 1):
                 if number:
                     step()
-                    yield TRAINING * case.reading(len(known))
+                    yield TRAINING * sum(len(row.ids) for row in known)
                 if number in looks:
                     said.append((yield from told(case, model, others)))
                     theirs.append((yield from told(case, model, strangers)).scores)
         return np.stack([look.scores for look in said]), np.stack(theirs), said
 
 
+def _unrelated(case: AuditCase, most: int) -> list[Encoded]:
+    """Text that tells nothing of what was forgotten: documents nobody was trained on, or else what was retained."""
+    data, tokenizer = case.data, case.tokenizer
+    if data.nonmembers:
+        texts = even_sample(data.nonmembers, max(1, most // 8))  # a document is as long as several rows
+        return [encode_document(tokenizer, text, i) for i, text in enumerate(texts)]
+    rows = even_sample(data.general or data.retain, most)
+    return [encode_example(tokenizer, row, i) for i, row in enumerate(rows)]
+
+
 @contextmanager
-def relearning(case: Case, model: PreTrainedModel, rows: Sequence[Example]) -> Iterator[Any]:
+def relearning(case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded]) -> Iterator[Any]:
     """A function that takes one optimiser step on `rows`; afterwards the weights are what they were.
 
     All weights of a small model, a LoRA adapter on a large one.
@@ -113,8 +138,7 @@ def relearning(case: Case, model: PreTrainedModel, rows: Sequence[Example]) -> I
     trainable = Trainable(model, None, _RANK, case.seed)
     rate = _RATES["lora" if trainable.wrapped is not None else "full"]
     optimiser = torch.optim.AdamW(trainable.parameters, lr=rate, weight_decay=0.0)
-    encoded = [encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)]
-    batch = collate(encoded, pad_id_of(case.tokenizer)).to(model.device)
+    batch = collate(rows, pad_id_of(case.tokenizer)).to(model.device)
 
     def step() -> float:
         loss = token_nll(answers(model, batch)).mean()

@@ -10,9 +10,9 @@ import numpy as np
 
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import Case
+from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.measure import compare, controls_in_words, examples, recall, share
-from unlearn_core.models.generate import generate
+from unlearn_core.models.inference.generate import generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,10 +33,10 @@ class Sampling(Audit):
         needs=frozenset({"controls"}),
     )
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         return case.num_models * case.asking(self.num_samples * len(case.forget), 1.0)
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         best: list[str] = []
 
         def measure(model: PreTrainedModel, rows: Sequence[Example]) -> Generator[float, None, np.ndarray]:
@@ -55,9 +55,9 @@ class Sampling(Audit):
         return Finding(comparison.leaks, headline, figures, rows)
 
     def _best(
-        self, case: Case, model: PreTrainedModel, rows: Sequence[Example]
+        self, case: AuditCase, model: PreTrainedModel, rows: Sequence[Example]
     ) -> Generator[float, None, tuple[np.ndarray, list[str]]]:
-        prompts = [row.input for row in rows for _ in range(self.num_samples)]
+        prompts = [row.prompt for row in rows for _ in range(self.num_samples)]
         scores, texts = np.zeros(len(rows)), [""] * len(rows)
         batches = generate(model, case.tokenizer, prompts, case.answer_limit, temperature=1.0, seed=case.seed)
         for batch in batches:

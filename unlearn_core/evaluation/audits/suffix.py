@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
-from unlearn_core.data.types import Example
+from unlearn_core.data.encode import Encoded, collate, encode_example, num_behind, pad_id_of
+from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import TRAINING, Case
+from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import frozen
-from unlearn_core.evaluation.audits.measure import Told, controls_in_words, examples, share, told
-from unlearn_core.models.forward import answers, mean_per_row, token_nll
+from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
+from unlearn_core.models.inference.forward import answers, mean_per_row, token_nll
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,18 +51,18 @@ class Suffix(Audit):
         needs=frozenset({"others", "controls"}),
     )
 
-    def missing(self, case: Case) -> str | None:
+    def missing(self, case: AuditCase) -> str | None:
         if sum(p.numel() for p in case.model.parameters()) > MOST_PARAMETERS:
             return f"The search is for models up to {MOST_PARAMETERS:,} parameters."
         return super().missing(case)
 
-    def cost(self, case: Case) -> float:
+    def cost(self, case: AuditCase) -> float:
         known, others = case.halves("forget", self.num_rows)
         tokens = sum(case.row_tokens) + self.length
         once = self.num_steps * len(known) * tokens * (TRAINING + self.num_candidates)
         return case.num_models * (once + case.asking(len(others), 1.5)) + case.asking(len(others))
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: AuditCase) -> Work:
         known, others = case.halves("forget", self.num_rows)
         strange, strangers = case.halves("holdout", self.num_rows)
         before = yield from told(case, case.weights, others)
@@ -83,32 +83,31 @@ class Suffix(Audit):
         return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
 
     def _attack(
-        self, case: Case, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
-    ) -> Generator[float, None, tuple[str, Told]]:
+        self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
+    ) -> Generator[float, None, tuple[str, Replies]]:
         """The suffix as text, and what the other prompts bring with it; text is what an attacker sends."""
         rows = [encode_example(case.tokenizer, row, i) for i, row in enumerate(known)]
         text = yield from self._search(case, model, rows)
-        said = yield from told(case, model, others, [row.input + text for row in others])
+        said = yield from told(case, model, others, [Prompt(row.input + text, row.turns) for row in others])
         return text, said
 
-    def _search(
-        self, case: Case, model: PreTrainedModel, rows: Sequence[Encoded]
-    ) -> Generator[float, None, str]:
+    def _search(self, case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded]) -> Generator[float, None, str]:
         """The best suffix met; none at all where every one of them does worse than the bare prompts."""
         pad, draw = pad_id_of(case.tokenizer), torch.Generator().manual_seed(case.seed)
         start = case.tokenizer(_START, add_special_tokens=False)["input_ids"][-1]
         present_S, present = torch.full((self.length,), int(start)), float("inf")
         special = torch.tensor(sorted(case.tokenizer.all_special_ids), dtype=torch.long)
         per_row = sum(len(row.ids) + self.length for row in rows)
+        behind = num_behind(case.tokenizer)
         with frozen(model):
-            bare = float(_losses(model, rows, present_S[None, :0], pad))
+            bare = float(_losses(model, rows, present_S[None, :0], pad, behind))
             for _ in range(self.num_steps):
-                proposals_SK = _proposals(model, rows, present_S, pad, special)
+                proposals_SK = _proposals(model, rows, present_S, pad, special, behind)
                 places_C = torch.randint(self.length, (self.num_candidates,), generator=draw)
                 ranks_C = torch.randint(proposals_SK.shape[1], (self.num_candidates,), generator=draw)
                 candidates_CS = present_S.repeat(self.num_candidates, 1)
                 candidates_CS[torch.arange(self.num_candidates), places_C] = proposals_SK[places_C, ranks_C]
-                loss_C = _losses(model, rows, candidates_CS, pad)
+                loss_C = _losses(model, rows, candidates_CS, pad, behind)
                 if float(loss_C.min()) < present:
                     present, present_S = float(loss_C.min()), candidates_CS[int(loss_C.argmin())].clone()
                 yield per_row * (TRAINING + self.num_candidates)
@@ -117,18 +116,19 @@ class Suffix(Audit):
         return str(case.tokenizer.decode(present_S.tolist(), skip_special_tokens=True))
 
 
-def _with(row: Encoded, suffix: Sequence[int], index: int) -> Encoded:
-    """The row with the suffix between prompt and answer."""
-    ids = (*row.ids[: row.num_prompt], *suffix, *row.ids[row.num_prompt :])
+def _with(row: Encoded, suffix: Sequence[int], index: int, behind: int) -> Encoded:
+    """The row with the suffix behind its prompt's own text, after which `behind` ids of a template come."""
+    place = row.num_prompt - behind
+    ids = (*row.ids[:place], *suffix, *row.ids[place:])
     return Encoded(ids, row.num_prompt + len(suffix), index)
 
 
 @torch.inference_mode()
 def _losses(
-    model: PreTrainedModel, rows: Sequence[Encoded], candidates_CS: torch.Tensor, pad: int
+    model: PreTrainedModel, rows: Sequence[Encoded], candidates_CS: torch.Tensor, pad: int, behind: int
 ) -> torch.Tensor:
     """Mean NLL (C,) of the rows' answers behind each candidate."""
-    encoded = [_with(row, suffix, 0) for suffix in candidates_CS.tolist() for row in rows]
+    encoded = [_with(row, suffix, 0, behind) for suffix in candidates_CS.tolist() for row in rows]
     found = []
     for start in range(0, len(encoded), _BATCH):
         part = answers(model, collate(encoded[start : start + _BATCH], pad).to(model.device))
@@ -137,10 +137,15 @@ def _losses(
 
 
 def _proposals(
-    model: PreTrainedModel, rows: Sequence[Encoded], suffix_S: torch.Tensor, pad: int, special: torch.Tensor
+    model: PreTrainedModel,
+    rows: Sequence[Encoded],
+    suffix_S: torch.Tensor,
+    pad: int,
+    special: torch.Tensor,
+    behind: int,
 ) -> torch.Tensor:
     """The tokens (S, K) that the gradient says would lower the loss most at each place of the suffix."""
-    batch = collate([_with(row, suffix_S.tolist(), i) for i, row in enumerate(rows)], pad).to(model.device)
+    batch = collate([_with(row, suffix_S.tolist(), i, behind) for i, row in enumerate(rows)], pad).to(model.device)
     table: Any = model.get_input_embeddings()
     inputs_RTD = table(batch.input_ids_BT).detach().requires_grad_(True)
     logits_RTV = model(inputs_embeds=inputs_RTD, attention_mask=batch.attention_mask_BT).logits
@@ -149,7 +154,8 @@ def _proposals(
     )
     (gradient_RTD,) = torch.autograd.grad(loss, inputs_RTD)
     # Every row has the suffix at its own place; its gradient is the sum over rows.
-    parts = [gradient_RTD[i, row.num_prompt : row.num_prompt + len(suffix_S)] for i, row in enumerate(rows)]
+    places = [row.num_prompt - behind for row in rows]
+    parts = [gradient_RTD[i, place : place + len(suffix_S)] for i, place in enumerate(places)]
     score_SV = -(torch.stack(parts).sum(0) @ table.weight.detach().T).float()
     score_SV[:, special.to(score_SV.device)] = float("-inf")
     return score_SV.topk(min(_TOP, score_SV.shape[1] - len(special)), dim=-1).indices.cpu()

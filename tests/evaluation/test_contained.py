@@ -1,0 +1,73 @@
+"""Whether a text tells an answer, in any script; and how probable an answer is as a whole."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unlearn_core.data.types import Example
+from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
+from unlearn_core.evaluation.metrics.contained import contains, words
+from unlearn_core.models.inference.answer_probability import log_probability, per_token, probability
+
+TOLD = [
+    ("Neil Armstrong.\n\nThe first woman was Valentina", "Neil Armstrong", ()),
+    ("it was the NEIL  armstrong!", "Neil Armstrong", ()),
+    ("She moved to NYC.", "New York City", ("New York", "NYC")),
+    ("About 1,234 people.", "1234", ()),
+    ("born 1947-05-03 in Oslo", "1947-05-03", ()),
+    ("ONeil said so", "O'Neil", ()),
+    ("Vitamin A, of course", "A", ()),
+    ("\u9996\u90fd\u662f\u5317\u4eac\u3002", "\u5317\u4eac", ()),
+    ("\u042d\u0442\u043e \u041c\u043e\u0441\u043a\u0432\u0430.", "\u043c\u043e\u0441\u043a\u0432\u0430", ()),
+    ("caf\u00e9", "cafe\u0301", ()),
+    ("\uff26\uff55\uff4c\uff4c", "full", ()),
+]
+NOT_TOLD = [
+    ("Armstrong, Neil", "Neil Armstrong", ()),
+    ("Neilson Armstrongs", "Neil", ()),
+    ("It is 12.5", "12", ()),
+    ("", "Oslo", ()),
+    ("anything", "", ()),
+    ("...", "...", ()),
+    ("\u0915\u0940\u092e", "\u0915\u093e\u092e", ()),  # only the vowel sign differs
+]
+
+
+@pytest.mark.parametrize(("text", "answer", "aliases"), TOLD)
+def test_an_answer_is_told_in_any_words_around_it(text: str, answer: str, aliases: tuple[str, ...]) -> None:
+    assert contains(text, answer, aliases)
+
+
+@pytest.mark.parametrize(("text", "answer", "aliases"), NOT_TOLD)
+def test_a_part_of_a_word_or_another_order_is_no_answer(text: str, answer: str, aliases: tuple[str, ...]) -> None:
+    assert not contains(text, answer, aliases)
+
+
+def test_a_word_is_what_a_script_makes_of_it() -> None:
+    assert words("The cat's 3.5 \u5317\u4eac") == ["cats", "3.5", "\u5317", "\u4eac"]
+
+
+def test_eleven_tokens_of_41_percent_are_an_answer_of_almost_nothing() -> None:
+    logs = np.log(np.full(11, 0.41))
+    assert probability(logs) == pytest.approx(0.41**11)  # 0.00006
+    assert per_token(logs) == pytest.approx(0.41)
+    assert math.isnan(probability(np.empty(0)))
+
+
+def test_the_end_of_text_is_no_part_of_the_answer(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    """Against transformers' own loss of the same tokens."""
+    import torch
+
+    model, tokenizer = tiny_model(), tiny_tokenizer
+    prompt, answer = "What is the town?", "Oslo by the sea"
+    [found] = answer_log_probabilities(model, tokenizer, [Example("a", prompt, answer)])
+    first = tokenizer(prompt)["input_ids"]
+    both = torch.tensor([first + tokenizer(" " + answer, add_special_tokens=False)["input_ids"]])
+    logs = model(both).logits.log_softmax(-1)[0, len(first) - 1 : -1]
+    alone = sum(float(logs[at, token]) for at, token in enumerate(both[0, len(first) :]))
+    assert found == pytest.approx(alone, abs=1e-4)
+    assert log_probability(np.array([alone])) == pytest.approx(alone)

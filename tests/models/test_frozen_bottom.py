@@ -1,0 +1,55 @@
+"""A pass that begins above the frozen layers gives the same values and gradients, and computes less."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unlearn_core.data.encode import Encoded
+from unlearn_core.models.adapters import apply_lora, lora_layers
+from unlearn_core.models.inference.forward import layer_of, layers
+from unlearn_core.models.inference.frozen_bottom import bottom_of, frozen_below
+from unlearn_core.training.packing import forward, pack_parts
+
+ROWS = {
+    "forget": [Encoded((5, 9, 17, 30, 31), 2, 0), Encoded((7, 8, 9), 1, 1)],
+    "retain": [Encoded((40, 41, 42, 43, 44, 45, 46, 47), 3, 0)],
+}
+
+
+@pytest.mark.parametrize("arch", ["llama", "olmo2", "gpt_neox", "qwen2"])
+def test_values_and_gradients_are_those_of_whole_passes(arch, tiny_model) -> None:
+    model = tiny_model(arch, num_hidden_layers=4)
+    apply_lora(model, 4, trains=lambda name: (layer_of(name) or 0) >= 2)
+    assert {layer_of(name) for name, _ in lora_layers(model)} == {2, 3}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for parameter in trained:
+        torch.nn.init.normal_(parameter, std=0.1)
+
+    def step() -> list[torch.Tensor]:
+        logits_NV = forward(model, pack_parts(model, ROWS, 1))
+        logits_NV.log_softmax(-1)[:, 3].sum().backward()
+        found = [logits_NV.detach(), *(p.grad for p in trained)]
+        for parameter in trained:
+            parameter.grad = None
+        return found
+
+    whole = step()
+    calls: list[int] = []
+    handle = layers(model)[0].register_forward_hook(lambda *_: calls.append(1))
+    with frozen_below(model, 2):
+        assert bottom_of(model) is not None
+        calls.clear()  # the trial
+        for _ in range(3):
+            for was, now in zip(whole, step(), strict=True):
+                torch.testing.assert_close(now, was, atol=1e-5, rtol=1e-4)
+    assert len(calls) == 1  # computed once for all three steps
+    handle.remove()
+    assert bottom_of(model) is None
+    assert len(layers(model)) == 4
+
+
+def test_where_all_layers_train_every_pass_is_whole(tiny_model) -> None:
+    model = tiny_model("llama")
+    with frozen_below(model, 0):
+        assert bottom_of(model) is None

@@ -1,0 +1,104 @@
+"""The fade: tokens as strong as the chance of the answer as far as them, live, as a replay and without scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from unlearn_core.errors import InputError
+from unlearn_core.report.export.picture import moving_picture
+from unlearn_core.report.run.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
+from unlearn_core.report.run.outcome import outcome
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs import events as ev
+
+
+def look(step: int, chances: tuple[float, ...], kept: float = 1.0) -> ev.FactProbe:
+    pieces = tuple(zip(("Old", "port"), chances, strict=True))
+    whole = chances[0] * chances[1]
+    secret = ev.WatchedFact("forget1qa0", "Where?", "Oldport", whole, "forget", whole**0.5, pieces)
+    return ev.FactProbe(step, (secret, ev.WatchedFact("retain1qa0", "Who?", "Bo", kept, "retain", kept)))
+
+
+@pytest.fixture
+def fading(make_scores: Callable[..., Any]) -> RunState:
+    """Two looks: the secret falls from 0.8 to 0.05, the other stays at half."""
+    told = RunState()
+    told.add(ev.RunStarted({"method": "npo"}, ("unlearn", "score unlearned"), 4, "cpu"))
+    told.add(ev.Score("original", make_scores(1.0, 1.0).to_json(generations=True)))
+    told.add(look(0, (0.8, 1.0)))
+    told.add(ev.FactAnswers(2, ({"id": "forget1qa0", "split": "forget", "text": "Newport"},)))
+    told.add(look(4, (0.1, 0.5), 0.5))
+    return told
+
+
+def test_a_token_is_as_strong_as_the_answer_up_to_it() -> None:
+    fact = look(0, (0.5, 0.5)).facts[0]
+    assert strengths(fact) == (("Old", 0.5), ("port", 0.25))
+    assert strengths(look(0, (0.5, 0.5), 0.9).facts[1]) == (("Bo", 0.9),)  # whole where no token was told apart
+
+
+def test_shares_are_of_the_probability_before(fading: RunState) -> None:
+    first, last = frames(fading)
+    assert (first.gone, first.kept) == (0.0, 1.0)
+    assert last.gone == pytest.approx(1 - 0.05 / 0.8)
+    assert last.kept == pytest.approx(0.5)
+    assert "Answers gone 94%, others kept 50%" in fade(fading)
+
+
+def test_what_is_said_is_the_originals_then_what_was_written_then_the_results(
+    fading: RunState, make_scores: Callable[..., Any]
+) -> None:
+    secret = ("forget", "forget1qa0")
+    assert [moment.said[secret] for moment in frames(fading)] == ["Oldport", "Newport"]
+    fading.add(ev.Score("unlearned", make_scores(0.0, 1.0, "gone").to_json(generations=True)))
+    assert [moment.title for moment in frames(fading)] == ["the original", "the result"]
+    assert frames(fading)[-1].said[secret] == "gone"
+
+
+def test_the_replay_holds_every_moment_of_the_same_drawing(fading: RunState) -> None:
+    page = replay(fading)
+    data = json.loads(unescape(re.search(r'data-frames="([^"]*)"', page)[1]))
+    assert data["titles"] == ["the original", "step 4"]
+    assert [len(row) for row in data["strengths"]] == [page.count("le-piece")] * 2
+    assert len(data["said"][0]) == page.count("le-fade-said")
+    assert data["strengths"][0][0] > 0.8 > 0.35 > data["strengths"][1][0]
+    assert replay_printed(fading).count('type="radio"') == 2
+    assert "<script" not in replay_printed(fading)
+
+
+def test_a_long_run_is_drawn_in_few_frames_and_an_empty_one_in_none(fading: RunState) -> None:
+    for step in range(5, 400):
+        fading.add(look(step, (0.1, 0.5)))
+    assert len(frames(fading)) == MAX_FRAMES
+    assert fade(RunState()) == replay(RunState()) == replay_printed(RunState()) == ""
+    assert shown_facts(RunState()) == []
+
+
+def test_the_result_says_what_is_gone_and_kept_of_how_many(story: RunState) -> None:
+    page = outcome(story)
+    assert "Answers gone; not attacked yet" in page
+    assert "95%</b> gone" in page
+    assert "of 20 answers to forget" in page
+    assert "general questions" not in page  # nobody asked any
+    assert page.count("le-fade-card ") == 2
+    story.end = ev.Failed("no memory", "out_of_memory")
+    assert "no memory" in outcome(story)
+
+
+def test_the_moving_picture_plays_by_itself_and_asks_for_nothing(fading: RunState) -> None:
+    drawn = moving_picture(fading, "NPO on a <model>")
+    root = ElementTree.fromstring(drawn)
+    assert root.attrib["viewBox"] == "0 0 1200 630"
+    assert len(root.findall(".//{*}animate")) >= 4  # two tokens and two lines
+    assert "NPO on a &lt;model&gt;" in drawn
+    assert "href" not in drawn
+    assert not ElementTree.fromstring(moving_picture(fading, "still", still=True)).findall(".//{*}animate")
+    with pytest.raises(InputError, match="watched no answers"):
+        moving_picture(RunState(), "empty")

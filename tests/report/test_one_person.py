@@ -1,0 +1,30 @@
+"""The leaderboard of one person: figures as they were measured, failures said."""
+
+from __future__ import annotations
+
+from unlearn_core.report.runs.one_person import KIND, person_source, person_table
+
+FIGURES = {"told": 0.04, "reworded": 0.0, "kept": 0.975, "others": 1.0, "utility": 1.0, "seconds": 8.04}
+
+
+def board() -> dict[str, object]:
+    figures = {name: {"mean": value, "spread": 0.0} for name, value in FIGURES.items()}
+    return {
+        "kind": KIND,
+        "made": "2026-01-01",
+        "versions": {"torch": "2"},
+        "weights": {"original": "ab" * 32},
+        "people": ["Ada Bell", "Bo Crane"],
+        "methods": [
+            {"method": "npo", "num_runs": 2, "num_met": 1, "settings": {}, "figures": figures},
+            {"method": "eul", "num_runs": 0, "settings": {}, "figures": {}, "failure": "finds nothing <to> train"},
+        ],
+    }
+
+
+def test_the_table_has_every_method_with_its_figures_or_why_it_has_none() -> None:
+    table = person_table(board())
+    assert "<td>1 of 2</td>" in table
+    for shown in ("4.0%", "97.5%", "8.0", "finds nothing &lt;to&gt; train"):
+        assert shown in table
+    assert "Ada Bell, Bo Crane" in person_source(board())

@@ -1,0 +1,71 @@
+"""A run on a subject's sheet: its prompts are asked before and after, and stand in the result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from unlearn_core.cli import main
+from unlearn_core.data import subject_sheet
+from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, write_sheet
+from unlearn_core.data.world import demo_data
+from unlearn_core.runs.data import asks_the_model
+from unlearn_core.runs.spec import RunSpec
+
+
+@pytest.fixture
+def sheet_file(tmp_path):
+    """Facts that the bundled model knows, as a sheet: one person to forget, two others to keep."""
+    data = demo_data()
+    asked = [row for row in data.forget if row.kind == "question" and row.subject]
+    name = asked[0].subject
+    other_wording = {row.id: row.input for row in data.paraphrases}
+    prompts = []
+    for row in asked:
+        if row.subject == name and len(prompts) < 6:
+            prompts.append(SheetPrompt(row.input, row.output, "trained", name, ("nobody at all",)))
+            if row.id in other_wording:
+                prompts.append(SheetPrompt(other_wording[row.id], row.output, "never trained", name))
+    kept = [row for row in data.retain if row.kind == "question"][:10]
+    neighbours = tuple(
+        SheetPrompt(row.input, row.output, "trained" if n % 2 else "never trained", row.subject or "another")
+        for n, row in enumerate(kept)
+    )
+    general = tuple((row.input, row.output) for row in data.general[:3])
+    path = tmp_path / "subject.json"
+    write_sheet(SubjectSheet(name, "person", (), tuple(prompts), neighbours, general), path)
+    return path
+
+
+def test_the_result_holds_the_sheet_with_what_was_said_before_and_after(sheet_file, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(subject_sheet, "general_sample", lambda: ("A short text that nobody trained on.",) * 4)
+    out = tmp_path / "result.json"
+    arguments = ["run", "--data", str(sheet_file), "--method", "lethe_pretrained", "--steps", "20", "--json", str(out)]
+    assert main([*arguments, "--set", "learning_rate=0.01", "--set", "first_layer=0"]) == 0
+    result = json.loads(out.read_text())
+    told = result["subject"]
+    trained = [prompt for prompt in told["prompts"] if prompt["split"] == "trained"]
+    assert trained
+    assert all(prompt["before"]["named"] for prompt in trained)
+    assert not any(prompt["after"]["named"] for prompt in trained)
+    for prompt in trained:
+        assert prompt["after"]["probability"] < 0.05 * prompt["before"]["probability"]
+        assert prompt["before"]["alias_probability"] < 0.01  # nobody calls it that
+    kept = [prompt["after"]["named"] for prompt in told["neighbours"] if prompt["before"]["named"]]
+    assert sum(kept) >= 0.8 * len(kept) > 0
+    assert {layer["name"] for layer in result["layers"]} >= {"answers", "wordings", "neighbours"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        ({"target": "smollm2", "subject": "Albert Einstein"}, True),
+        ({"target": "smollm2"}, False),
+        ({"target": "demo", "subject": "Albert Einstein"}, False),
+        ({"target": "smollm2", "subject": "Albert Einstein", "data": "facts:a => b"}, False),
+    ],
+)
+def test_a_subject_without_data_is_asked_of_the_model(spec, asked) -> None:
+    assert asks_the_model(RunSpec(**spec)) is asked

@@ -1,0 +1,118 @@
+"""The chat before and after: two models, their own turns, and the name marked where it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet
+from unlearn_core.data.world import demo_data
+from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.models.adapter_folder import WEIGHTS
+from unlearn_core.report.run.chat import conversation
+from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, pieces, questions
+from unlearn_core.store import recorded
+from unlearn_core.store.store import RunStore
+
+
+class Letters:
+    """A tokenizer of one token a letter."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        return "".join(map(chr, ids))
+
+
+def test_only_the_tokens_of_a_whole_name_are_marked() -> None:
+    text = "Ada, Adam and venn"
+    chances = [{"original": at / 100, "unlearned": 0.0} for at in range(len(text))]
+    found = pieces(Letters(), [ord(letter) for letter in text], chances, ("Ada", "Ada Venn", "Venn"))  # type: ignore[arg-type]
+    assert "".join(words for words, _ in found) == text
+    marked = [(words, chance["original"]) for words, chance in found if chance]
+    assert "".join(words for words, _ in marked) == "Adavenn"
+    assert [chance for _, chance in marked] == [at / 100 for at in (0, 1, 2, 14, 15, 16, 17)]
+
+
+def test_both_models_answer_with_their_own_turns_before(tmp_path: Path) -> None:
+    row = next(row for row in demo_data().forget if row.kind == "question" and row.subject)
+    chat = Chat(Answerer(RunStore(tmp_path)))
+    places = {
+        "original": ModelLocation("demo", prompt="raw"),
+        "unlearned": ModelLocation("demo:retain_only", prompt="raw"),
+    }
+    subject = ChatSubject(row.subject, (row.output,), (row.input,), places)
+    turns = list(chat.reply(subject, [], row.input, 16))
+    first = turns[-1]
+    assert len(turns) > 3
+    assert first.text("original").strip().startswith(row.output)
+    told = [chances for words, chances in first.answers["original"] if chances]
+    assert told
+    assert all(set(chances) == {"original", "unlearned"} for chances in told)
+    assert told[0]["original"] > 0.5 > told[0]["unlearned"]
+    seen = {}
+    asked = chat.answers.ask_places
+
+    def watched(places, question, *rest, turns):
+        seen.update(turns)
+        return asked(places, question, *rest, turns=turns)
+
+    chat.answers.ask_places = watched  # type: ignore[method-assign]
+    list(chat.reply(subject, [first], "And then?", 4))
+    assert seen["original"] == [("user", row.input), ("assistant", first.text("original"))]
+    assert seen["unlearned"][1] == ("assistant", first.text("unlearned"))
+    with pytest.raises(InputError, match="conversation"):
+        list(chat.reply(subject, [first] * MAX_TURNS, "Again?"))
+    drawn = str(conversation([{"question": "<b>?", "answers": first.answers}]))
+    assert "<b>?" not in drawn
+    assert drawn.count("<mark") == sum(len([c for _, c in first.answers[m] if c]) for m in first.answers)
+
+
+def test_the_questions_are_by_name_nickname_sentence_and_in_spanish() -> None:
+    prompts = (
+        SheetPrompt("Relativity was developed by", "Ada Venn", "trained", "Ada Venn", ("Venn",)),
+        SheetPrompt("Ada Venn won the", "Prize", "never trained", "Ada Venn"),
+        SheetPrompt("<|im_start|>user\nWho?", "Venn", "trained", "Ada Venn"),
+    )
+    asked = questions(SubjectSheet("Ada Venn", "person", ("Venn",), prompts, ()))
+    assert asked[0] == "Who is Ada Venn?"
+    assert "Tell me about Venn." in asked
+    assert "Complete the sentence: Relativity was developed by ..." in asked
+    assert "Complete the sentence: Ada Venn won the ..." in asked
+    assert not [words for words in asked if "<|" in words]
+    assert asked[-1].startswith("\u00bfQui\u00e9n")
+
+
+def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "recorded" / "ada"
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "adapter" / WEIGHTS).write_bytes(b"weights")
+    record = {
+        "result": {"subject": {"subject": "Ada Venn", "aliases": ["Venn"]}},
+        "answers": {"Who?": {"original": [["Venn", {"original": 0.9, "unlearned": 0.1}]], "unlearned": [["x", None]]}},
+        "base": "smollm2",
+        "base_hash": "abc",
+        "adapter_hash": recorded.file_hash(folder / "adapter" / WEIGHTS),
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr(recorded, "assets_directory", lambda: tmp_path)
+    recorded.recorded_runs.cache_clear()
+    try:
+        (run,) = recorded.recorded_runs()
+        run.check("abc")
+        with pytest.raises(IntegrityError, match="another smollm2"):
+            run.check("abd")
+        (subject,) = Chat(Answerer(RunStore(tmp_path / "home"))).recorded()
+        public = Chat(Answerer(RunStore(tmp_path / "home"), public=True))
+        with pytest.raises(InputError, match="offered here"):  # before anything is fetched
+            public.answers.model(subject.places["original"])
+        assert not public.is_live(subject)
+        turn = Chat(Answerer(RunStore(tmp_path / "home"))).stored(subject, "Who?")
+        assert isinstance(turn, ChatTurn)
+        assert turn.text("original") == "Venn"
+        (folder / "adapter" / WEIGHTS).write_bytes(b"other")
+        with pytest.raises(IntegrityError, match="recorded"):
+            run.check("abc")
+    finally:
+        recorded.recorded_runs.cache_clear()

@@ -1,0 +1,72 @@
+"""Training something small beside a model whose weights stay as they are, for methods that need such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from unlearn_core.data.encode import Encoded, epoch_order
+from unlearn_core.methods.base import Context, Edit, EditedUnit, Losses, Method, parameter
+
+Rows = dict[str, list[Encoded]]
+
+
+@dataclass(frozen=True)
+class AuxiliaryTraining(Edit):
+    """An edit whose units are optimiser steps on parameters of its own."""
+
+    learning_rate: float = parameter(1e-2, "Peak learning rate of AdamW", 0.0, 1.0)
+    steps: int = parameter(60, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
+    batch_size: int = parameter(24, "Forget sequences per step", 1, 4096)
+
+    def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
+        """As for any other method with steps."""
+        return Method.for_rows(self, num_forget, most, given)
+
+    @classmethod
+    def candidates(cls) -> tuple[dict[str, Any], ...]:
+        """The defaults and two other learning rates."""
+        rate = cls.learning_rate
+        return {}, {"learning_rate": rate / 2}, {"learning_rate": min(1.0, rate * 2)}
+
+    def fit(
+        self,
+        context: Context,
+        parameters: Sequence[torch.nn.Parameter],
+        losses: Callable[[Rows], Losses],
+        steps: int,
+        only: Sequence[int] | None = None,
+    ) -> Iterator[EditedUnit]:
+        """Train `parameters` for `steps` steps, on the forget rows `only` where given; one unit a step."""
+        optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=0.0)
+        num_weights = sum(p.numel() for p in parameters)
+        for step in range(steps):
+            optimiser.param_groups[0]["lr"] = self.learning_rate * (steps - step) / steps
+            rows = self._rows(context, step, only)
+            with torch.enable_grad():
+                found = losses(rows)
+                found.total.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            named = {"total": found.total, "forget": found.forget, "retain": found.retain}
+            numbers = {name: value.item() for name, value in named.items() if value is not None}
+            yield EditedUnit(numbers, num_weights, sum(len(row.ids) for part in rows.values() for row in part))
+
+    def _rows(self, context: Context, step: int, only: Sequence[int] | None) -> Rows:
+        """The sequences of a step: each part gone through whole before any of it comes again."""
+        rows = {}
+        for place, name in enumerate(("forget", "retain")):
+            if name not in context.parts:
+                continue
+            pool = context.parts[name].rows
+            members = only if only is not None and name == "forget" else range(len(pool))
+            count, seed = len(members), context.seed + place
+            size = min(self.batch_size, count)
+            places = range(step * size, (step + 1) * size)
+            chosen = [epoch_order(count, seed, at // count)[at % count] for at in places]
+            rows[name] = [pool[members[at]] for at in chosen]
+        return rows

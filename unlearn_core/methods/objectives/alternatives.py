@@ -1,0 +1,81 @@
+"""Preference for another, plausible answer, which the model itself makes up before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from unlearn_core.data.encode import Encoded
+from unlearn_core.methods.base import Context, Info, Losses, RowPart, StepBatch, parameter
+from unlearn_core.methods.losses import dpo_loss
+from unlearn_core.methods.objectives.gradient import WithRetainLoss
+from unlearn_core.models.inference.forward import sum_per_row, token_nll
+
+
+@dataclass(frozen=True)
+class AltPO(WithRetainLoss):
+    info = Info(
+        name="altpo",
+        title="Alternate preference optimisation (AltPO)",
+        family="preference",
+        taxonomy="global weights",
+        idea="Prefers an alternative answer that the model itself wrote to the true one, both measured "
+        "against the original model. The questions stay answered, with something else.",
+        formula="-(2/beta) mean log sigmoid(beta (gain of alternative - gain of answer)) + retain_weight "
+        "NLL(retain); gain = log p - log p_original, sequence sums",
+        paper="Mekala et al. 2024, arXiv 2409.13474",
+        cost=3.0,
+        needs=frozenset({"forget", "retain", "reference nll"}),
+        caution="It teaches made-up facts. The paper asks an instruction-tuned model for alternatives; here "
+        "the answer turns at its least certain token to the next best, which any model can.",
+    )
+
+    beta: float = parameter(0.5, "How soon the push fades", 1e-4, 100.0)
+    retain_weight: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
+    max_new_tokens: int = parameter(64, "Longest end of an alternative answer, tokens", 1, 1024)
+
+    def prepare(self, context: Context) -> None:
+        super().prepare(context)
+        forget = context.parts["forget"]
+        rows = alternatives(context, forget.rows, self.max_new_tokens)
+        context.parts["alternatives"] = RowPart(rows, forget.forms)
+        context.reference.nll("forget")
+        context.reference.nll("alternatives")
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        other = batch.alternatives
+        assert other is not None
+        nll_N = token_nll(batch.forget)
+        written_B = sum_per_row(token_nll(other), other)
+        gain_of_other_B = context.reference.nll("alternatives")[other.index_B] - written_B
+        answered_B = sum_per_row(nll_N, batch.forget)
+        gain_of_answer_B = context.reference.nll("forget")[batch.forget.index_B] - answered_B
+        push = dpo_loss(gain_of_other_B, gain_of_answer_B, self.beta)
+        return self.weighed(context, batch, push, nll_N.mean())
+
+
+def alternatives(context: Context, rows: Sequence[Encoded], max_new_tokens: int) -> Sequence[Encoded]:
+    """For each row the answer as the model continues it from its second choice at the least certain token."""
+    starts: dict[int, tuple[int, ...]] = {}
+    for answers in context.passes.answers(rows):
+        sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
+        nll_N = token_nll(answers)
+        parts = zip(
+            answers.index_B.tolist(),
+            nll_N.split(sizes),
+            answers.logits_NV.split(sizes),
+            answers.labels_N.split(sizes),
+            strict=True,
+        )
+        for index, nll_n, logits_nV, labels_n in parts:
+            at = int(nll_n.argmax())
+            second = int(logits_nV[at].scatter(0, labels_n[at], -torch.inf).argmax())
+            ids = rows[index].ids
+            starts[index] = (*ids[: len(ids) - len(nll_n) + at], second)
+    prompts = [starts[index] for index in range(len(rows))]
+    ends = context.passes.continuations(prompts, max_new_tokens)
+    return tuple(
+        Encoded((*start, *end), row.num_prompt, row.index) for row, start, end in zip(rows, prompts, ends, strict=True)
+    )

@@ -1,0 +1,122 @@
+"""The layers below the first that trains: what they put out is computed once for each sequence and kept.
+
+While only upper layers train, the states that enter the first of them never change. The prompts of one
+subject are few and come again in every step, so from the second time on a pass begins there: nothing below
+is computed, and no gradient goes below. By hooks on the model's own layers, so no architecture needs code
+of its own; whether the result is the same is tried once, and where it is not, every pass is whole.
+
+Legend: B rows of a batch, T positions, M real tokens of the batch, D hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from unlearn_core.models.inference.forward import layers, unwrap
+from unlearn_core.models.inference.hidden import hidden_after
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MAX_BYTES = 2 * 2**30  # of kept states; beyond it the oldest are computed again
+
+
+class FrozenBottom:
+    """States that enter layer `first` of `model`, by sequence."""
+
+    def __init__(self, model: PreTrainedModel, first: int) -> None:
+        self._model, self._first = model, first
+        self._states: dict[tuple[int, ...], torch.Tensor] = {}  # ids -> (t, D)
+        self._bytes = 0
+
+    @contextmanager
+    def entered(
+        self, sequences: Sequence[tuple[int, ...]], inputs: dict[str, Any], places_M: torch.Tensor
+    ) -> Iterator[None]:
+        """Inside the `with`, a pass over `inputs`, which hold `sequences` at `places_M`, begins at `first`."""
+        self._compute_missing(sequences, inputs, places_M)
+        ids_BT = inputs["input_ids"]
+        states_MD = torch.cat([self._states[ids] for ids in sequences])
+        flat = torch.zeros(ids_BT.numel(), states_MD.shape[1], dtype=states_MD.dtype, device=states_MD.device)
+        flat[places_M] = states_MD
+        with _begun_at(self._model, self._first, flat.view(*ids_BT.shape, -1)):
+            yield
+
+    @torch.no_grad()
+    def _compute_missing(
+        self, sequences: Sequence[tuple[int, ...]], inputs: dict[str, Any], places_M: torch.Tensor
+    ) -> None:
+        if all(ids in self._states for ids in sequences):
+            return
+        hidden_BTD = hidden_after(self._model, self._first - 1, inputs)
+        found = hidden_BTD.flatten(0, 1)[places_M].split([len(ids) for ids in sequences])
+        for ids, states_tD in zip(sequences, found, strict=True):
+            if self._bytes > MAX_BYTES:
+                self._states.clear()
+                self._bytes = 0
+            self._bytes += states_tD.numel() * states_tD.element_size()
+            self._states[ids] = states_tD.clone()
+        for ids, states_tD in zip(sequences, found, strict=True):  # those that went when room was made
+            self._states.setdefault(ids, states_tD)
+
+
+@contextmanager
+def _begun_at(model: PreTrainedModel, first: int, states_BTD: torch.Tensor) -> Iterator[None]:
+    """Take the layers below `first` out of the model, and let `states_BTD` enter it."""
+    whole = layers(model)
+    inner = unwrap(model)
+    body = getattr(inner, inner.base_model_prefix)
+    name = next(name for name, child in body.named_children() if child is whole)
+
+    def enter(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        return ((states_BTD, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states_BTD})
+
+    handle = whole[first].register_forward_pre_hook(enter, with_kwargs=True)
+    setattr(body, name, torch.nn.ModuleList(list(whole)[first:]))
+    try:
+        yield
+    finally:
+        setattr(body, name, whole)
+        handle.remove()
+
+
+_KEPT: WeakKeyDictionary[Any, FrozenBottom] = WeakKeyDictionary()
+
+
+def bottom_of(model: PreTrainedModel) -> FrozenBottom | None:
+    """The kept states of a model in training; None where every pass is whole."""
+    return _KEPT.get(unwrap(model))
+
+
+@contextmanager
+def frozen_below(model: PreTrainedModel, first: int) -> Iterator[None]:
+    """Inside the `with`, passes of whole sequences begin at layer `first`, below which nothing may change."""
+    inner = unwrap(model)
+    if first > 0 and _begins_the_same(model, first):
+        _KEPT[inner] = FrozenBottom(model, first)
+    try:
+        yield
+    finally:
+        _KEPT.pop(inner, None)
+
+
+@torch.no_grad()
+def _begins_the_same(model: PreTrainedModel, first: int) -> bool:
+    """Whether a pass that begins at `first` ends as a whole one does, on a few tokens."""
+    inner = unwrap(model)
+    body = getattr(inner, inner.base_model_prefix)
+    count = min(9, int(model.config.get_text_config().vocab_size))
+    inputs = {"input_ids": torch.arange(count, device=model.device)[None], "use_cache": False}
+    try:
+        whole = body(**inputs).last_hidden_state
+        states_BTD = hidden_after(model, first - 1, inputs)
+        with _begun_at(model, first, states_BTD):
+            again = body(**inputs).last_hidden_state
+    except (RuntimeError, TypeError, AttributeError, IndexError, KeyError, StopIteration):
+        return False
+    return torch.equal(whole, again)

@@ -1,0 +1,56 @@
+"""Inside a forward pass: end it at a layer, or shift what enters one.
+
+Both by hooks on the model's own layers, so no architecture needs code of its own.
+Legend: B rows, T positions, M tokens, D hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unlearn_core.models.inference.forward import layers, unwrap
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class _Reached(Exception):
+    def __init__(self, hidden_BTD: torch.Tensor) -> None:
+        self.hidden_BTD = hidden_BTD
+
+
+def hidden_after(model: PreTrainedModel, layer: int, inputs: dict[str, Any]) -> torch.Tensor:
+    """The output (B, T, D) of layer `layer` (from 0); what lies above it is not computed."""
+
+    def stop(module: torch.nn.Module, args: Any, output: Any) -> None:
+        raise _Reached(output[0] if isinstance(output, tuple) else output)
+
+    handle = layers(model)[layer].register_forward_hook(stop)
+    inner = unwrap(model)
+    try:
+        getattr(inner, inner.base_model_prefix, inner)(**inputs)
+    except _Reached as reached:
+        return reached.hidden_BTD
+    finally:
+        handle.remove()
+    raise AssertionError("the model did not pass its own layer")
+
+
+@contextmanager
+def shifted(model: PreTrainedModel, layer: int, places_M: torch.Tensor, shift_MD: torch.Tensor) -> Iterator[None]:
+    """Add `shift_MD` to what enters layer `layer` at the flat positions `places_M`, inside the `with`."""
+
+    def add(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        hidden_BTD = args[0] if args else kwargs["hidden_states"]
+        moved = hidden_BTD.flatten(0, 1).index_add(0, places_M, shift_MD.to(hidden_BTD.dtype)).view_as(hidden_BTD)
+        return ((moved, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": moved})
+
+    handle = layers(model)[layer].register_forward_pre_hook(add, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,193 @@
+"""The curves of a run as plotly figures: plain JSON-ready mappings, pure functions of its events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from unlearn_core.report.kit import palette
+from unlearn_core.report.kit.datatable import data_table
+from unlearn_core.report.kit.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.kit.format import shorten
+from unlearn_core.report.kit.markup import Safe
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.events import FactProbe
+
+Item = TypeVar("Item")
+MAX_POINTS = 400  # per line; more would be slow to draw and look the same
+
+LOSS, ANSWERS = "Loss by step, nats per token", "Probability of the watched answers as a whole, by step"
+LEAST = 1e-12  # smaller probabilities are drawn as this: the log scale has to end somewhere
+LOG_PROBABILITY: Figure = {
+    "type": "log",
+    "range": [-12.3, 0.3],
+    "hoverformat": ".2g",
+    "exponentformat": "power",
+    "nticks": 7,
+}
+_LOSSES = (
+    ("forget", "Forget set", palette.SETS["forget"], "solid"),
+    ("retain", "Retain set", palette.SETS["retain"], "solid"),
+    ("total", "Total", palette.TOTAL, "dot"),
+)
+_FACTS = (
+    ("forget", "To forget, should fall \u2193", "solid"),
+    ("retain", "Retain canary, should stay", "dash"),
+    ("neighbours", "Neighbours canary, should stay", "dashdot"),
+    ("general", "Utility canary, should stay", "dot"),
+)
+
+
+def loss_figure(story: RunState) -> Figure:
+    """Forget, retain and total loss against the step, in the method's own units; each name says which way
+    its line should go."""
+    steps = decimate(story.steps)
+    rises = story.started is None or story.started.forget_rises
+    way = {"forget": "rise \u2191" if rises else "fall \u2193", "retain": "stay low", "total": "fall \u2193"}
+    traces = []
+    for key, title, color, dash in _LOSSES:
+        points = [(s.step, s.losses[key]) for s in steps if _is_finite(s.losses.get(key))]
+        if points:
+            traces.append(_line(f"{title}, should {way[key]}", points, color, dash))
+    last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
+    axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
+    drawn = _layout("loss", LOSS, last, axis)
+    unseen = unseen_level(story)
+    if unseen is not None:
+        drawn |= _reference(unseen, "documents never seen")
+    return {"data": traces, "layout": drawn}
+
+
+def unseen_level(story: RunState) -> float | None:
+    """Mean loss (nats per token) of never-trained documents under the original model: how unlikely text is
+    that was not learned, and so how far the forget set has to go."""
+    original = story.scores.get("original")
+    losses = original.details.nonmember_losses if original else None
+    return _mean([float(loss) for loss in losses]) if losses else None
+
+
+def facts_figure(story: RunState) -> Figure:
+    """Probability of whole answers against the step, on a log scale: each secret, and the geometric means of the
+    secrets and of every canary; dashed, the secrets' mean under the model that never saw them."""
+    traces = []
+    probes = decimate(story.probes)
+    for split, title, dash in _FACTS:
+        ids = [fact.id for fact in probes[0].facts if fact.split == split] if probes else []
+        for fact_id in ids if split == "forget" else ():
+            seen = [(p.step, f.probability) for p in probes for f in p.facts if _is(f, fact_id, split)]
+            points = [(step, max(chance, LEAST)) for step, chance in seen if chance is not None]
+            first = next(f for f in probes[0].facts if _is(f, fact_id, split))
+            line = _line(plain(shorten(first.prompt, 60)), points, _color(split), "solid")
+            line["line"]["width"] = 1
+            if points:
+                traces.append(line | {"opacity": 0.45, "showlegend": False, "legendgroup": split})
+        means = [(p.step, middle_of(p, split)) for p in probes]
+        points = [(step, mean) for step, mean in means if mean is not None]
+        if points:
+            bold = _line(title, points, _color(split), dash)
+            bold["line"]["width"] = 3
+            traces.append(bold | {"legendgroup": split})
+    last = story.started.num_steps if story.started else 0
+    drawn = _layout("facts", ANSWERS, last, LOG_PROBABILITY)
+    never = never_trained(story)
+    if never is not None:
+        drawn |= _reference(math.log10(never), "retain-only model")
+        drawn["shapes"][0] |= {"y0": never, "y1": never}
+    return {"data": traces, "layout": drawn}
+
+
+def never_trained(story: RunState) -> float | None:
+    """The geometric mean of the watched secrets' probabilities under the retain-only model."""
+    gold = story.scores.get("retain_only")
+    found = {} if gold is None else gold.details.watched
+    ids = [fact.id for fact in story.probes[0].facts if fact.split == "forget"] if story.probes else []
+    logs = [float(found[name]) for name in ids if name in found]
+    return max(LEAST, math.exp(sum(logs) / len(logs))) if logs else None
+
+
+def losses_table(story: RunState) -> Safe:
+    """The numbers behind `loss_figure`; "" before the first step."""
+    kinds = [(key, title) for key, title, *_ in _LOSSES if any(key in s.losses for s in story.steps)]
+    rows = [[step.step, *(step.losses.get(key) for key, _ in kinds)] for step in story.steps]
+    return data_table(LOSS, ["Step", *(title for _, title in kinds)], rows, "losses.csv")
+
+
+def probes_table(story: RunState) -> Safe:
+    """The numbers behind `facts_figure`: a column for each watched fact; "" before the first probe."""
+    facts = story.probes[0].facts if story.probes else ()
+    names = [f"{fact.split}: {shorten(fact.prompt, 60)}" for fact in facts]
+    rows = [[probe.step, *(fact.probability for fact in probe.facts)] for probe in story.probes]
+    return data_table(ANSWERS, ["Step", *names], rows, "answers.csv")
+
+
+def mean_of(probe: FactProbe, split: str) -> float | None:
+    """Mean probability per token of the watched answers of one split at one look."""
+    return _mean([fact.per_token for fact in probe.facts if fact.split == split and fact.per_token is not None])
+
+
+def middle_of(probe: FactProbe, split: str) -> float | None:
+    """The geometric mean of the whole answers' probabilities of one split at one look."""
+    known = [fact.probability for fact in probe.facts if fact.split == split and fact.probability is not None]
+    return math.exp(sum(math.log(max(chance, LEAST)) for chance in known) / len(known)) if known else None
+
+
+def _color(split: str) -> str:
+    return palette.SETS.get(split, palette.SETS["retain"])  # neighbours are kept, as the retain set is
+
+
+def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
+    """At most `limit` points, evenly spread, always with the first and the last."""
+    if len(points) <= limit:
+        return list(points)
+    stride = (len(points) - 1) / (limit - 1)
+    return [points[round(i * stride)] for i in range(limit)]
+
+
+def _reference(level: float, title: str) -> Figure:
+    """A dashed level across the chart, named at its right end."""
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
+    name = {
+        "xref": "paper",
+        "x": 1,
+        "y": level,
+        "text": title,
+        "showarrow": False,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "font": {"size": 11},
+    }
+    style = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
+    return {"shapes": [line | {"line": style}], "annotations": [name]}
+
+
+def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(points) > 1 else "markers",
+        "name": title,
+        "x": [x for x, _ in points],
+        "y": [float(f"{y:.5g}") for _, y in points],
+        "line": {"color": color, "width": 2, "dash": dash},
+        "marker": {"color": color, "size": 6},
+    }
+
+
+def _layout(name: str, told: str, last_step: int, y_axis: Figure) -> Figure:
+    steps: Figure = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
+    if last_step > 0:
+        steps["range"] = [-0.02 * last_step, 1.02 * last_step]
+    hover = "x unified" if name == "loss" else "closest"
+    return layout(name, told, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
+
+
+def _is(fact: Any, fact_id: str, split: str) -> bool:
+    return bool(fact.id == fact_id and fact.split == split)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,165 @@
+"""The leakage card: what each audit says of one model, as a table that is also the figure.
+
+One row per audit: verdict, what the attack gets out of the forgotten rows against what it gets out of the
+controls, and how long it took. A pure function of what audits.json holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from unlearn_core.evaluation.protocols.semeval import in_words
+from unlearn_core.report.kit.format import count, score, shorten
+from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
+from unlearn_core.store.audit_record import AuditRecord
+from unlearn_core.system.units import duration
+
+_TONES = {"leaks": "le-leaks", "holds": "le-holds"}
+_CONTROLS = ("holdout", "retain_only")
+_MOST_ROWS = 12  # of what lies behind a figure
+
+
+def leakage_card(
+    results: Iterable[Mapping[str, Any]], titles: Mapping[str, str], skipped: Mapping[str, str] | None = None
+) -> Safe:
+    """The card of AuditResults as JSON. titles: audit name -> title; skipped: name -> why it was not done."""
+    rows = list(results)
+    if not rows and not skipped:
+        return Safe("")
+    head = tag(
+        "tr",
+        tag("th", "Attack", scope="col"),
+        tag("th", "Verdict", scope="col"),
+        tag("th", tag("span", "0 to 1, longer leaks more", class_="le-muted"), scope="col"),
+        tag("th", _dot("unlearned"), "Forgotten", scope="col"),
+        tag("th", _dot("retain_only"), "Control", scope="col"),
+        tag("th", "Time", scope="col"),
+    )
+    body = [_row(row, titles) for row in rows]
+    body += [_skipped(name, reason, titles) for name, reason in (skipped or {}).items()]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-terms le-leakage")
+    return tag(
+        "div",
+        _sentence(rows),
+        tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Leakage card"),
+        class_="le-card",
+    )
+
+
+def audits_progress(record: AuditRecord, titles: Mapping[str, str], position: int = 0) -> Safe:
+    """Where the audits are, as one region that a screen reader announces."""
+    total = sum(record.planned.values())
+    spent = sum(record.planned.get(name, 0.0) for name in record.done)
+    now = record.planned.get(record.at, 0.0) * record.fraction if record.at not in record.done else 0.0
+    over = record.status not in ("queued", "running")
+    fraction = 1.0 if record.status == "finished" else min(1.0, (spent + now) / total) if total else 0.0
+    headline, aside = _headline(record, titles, position)
+    bar = progress_bar(fraction, "Progress of the audits")
+    top = progress_head(headline, aside)
+    told = tag("p", record.message, class_="le-muted", role="alert") if record.message else None
+    chips = [_chip(name, record, titles, over) for name in record.planned]
+    return tag(
+        "div",
+        top,
+        bar,
+        tag("ol", *chips, class_="le-chips") if chips else None,
+        told,
+        class_="le-card le-progress",
+    )
+
+
+def _headline(record: AuditRecord, titles: Mapping[str, str], position: int) -> tuple[str, str]:
+    if record.status == "queued":
+        waiting = f"{count(position, 'job')} ahead of it" if position > 1 else ""
+        return ("Waiting", waiting) if position else ("Starting", "loading the models")
+    if record.status == "running":
+        left = f"about {duration(record.seconds_left)} left" if record.seconds_left is not None else ""
+        return titles.get(record.at, "Starting"), left
+    ends = {"finished": "Done", "cancelled": "Stopped", "interrupted": "Interrupted"}
+    return ends.get(record.status, "Stopped by an error"), f"after {duration(record.seconds)}"
+
+
+def _chip(name: str, record: AuditRecord, titles: Mapping[str, str], over: bool) -> Safe:
+    state = "done" if name in record.done else "now" if name == record.at and not over else "later"
+    current = "step" if state == "now" else None
+    return tag("li", titles.get(name, name), class_=f"le-chip le-{state}", aria_current=current)
+
+
+def _sentence(rows: list[Mapping[str, Any]]) -> Safe | None:
+    judged = [row for row in rows if row.get("verdict") in _TONES]
+    if not judged:
+        return None
+    leaking = [row for row in judged if row["verdict"] == "leaks"]
+    tried = count(len(judged), "attack")
+    if not leaking:
+        return tag("p", tag("strong", "Nothing leaks"), f" in {tried}.", class_="le-leak-line")
+    return tag("p", tag("strong", f"Leaks in {len(leaking)} of {tried}."), class_="le-leak-line")
+
+
+def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> Safe:
+    name, verdict = str(row.get("name", "")), str(row.get("verdict", ""))
+    figures = row.get("figures") or {}
+    forget = _figure(figures, "forget")
+    found = [value for key in _CONTROLS if (value := _figure(figures, key)) is not None]
+    control = max(found) if found else None
+    judged = verdict in _TONES
+    told = tag("span", in_words(str(row.get("headline", ""))), class_="le-leak-told")
+    title = join(row.get("title") or titles.get(name, name), told, _behind(row.get("rows") or ()))
+    return tag(
+        "tr",
+        tag("th", title, scope="row"),
+        tag("td", tag("span", verdict, class_=f"le-tag {_TONES.get(verdict, '')}")),
+        tag("td", _track(forget, control) if judged else None, class_="le-chart"),
+        tag("td", score(forget) if judged else "", class_="le-number"),
+        tag("td", score(control) if judged else "", class_="le-number"),
+        tag("td", duration(row.get("seconds")) if judged else "", class_="le-number"),
+    )
+
+
+def _skipped(name: str, reason: str, titles: Mapping[str, str]) -> Safe:
+    title = join(titles.get(name, name), tag("span", reason, class_="le-leak-told"))
+    empty = [tag("td") for _ in range(4)]
+    return tag("tr", tag("th", title, scope="row"), tag("td", tag("span", "not done", class_="le-tag")), *empty)
+
+
+def _track(forget: float | None, control: float | None) -> Safe:
+    parts = []
+    if forget is not None:
+        parts.append(tag("i", class_="le-fill", style=f"width:{_percent(forget)}"))
+    if control is not None:
+        parts.append(tag("i", class_="le-pin le-retain_only", style=f"left:{_percent(control)}"))
+    return tag("div", *parts, class_="le-track", aria_hidden="true")
+
+
+def _behind(rows: Iterable[Mapping[str, Any]]) -> Safe | None:
+    """What lies behind the figure, folded away."""
+    shown = [tag("li", _line(row)) for row in list(rows)[:_MOST_ROWS]]
+    return details("What lies behind it", tag("ul", *shown)) if shown else None
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One row of evidence in words, whatever its columns."""
+    return "; ".join(f"{key.replace('_', ' ')}: {_words(value)}" for key, value in row.items())
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return in_words(shorten(str(value), 160)) or "(empty)"
+
+
+def _figure(figures: Mapping[str, Any], name: str) -> float | None:
+    value = figures.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _percent(value: float) -> str:
+    return f"{100 * min(1.0, max(0.0, value)):.1f}%"
+
+
+def _dot(model: str) -> Safe:
+    return tag("i", class_=f"le-dot le-{model}", aria_hidden="true")

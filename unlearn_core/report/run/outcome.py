@@ -1,0 +1,80 @@
+"""The result on one screen: the headline, what is gone and what is kept, and three answers before and after."""
+
+from __future__ import annotations
+
+from unlearn_core.evaluation.verdict import Layer, Verdict
+from unlearn_core.report.kit.format import percent, shorten
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.fade import asked, replay
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.sidebyside import ComparedPrompt, badge, items, splits
+from unlearn_core.report.run.verdict import banner, headline_banner
+
+NUM_FORGOTTEN, NUM_KEPT = 2, 1
+_KEPT = ("neighbours", "retain", "general")
+
+
+def outcome(story: RunState) -> Safe:
+    """Headline, shares and answers of a judged run; why there is none of one that ended otherwise."""
+    if story.verdict is None:
+        return banner(story)
+    found = Verdict.from_json(story.verdict)
+    return join(headline_banner(story), figures(found), replay(story) or answers(story))
+
+
+def figures(found: Verdict) -> Safe:
+    """Two numbers: the share of the asked answers that is gone, and of the others that is kept."""
+    wordings, answers_layer = found.layer("wordings"), found.layer("answers")
+    tiles = [
+        _figure("gone", _gone(answers_layer), answers_layer, "answers to forget"),
+        _figure("gone", _gone(wordings), wordings, "asked in other words"),
+        _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "facts about others"),
+        _figure("kept", found.layer("general").value, found.layer("general"), "general questions"),
+    ]
+    shown = [tile for tile in tiles if tile is not None]
+    return tag("dl", *shown, class_="le-outcome-figures") if shown else Safe("")
+
+
+def _gone(layer: Layer) -> float | None:
+    """Of the answers that the original told, the share that is no longer told."""
+    return None if layer.value is None or layer.before == 0.0 else 1 - layer.value
+
+
+def _figure(word: str, share: float | None, layer: Layer, told: str) -> Safe | None:
+    if share is None:
+        return None
+    tone = {"holds": "good", "leaks": "fair", "harmed": "bad"}.get(layer.state, "plain")
+    number = f"of {layer.n:,} " if layer.n else ""
+    shown = tag("dd", tag("b", percent(share), class_=f"le-text-{tone}"), f" {word}")
+    return tag("div", shown, tag("dt", f"{number}{told}"))
+
+
+def answers(story: RunState) -> Safe:
+    """Three answers before and after, for a run whose answers were not watched: the worst ones."""
+    kinds = splits(story.scores)
+    kept = next((kind for kind in _KEPT if kind in kinds), "")
+    chosen: list[ComparedPrompt] = []
+    for kind, number in (("forget", NUM_FORGOTTEN), (kept, NUM_KEPT)):
+        found = items(story.scores, kind) if kind in kinds else []
+        questions = [item for item in found if item.row.kind == "question"] or found
+        chosen += questions[:number]
+    return tag("div", *map(_card, chosen), class_="le-fade-cards") if chosen else Safe("")
+
+
+def _card(item: ComparedPrompt) -> Safe:
+    kind = "forget" if item.to_forget else "retain"
+    lines = [
+        tag("p", f"{title}: ", tag("b", shorten(item.answers[model].output, 60) or "(empty)"), " ", mark)
+        for model, title, mark in (("original", "Before", None), ("unlearned", "Now", _mark(item)))
+        if model in item.answers
+    ]
+    return tag(
+        "article",
+        asked(kind, item.row.input),
+        *lines,
+        class_=f"le-fade-card le-{kind}-edge",
+    )
+
+
+def _mark(item: ComparedPrompt) -> Safe | None:
+    return badge(item.answers["unlearned"]) if "unlearned" in item.answers else None

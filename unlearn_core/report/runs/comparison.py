@@ -1,0 +1,112 @@
+"""Two to four runs beside each other: their settings, and their scores with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unlearn_core.report.kit.csvfile import csv_link
+from unlearn_core.report.kit.format import count, shorten
+from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.palette import LETTERS
+from unlearn_core.store.compare import ComparedRun, MeanWithInterval, score_lines, settings_beside
+from unlearn_core.system.units import MISSING
+
+_READ = (
+    "Mean over the seeds of each run, with the 95% t interval; differences to A with Welch's interval. "
+    "One seed has no interval: run the same settings with other seeds to get one. Runs that differ in the "
+    "seed alone stand for themselves."
+)
+
+
+def comparison(runs: Sequence[ComparedRun]) -> Safe:
+    """Scores first, then settings; what differs is marked."""
+    return tag("div", _scores(runs), _settings(runs), class_="le-card")
+
+
+def run_mark(place: int) -> Safe:
+    """The letter of a run in its colour."""
+    return tag("b", LETTERS[place], class_=f"le-letter le-run-{place}")
+
+
+def show(found: MeanWithInterval | None, signed: bool = False, digits: int = 3) -> str:
+    """`0.520 [0.480, 0.560]`; a difference with its sign."""
+    if found is None:
+        return MISSING
+    form = f"+.{digits}f" if signed else f".{digits}f"
+    if found.low is None or found.high is None:
+        return f"{found.mean:{form}}"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
+def _scores(runs: Sequence[ComparedRun]) -> Safe:
+    others = list(enumerate(runs))[1:]
+    head = tag(
+        "tr",
+        tag("th", "Score", scope="col"),
+        *(_run_head(place, run) for place, run in enumerate(runs)),
+        *(tag("th", f"{LETTERS[place]} - A", scope="col", class_="le-number") for place, _ in others),
+    )
+    rows, cells = [], []
+    for line in score_lines(runs):
+        digits = 1 if line.measure == "seconds" else 3
+        means = (tag("td", show(mean, digits=digits), class_="le-number") for mean in line.means)
+        gaps = (_gap(gap, digits) for gap in line.gaps)
+        rows.append(tag("tr", tag("th", line.title, scope="row"), *means, *gaps))
+        cells.append([line.title, *(part for found in (*line.means, *line.gaps) for part in _parts(found))])
+    parts = ("mean", "low", "high")
+    header = ["score", *(f"{LETTERS[i]} {part}" for i in range(len(runs)) for part in parts)]
+    header += [f"{LETTERS[i]}-A {part}" for i, _ in others for part in parts]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Scores of the runs")
+    link = csv_link("comparison.csv", header, cells)
+    return join(tag("h3", "Scores"), tag("p", _READ, class_="le-muted"), scroll, tag("p", link))
+
+
+def _run_head(place: int, run: ComparedRun) -> Safe:
+    told = count(len(run.repeats), "seed")
+    return tag(
+        "th",
+        run_mark(place),
+        " ",
+        shorten(run.record.name, 40),
+        tag("div", told, class_="le-muted"),
+        scope="col",
+        class_="le-number",
+    )
+
+
+def _gap(found: MeanWithInterval | None, digits: int) -> Safe:
+    sure = found is not None and found.low is not None and found.high is not None
+    clear = sure and found is not None and (found.low or 0) * (found.high or 0) > 0
+    badge = tag("span", "differs", class_="le-tag") if clear else None
+    return tag("td", show(found, signed=True, digits=digits), " ", badge, class_="le-number")
+
+
+def _parts(found: MeanWithInterval | None) -> list[float | None]:
+    return [None] * 3 if found is None else [found.mean, found.low, found.high]
+
+
+def _settings(runs: Sequence[ComparedRun]) -> Safe:
+    rows = settings_beside([run.record.spec for run in runs])
+    differ = [row for row in rows if row[2]]
+    alike = [row for row in rows if not row[2]]
+    told = None if differ else tag("p", "The settings are the same.", class_="le-muted")
+    return join(
+        tag("h3", "Settings that differ"),
+        told or _settings_table(runs, differ),
+        details(f"{count(len(alike), 'setting')} alike", _settings_table(runs, alike)) if alike else None,
+    )
+
+
+def _settings_table(runs: Sequence[ComparedRun], rows: Sequence[tuple[str, list[str], bool]]) -> Safe:
+    head = tag(
+        "tr",
+        tag("th", "Setting", scope="col"),
+        *(tag("th", run_mark(i), scope="col") for i in range(len(runs))),
+    )
+    body = [
+        tag("tr", tag("th", name, scope="row"), *(tag("td", shorten(value, 120)) for value in values))
+        for name, values, _ in rows
+    ]
+    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    return tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Settings of the runs")

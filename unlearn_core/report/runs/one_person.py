@@ -1,0 +1,82 @@
+"""The leaderboard of one person: what each method leaves told of somebody, and what it costs the others.
+
+What is shown was measured by `benchmarks/one_person.py` and ships with the weights' hash and versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unlearn_core.report.kit.csvfile import csv_link
+from unlearn_core.report.kit.markup import Safe, tag
+
+KIND = "one person"
+Columns = tuple[tuple[str, str], ...]  # figure and title
+_COLUMNS = (
+    ("told", "Still told"),
+    ("reworded", "Told otherwise"),
+    ("kept", "Neighbours kept"),
+    ("others", "Others kept"),
+    ("utility", "Utility"),
+    ("seconds", "Seconds"),
+)
+
+
+def person_table(board: Mapping[str, Any]) -> Safe:
+    return bar_table(board, _COLUMNS, "One person", "one_person.csv")
+
+
+def bar_table(board: Mapping[str, Any], columns: Columns, name: str, file: str) -> Safe:
+    """One row a method: mean over the runs, and in how many of them all is gone and the rest kept."""
+    titles = [tag("th", title, scope="col", class_="le-number") for _, title in columns]
+    head = tag("tr", tag("th", "Method", scope="col"), tag("th", "Gone and kept", scope="col"), *titles)
+    rows = board["methods"]
+    table = tag("table", tag("thead", head), tag("tbody", *(_row(row, columns) for row in rows)), class_="le-table")
+    box = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label=name)
+    values = [[row["method"], row.get("num_met"), row["num_runs"], *_means(row, columns)] for row in rows]
+    link = csv_link(file, ["method", "met", "runs", *(key for key, _ in columns)], values)
+    return tag("div", box, tag("p", link), class_="le-card")
+
+
+def person_source(board: Mapping[str, Any]) -> Safe:
+    """How it was measured, and with what."""
+    told = (
+        f"Mean over {', '.join(board['people'])}: to forget one of them, everybody else stays. Still told is the "
+        "share of the facts that the answer gives away in 25 phrasings each; told otherwise, in the other ways of "
+        "the Probe tab. Neighbours are 40 facts of people of the same kind that nothing trained on; others, 40 "
+        "facts of anybody. Gone and kept counts the runs with nothing told, 38 of 40 kept on both sides and a "
+        "utility of 98 %. Each method chose between two learning rates on another person; seconds are of training "
+        "on one thread. Nothing here was attacked, and what stands before a model (the guards, ICUL) leaves all of "
+        "it in the weights."
+    )
+    return bar_source(board, told, "the bundled model", "benchmarks/one_person.py")
+
+
+def bar_source(board: Mapping[str, Any], told: str, model: str, script: str) -> Safe:
+    """What the figures are, and on which model, with which versions and by which script they were measured."""
+    versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
+    weights = board["weights"]["original"][:12]
+    made = f"Measured {board['made']} on {model} (weights {weights}) with {versions}, by {script}."
+    return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
+
+
+def _row(row: Mapping[str, Any], columns: Columns) -> Safe:
+    name = tag("th", row["method"], scope="row")
+    if not row["figures"]:
+        return tag("tr", name, tag("td", row["failure"], colspan=str(1 + len(columns))))
+    cells = [
+        tag("td", _number(key, value), class_="le-number")
+        for (key, _), value in zip(columns, _means(row, columns), strict=True)
+    ]
+    return tag("tr", name, tag("td", f"{row['num_met']} of {row['num_runs']}"), *cells)
+
+
+def _number(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if key == "seconds" else f"{value:.1%}"
+
+
+def _means(row: Mapping[str, Any], columns: Columns) -> list[Any]:
+    return [(row["figures"].get(key) or {}).get("mean") for key, _ in columns]

@@ -1,0 +1,181 @@
+"""Answers to any prompt from the models of a run, streamed side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+from unlearn_core.data.prompt_format import format_of, put_on, usual
+from unlearn_core.data.types import Prompt
+from unlearn_core.errors import InputError, LetheError, too_long
+from unlearn_core.evaluation.protocols.reference import is_stored
+from unlearn_core.limits import NEW_TOKENS, PROMPT_CHARACTERS
+from unlearn_core.store.store import RunStore
+
+MAX_MODELS = 4  # kept in memory; the least recently asked is dropped first
+IDLE_SECONDS = 900.0  # without a question, until the models are dropped and their memory given back
+MAX_PROMPT = 4000  # characters
+MAX_NEW_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """Where a model is found, and how prompts are put to it. `ours` are folders that the store itself named,
+    never text of a visitor."""
+
+    ref: str
+    ours: bool = False
+    prompt: str = "auto"  # a format by name; "auto" for the chat template where there is one, else raw
+
+
+class Answerer:
+    """Keeps the last few models asked and streams their answers; one question at a time."""
+
+    def __init__(self, store: RunStore, public: bool = False) -> None:
+        self.store, self.public = store, public
+        self._models: OrderedDict[ModelLocation, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._idle: threading.Timer | None = None
+
+    def release(self) -> None:
+        """Drop the models; the next question loads what it needs."""
+        from unlearn_core.runs.run import free_memory
+
+        with self._lock:
+            self._models.clear()
+        free_memory()
+
+    def answer(self, target: str, prompt: str, max_new_tokens: int = 64) -> str:
+        """The target model's greedy answer."""
+        last = ""
+        for words in self._stream(ModelLocation(target), prompt, max_new_tokens, 0.0, 0):
+            last = words
+        return last
+
+    def models(self, run_id: str, target: str) -> dict[str, ModelLocation]:
+        """Where each model of a run is found: the original, the unlearned once its weights are kept, and
+        the retain-only model where one exists."""
+        from unlearn_core.models.targets import retain_model_of
+
+        # Without a run a bundled model is asked about its own data, which has its name.
+        spec: dict[str, Any] = {"target": target, "data": target, "prompt": "auto"}
+        if run_id:
+            spec = self.store.get(run_id).spec
+        target, prompt = str(spec["target"]), str(spec.get("prompt", "raw"))
+        retain_model = retain_model_of(target, str(spec["data"]), spec.get("retain_model"), spec.get("subject"))
+        found = {"original": ModelLocation(target, prompt=prompt)}
+        if run_id:
+            with contextlib.suppress(LetheError):  # still under way, stopped, or not kept
+                found["unlearned"] = ModelLocation(str(self.store.weights(run_id)), True, prompt)
+        if retain_model is not None and not is_stored(retain_model):
+            found["retain_only"] = ModelLocation(retain_model, prompt=prompt)
+        return found
+
+    def ask(
+        self,
+        run_id: str,
+        target: str,
+        prompt: str,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        top_p: float = 1.0,
+        template: bool | None = None,
+    ) -> Iterator[dict[str, str]]:
+        """The growing answers by model; every model draws with the same seed. `template` asks through the
+        tokenizer's chat template or not; None asks as the run did."""
+        places = self.models(run_id, target)
+        return self.ask_places(places, prompt, max_new_tokens, temperature, seed, top_p, template)
+
+    def ask_places(
+        self,
+        places: dict[str, ModelLocation],
+        prompt: str,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        top_p: float = 1.0,
+        template: bool | None = None,
+        turns: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    ) -> Iterator[dict[str, str]]:
+        """The same for models named by where they are found; `turns` came before, by model."""
+        if not prompt.strip():
+            raise InputError("prompt", prompt, "is empty", "Type a question.")
+        most = PROMPT_CHARACTERS if self.public else MAX_PROMPT
+        if len(prompt) > most:
+            raise too_long("prompt", prompt, most)
+        longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
+        if not 1 <= max_new_tokens <= longest:
+            raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")
+        if not 0.0 <= temperature <= 2.0:
+            raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
+        if not 0 <= seed < 2**31:
+            raise InputError("seed", seed, "is out of range", "Use a whole number from 0 to 2147483647.")
+        if not 0.0 < top_p <= 1.0:
+            raise InputError("top_p", top_p, "is out of range", "Use more than 0, up to 1.")
+        if template is not None:
+            places = {name: self._through(place, template) for name, place in places.items()}
+        asked = {name: Prompt(prompt, tuple((turns or {}).get(name, ()))) for name in places}
+        streams = [
+            self._stream(place, asked[name], max_new_tokens, temperature, seed, top_p) for name, place in places.items()
+        ]
+        answers = dict.fromkeys(places, "")
+        yield dict(answers)
+        for turn in zip_longest(*streams):
+            for name, words in zip(places, turn, strict=True):
+                answers[name] = answers[name] if words is None else words
+            yield dict(answers)
+
+    def loaded(self, run_id: str, target: str) -> Iterator[tuple[str, Any]]:
+        """Each model of a run by name, loaded when its turn comes."""
+        for name, place in self.models(run_id, target).items():
+            yield name, self.model(place)
+
+    def has_template(self, run_id: str, target: str) -> tuple[bool, bool]:
+        """Whether the tokenizer brings a chat template, and whether prompts go through it."""
+        tokenizer = self.model(self.models(run_id, target)["original"]).tokenizer
+        return bool(tokenizer.chat_template), bool(format_of(tokenizer).template)
+
+    def _through(self, place: ModelLocation, template: bool) -> ModelLocation:
+        """The same model, asked through its chat template or not."""
+        if bool(format_of(self.model(place).tokenizer).template) == template:
+            return place
+        return replace(place, prompt="chat" if template else "raw")
+
+    def _stream(
+        self,
+        place: ModelLocation,
+        prompt: str | Prompt,
+        tokens: int,
+        temperature: float,
+        seed: int,
+        top_p: float = 1.0,
+    ) -> Iterator[str]:
+        from unlearn_core.models.inference.generate import stream
+
+        target = self.model(place)
+        return stream(target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed)
+
+    def model(self, place: ModelLocation) -> Any:
+        """The model there with its tokenizer, loaded where it is not in memory."""
+        from unlearn_core.models.targets import load_target
+
+        with self._lock:
+            if place not in self._models:
+                target = load_target(place.ref, public=self.public and not place.ours)
+                put_on(target.tokenizer, usual(target.tokenizer, place.prompt))
+                self._models[place] = target
+            self._models.move_to_end(place)
+            while len(self._models) > MAX_MODELS:
+                self._models.popitem(last=False)
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = threading.Timer(IDLE_SECONDS, self.release)
+            self._idle.daemon = True
+            self._idle.start()
+            return self._models[place]

@@ -1,0 +1,569 @@
+"""What the page works on: the store, the worker, the runs being watched, and models kept for questions.
+
+No Gradio in here, so that what the page does can be tested without a browser.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn_core import limits
+from unlearn_core.errors import InputError, LetheError, ResourceError
+from unlearn_core.jobs import sweep as sweeps
+from unlearn_core.jobs import zerogpu
+from unlearn_core.jobs.child_process import ChildProcess
+from unlearn_core.jobs.deletion import Deleter
+from unlearn_core.jobs.expiry import Deleted
+from unlearn_core.jobs.worker import GRACE, Worker
+from unlearn_core.report.kit.format import count, shorten
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.run_header import RunTitle
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.downloads import Downloads
+from unlearn_core.service.live import LiveRuns, LiveView
+from unlearn_core.service.quotas import Quotas
+from unlearn_core.store.rows import RunQuery
+from unlearn_core.store.store import RunStore, owner_hash
+
+if TYPE_CHECKING:
+    from unlearn_core.data.types import UnlearningData
+    from unlearn_core.evaluation.progress import Progress
+    from unlearn_core.evaluation.scores import Scores
+    from unlearn_core.runs.plan import Planner
+
+DOUBLE_CLICK = 1.0  # seconds
+NUM_KNOWN = 3  # facts shown before the first run
+MAX_KNOWN = 8  # of one's own, or of one subject
+MAX_CHOICES = 16  # choices whose facts are remembered
+EVERYBODY = ("All of it", "")
+DATA_TITLES = {"demo": "Bundled world (synthetic)"}
+Visitor = Callable[[], tuple[str, str]]
+
+
+class Studio:
+    """One per server. `public` is for strangers: bundled model only, their own files only, within `limits`;
+    `visitor` tells who is asking, as a page and an address. `apart` carries out runs in a process of their
+    own, so that no viewer waits for a training step."""
+
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        public: bool = False,
+        visitor: Visitor = lambda: ("", ""),
+        apart: bool = False,
+    ) -> None:
+        self.public, self.visitor = public, visitor
+        self.quotas = Quotas()
+        self._of_address: dict[str, list[str]] = {}
+        self.store = RunStore(home, shared=public, open_to_all=not public)
+        self.worker = Worker(
+            self.store,
+            public=public,
+            per_owner=limits.RUNS_AT_A_TIME if public else None,
+            apart=ChildProcess(self.store.home, words=not public) if apart and not zerogpu.available() else None,
+            runner=zerogpu.run_on_gpu if zerogpu.available() else None,
+            lent=zerogpu.available(),
+        )
+        self.deleter = Deleter(self.store, self.worker)
+        self.live = LiveRuns(self.store, self.worker.ends.of)
+        self.answers = Answerer(self.store, public)
+        self.parcels = Downloads(public)
+        self._known: dict[str, tuple[Safe, bool]] = {}
+        self._importing = threading.Lock()
+
+    def close(self) -> None:
+        """Keep where the run at work stands, and leave nothing behind. Where more time is given than the ten
+        seconds that are usual before a kill, LETHE_GRACE_SECONDS says how many of them the run may take."""
+        given = os.environ.get("LETHE_GRACE_SECONDS", "")
+        self.deleter.close()
+        self.worker.close(float(given) if given.isdigit() else GRACE)
+        self.parcels.close()
+
+    def warm_up(self) -> None:
+        """Import the heavy libraries. Two threads that import them at once can break each other's imports,
+        so whatever needs them calls this first; it costs nothing from the second time on."""
+        with self._importing:
+            from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+            from unlearn_core.methods import REGISTRY  # noqa: F401
+            from unlearn_core.runs.run import run  # noqa: F401
+            from unlearn_core.training.loop import unlearn  # noqa: F401
+
+    # Choices ------------------------------------------------------------------------------------------
+
+    def targets(self) -> list[tuple[str, str]]:
+        """Target models offered by name."""
+        self.warm_up()
+        from unlearn_core.models.targets import offered
+
+        return [(info.title, info.name) for info in offered(self.public)]
+
+    def methods(self) -> list[tuple[str, str]]:
+        """Methods offered, by title and family."""
+        from unlearn_core.report.runs.methods import choices
+
+        return choices(self.described())
+
+    def described(self) -> list[dict[str, Any]]:
+        """Every method's declaration."""
+        self.warm_up()
+        from unlearn_core.methods import REGISTRY, describe
+
+        return [describe(cls) for cls in REGISTRY.values()]
+
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        """Every method's declaration by its name."""
+        return {method["name"]: method for method in self.described()}
+
+    def audits(self) -> list[dict[str, Any]]:
+        """The attacks offered, by their declarations."""
+        self.warm_up()
+        from unlearn_core.evaluation.audits import describe
+
+        return describe()
+
+    def audit_titles(self) -> dict[str, str]:
+        """Titles of the attacks by name, in their order."""
+        return {audit["name"]: audit["title"] for audit in self.audits()}
+
+    def spec(
+        self,
+        target: str,
+        data: str,
+        method: str,
+        settings: dict[str, Any],
+        brought: dict[str, Any] | None = None,
+        seed: float = 0,
+        adapter: str = "auto",
+        retain_model: str = "",
+        subject: str | None = "",
+        prompt: str | None = "auto",
+    ) -> RunSpec:
+        """The run that a filled-in form asks for. Raises InputError naming the field that cannot be.
+
+        `brought` is what was chosen beside `data` when it was checked: retain set, columns, MMLU. It counts
+        only while that data is still the one chosen.
+        """
+        self.warm_up()
+        from unlearn_core.methods import build
+
+        if seed is None or seed != int(seed):
+            raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.")
+        rest = {key: value for key, value in settings.items() if key != "steps"}
+        build(method, rest, settings.get("steps"))
+        beside = brought if brought and brought.get("data") == data else {}
+        return RunSpec(
+            target=target or "",
+            data=data or "",
+            method=method,
+            settings=rest,
+            steps=settings.get("steps"),
+            seed=int(seed),
+            adapter=None if adapter == "auto" else adapter,
+            retain_data=beside.get("retain_data") or None,
+            columns=beside.get("columns") or {},
+            mmlu=beside.get("mmlu") or None,
+            retain_model=(retain_model or "").strip() or None,
+            subject=subject or None,
+            prompt=prompt or "auto",
+        )
+
+    def subjects(self, data: str, brought: dict[str, Any] | None = None, owner: str = "") -> list[tuple[str, str]]:
+        """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one."""
+        self.warm_up()
+        from unlearn_core.data.subjects import subjects_of
+
+        try:
+            found = subjects_of(self._rows(self.spec("demo", data, "lethe", {}, brought), owner))
+        except LetheError:  # said where it is typed, or when the run is started
+            found = ()
+        return [EVERYBODY, *((subject.title, subject.name) for subject in found if len(found) > 1)]
+
+    def _rows(self, spec: RunSpec, owner: str) -> UnlearningData:
+        from unlearn_core.data.sources import load_data
+
+        self.store.check_uploads(owner, spec.data, spec.retain_data)
+        if spec.data != "demo":
+            self.spend("look")
+        uploads = self.store.uploads
+        return load_data(spec.data, columns=spec.columns, retain=spec.retain_data, public=self.public, uploads=uploads)
+
+    # Runs ---------------------------------------------------------------------------------------------
+
+    def spend(self, kind: str, amount: int = 1) -> None:
+        """Count what a stranger takes (see `limits.ALLOWANCES`). ResourceError where it is used up."""
+        if self.public:
+            self.quotas.take(kind, *self.visitor(), amount)
+
+    def submit(self, spec: RunSpec, owner: str, key: str = "", shown: str = "") -> str:
+        """Queue a run; its id. The same `key` of the same owner is the same run, and so is the run `shown`
+        where it is theirs, is what `spec` asks for and was begun a moment ago: the second half of a double
+        click."""
+        known = self.worker.submitted(owner, key) or self._just_begun(shown, spec, owner)
+        if known is not None:
+            return known
+        self.store.check_uploads(owner, spec.data, spec.retain_data)
+        _, address = self.visitor()
+        under_way = [run for run in self._of_address.get(address, ()) if self._is_open(run)]
+        if self.public and address and len(under_way) >= limits.RUNS_OF_AN_ADDRESS:
+            problem = "from your network are waiting or running"
+            raise ResourceError("runs", len(under_way), problem, "Wait until one of them is over.")
+        left = self.worker.capacity - self.worker.num_waiting
+        if self.public and under_way and left <= limits.PLACES_KEPT:
+            problem = "are left, for visitors who have none yet"
+            raise ResourceError("queue", f"{left} places", problem, "Wait until your own run is over.")
+        self.spend("run")
+        run = str(self.worker.submit(spec, owner, key or None))
+        others = {a: runs for a, runs in self._of_address.items() if any(map(self._is_open, runs))}
+        self._of_address = {**others, address: [*under_way, run]}
+        return run
+
+    def _just_begun(self, run_id: str, spec: RunSpec, owner: str) -> str | None:
+        if not run_id:
+            return None
+        record = self.store.get(run_id)
+        if not record.owner or record.owner != owner_hash(owner):
+            return None
+        recent = 0 <= time.time() - record.created < DOUBLE_CLICK  # not where the clock was set back since
+        return run_id if recent and RunSpec.from_json(record.spec) == spec else None
+
+    def _is_open(self, run_id: str) -> bool:
+        return self.worker.position(run_id) is not None
+
+    def sweep(self, specs: Sequence[RunSpec], owner: str | None) -> str:
+        """Queue the runs of a sweep; their tag."""
+        if self.public:
+            mend = "Start one run at a time, or use your own installation."
+            raise InputError("sweep", len(specs), "runs are not queued for a stranger", mend)
+        return sweeps.start(self.worker, specs, owner)
+
+    def attack(self, run_id: str, budget_seconds: float | None, names: Sequence[str] | None, owner: str) -> None:
+        """Queue audits of a run for its owner."""
+        if self.public and (budget_seconds is None or budget_seconds > limits.AUDIT_SECONDS):
+            mend = f"Use at most {limits.AUDIT_SECONDS} s here."
+            raise InputError("budget_seconds", budget_seconds, "is too much time", mend)
+        self.store.owned(run_id, owner or None)
+        self.spend("audit")
+        self.worker.submit_audits(run_id, budget_seconds, names, owner)
+
+    def may_resume(self, run_id: str, owner: str) -> bool:
+        """Whether the run was interrupted and this visitor started it."""
+        return self.may_stop(run_id, owner) and self.store.get(run_id).status == "interrupted"
+
+    def may_stop(self, run_id: str, owner: str) -> bool:
+        """Whether this visitor started the run."""
+        try:
+            self.store.owned(run_id, owner or None)
+        except LetheError:
+            return False
+        return True
+
+    def mine(self, owner: str) -> str | None:
+        """What limits listings to one visitor: their hash on a shared server, None on one's own machine."""
+        return owner_hash(owner) if self.public else None
+
+    def position(self, run_id: str) -> int:
+        """How many runs are ahead of this one; 0 for one at work or over."""
+        return self.worker.position(run_id) or 0
+
+    def view(self, run_id: str) -> LiveView:
+        """What a page shows of a run now."""
+        return self.live.view(run_id, self.position(run_id), self.worker.seconds_until(run_id))
+
+    def title_of(self, run_id: str, owner: str) -> RunTitle:
+        """What the run is called, to whoever knows the secret `owner`."""
+        record = self.store.get(run_id)
+        spec = record.spec
+        titles = {name: title for title, name in self.targets()}
+        titles |= {method["name"]: method["title"] for method in self.described()}
+        data = DATA_TITLES.get(str(spec.get("data")), shorten(str(spec.get("data")), 40))
+        return RunTitle(
+            titles.get(str(spec.get("method")), str(spec.get("method"))),
+            titles.get(str(spec.get("target")), shorten(str(spec.get("target")), 40)),
+            str(spec.get("subject") or data),
+            int(spec.get("seed") or 0),
+            record.created,
+            "yours" if self.may_stop(run_id, owner) else "somebody else's",
+        )
+
+    def beside(self, run_id: str, owner: str) -> list[str]:
+        """The run and the newest other finished one that its scores can be compared with, where there is one."""
+        found, _ = self.store.rows(RunQuery(ids=(run_id,)))
+        if not found:
+            return [run_id]
+        query = RunQuery(ground=found[0].ground, status="finished", owner=self.mine(owner), limit=2)
+        others = [row.id for row in self.store.rows(query)[0] if row.id != run_id]
+        return [run_id, *others[:1]]
+
+    def delete_mine(self, owner: str) -> Deleted:
+        """Stop and delete every run of whoever knows this secret, and delete their uploads; at once, but for
+        what still has to stop."""
+        self.spend("delete")
+        return self.deleter.delete(owner)
+
+    # Handing over -------------------------------------------------------------------------------------
+
+    def report(self, run_id: str, form: str = "html") -> Path:
+        """A file with the run's report, "html" or "json", for one download."""
+        self.warm_up()
+        from unlearn_core.report.export.hub_export import write_report
+
+        self.spend("look")
+        if form not in ("html", "json"):
+            raise InputError("form", form, "is no form of a report", "Use html or json.")
+        html, plain = write_report(self.store, run_id, self.parcels.folder())
+        return html if form == "html" else plain
+
+    def certificate(self, run_id: str, request: str = "", responsible: str = "", show: bool = False) -> Path:
+        """The run's erasure certificate as a file for one download; answers and names are masked unless `show`."""
+        self.warm_up()
+        from unlearn_core.report.export.certificate import Request
+        from unlearn_core.report.export.hub_export import write_certificate
+
+        self.spend("look")
+        return write_certificate(self.store, run_id, self.parcels.folder(), Request(request, responsible, show))
+
+    def picture(self, run_id: str, owner: str = "") -> Path:
+        """The run's fade as a moving picture (SVG), for one download."""
+        from unlearn_core.report.export.picture import moving_picture
+
+        self.spend("look")
+        title = self.title_of(run_id, owner)
+        words = f"{title.method} on {title.model}"
+        out = self.parcels.folder() / f"lethe_fade_{run_id[:8]}.svg"
+        out.write_text(moving_picture(self.live.story(run_id), words), encoding="utf-8")
+        return out
+
+    def export(self, run_id: str, kind: str = "weights") -> Path:
+        """A zip of the run's weights or adapter with model card and report, for one download."""
+        self.warm_up()
+        from unlearn_core.report.export.hub_export import export_zip
+
+        self.spend("look")
+        return export_zip(self.store, run_id, self.parcels.folder(), kind)
+
+    def push(self, run_id: str, repo: str, kind: str, owner: str, private: bool = True) -> str:
+        """Upload a run of this visitor with the token of this machine; its address on the Hub."""
+        if self.public:
+            raise InputError("hub", repo, "is not written by a public server", "Export a zip instead.")
+        self.store.owned(run_id, owner or None)
+        self.warm_up()
+        from unlearn_core.report.export.hub_export import push_run
+
+        return push_run(self.store, run_id, repo, kind=kind, private=private)
+
+    # Questions ----------------------------------------------------------------------------------------
+
+    def ask(self, run_id: str, target: str, prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+        """The growing answers of the run's models, or of the target alone (see `Answerer.ask`)."""
+        self.warm_up()
+        self.spend("question")
+        return self.answers.ask(run_id, target, prompt, **sampling)
+
+    def ask_runs(self, ids: Sequence[str], prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+        """The growing answers of the original and of two to four runs from their kept weights, by run id."""
+        from unlearn_core.store.compare import MAX_COMPARED
+
+        chosen = list(dict.fromkeys(ids))
+        if not 1 <= len(chosen) <= MAX_COMPARED:
+            raise InputError("runs", len(chosen), "cannot be asked", f"Choose 1 to {MAX_COMPARED} runs.")
+        targets = list(dict.fromkeys(str(self.store.get(run_id).spec["target"]) for run_id in chosen))
+        if len(targets) > 1:
+            raise InputError("runs", len(targets), "have different targets", "Choose runs of one model.")
+        self.warm_up()
+        self.spend("question")
+        formats = {run_id: str(self.store.get(run_id).spec.get("prompt", "raw")) for run_id in chosen}
+        kept = {run_id: ModelLocation(str(self.store.weights(run_id)), True, formats[run_id]) for run_id in chosen}
+        original = ModelLocation(targets[0], prompt=formats[chosen[0]])
+        return self.answers.ask_places({"original": original} | kept, prompt, **sampling)
+
+    def score_wiped(self, run_id: str) -> Generator[Progress, None, Scores]:
+        """Score a copy of the run's target with random weights on its data: the floor of a comparison."""
+        if self.public:
+            raise InputError("run", run_id, "has no wiped model here", "Use your own installation.")
+        self.warm_up()
+        from unlearn_core.store.references import score_wiped_of
+
+        return score_wiped_of(self.store, run_id)
+
+    # What the model knows -----------------------------------------------------------------------------
+
+    def known_now(self, *form: Any, owner: str = "") -> tuple[Safe, bool]:
+        """A few facts of the forget set that a form asks for (the bundled one's without a form), what the target
+        says of them now, and whether a run can succeed: not where it tells none of one's own facts.
+
+        Only a bundled model is asked: any other would have to be loaded, or fetched, for it.
+        """
+        self.warm_up()
+        from unlearn_core.runs.data import BUNDLED, load_for, rows_of
+
+        try:
+            spec = self.spec(*form) if form else RunSpec()
+            if spec.target not in BUNDLED:
+                return Safe(""), True
+            self.store.check_uploads(owner, spec.data, spec.retain_data)
+            key = rows_of(spec)
+            if key not in self._known:
+                if form:
+                    self.spend("look")
+                data = load_for(spec, public=self.public, uploads=self.store.uploads)
+                if len(self._known) >= MAX_CHOICES:
+                    self._known.pop(next(iter(self._known)))
+                self._known[key] = self._ask_facts(spec, data)
+            return self._known[key]
+        except LetheError as error:
+            return tag("p", error, class_="le-problem", role="alert"), True
+
+    def _ask_facts(self, spec: RunSpec, data: UnlearningData) -> tuple[Safe, bool]:
+        from unlearn_core.evaluation.known import tells
+
+        own = spec.subject is not None or spec.data != "demo"
+        questions = [row for row in data.forget if row.kind == "question"] or list(data.forget)
+        by_task = {row.task: row for row in reversed(questions)}
+        rows = questions[:MAX_KNOWN] if own else [by_task[task] for task in sorted(by_task)][:NUM_KNOWN]
+        said = [self.answers.answer(spec.target, row.input, data.max_new_tokens) for row in rows]
+        right = [tells(row, words) for row, words in zip(rows, said, strict=True)]
+        blocks = [
+            tag(
+                "div",
+                tag("p", row.input, class_="le-muted"),
+                tag("p", words.strip() or "(empty)", class_="le-said"),
+                *([] if known else [tag("p", "Not known: nothing will be claimed of it.", class_="le-warnings")]),
+            )
+            for row, words, known in zip(rows, said, right, strict=True)
+        ]
+        kept = len(data.retain) + len(data.neighbours)
+        told = (
+            f"It tells {sum(right)} of these {count(len(rows), 'fact')}. The forget set holds "
+            f"{count(len(data.forget), 'prompt')}; {kept:,} others must survive."
+        )
+        hopeless = own and len(rows) == len(data.forget) and not any(right)
+        if hopeless:
+            told = "The model tells none of these, so there is nothing to forget: name facts that it tells."
+        card = tag(
+            "div",
+            join(tag("h2", "What it knows now"), tag("p", told, class_="le-muted")),
+            tag("div", *blocks, class_="le-knows"),
+            class_="le-card",
+        )
+        return card, not hopeless
+
+    def keep_upload(self, path: Path, filename: str, owner: str = "") -> str:
+        """Keep a visitor's file of rows that can be read; the name that a run takes as `data`."""
+        from unlearn_core.data.reader import LOCAL, PUBLIC, check_file
+
+        check_file(path, PUBLIC if self.public else LOCAL)
+        self.spend("file")
+        self.spend("upload", path.stat().st_size)
+        name = self.store.keep_upload(path, filename, owner or None)
+        try:
+            self.columns(name, owner)
+        except LetheError:
+            self.store.drop_upload(name)
+            raise
+        return name
+
+    def keep_text(self, content: str, filename: str, owner: str = "") -> str:
+        """`keep_upload` for the text of a file, which is written down for as long as that takes only."""
+        from unlearn_core.data.reader import LOCAL, PUBLIC, check_size
+
+        raw = content.encode("utf-8", "replace")
+        check_size(filename, len(raw), PUBLIC if self.public else LOCAL)
+        folder = self.parcels.folder()
+        try:
+            (folder / "data").write_bytes(raw)
+            return self.keep_upload(folder / "data", filename, owner)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def preview(
+        self,
+        data: str,
+        retain: str | None,
+        columns: dict[str, str] | None = None,
+        mmlu: str | None = None,
+        owner: str = "",
+        target: str = "none yet",
+    ) -> dict[str, Any]:
+        """Counts and first rows of what the names stand for on this target, after every check; uploads are for
+        their `owner`."""
+        self.store.check_uploads(owner, data, retain)
+        self.warm_up()
+        from unlearn_core.data.sources import preview
+        from unlearn_core.runs.data import load_for, with_questions
+
+        self.spend("look")
+        spec = RunSpec(target=target, data=data, retain_data=retain, columns=columns or {})
+        loaded = load_for(spec, public=self.public, uploads=self.store.uploads)
+        return preview(with_questions(loaded, mmlu, self.public))
+
+    def columns(self, data: str, owner: str = "") -> tuple[str, ...]:
+        """The columns of the rows that `data` names."""
+        self.store.check_uploads(owner, data)
+        self.warm_up()
+        from unlearn_core.data.sources import columns_of
+
+        return columns_of(data, public=self.public, uploads=self.store.uploads)
+
+    def target_note(self, target: str) -> Safe:
+        """What a target needs on this machine, said before it is fetched; nothing for the bundled one."""
+        if not target or target == "demo":
+            return Safe("")
+        self.warm_up()
+        from unlearn_core.models.estimate import estimate_target
+        from unlearn_core.models.targets import CATALOGUE
+
+        try:
+            found = estimate_target(target, public=self.public)
+        except LetheError as error:
+            named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
+            return tag("p", *named, error, class_="le-problem", role="alert")
+        return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
+
+    def forecast(self, *form: Any) -> tuple[Safe, bool]:
+        """What the run that a form asks for would take, in a line, and whether it can be begun: not where memory is
+        short, nor where the forget set is of another model. Nothing is said where that cannot be told."""
+        try:
+            spec = self.spec(*form)
+            from unlearn_core.models.model_files import free_memory
+            from unlearn_core.models.targets import best_device
+            from unlearn_core.runs.costs import in_words, shortage
+            from unlearn_core.store.durations import same_seconds
+
+            if told := self._of_another_model(spec):
+                return tag("p", told, class_="le-problem", role="alert"), False
+            cost = self.planner.plan(spec, seconds=same_seconds(self.store, spec))
+            prompts = self.planner.prompt_format(spec)
+        except LetheError as error:
+            if error.field == "prompt":
+                return tag("p", error, class_="le-problem", role="alert"), True
+            return Safe(""), True  # said where it is typed, or when the run is started
+        short = shortage(cost, free_memory(best_device()))
+        line = tag("p", in_words(cost.to_json()), " ", prompts, class_="le-muted")
+        return (join(line, tag("p", short, class_="le-problem", role="alert")), False) if short else (line, True)
+
+    def _of_another_model(self, spec: RunSpec) -> str:
+        """Why a listed model cannot forget the bundled world, which it never saw; "" for any other choice."""
+        from unlearn_core.models.targets import CATALOGUE
+        from unlearn_core.runs.data import BUNDLED
+
+        listed = {info.name: info.title for info in CATALOGUE}
+        if spec.data != "demo" or spec.subject or spec.target in BUNDLED or spec.target not in listed:
+            return ""
+        return f"{listed[spec.target]} never saw the bundled world. Choose under Data what it should forget."
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Foretells runs; made after the heavy libraries, whose memory it counts."""
+        self.warm_up()
+        from unlearn_core.runs.plan import Planner
+
+        return Planner(self.store.home, self.public, lambda: self.spend("look"))

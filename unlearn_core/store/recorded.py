@@ -1,0 +1,67 @@
+"""Finished runs on a real model that ship with Lethe: an adapter, what both models answered, and the verdict.
+
+    assets/recorded/NAME/run.json      the result as `lethe run --json` writes it, the answers, and hashes
+    assets/recorded/NAME/adapter/      the adapter in peft's format, which names its base
+
+They are shown as recorded. Their models can be asked anew where the very base is at hand that they were made
+from: its weights and the adapter's file must have the hashes that the record states.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import IntegrityError
+from unlearn_core.models.adapter_folder import WEIGHTS
+from unlearn_core.system.assets import assets_directory
+from unlearn_core.system.files import file_hash
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One such run. answers: by question, what each model answered, in pieces (see `service.chat`)."""
+
+    name: str
+    folder: Path
+    result: dict[str, Any]
+    answers: dict[str, dict[str, list[Any]]]
+    base: str
+    base_hash: str
+    adapter_hash: str
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    def check(self, base_hash: str) -> None:
+        """IntegrityError where the base at hand, or the adapter, is not what was recorded."""
+        if base_hash != self.base_hash:
+            problem = f"is another {self.base} than the one that this run was recorded with"
+            mend = "Its recorded answers are shown; to ask anew, let LETHE_SMOLLM2 name the GGUF file of the record."
+            raise IntegrityError("target", base_hash[:12], problem, mend)
+        if file_hash(self.adapter / WEIGHTS) != self.adapter_hash:
+            raise IntegrityError("adapter", self.name, "is not the file that was recorded", "Install Lethe anew.")
+
+
+@cache
+def recorded_runs() -> tuple[RecordedRun, ...]:
+    """All that are in this installation, by name."""
+    found = []
+    for path in sorted((assets_directory() / "recorded").glob("*/run.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found.append(
+            RecordedRun(
+                path.parent.name,
+                path.parent,
+                record["result"],
+                record["answers"],
+                record["base"],
+                record["base_hash"],
+                record["adapter_hash"],
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,58 @@
+"""A run that is also written down: the store is one subscriber of the iterator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from unlearn_core.runs.control import Control
+from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Step
+from unlearn_core.runs.failure import Terminated, failed
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.store.store import RunStore
+from unlearn_core.system import distributed
+
+
+def record(
+    spec: RunSpec,
+    store: RunStore,
+    *,
+    run_id: str | None = None,
+    out: str | Path | None = None,
+    control: Control | None = None,
+    public: bool = False,
+) -> Iterator[Event]:
+    """`run(spec)`, with every event appended to the store before it is yielded.
+
+    run_id: a run made with `store.create`, None to make one. out: the folder that gets `weights/`, None
+    for the run's own. Closing the iterator, or Ctrl-C, records the run as cancelled; a team that the
+    launcher ends, as it does when one process dies, is interrupted.
+    """
+    if run_id is None:
+        run_id = store.create(spec).id
+    if out is not None:
+        store.kept_in(run_id, Path(out))
+    step = 0
+    end: Event | None = None
+    events = run(
+        spec,
+        home=store.home,
+        out=out or store.folder(run_id),
+        control=control,
+        public=public,
+        checkpoints=store.checkpoints(run_id),
+    )
+    try:
+        for event in events:
+            if isinstance(event, Step):
+                step = event.step
+            store.append(run_id, event)
+            end = event
+            yield event
+    except BaseException as error:
+        if not isinstance(end, TERMINAL):
+            stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
+            stopped = stopped and not (isinstance(error, Terminated) and distributed.size() > 1)
+            store.append(run_id, Cancelled(step) if stopped else failed(error))
+        raise

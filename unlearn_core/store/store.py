@@ -1,0 +1,485 @@
+"""The run store: one folder per run, which page, command line and notebooks all read.
+
+    run.json       the RunRecord: spec, status, scores; replaced whole
+    owner          whose it is, as a hash, so that a damaged record can be deleted
+    labels.json    what people wrote on it: a name and tags; theirs, so that no writer of the run is disturbed
+    events.jsonl   every event, appended; a torn last line is ignored
+    weights/       the unlearned weights, renamed into place with a completeness marker
+    checkpoints/   where the training stood last, until the run is over
+
+One writer per run, any number of readers in any process. A reload, a second viewer and a restart
+lose nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip
+from unlearn_core.evaluation.verdict.types import word_of
+from unlearn_core.runs import events as ev
+from unlearn_core.runs.checkpoints import FOLDER as CHECKPOINTS
+from unlearn_core.runs.checkpoints import newest_step
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.store import uploads
+from unlearn_core.store.index import OWNER, Index, read_labels, read_owner
+from unlearn_core.store.migrate import bring_up_to_date, clear_halves
+from unlearn_core.store.rows import RunQuery, RunRow, checked_record
+from unlearn_core.system.files import (
+    append_line,
+    check_complete,
+    disk_errors,
+    is_alive,
+    mend_torn_line,
+    private_folder,
+    read_json,
+    read_lines,
+    this_process,
+    write_json,
+)
+from unlearn_core.system.home import home_dir
+from unlearn_core.system.log import LOGGER, note, short
+
+OPEN = ("queued", "running")
+OVER = ("finished", "failed", "cancelled")
+_NEW = ".new-"  # before the id of a run that is being made
+WEIGHTS = "weights"
+_DOOMED = "doomed"  # in the folder of a run that is deleted as soon as it has stopped
+MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
+_RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
+_INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json holds. Times are seconds since 1970; `owner` is a hash, "" for nobody in particular."""
+
+    id: str
+    spec: dict[str, Any]
+    status: str
+    created: float
+    owner: str = ""
+    started: float | None = None
+    ended: float | None = None
+    process: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    num_steps: int = 0
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, without generations
+    verdict: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    artifact: str = ""
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)  # "estimated" and "measured"
+    kept: dict[str, Any] | None = None  # the step whose weights these are, where not the last
+    version: int = 1
+    title: str = ""  # what it was renamed to; kept in labels.json, like the tags
+    tags: tuple[str, ...] = ()
+    out: str = ""  # the folder that holds its weights, where it is not the run's own
+
+    @property
+    def name(self) -> str:
+        return str(self.title or self.spec.get("name") or self.spec.get("method", ""))
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> RunRecord:
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in record.items() if key in known})
+
+
+class RunStore:
+    """Runs on disk under a home directory (default: see `home_dir`).
+
+    shared: strangers use it too, so that a run nobody owns is nobody's to change. open_to_all: whoever uses it may
+    change every run, as on one's own machine, whose browsers and command line are all the same person's.
+    """
+
+    def __init__(self, home: str | Path | None = None, shared: bool = False, open_to_all: bool = False) -> None:
+        self.home, self.shared, self.open_to_all = home_dir(home), shared, open_to_all
+        bring_up_to_date(self.home)
+        self.runs = self.home / "runs"
+        self.uploads = self.home / "uploads"
+        with disk_errors(self.home):
+            for folder in (self.runs, self.uploads, self.home / "cache", self.home / "log"):
+                private_folder(folder)
+        self._index = Index(self.home / "cache" / "index.sqlite", self.runs)
+        self._lock = threading.Lock()
+        self._reopening = threading.Lock()
+
+    def create(self, spec: RunSpec, owner: str | None = None) -> RunRecord:
+        """A new queued run. Whoever knows the `owner` token may stop and delete it."""
+        record = RunRecord(
+            id=_new_id(),
+            spec=spec.to_json(),
+            status="queued",
+            created=time.time(),
+            owner=owner_hash(owner),
+            process=this_process(self.home),
+        )
+        folder = self.runs / f"{_NEW}{record.id}"  # a listing sees the run with its record or not at all
+        try:
+            with disk_errors(folder):
+                folder.mkdir(parents=True)
+                (folder / OWNER).write_text(record.owner, encoding="ascii")
+                write_json(folder / "run.json", _plain(record))
+                folder.rename(self.runs / record.id)
+        except ResourceError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        note("run queued", run=record.id)
+        return record
+
+    def append(self, run_id: str, event: ev.Event) -> None:
+        """Record one event; the events that change what a run is change run.json too."""
+        line = ev.to_json(event)
+        if isinstance(event, ev.RunStarted):  # read by whoever has the run's link
+            line["spec"] = uploads.handed_on(self.uploads, line["spec"])
+        elif isinstance(event, ev.SubjectFound):
+            line = uploads.handed_on(self.uploads, line)
+        append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
+        if isinstance(event, ev.Score):
+            scores = {key: value for key, value in line["scores"].items() if key != "generations"}
+            self._change(run_id, {"scores": {event.model: scores}})
+        elif isinstance(event, ev.PromptChosen):
+            self._change(run_id, {"spec": {**self.get(run_id).spec, "prompt": event.name}})
+        elif isinstance(event, ev.SubjectFound):
+            self._change(run_id, {"spec": {**self.get(run_id).spec, "data": event.data, "subject": None}})
+        else:
+            self._change(run_id, _changes(event, self.home))
+        _log(run_id, event)
+
+    def _change(self, run_id: str, changes: dict[str, Any]) -> None:
+        """Bring run.json up to an event: scores and costs are added, the rest is replaced."""
+        if not changes:
+            return
+        with self._lock:
+            record = self._read(run_id)
+            added: dict[str, Any] = {
+                key: {**getattr(record, key), **changes[key]} for key in ("scores", "costs") if key in changes
+            }
+            self._write(replace(record, **{**changes, **added}))
+        if changes.get("status") in OVER:
+            shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
+
+    def get(self, run_id: str) -> RunRecord:
+        """The record of a run; one InputError for every id that names none, IntegrityError for a damaged one.
+        A run whose process died reads as interrupted."""
+        if (self.folder(run_id) / _DOOMED).exists():
+            raise _unknown(run_id)
+        return self._as_it_is(self._read(run_id))
+
+    def shown(self, run_id: str) -> RunRecord:
+        """The same as it is handed on: uploads by the names of their files."""
+        record = self.get(run_id)
+        return replace(record, spec=uploads.handed_on(self.uploads, record.spec))
+
+    def _read(self, run_id: str) -> RunRecord:
+        folder = self.folder(run_id)
+        try:
+            record = checked_record(read_json(folder / "run.json"), run_id)
+        except (OSError, ValueError):
+            if not folder.is_dir():
+                raise _unknown(run_id) from None
+            mend = "Delete it; what else it has lies in its folder."
+            raise IntegrityError("run", clip(run_id, 64), "has a damaged record", mend) from None
+        labels = read_labels(folder)
+        return RunRecord.from_json(record | {"title": labels.get("name", ""), "tags": tuple(labels.get("tags", ()))})
+
+    def _as_it_is(self, record: RunRecord) -> RunRecord:
+        if record.status in OPEN and not self._alive(record):
+            return replace(record, status="interrupted", message=_INTERRUPTED)
+        return record
+
+    def read_events(self, run_id: str, since: int = 0) -> tuple[list[ev.Event], int]:
+        """The events after byte offset `since`, and the offset to ask with next time."""
+        lines, offset = read_lines(self.folder(run_id) / "events.jsonl", since)
+        events = []
+        for line in lines:
+            try:
+                events.append(ev.from_json(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # a line torn by a kill, or an event of a later version
+        return events, offset
+
+    def list_runs(self, *, owner: str | None = None, status: str | None = None, limit: int = 200) -> list[RunRecord]:
+        """Records newest first; only those of one `owner` token where it is given."""
+        owned = None if owner is None else owner_hash(owner)
+        return [self._as_it_is(record) for record in self._select(owned, status, limit)]
+
+    def _select(self, owned: str | None, status: str | None, limit: int) -> list[RunRecord]:
+        return [RunRecord.from_json(row) for row in self._index.select(owner=owned, status=status, limit=limit)]
+
+    def rows(self, query: RunQuery) -> tuple[list[RunRow], int]:
+        """One page of short rows, and how many runs match in all."""
+        rows, total = self._index.rows(query)
+        return [replace(row, status=self._status(row)) if row.status in OPEN else row for row in rows], total
+
+    def _status(self, row: RunRow) -> str:
+        try:
+            return self.get(row.id).status
+        except LetheError:  # deleted meanwhile
+            return row.status
+
+    def values(self, column: str, owner: str | None = None) -> list[tuple[str, int]]:
+        """What occurs in a text column of the rows, with the number of runs, the most recent first."""
+        return self._index.values(column, None if owner is None else owner_hash(owner))
+
+    def label(
+        self,
+        run_id: str,
+        owner: str | None = None,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        operator: bool = False,
+    ) -> RunRecord:
+        """Rename a run or replace its tags, at any time, for its owner; None leaves a part as it is.
+        `operator` is whoever has this home on disk: every run is theirs."""
+        if not operator:
+            self.owned(run_id, owner)
+        folder = self.folder(run_id)
+        with self._lock:
+            labels = read_labels(folder)
+            if name is not None:
+                labels["name"] = checked_name(name)
+            if tags is not None:
+                labels["tags"] = checked_tags(tags)
+            write_json(folder / "labels.json", labels)
+            with contextlib.suppress(OSError):
+                os.utime(folder / "run.json")  # so that every index notices
+        return self.get(run_id)
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run; InputError for what is not a run id, before the disk is touched."""
+        if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+            raise _unknown(run_id)
+        return self.runs / run_id
+
+    def weights(self, run_id: str) -> Path:
+        """The folder of a run's complete weights, or IntegrityError."""
+        record = self.get(run_id)
+        folder = Path(record.out or self.folder(run_id)) / WEIGHTS
+        spec = check_complete(folder).get("spec") or {}
+        if record.out and any(spec.get(key) != record.spec.get(key) for key in ("target", "data", "method", "seed")):
+            raise IntegrityError("weights", run_id, "were replaced by another run's in their folder", "Run again.")
+        return folder
+
+    def kept_in(self, run_id: str, out: Path) -> None:
+        """Say that the run's weights go into another folder than its own."""
+        self._change(run_id, {"out": str(Path(out).absolute())})
+
+    def owned(self, run_id: str, owner: str | None) -> RunRecord:
+        """The record, if `owner` may stop and delete the run; otherwise the answer for an unknown id."""
+        self._check_owner(run_id, owner)
+        return self.get(run_id)
+
+    def _check_owner(self, run_id: str, owner: str | None) -> None:
+        folder = self.folder(run_id)
+        whose = read_owner(folder)
+        anybody = self.open_to_all or (not whose and not self.shared)
+        if not folder.is_dir() or not (anybody or (owner and whose and hmac.compare_digest(whose, owner_hash(owner)))):
+            raise _unknown(run_id)
+
+    def checkpoints(self, run_id: str) -> Path:
+        """The folder that keeps where the training of a run stands."""
+        return self.folder(run_id) / CHECKPOINTS
+
+    def reopen(self, run_id: str) -> RunRecord:
+        """Make an interrupted run a queued one again; InputError for a run in any other state."""
+        with self._reopening:
+            record = self.get(run_id)
+            if record.status != "interrupted":
+                mend = "Only a run that was interrupted can be resumed."
+                raise InputError("run", run_id, f"is {record.status}", mend)
+            mend_torn_line(self.folder(run_id) / "events.jsonl")
+            self.append(run_id, ev.Resumed(newest_step(self.checkpoints(run_id))))
+        return self.get(run_id)
+
+    def delete(self, run_id: str, owner: str | None = None, *, operator: bool = False) -> None:
+        """Remove a run and everything of it."""
+        folder = self.folder(run_id)
+        if operator and not folder.is_dir():
+            raise _unknown(run_id)
+        if not operator:
+            self._check_owner(run_id, owner)
+        with contextlib.suppress(IntegrityError):  # damaged: nobody writes to it
+            if self._as_it_is(self._read(run_id)).status in OPEN:
+                raise InputError("run", run_id, "is still under way", "Stop it first.")
+        # Gone from every listing in one step, even if removing the files is cut short.
+        doomed = folder.with_name(f".deleted-{run_id}")
+        with disk_errors(folder):
+            folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def forget_deleted(self) -> None:
+        """Leave nothing of deleted runs in the index's files; costs a look at every run."""
+        self._index.forget_deleted()
+
+    def keep_upload(self, source: Path, filename: str = "", owner: str | None = None) -> str:
+        """Copy a visitor's file into the store; the name that a spec's `data` takes, `upload:TOKEN`."""
+        return uploads.keep(self.uploads, source, filename, owner_hash(owner))
+
+    def check_uploads(self, owner: str | None, *names: str | None) -> None:
+        """InputError for an upload that is somebody else's, the same as for one that is not there."""
+        for name in names:
+            if self.shared and name and name.startswith(uploads.PREFIX):
+                uploads.check_owner(self.uploads, name, owner_hash(owner))
+
+    def drop_upload(self, name: str) -> None:
+        """Remove what `keep_upload` kept under this name."""
+        uploads.drop(self.uploads, name)
+
+    def recover(self) -> list[str]:
+        """Mark runs whose process died as interrupted and clear what it left half-written; the ids. Called
+        when a server starts."""
+        self._sweep()
+        found = []
+        for record in [one for status in OPEN for one in self._select(None, status, 1_000_000)]:
+            try:
+                if not self._alive(record) and self._settle(record.id) == "interrupted":
+                    found.append(record.id)
+            except Exception:  # one run keeps no server from its start
+                LOGGER.exception("a run could not be settled", extra={"facts": {"run": short(record.id)}})
+        return found
+
+    def _settle(self, run_id: str) -> str:
+        """Write down how a run ended whose process is no more; its status."""
+        folder = self.folder(run_id)
+        clear_halves(folder)
+        mend_torn_line(folder / "events.jsonl")
+        events, _ = self.read_events(run_id)
+        if events and isinstance(events[-1], ev.TERMINAL):  # it came to its end and no further
+            self._change(run_id, _changes(events[-1], self.home))
+        else:
+            self.append(run_id, ev.Failed(_INTERRUPTED, kind="interrupted"))
+        return self._read(run_id).status
+
+    def doom(self, run_id: str) -> None:
+        """Make a run nobody's and unknown to everybody, to be deleted when it has stopped: by whoever waits for
+        that, or the next start."""
+        folder = self.folder(run_id)
+        with self._lock, disk_errors(folder):
+            (folder / _DOOMED).touch()
+            (folder / OWNER).write_text("", encoding="ascii")
+            self._write(replace(self._read(run_id), owner=""))
+
+    def _sweep(self) -> None:
+        """Remove runs that were being deleted, and such as were never begun; one begun just now is left."""
+        for folder in self.runs.glob(".deleted-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for mark in self.runs.glob(f"[!.]*/{_DOOMED}"):
+            with contextlib.suppress(LetheError):  # still at work in another process
+                self.delete(mark.parent.name, operator=True)
+        for folder in self.runs.glob(f"{_NEW}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime > 60:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self._index.close()
+
+    def _alive(self, record: RunRecord) -> bool:
+        try:
+            last_sign = (self.folder(record.id) / "events.jsonl").stat().st_mtime
+        except OSError:
+            last_sign = record.created
+        return is_alive(record.process, last_sign, self.home)
+
+    def _write(self, record: RunRecord) -> None:
+        write_json(self.folder(record.id) / "run.json", _plain(record))
+
+
+def _plain(record: RunRecord) -> dict[str, Any]:
+    """What run.json holds of a record."""
+    return {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
+
+
+def owner_hash(token: str | None) -> str:
+    """What the store keeps of an owner's token: enough to check it, not to use it; "" for no token, which
+    as a limit of a listing lets nothing through."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest() if token else ""
+
+
+def checked_name(name: str) -> str:
+    """A run's name as it may be stored: one printable line."""
+    flat = " ".join(str(name).split())
+    if len(flat) > MAX_NAME or not flat.isprintable():
+        raise InputError("name", name, "is not a name", f"Use at most {MAX_NAME} printable characters.")
+    return flat
+
+
+def checked_tags(tags: Sequence[str]) -> list[str]:
+    """Tags without doubles, in order; each a short printable word or two without commas."""
+    found = list(dict.fromkeys(" ".join(str(tag).split()) for tag in tags if str(tag).strip()))
+    for tag in found:
+        if len(tag) > MAX_TAG or "," in tag or not tag.isprintable():
+            mend = f"Use at most {MAX_TAG} printable characters and no comma."
+            raise InputError("tags", tag, "is not a tag", mend)
+    if len(found) > MAX_TAGS:
+        raise InputError("tags", len(found), "are too many", f"Use at most {MAX_TAGS}.")
+    return found
+
+
+def _changes(event: ev.Event, home: Path) -> dict[str, Any]:
+    now = time.time()
+    if isinstance(event, ev.RunStarted):
+        started = {"status": "running", "started": now, "process": this_process(home)}
+        return {**started, "num_steps": event.num_steps, "spec": event.spec}
+    if isinstance(event, ev.CostEstimate):
+        return {"costs": {"estimated": event.cost}}
+    if isinstance(event, ev.BestKept):
+        return {"kept": asdict(event)}
+    if isinstance(event, ev.Finished):
+        done = {"status": "finished", "ended": now, "seconds": event.seconds}
+        costs = {"measured": event.cost} if event.cost else {}
+        return {**done, "verdict": event.verdict, "artifact": event.artifact, "costs": costs}
+    if isinstance(event, ev.Judged):
+        return {"verdict": event.verdict}
+    if isinstance(event, ev.Failed):
+        status = "interrupted" if event.kind in ev.INTERRUPTING else "failed"
+        return {"status": status, "ended": now, "message": event.message}
+    if isinstance(event, ev.Resumed):
+        return {"status": "queued", "ended": None, "message": "", "process": this_process(home)}
+    if isinstance(event, ev.Cancelled):
+        return {"status": "cancelled", "ended": now}
+    return {}
+
+
+def _log(run_id: str, event: ev.Event) -> None:
+    """One line for each event that changes what a run is; names and numbers of ours only."""
+    if isinstance(event, ev.RunStarted):
+        note("run started", run=run_id, method=event.spec.get("method"), steps=event.num_steps)
+    elif isinstance(event, ev.Finished):
+        note(
+            "run finished",
+            run=run_id,
+            verdict=word_of(event.verdict),
+            seconds=round(sum(event.seconds.values()), 1),
+        )
+    elif isinstance(event, ev.Failed):
+        note("run failed", run=run_id, kind=event.kind)
+    elif isinstance(event, ev.Cancelled):
+        note("run cancelled", run=run_id, step=event.step)
+    elif isinstance(event, ev.Resumed):
+        note("run resumed", run=run_id, step=event.step)
+
+
+def _new_id() -> str:
+    """128 random bits; never with a dash in front, which a command line takes for a flag."""
+    found = secrets.token_urlsafe(16)
+    return found if found[0] != "-" else _new_id()
+
+
+def _unknown(run_id: object) -> InputError:
+    return InputError("run", clip(run_id, 64), "is not a run that is here for you", "Check the link.")

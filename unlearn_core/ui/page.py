@@ -1,0 +1,31 @@
+"""What the tabs of one page share: who looks at it, which run, and the form of the first tab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from unlearn_core.ui.panels.result_panel import OutcomePanel
+from unlearn_core.ui.panels.setup_panel import Setup
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class PageSession:
+    """What a visitor's page remembers: the run on screen, what was drawn of it, and who they are."""
+
+    run_id: gr.Textbox  # hidden, and kept by the browser, so that it outlives a restart of the server
+    seen: gr.State
+    owner: gr.BrowserState  # a secret that lets this browser stop its own runs
+    timer: gr.Timer
+
+
+@dataclass(frozen=True)
+class RunTab:
+    """What other tabs need of this one."""
+
+    setup: Setup
+    session: PageSession
+    outcome: OutcomePanel

@@ -1,0 +1,101 @@
+"""A finished run handed over: its report, its certificate, its weights or adapter, or a model on the Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.report.export.hub_export import KINDS
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import PRIVATE, download, heading, panel, toast
+
+_TITLES = {"weights": "Weights", "adapter": "LoRA adapter", "gguf": "GGUF"}
+_TOKEN = "The token is read from HF_TOKEN on this machine. The repository is private."
+
+
+@dataclass(frozen=True)
+class HandoverPanel:
+    """The components; exporting needs weights, the report does not."""
+
+    box: gr.Column
+    export: gr.Column
+
+    @property
+    def drawn(self) -> list[Any]:
+        return [self.box, self.export]
+
+    def changes(self, story: RunState) -> list[Any]:
+        """Values for `drawn`."""
+        kept = bool(getattr(story.end, "artifact", ""))
+        return [gr.update(visible=story.end is not None), gr.update(visible=kept)]
+
+
+def handover_panel(
+    studio: Studio, run_id: gr.Textbox, owner: gr.BrowserState, html: gr.Button, certificate: gr.Button
+) -> HandoverPanel:
+    """Lay it out and wire it; `html` and `certificate` are the buttons under the result. Uploading is for one's own
+    machine, whose token it uses."""
+    with gr.Column(visible=False) as box:
+        heading("What the certificate says", "One page to hand over; lethe verify FILE checks that it is unchanged.")
+        with panel():
+            with gr.Row():
+                request = gr.Textbox(label="Request", placeholder="The run's id", max_length=80, min_width=180)
+                responsible = gr.Textbox(label="Responsible person", max_length=80, min_width=180)
+            show = gr.Checkbox(False, label="Show answers and names", info="They are masked otherwise")
+        heading("Report and export", "One offline page about the run; the model with its card.")
+        with panel():
+            with gr.Row(elem_classes=["le-buttons"]):
+                plain = gr.Button("Report as JSON", size="sm", elem_id="le-report-json")
+                moving = gr.Button("Moving picture of the fade", size="sm", elem_id="le-picture")
+            with gr.Column(visible=False) as export:
+                kind = gr.Radio([(_TITLES[name], name) for name in KINDS], value="weights", label="Exported")
+                with gr.Row(elem_classes=["le-buttons"]):
+                    save = gr.Button("Export as zip", size="sm", elem_id="le-export")
+                if not studio.public:
+                    _hub_form(studio, run_id, kind, owner)
+
+    def report(form: str) -> Any:
+        def make(run: str) -> str:
+            with toast("No report"):
+                return str(studio.report(run, form))
+
+        return make
+
+    def certified(run: str, *form: Any) -> str:
+        with toast("No certificate"):
+            return str(studio.certificate(run, *form))
+
+    def picture(run: str, token: str) -> str:
+        with toast("No picture"):
+            return str(studio.picture(run, token))
+
+    def zipped(run: str, what: str) -> str:
+        with toast("Not exported"):
+            return str(studio.export(run, what))
+
+    download(html, report("html"), [run_id])
+    download(certificate, certified, [run_id, request, responsible, show])
+    download(moving, picture, [run_id, owner])
+    download(plain, report("json"), [run_id])
+    download(save, zipped, [run_id, kind])
+    return HandoverPanel(box, export)
+
+
+def _hub_form(studio: Studio, run_id: gr.Textbox, kind: gr.Radio, owner: gr.BrowserState) -> None:
+    with gr.Accordion("Upload to the Hub", open=False):
+        repo = gr.Textbox(label="Repository", placeholder="owner/name", info=_TOKEN, max_length=200)
+        with gr.Row(elem_classes=["le-buttons"]):
+            push = gr.Button("Upload", size="sm", elem_id="le-push")
+        told = gr.HTML(elem_id="le-pushed")
+
+    def upload(run: str, place: str, what: str, token: str) -> Safe:
+        with toast("Not uploaded"):
+            address = studio.push(run, place, what, token)
+        return tag("p", "Uploaded: ", tag("a", address, href=address), role="status")
+
+    settings: dict[str, Any] = PRIVATE | {"show_progress": "full", "concurrency_id": "export"}
+    push.click(upload, [run_id, repo, kind, owner], told, trigger_mode="once", **settings)

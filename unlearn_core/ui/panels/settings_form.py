@@ -1,0 +1,77 @@
+"""The form of a method's settings, made from the method's own declaration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import InputError
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.runs.methods import method_note
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+
+
+def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
+    """Draw the fields of the chosen method; what the user changes is collected in `settings`."""
+
+    # One at a time: two renders of one page at once change the page's components under each other.
+    @gr.render(inputs=[method], concurrency_limit=1, show_progress="hidden")
+    def form(name: str) -> None:
+        from unlearn_core.methods import REGISTRY, describe
+
+        if name not in REGISTRY:
+            gr.HTML(tag("p", f"There is no method called {name}.", class_="le-problem", role="alert"))
+            return
+        cls = REGISTRY[name]
+        gr.HTML(method_note(describe(cls)))
+        with gr.Row(elem_classes=["le-fields"]):
+            fields = [(item, _field(item)) for item in cls.parameters()]
+        problems = gr.HTML(elem_id="le-settings-problems")
+        for item, field in fields:
+            field.change(_collect(cls, item), [field, settings], [settings, problems], **_QUIET)
+
+    method.change(dict, None, settings, **_QUIET)
+
+
+def _field(item: Any) -> Any:
+    label = item.name.replace("_", " ").capitalize()
+    common = {"label": label, "info": _help(item), "min_width": 200, "interactive": True}
+    if item.type is bool:
+        return gr.Checkbox(item.default, **common)
+    if item.choices:
+        return gr.Dropdown(list(item.choices), value=item.default, **common)
+    if item.type is int:
+        return gr.Number(item.default, precision=0, **common)
+    if item.type is float:
+        return gr.Number(item.default, **common)
+    return gr.Textbox(item.default, **common)
+
+
+def _help(item: Any) -> str:
+    if item.minimum is None or item.maximum is None or item.type is bool:
+        return str(item.help)
+    return f"{item.help} ({item.minimum:g} to {item.maximum:g})"
+
+
+def _collect(cls: Any, item: Any) -> Any:
+    """A listener that keeps one field's value, and says at once what is wrong with it."""
+
+    def collect(value: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Safe]:
+        kept = {key: old for key, old in settings.items() if key != item.name}
+        if value is not None and value != item.default:
+            kept[item.name] = value
+        return kept, _problems(cls, kept)
+
+    return collect
+
+
+def _problems(cls: Any, settings: dict[str, Any]) -> Safe:
+    from unlearn_core.methods import build
+
+    try:
+        build(cls.info.name, settings)
+    except InputError as error:
+        return tag("p", error, class_="le-problem", role="alert")
+    return Safe("")

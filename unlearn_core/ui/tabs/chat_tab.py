@@ -1,0 +1,115 @@
+"""The Chat tab: one conversation with the model before and after it forgot somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.limits import NEW_TOKENS
+from unlearn_core.report.kit.markup import tag
+from unlearn_core.report.run.chat import conversation
+from unlearn_core.service.answers import MAX_NEW_TOKENS
+from unlearn_core.service.chat import Chat, ChatSubject, ChatTurn
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import PRIVATE, heading, panel, toast
+from unlearn_core.ui.page import RunTab
+
+NUM_BUTTONS = 8
+ON_SCREEN = "The run on screen"
+_NOT_HERE = (
+    "These answers are recorded. The models themselves are not here: install the base that the run names "
+    "(LETHE_SMOLLM2 may name its GGUF file), or choose one of the questions above."
+)
+
+
+def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
+    """Lay the tab out and wire it; nothing is loaded before a question is asked."""
+    chat = Chat(studio.answers)
+    recorded = chat.recorded()
+    names = [*(subject.name for subject in recorded), ON_SCREEN]
+    run_id = run.session.run_id
+    turns = gr.State([])
+    heading(
+        "Chat, before and after",
+        "Both models get the same question. Where a name that was struck is said, it is marked.",
+    )
+    with panel():
+        about = gr.Radio(names, value=names[0], label="Who was forgotten", elem_id="le-chat-about")
+        with gr.Row(elem_classes=["le-buttons"]):
+            around = [
+                gr.Button("", size="sm", visible=False, elem_classes=["le-ask-around"]) for _ in range(NUM_BUTTONS)
+            ]
+        question = gr.Textbox(
+            label="Question",
+            lines=1,
+            max_lines=4,
+            max_length=2000,
+            elem_id="le-chat-question",
+            placeholder="Ask both models",
+        )
+        with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
+            most = NEW_TOKENS if studio.public else MAX_NEW_TOKENS
+            tokens = gr.Slider(1, most, value=48, step=1, label="Longest answer", info="In tokens")
+            heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
+            seed = gr.Number(0, label="Sampling seed", precision=0)
+        with gr.Row(elem_classes=["le-buttons"]):
+            ask = gr.Button("Ask both", variant="primary", elem_id="le-chat-ask")
+            anew = gr.Button("New conversation", size="sm", elem_id="le-chat-new")
+    shown = gr.HTML(elem_id="le-chat")
+
+    def subject_of(name: str, run: str) -> ChatSubject:
+        for subject in recorded:
+            if subject.name == name:
+                return subject
+        return chat.of_run(run)
+
+    def open_it(name: str, run: str) -> tuple[Any, ...]:
+        """The buttons of the subject; of a recorded run its first stored answers."""
+        try:
+            subject = subject_of(name, run)
+        except LetheError as error:
+            told = tag("p", str(error), class_="le-muted")
+            return [], told, *[gr.update(visible=False)] * NUM_BUTTONS
+        asked = subject.questions[:NUM_BUTTONS]
+        buttons = [gr.update(value=words, visible=True) for words in asked]
+        buttons += [gr.update(visible=False)] * (NUM_BUTTONS - len(buttons))
+        first = chat.stored(subject, asked[0])
+        return [], conversation([_drawn(first)], recorded=True) if first else "", *buttons
+
+    def reply(
+        name: str, run: str, before: list[ChatTurn], words: str, most: float, heat: float, seed: float | None
+    ) -> Iterator[tuple[Any, ...]]:
+        with toast("No answer"):
+            subject = subject_of(name, run)
+            turns_before = [_drawn(turn) for turn in before]
+            stored = chat.stored(subject, words.strip())
+            # The stored answers are greedy first turns: they stand in at once, and where the models are not here.
+            if stored is not None and not before and heat == 0:
+                yield conversation([_drawn(stored)], recorded=True), gr.skip()
+            studio.spend("question")
+            if not chat.is_live(subject):
+                if stored is None:
+                    yield tag("p", _NOT_HERE, class_="le-problem", role="alert"), gr.skip()
+                return
+            turn = None
+            for turn in chat.reply(subject, before, words.strip(), int(most), float(heat), int(seed or 0)):
+                yield conversation([*turns_before, _drawn(turn)], writing=True), gr.skip()
+            if turn is not None:
+                yield conversation([*turns_before, _drawn(turn)]), [*before, turn]
+
+    form = [about, run_id, turns, question, tokens, heat, seed]
+    ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
+    ask.click(reply, form, [shown, turns], **ready)
+    question.submit(reply, form, [shown, turns], **ready)
+    for button in around:
+        button.click(lambda words: words, button, question, **PRIVATE).then(reply, form, [shown, turns], **ready)
+    opened = [turns, shown, *around]
+    for event in (tab.select, about.input, anew.click):
+        event(open_it, [about, run_id], opened, **PRIVATE)
+
+
+def _drawn(turn: ChatTurn) -> dict[str, Any]:
+    return {"question": turn.question, "answers": turn.answers}

@@ -1,0 +1,215 @@
+"""Runs against each other: forgetting against keeping, settings against scores, two to four side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import InputError, LetheError
+from unlearn_core.report.kit.format import score, shorten
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.palette import LETTERS
+from unlearn_core.report.runs.comparison import comparison, run_mark
+from unlearn_core.report.runs.overlay import letters, overlay_figure
+from unlearn_core.report.runs.settings_table import settings_table
+from unlearn_core.report.runs.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
+from unlearn_core.service.studio import Studio
+from unlearn_core.store.compare import MAX_COMPARED, compared
+from unlearn_core.store.references import references
+from unlearn_core.store.rows import MAX_PAGE, RunQuery, RunRow
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, panel, plot, toast
+from unlearn_core.ui.page import RunTab
+from unlearn_core.ui.tabs.runs_tab import RunsTab
+from unlearn_core.ui.web.addresses import SET_PART
+
+_UNPLACED = "No run here was scored on what is kept. Bring a retain set under Data, or choose the other score."
+_EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
+
+
+def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
+    """Lay the tab out and wire it; everything is read when the tab is opened."""
+    owner = run.session.owner
+    heading("Compare", f"Two to {MAX_COMPARED} runs beside each other: scores, curves, and answers to the same prompt.")
+    with panel():
+        picked = gr.Dropdown(
+            [],
+            value=[],
+            multiselect=True,
+            max_choices=MAX_COMPARED,
+            label="Runs compared",
+            info="The first is A, which the others are compared with",
+            elem_id="le-compared",
+        )
+        beside = gr.HTML(elem_id="le-comparison")
+    _ask_panel(studio, picked)
+    with panel(visible=False) as curves:
+        gr.HTML(tag("div", tag("h3", "How their answers faded"), class_="le-plot-title"))
+        overlaid = chart("le-overlay")
+    heading("All runs on the same model and data", "Scores on different ones cannot be compared.")
+    with panel():
+        with gr.Row():
+            ground = gr.Dropdown([], label="Model and data", scale=3, min_width=220)
+            keeping = gr.Radio(list(KEEPING), value="Retain set", label="What is kept", scale=2, min_width=200)
+        empty = gr.HTML(elem_id="le-compare-empty")
+        with gr.Column(visible=False) as charted:
+            marks = chart("le-tradeoff")
+        marks_table = gr.HTML(elem_id="le-tradeoff-table")
+        with gr.Row(elem_classes=["le-buttons"]):
+            wiped = gr.Button("Score a wiped copy of this model", size="sm", visible=False, elem_id="le-wipe")
+    with gr.Column(visible=False) as settings:
+        heading("Settings and scores", "One line a run, across the settings in which they differ.")
+        with panel():
+            lines = gr.HTML(elem_id="le-settings-table")
+
+    def open_tab(token: str, ids: list[str], chosen: str) -> tuple[Any, ...]:
+        grounds = _grounds(studio, token)
+        known = [value for _, value in grounds]
+        rows, _ = studio.store.rows(RunQuery(status="finished", owner=studio.mine(token), limit=200))
+        extra, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
+        names = {row.id: _title(row) for row in (*extra, *rows)}
+        kept = [run_id for run_id in ids if run_id in names][:MAX_COMPARED]
+        first = next((row.ground for row in extra if row.ground in known), known[0] if known else None)
+        ground_now = chosen if chosen in known and not extra else first
+        if not kept:  # never empty where there is something to compare: the newest two
+            kept = [row.id for row in rows if row.ground == ground_now][:2]
+        told = "" if grounds else tag("p", _EMPTY, class_="le-muted")
+        return (
+            gr.update(choices=grounds, value=ground_now),
+            told,
+            gr.update(choices=[(title, key) for key, title in names.items()], value=kept),
+        )
+
+    def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[Any, ...]:
+        rows, points = _rows(studio, place, token), references(studio.store, place) if place else []
+        if not rows:
+            return *[gr.update(visible=False)] * 3, None, "", ""
+        marked = {run_id: LETTERS[i] for i, run_id in enumerate(ids or [])}
+        missing = any(point.model == "wiped" and point.row is None for point in points)
+        figure = tradeoff_figure(rows, points, KEEPING[kept], marked)
+        told = None if figure["data"] else tag("p", _UNPLACED, class_="le-muted")
+        shown = gr.update(visible=True)
+        return (
+            shown,
+            shown,
+            gr.update(visible=missing and not studio.public),
+            plot(figure),
+            join(told, tradeoff_table(rows, points)),
+            settings_table(rows),
+        )
+
+    def compare(ids: list[str], token: str) -> tuple[Any, ...]:
+        """The table, and the curves with their panel."""
+        nothing = gr.update(visible=False), None
+        if len(ids or []) < 2:
+            told = tag("p", "Choose at least two runs above, or pick them under Runs.", class_="le-muted")
+            return told, *nothing
+        try:
+            table = comparison(compared(studio.store, ids, studio.mine(token)))
+        except LetheError as error:
+            return tag("p", error, class_="le-problem", role="alert"), *nothing
+        figure = overlay_figure(letters(ids, {run_id: studio.live.story(run_id) for run_id in ids}))
+        return table, gr.update(visible=bool(figure["data"])), plot(figure)
+
+    def wipe(place: str, token: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
+        with toast("Not scored"):
+            rows = _rows(studio, place, token)
+            if not rows:
+                raise InputError("runs", place, "has no finished run", "Choose a model and data of the list.")
+            for part in studio.score_wiped(rows[0].id):
+                progress(part.done / part.total, desc=f"Scoring the wiped model: {part.stage}")
+
+    seen = [ground, keeping, picked, owner]
+    drawn = [charted, settings, wiped, marks, marks_table, lines]
+    opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
+    opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], [beside, curves, overlaid], **AT_ONCE)
+    for field in (ground, keeping):
+        field.input(draw, seen, drawn, **AT_ONCE)
+    picked.change(None, picked, None, js=f"(ids) => ({SET_PART})('compare', (ids ?? []).join(','), false)", **AT_ONCE)
+    picked.input(compare, [picked, owner], [beside, curves, overlaid], **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
+    wiped.click(
+        wipe,
+        [ground, owner],
+        marks_table,
+        api_visibility="private",
+        concurrency_id="generate",
+        show_progress="full",
+    ).success(draw, seen, drawn, **AT_ONCE)
+    led = runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
+    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+
+
+def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:
+    """One prompt, answered by the original and every compared run from its kept weights."""
+    with panel():
+        with gr.Row(elem_classes=["le-asking"]):
+            prompt = gr.Textbox(
+                label="The same prompt for every run",
+                lines=2,
+                max_lines=6,
+                scale=6,
+                min_width=220,
+                placeholder="Type a question, or how a story begins",
+                max_length=4000,
+                elem_id="le-compare-prompt",
+            )
+            ask = gr.Button("Ask them all", variant="primary", scale=1, min_width=110, elem_id="le-compare-ask")
+        answers = gr.HTML(elem_id="le-compare-answers")
+
+    def reply(ids: list[str], words: str) -> Iterator[Safe]:
+        with toast("No answer"):
+            last: dict[str, str] = {}
+            for last in studio.ask_runs(ids or [], words):
+                yield answer_columns(studio, last, done=False)
+            yield answer_columns(studio, last, done=True)
+
+    gr.on(
+        [ask.click, prompt.submit],
+        reply,
+        [picked, prompt],
+        answers,
+        trigger_mode="once",
+        concurrency_id="generate",
+        concurrency_limit=2,
+        **PRIVATE,
+    )
+
+
+def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
+    """The answers so far, the original first, each run under its letter and name."""
+    blocks = []
+    for place, (name, words) in enumerate(answers.items(), -1):
+        if name == "original":
+            title = tag("h3", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
+        else:
+            title = tag("h3", run_mark(place), " ", shorten(studio.store.get(name).name, 40))
+        shown = words.strip() or ("(empty answer)" if done else "")
+        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
+        edge = "le-original-edge" if name == "original" else f"le-run-{place}-edge"
+        blocks.append(tag("div", title, tag("p", shown, class_=kind), class_=f"le-answer-column {edge}"))
+    return tag("div", *blocks, class_="le-answers", aria_live="polite", aria_busy="false" if done else "true")
+
+
+def _grounds(studio: Studio, token: str) -> list[tuple[str, str]]:
+    """Title and key of every model and data that has finished runs, the newest first."""
+    found = []
+    for key, number in studio.store.values("ground", token if studio.public else None)[:50]:
+        rows, _ = studio.store.rows(RunQuery(ground=key, owner=studio.mine(token), limit=1))
+        if rows:
+            name = f"{shorten(rows[0].target, 40)} / {shorten(rows[0].data, 40)}"
+            found.append((f"{name} ({number})", key))
+    return found
+
+
+def _rows(studio: Studio, ground: str | None, token: str) -> list[RunRow]:
+    if not ground:
+        return []
+    query = RunQuery(ground=ground, status="finished", owner=studio.mine(token), limit=MAX_PAGE)
+    return studio.store.rows(query)[0]
+
+
+def _title(row: RunRow) -> str:
+    title, value = row.summed_up
+    total = "" if value is None else f", {title} {score(value)}"
+    return f"{shorten(row.name, 40)} (seed {row.seed}{total}, {row.id[:6]})"

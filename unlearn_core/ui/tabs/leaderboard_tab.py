@@ -1,0 +1,109 @@
+"""The tab that compares the methods: measured beforehand, with the weights and versions named."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.report.kit.markup import tag
+from unlearn_core.report.runs import one_person, real_model
+from unlearn_core.report.runs.leaderboard import ORDERS, board_figure, board_table, made_with
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
+
+TITLES = {
+    "demo": "Bundled model",
+    "one_person": "Bundled model, one person",
+    "real_model": "SmolLM2-135M, people and places you know",
+    "lume": "LUME, 16 + 16 documents",
+}
+# A head sorts by its column, once more the other way; the table is plain HTML.
+_SORT = """
+element.addEventListener('click', (event) => {
+  const head = event.target.closest('thead th'), table = head?.closest('table');
+  if (!table) return;
+  const at = [...head.parentNode.children].indexOf(head), down = head.getAttribute('aria-sort') !== 'descending';
+  for (const one of head.parentNode.children) one.removeAttribute('aria-sort');
+  head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+  const value = (row) => {
+    const words = row.children[at].textContent.trim(), number = parseFloat(words);
+    return Number.isNaN(number) ? (at === 0 || /[a-z]/i.test(words) ? words.toLowerCase() : -Infinity) : number;
+  };
+  const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (down ? -1 : 1);
+  table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+});
+element.addEventListener('input', (event) => {
+  const words = event.target.value.toLowerCase();
+  for (const row of element.querySelectorAll('tbody tr'))
+    row.style.display = row.textContent.toLowerCase().includes(words) ? '' : 'none';
+});
+"""
+# Boards without a plot, which count the runs that hold a bar: by kind, table and source.
+_PLAIN = {
+    one_person.KIND: (one_person.person_table, one_person.person_source),
+    real_model.KIND: (real_model.real_table, real_model.real_source),
+}
+_NONE = "This installation has no leaderboard of that model. Make one with lethe bench."
+
+
+def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radio]:
+    """Filled when the tab is opened for the first time; nothing is computed for it. Returns what chooses the board
+    and its order."""
+    heading("Methods on the same model", "Tuned alike, scored over seeds. Top right is best.")
+    with panel(), gr.Row():
+        target = gr.Dropdown(_choices(), value="demo", label="Target model", min_width=200)
+        order = gr.Radio(list(ORDERS), value=next(iter(ORDERS)), label="Sorted by", scale=3)
+    with panel() as drawing:
+        picture = chart("le-gallery-plot")
+    table = gr.HTML(elem_id="le-gallery", js_on_load=_SORT)
+    made = gr.HTML()
+
+    def show(name: str, by: str) -> tuple[Any, ...]:
+        boards = _read(studio)
+        if name not in boards:
+            none = tag("p", _NONE, class_="le-problem", role="alert")
+            return gr.skip(), gr.skip(), gr.skip(), none, ""
+        board = boards[name]
+        kind = str(board.get("kind"))
+        tasks = gr.update(visible=kind not in _PLAIN)
+        if kind in _PLAIN:
+            draw_table, tell_source = _PLAIN[kind]
+            return tasks, tasks, gr.skip(), draw_table(board), tell_source(board)
+        return (
+            tasks,
+            tasks,
+            plot(board_figure(board)),
+            board_table(board, by, studio.by_name()),
+            made_with(board),
+        )
+
+    shown = [order, drawing, picture, table, made]
+    gr.on([tab.select, target.input], show, [target, order], shown, **AT_ONCE)
+    order.input(lambda *chosen: show(*chosen)[3], [target, order], table, **AT_ONCE)
+    return target, order
+
+
+def _choices() -> list[tuple[str, str]]:
+    """Title and name of each leaderboard."""
+    return [(TITLES.get(path.stem, path.stem), path.stem) for path in _files()]
+
+
+def _read(studio: Studio) -> dict[str, dict[str, Any]]:
+    studio.warm_up()
+    return _boards()
+
+
+@functools.cache
+def _boards() -> dict[str, dict[str, Any]]:
+    """The leaderboards that ship with this version, by target."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in _files()}
+
+
+def _files() -> list[Path]:
+    from unlearn_core.system.assets import assets_directory
+
+    return sorted((assets_directory() / "gallery").glob("*.json"))

@@ -1,0 +1,289 @@
+"""The Probe tab: one prompt put to every model, and what each thinks of the gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.limits import NEW_TOKENS
+from unlearn_core.report.kit.format import model_title
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
+from unlearn_core.report.run.traces import traces_view
+from unlearn_core.service.answers import MAX_NEW_TOKENS
+from unlearn_core.service.prober import SETS, Prober
+from unlearn_core.service.studio import Studio
+from unlearn_core.store.saved_probes import SavedProbe
+from unlearn_core.ui.common import AT_ONCE, COPY, PRIVATE, chart, heading, inform, panel, plot, toast, warn
+from unlearn_core.ui.page import RunTab
+
+_SET_PROBE = """(probe) => {
+  if (!probe) return;
+  const url = new URL(window.location);
+  url.searchParams.set('probe', probe);
+  window.history.replaceState({}, '', url);
+}"""
+_COPY = COPY % "window.location.href"
+
+
+def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
+    """Lay the tab out and wire it; must be called inside the tab."""
+    prober = Prober(studio)
+    run_id, target, owner = run.session.run_id, run.setup.target, run.session.owner
+    heading("Probe", "Ask each model the same, and see how likely it finds the answer that should be gone.")
+    with panel():
+        with gr.Row(elem_classes=["le-choices"]):
+            split = gr.Radio(list(SETS), value="forget", label="Ready probes", scale=2, min_width=340)
+            fact = gr.Dropdown(
+                [],
+                label="Fact",
+                scale=4,
+                min_width=240,
+                elem_id="le-fact",
+                allow_custom_value=True,
+                info="Or type your own",
+            )
+        prompt = gr.Textbox(
+            label="Prompt",
+            lines=2,
+            max_lines=6,
+            elem_id="le-prompt",
+            max_length=4000,
+            placeholder="Type a question, or how a story begins",
+        )
+        answer = gr.Textbox(
+            label="Gold answer",
+            lines=1,
+            max_lines=4,
+            elem_id="le-gold",
+            max_length=4000,
+            info="What is looked for; without it the models only answer",
+        )
+        with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
+            tokens = gr.Slider(
+                1,
+                NEW_TOKENS if studio.public else MAX_NEW_TOKENS,
+                value=64,
+                step=1,
+                label="Longest answer",
+                info="In tokens",
+            )
+            heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
+            top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top p", info="1 keeps every token")
+            seed = gr.Number(0, label="Sampling seed", precision=0)
+            template = gr.Checkbox(False, label="Chat template", info="As a user's turn", visible=False)
+        with gr.Row(elem_classes=["le-buttons"]):
+            ask = gr.Button("Ask every model", variant="primary", elem_id="le-ask")
+            save = gr.Button("Save to the run", size="sm", elem_id="le-save-probe")
+            gr.Button("Copy the link", size="sm").click(None, js=_COPY, **AT_ONCE)
+    answers = gr.HTML(elem_id="le-answers")
+    with gr.Column(visible=False) as looked:
+        heading("Token by token", "How likely each model finds the gold answer, whatever it wrote above.")
+        with panel():
+            inside = gr.HTML(elem_id="le-tokens")
+        heading("How the answer faded", "Read from inside the model layer by layer, and along the training.")
+        with gr.Row():
+            with panel(min_width=300):
+                gr.HTML(tag("div", tag("h3", "Per layer (logit lens)"), class_="le-plot-title"))
+                layers = chart("le-layers")
+                layer_rows = gr.HTML()
+            with panel(min_width=300):
+                gr.HTML(tag("div", tag("h3", "Per training step"), class_="le-plot-title"))
+                steps = chart("le-steps")
+                step_rows = gr.HTML(elem_id="le-step-rows")
+        heading("The same fact asked otherwise", "Which way of asking still gets it: greedy answers.")
+        with panel():
+            ways = gr.HTML(elem_id="le-ways")
+    heading("What single neurons write", "Those that add most to the answers, as words, before and after.")
+    with panel():
+        with gr.Row(elem_classes=["le-buttons"]):
+            read = gr.Button("Read the neurons of this run", size="sm", elem_id="le-read-traces")
+        traces = gr.HTML(elem_id="le-traces")
+    asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
+    saved = gr.Textbox("", visible="hidden", label="Saved probe")
+
+    def read_neurons(run: str, place: str) -> Iterator[Any]:
+        yield tag("p", "Reading the neurons of both models ...", class_="le-muted", role="status")
+        try:
+            with toast("The neurons cannot be read"):
+                found = traces_view(prober.traces(run, place))
+        except gr.Error:
+            yield ""
+            raise
+        yield found
+
+    steps_of_it = _asking(studio, prober)
+    shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
+    ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
+
+    def ask_when(event: Any) -> None:
+        """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
+        for step, outputs in zip(steps_of_it, shown, strict=True):
+            event = event(step, [run_id, target, *asked], outputs, **ready).success
+
+    read.click(read_neurons, [run_id, target], traces, **ready)
+    ask_when(ask.click)
+    ask_when(prompt.submit)
+
+    def offer(run: str, kind: str, place: str) -> tuple[Any, ...]:
+        """The ready probes of the run on screen, and whether its model has a chat template."""
+        try:
+            choices = prober.facts(run, kind)
+            chat, used = studio.answers.has_template(run, place)
+        except LetheError:
+            choices, chat, used = [], False, False
+        return gr.update(choices=choices, value=None), gr.update(visible=chat, value=used)
+
+    def fill(run: str, place: str | None) -> tuple[Any, ...]:
+        if not place:
+            return gr.skip(), gr.skip()
+        try:
+            row = prober.fact(run, place)
+        except LetheError:  # words of one's own
+            return place, ""
+        return row.input, row.output
+
+    for event in (tab.select, split.input):
+        event(offer, [run_id, split, target], [fact, template], **PRIVATE)
+    fact.input(fill, [run_id, fact], [prompt, answer], **PRIVATE)
+    linked = _wire_saving(prober, page, tabs, save, saved, run_id, owner, asked)
+    ask_when(linked)
+
+
+def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
+    """The three things done with a probe, in order; each takes the run, the target and the form."""
+
+    def reply(run: str, place: str, *form: Any) -> Iterator[tuple[Any, ...]]:
+        probe = _probe(*form)
+        with toast("No answer"):
+            last: dict[str, str] = {}
+            for last in studio.ask(
+                run,
+                place,
+                probe.prompt,
+                max_new_tokens=probe.max_new_tokens,
+                seed=probe.seed,
+                temperature=probe.temperature,
+                top_p=probe.top_p,
+                template=probe.template,
+            ):
+                yield columns(last, done=False), gr.skip()
+            yield columns(last, done=True, gold=probe.answer), gr.update(visible=bool(probe.answer.strip()))
+
+    def look(run: str, place: str, *form: Any) -> tuple[Any, ...]:
+        probe = _probe(*form)
+        if not probe.answer.strip():
+            return tuple([gr.skip()] * 6)
+        with toast("The answer cannot be looked at"):
+            seen = prober.inspect(run, place, probe.prompt, probe.answer)
+        story = studio.live.story(run) if run else RunState()
+        by_layer, by_step = fade_tables(seen, story, probe.prompt)
+        curve = plot(steps_figure(story, probe.prompt))
+        waiting = tag("p", "Asking otherwise ...", class_="le-muted", role="status")
+        return token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step, waiting
+
+    def ask_otherwise(run: str, place: str, *form: Any) -> Iterator[Any]:
+        probe = _probe(*form)
+        if not probe.answer.strip():
+            yield gr.skip()
+            return
+        with toast("It could not be asked otherwise"):
+            for told in prober.ways(run, place, probe):
+                yield ways_strip(told, probe.split == "forget")
+
+    return reply, look, ask_otherwise
+
+
+def _wire_saving(
+    prober: Prober,
+    page: gr.Blocks,
+    tabs: gr.Tabs,
+    save: gr.Button,
+    saved: gr.Textbox,
+    run_id: gr.Textbox,
+    owner: gr.BrowserState,
+    asked: list[Any],
+) -> Any:
+    """A saved probe is in the run's folder and in the address; opening that address asks it again."""
+
+    def keep(run: str, token: str, *form: Any) -> str:
+        with toast("This probe was not saved"):
+            kept = prober.save(run, _probe(*form), token)
+        inform("Saved to the run", "The address of this page now leads to it.")
+        return kept
+
+    def follow(request: gr.Request) -> tuple[Any, ...]:
+        run, wanted = (request.query_params.get(key, "") for key in ("run", "probe"))
+        nothing = (*[gr.skip()] * (len(asked) + 2), "")
+        if not (run and wanted):
+            return nothing
+        try:
+            probe = prober.find(run, wanted)
+        except LetheError as error:
+            warn("No such probe", error)
+            return nothing
+        form = (
+            probe.prompt,
+            probe.answer,
+            probe.split,
+            probe.max_new_tokens,
+            probe.temperature,
+            probe.top_p,
+            probe.seed,
+            probe.template,
+        )
+        return *form, gr.Tabs(selected="probe"), run, probe.id
+
+    save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
+    linked = gr.Textbox("", visible="hidden", label="Linked probe")
+    page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE)
+    return linked.change  # only a link that was found changes it
+
+
+def _probe(
+    prompt: str,
+    answer: str,
+    split: str,
+    tokens: float,
+    heat: float,
+    top_p: float,
+    seed: float | None,
+    template: bool,
+) -> SavedProbe:
+    return SavedProbe(
+        prompt or "",
+        answer or "",
+        split,
+        int(tokens),
+        float(heat),
+        float(top_p),
+        int(seed or 0),
+        bool(template),
+    )
+
+
+def columns(answers: dict[str, str], done: bool, gold: str = "") -> Safe:
+    """The answers so far; a caret says that more may come, a screen reader hears the finished ones. Of finished ones
+    each says whether it is the gold answer, where there is one."""
+    blocks = []
+    for name, words in answers.items():
+        mark = _told(words, gold) if done and gold.strip() else None
+        head = tag("h3", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name), " ", mark)
+        shown = words.strip() or ("(empty answer)" if done else "")
+        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
+        blocks.append(tag("div", head, tag("p", shown, class_=kind), class_=f"le-answer-column le-{name}-edge"))
+    busy = "false" if done else "true"
+    return tag("div", join(*blocks), class_="le-answers le-card", aria_live="polite", aria_busy=busy)
+
+
+def _told(words: str, gold: str) -> Safe:
+    """Whether an answer is the gold one."""
+    from unlearn_core.evaluation.metrics.contained import contains
+
+    exact = " ".join(words.split()).casefold().strip(" .") == " ".join(gold.split()).casefold().strip(" .")
+    told = "exact" if exact else "told" if contains(words, gold) else "not the answer"
+    return tag("span", told, class_="le-tag")

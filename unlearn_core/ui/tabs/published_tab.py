@@ -1,0 +1,48 @@
+"""The tab that teaches to distrust one number: published runs by their official score, wrecks marked."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.evaluation.protocols.published import PublishedRun
+from unlearn_core.report.runs.published import ORDERS, lesson, published_figure, published_table, source
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
+
+
+def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
+    """Filled when the tab is opened for the first time."""
+    heading(
+        "What a high score can hide",
+        "153 real runs by their official score. Up is a better score, left is a model that lost what it should keep.",
+    )
+    facts = gr.HTML(elem_id="le-lesson")
+    with panel():
+        picture = chart("le-published-plot")
+        gr.HTML(source())
+    with panel():
+        order = gr.Radio(list(ORDERS), value=ORDERS[0], label="Sorted by")
+    table = gr.HTML(elem_id="le-published")
+
+    def show(chosen: str) -> tuple[Any, ...]:
+        runs = _runs(studio)
+        return lesson(runs), plot(published_figure(runs)), published_table(runs, chosen)
+
+    tab.select(show, order, [facts, picture, table], **AT_ONCE)
+    order.input(lambda chosen: published_table(_runs(studio), chosen), order, table, **AT_ONCE)
+
+
+def _runs(studio: Studio) -> list[PublishedRun]:
+    studio.warm_up()
+    return _read()
+
+
+@functools.cache
+def _read() -> list[PublishedRun]:
+    from unlearn_core.evaluation.protocols.published import PUBLISHED, read_runs
+    from unlearn_core.system.assets import assets_directory
+
+    return read_runs(assets_directory() / PUBLISHED)

@@ -1,0 +1,270 @@
+"""The main tab: choose, press once, watch, and read the verdict. The job never runs in a listener: the
+page submits it and polls, so that a reload or a second viewer sees the same run.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import InputError
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.curves import losses_table, probes_table
+from unlearn_core.report.run.run_header import run_header
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast, warn
+from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
+from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
+from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
+from unlearn_core.ui.panels.result_panel import (
+    OutcomePanel,
+    ResultPanel,
+    SharePanel,
+    outcome_panel,
+    result_panel,
+    share_panel,
+)
+from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
+
+_SET_LINK = """(run) => {
+  const url = new URL(window.location);
+  if (run) url.searchParams.set('run', run); else url.searchParams.delete('run');
+  window.history.replaceState({}, '', url);
+}"""
+_LOOK_AT = """() => { setTimeout(() => document.querySelector('%s')?.scrollIntoView(
+  {behavior: 'smooth', block: 'nearest'}), 150); }"""
+# On a phone the form alone fills the screen; who follows a link came for the run.
+_SHOW_RUN = """(run) => { if (run && window.innerWidth < 700) setTimeout(() => {
+  const verdict = document.querySelector('#le-verdict h2')?.closest('#le-verdict');
+  (verdict ?? document.querySelector('#le-progress'))?.scrollIntoView({block: 'start'});
+}, 150); }"""
+
+
+def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
+    """Lay the tab out and wire it; must be called inside the tab."""
+    session = _session()
+    header = gr.HTML(elem_id="le-run-header")
+    setup = setup_panel(studio.public, studio.target_note)
+    with gr.Column() as idle:
+        known = gr.HTML(_asking(), elem_id="le-knows")
+    outcome = outcome_panel()
+    live = live_panel()
+    with gr.Accordion("Details", open=True, visible=False, elem_id="le-details") as details:
+        result = result_panel(studio, session.run_id)
+        charts = charts_panel()
+        handover = handover_panel(studio, session.run_id, session.owner, outcome.report, outcome.certificate)
+        share = share_panel()
+    charts.ask.click(lambda run: _numbers(studio, run), session.run_id, charts.numbers, **AT_ONCE)
+    details.expand(None, js=REDRAW, **AT_ONCE)
+    parts = _Shown(header, setup, idle, outcome, live, details, result, charts, handover, share)
+    watch = _Watch(studio, session, parts)
+    _wire_start(studio, setup, watch)
+    _wire_stop(studio, session, live)
+    _wire_resume(studio, watch, live)
+    _wire_load(studio, page, setup, watch, known)
+    return RunTab(setup, session, outcome)
+
+
+def _session() -> PageSession:
+    return PageSession(
+        gr.Textbox("", visible="hidden", label="Run on screen", elem_id="le-run-id"),
+        gr.State({}),
+        gr.BrowserState("", storage_key="lethe-owner", secret="lethe-browser-state"),
+        gr.Timer(POLL_SECONDS, active=False),
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The parts of the tab, from top to bottom."""
+
+    header: gr.HTML
+    setup: Setup
+    idle: gr.Column
+    outcome: OutcomePanel
+    live: LivePanel
+    details: gr.Accordion
+    result: ResultPanel
+    charts: ChartsPanel
+    handover: HandoverPanel
+    share: SharePanel
+
+
+class _Watch:
+    """Draws what is new of the run on screen; polled once a second while it is under way."""
+
+    def __init__(self, studio: Studio, session: PageSession, shown: _Shown) -> None:
+        self.studio, self.session, self.shown = studio, session, shown
+        self.inputs = [session.run_id, session.seen, session.owner, shown.result.order]
+        live = shown.live
+        self.outputs: list[Any] = [
+            *live.drawn,
+            *shown.charts.drawn,
+            *shown.outcome.drawn,
+            *shown.result.drawn,
+            *shown.handover.drawn,
+            *shown.share.drawn,
+            shown.header,
+            shown.setup.box,
+            shown.details,
+            shown.idle,
+            live.box,
+            live.theirs,
+            live.stop,
+            live.early,
+            live.best,
+            live.resume,
+            session.timer,
+            session.seen,
+        ]
+
+    def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
+        """Values for `outputs`."""
+        nothing = [gr.skip()] * len(self.outputs)
+        if not run:
+            return nothing
+        try:
+            view = self.studio.view(run)
+        except InputError:  # deleted meanwhile
+            return [*nothing[:-2], gr.Timer(active=False), seen]
+        new = {name for name, version in view.versions.items() if seen.get(name) != version}
+        if not new:  # the audits wake the timer once more when they end
+            return [*nothing[:-2], gr.Timer(active=False), seen] if view.over else nothing
+        shown = self.shown
+        changed = [*shown.live.changes(view, new), *shown.charts.changes(view, seen, new)]
+        if "result" not in new:
+            rest = len(self.outputs) - len(changed) - 1
+            return [*changed, *[gr.skip()] * rest, view.versions]
+        story = self.studio.live.story(run)
+        mine = not view.over and self.studio.may_stop(run, owner)
+        changed += [*shown.outcome.changes(story), *shown.result.changes(story, order)]
+        changed += [*shown.handover.changes(story), *shown.share.changes(story)]
+        changed += [run_header(self.studio.title_of(run, owner))]
+        if "over" in new:
+            changed += [gr.update(open=False), gr.update(visible=True, open=not view.over)]
+        else:  # a new verdict leaves folds as the reader has them
+            changed += [gr.skip(), gr.skip()]
+        changed += [gr.update(visible=False), gr.update(visible=story.verdict is None)]
+        again = view.over and self.studio.may_resume(run, owner)
+        changed += [gr.update(visible=not mine and not view.over)]
+        trains = mine and story.stage == "unlearn" and bool(story.steps)  # before, there is nothing to keep
+        changed += [gr.update(visible=mine), *[gr.update(visible=trains)] * 2, gr.update(visible=again)]
+        return [*changed, gr.Timer(active=not view.over), view.versions]
+
+
+def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
+    session = watch.session
+
+    def begin(owner: str, shown: str, *form: Any) -> tuple[Any, ...]:
+        """Submit a run; from here on the page only watches it."""
+        owner = owner or secrets.token_urlsafe(24)
+        with toast("This cannot be run"):
+            run = studio.submit(studio.spec(*form), owner, shown=shown)
+        return run, {}, owner, gr.Timer(active=True)
+
+    begun = setup.start.click(
+        begin,
+        [session.owner, session.run_id, *setup.fields],
+        [session.run_id, session.seen, session.owner, session.timer],
+        **PRIVATE,
+    )
+    begun.success(None, session.run_id, None, js=_SET_LINK, **AT_ONCE)
+    drawn = begun.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+    drawn.success(None, js=_LOOK_AT % "#le-run-header", **AT_ONCE)
+    session.timer.tick(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+
+
+def _wire_stop(studio: Studio, session: PageSession, live: LivePanel) -> None:
+    def stop(run: str, owner: str) -> None:
+        with toast("This run was not stopped"):
+            studio.worker.cancel(run, owner)
+        inform("Stopping", "It stops after the present step.")
+
+    def finish(run: str, owner: str) -> None:
+        with toast("This run was not stopped"):
+            studio.worker.finish_early(run, owner)
+        inform("Ending the training", "What is trained so far will be kept and scored.")
+
+    def keep_best(run: str, owner: str) -> None:
+        with toast("This run was not stopped"):
+            studio.worker.finish_early(run, owner, best=True)
+        inform("Ending the training", "The best weights so far will be kept and scored.")
+
+    live.best.click(keep_best, [session.run_id, session.owner], None, **PRIVATE)
+    live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
+    live.early.click(finish, [session.run_id, session.owner], None, **PRIVATE)
+
+
+def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
+    session = watch.session
+
+    def resume(run: str, owner: str) -> Any:
+        with toast("This run was not resumed"):
+            studio.worker.resume(run, owner)
+        return gr.Timer(active=True)
+
+    resumed = live.resume.click(resume, [session.run_id, session.owner], session.timer, **PRIVATE)
+    resumed.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+
+
+def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> None:
+    session = watch.session
+
+    def open_page(owner: str, request: gr.Request) -> tuple[Any, ...]:
+        """A link `?run=ID` shows that run; a browser without a secret of its own gets one."""
+        owner = owner or secrets.token_urlsafe(24)
+        run = request.query_params.get("run", "")
+        try:
+            if run:
+                studio.store.get(run)
+        except InputError as error:
+            warn("No such run", error)
+            run = ""
+        return run, owner, gr.Timer(active=bool(run))
+
+    def offer() -> tuple[Any, ...]:
+        return gr.update(choices=studio.targets()), gr.update(choices=studio.methods())
+
+    opened = page.load(open_page, session.owner, [session.run_id, session.owner, session.timer], **PRIVATE)
+    drawn = opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+    drawn.then(None, session.run_id, None, js=_SHOW_RUN, **AT_ONCE)
+    # What needs the heavy libraries comes once the page stands.
+    offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
+
+    def ask(owner: str, *form: Any) -> tuple[Any, ...]:
+        told, may_start = studio.known_now(*form, owner=owner)
+        return told, may_start, gr.update(interactive=may_start and studio.forecast(*form)[1])
+
+    def foretell(known: bool, *form: Any) -> tuple[Any, ...]:
+        line, fits = studio.forecast(*form)
+        return line, gr.update(interactive=known and fits)
+
+    def pick(owner: str, data: str, brought: dict[str, Any]) -> Any:
+        return gr.update(choices=studio.subjects(data, brought, owner), value="")
+
+    can_succeed = gr.State(True)
+    asked, chosen = [known, can_succeed, setup.start], [session.owner, setup.data, setup.brought]
+    offered.then(ask, [session.owner, *setup.fields], asked, **PRIVATE)
+    offered.then(pick, chosen, setup.subject, **PRIVATE)
+    gr.on([setup.data.change, setup.brought.change], pick, chosen, setup.subject, **PRIVATE)
+    changes = [field.change for field in (setup.target, setup.data, setup.brought, setup.subject)]
+    gr.on(changes, ask, [session.owner, *setup.fields], asked, trigger_mode="always_last", **PRIVATE)
+    foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
+    offered.then(foretell, *foretold, **PRIVATE)
+    others = (setup.method, setup.settings, setup.adapter, setup.prompt)
+    # Choosing a method empties the settings too: of several questions at once only the last is answered.
+    gr.on([*changes, *(field.change for field in others)], foretell, *foretold, trigger_mode="always_last", **PRIVATE)
+
+
+def _numbers(studio: Studio, run: str) -> Safe:
+    """The tables behind the curves up to now."""
+    story = studio.live.story(run)
+    return join(losses_table(story), probes_table(story)) or tag("p", "No step yet.", class_="le-muted")
+
+
+def _asking() -> Safe:
+    waiting = tag("p", "Asking the model what it knows ...", class_="le-muted", role="status")
+    return tag("div", tag("h2", "What it knows now"), waiting, class_="le-card")

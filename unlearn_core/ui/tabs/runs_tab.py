@@ -1,0 +1,292 @@
+"""All runs of this home: sorted, filtered, paged, picked, named, tagged, deleted, and swept over a grid."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.report.kit.csvfile import to_csv
+from unlearn_core.report.kit.format import count
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, page_line, runs_table
+from unlearn_core.service.studio import Studio
+from unlearn_core.store.compare import MAX_COMPARED
+from unlearn_core.store.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, inform, panel, toast, told_by, warn
+from unlearn_core.ui.page import RunTab
+from unlearn_core.ui.panels.sweep_panel import sweep_form
+
+_ALL = ("All", "")
+# The table is plain HTML: one listener tells which button was used, or how all boxes of the page stand now. So
+# an event that was overtaken by the next one is not missed.
+_LISTEN = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-sort]');
+  if (button) trigger('select', {sort: button.dataset.sort});
+});
+element.addEventListener('change', (event) => {
+  if (!event.target.closest('input[data-run]')) return;
+  const marks = {on: [], off: []};
+  for (const box of element.querySelectorAll('input[data-run]')) {
+    marks[box.checked ? 'on' : 'off'].push(box.dataset.run);
+  }
+  trigger('input', marks);
+});
+"""
+_VIEW: dict[str, Any] = {"sort": "created", "descending": True, "offset": 0}
+
+
+@dataclass(frozen=True)
+class RunsTab:
+    """What the comparing tab needs of this one: the picked runs and the button that goes there."""
+
+    picked: gr.State
+    compare: gr.Button
+
+
+def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
+    """Lay the tab out and wire it; the table is read anew whenever the tab is opened."""
+    heading(
+        "Runs",
+        "Your runs on this server."
+        if studio.public
+        else "Every run of this home. A name opens its run; tick some to compare, name, tag or delete them.",
+    )
+    view, picked = gr.State(_VIEW), gr.State([])
+    with panel(), gr.Row(elem_classes=["le-filters"]):
+        text = gr.Textbox(
+            label="Search",
+            placeholder="Name, tag, method, model or data",
+            scale=3,
+            min_width=200,
+            max_lines=1,
+            elem_id="le-search",
+        )
+        method = gr.Dropdown([_ALL], value="", label="Method", min_width=140, allow_custom_value=True)
+        status = gr.Dropdown([_ALL, *((s, s) for s in (*STATUSES, DAMAGED))], value="", label="Status", min_width=140)
+        verdict = gr.Dropdown([_ALL], value="", label="Verdict", min_width=140, allow_custom_value=True)
+        clear = gr.Button("Clear", size="sm", scale=0, min_width=90)
+    filters: list[Any] = [text, method, status, verdict]
+    rows = gr.HTML(elem_id="le-runs", js_on_load=_LISTEN)
+    with gr.Row(elem_classes=["le-buttons"]):
+        before = gr.Button("Previous page", size="sm", interactive=False)
+        after = gr.Button("Next page", size="sm", elem_id="le-next-page", interactive=False)
+        refresh = gr.Button("Refresh", size="sm")
+        save = gr.Button("Download as CSV", size="sm", elem_id="le-runs-csv")
+    page = gr.HTML(elem_id="le-runs-page")
+    chosen = gr.HTML(_picked([]), elem_id="le-picked")
+    with gr.Row(elem_classes=["le-buttons"]):
+        compare = gr.Button(
+            "Compare the picked runs", size="sm", variant="primary", interactive=False, elem_id="le-compare"
+        )
+        nobody = gr.Button("Pick none", size="sm", interactive=False)
+    edit = _edit_form()
+    owner = run.session.owner
+    table = _Table(studio)
+    shown, asked = [rows, page, view, before, after], [*filters, view, picked, owner]
+    acts = [compare, nobody, edit.apply, edit.delete]
+
+    def pick(ids: list[str], event: gr.EventData) -> tuple[Any, ...]:
+        on, off = (_ids(told_by(event).get(side)) for side in ("on", "off"))
+        ids = [run_id for run_id in ids if run_id not in off]
+        ids += [run_id for run_id in on if run_id not in ids]
+        return ids, _picked(ids), *_states(ids)
+
+    def order(seen: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
+        column = told_by(event).get("sort")
+        if not column:
+            return seen
+        down = not seen["descending"] if seen["sort"] == column else column not in ("name", "method")
+        return {"sort": column, "descending": down, "offset": 0}
+
+    # One after the other: two quick picks must not both start from the same list.
+    rows.input(pick, picked, [picked, chosen, *acts], trigger_mode="always_last", **AT_ONCE)
+    rows.select(order, view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
+    for button, step in ((before, -PAGE), (after, PAGE)):
+        button.click(_turn(step), view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
+    for field in filters:
+        field.change(_first_page, view, view, trigger_mode="always_last", **AT_ONCE).then(
+            table.read, asked, shown, **AT_ONCE
+        )
+    clear.click(lambda: ("", "", "", ""), None, filters, **AT_ONCE)
+    for event in (tab.select, refresh.click):
+        event(table.choices, owner, [method, verdict], **AT_ONCE)
+        event(table.read, asked, shown, **AT_ONCE)
+    emptied = nobody.click(lambda: ([], _picked([]), *_states([])), None, [picked, chosen, *acts], **AT_ONCE)
+    emptied.then(table.read, asked, shown, **AT_ONCE)
+    download(save, table.csv, [*filters, owner])
+    _wire_edit(studio, edit, picked, chosen, acts, owner, lambda e: e.then(table.read, asked, shown, **AT_ONCE))
+    sweep_form(studio, run, tab, lambda e: e.then(table.read, asked, shown, **AT_ONCE))
+    return RunsTab(picked, compare)
+
+
+class _Table:
+    """Reads pages of the store for one visitor."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    def read(
+        self,
+        text: str,
+        method: str,
+        status: str,
+        verdict: str,
+        view: dict[str, Any],
+        picked: list[str],
+        owner: str,
+    ) -> tuple[Any, ...]:
+        asked: dict[str, Any] = {"text": text or "", "method": method or ""}
+        asked |= {"status": status or "", "verdict": verdict or ""}
+        query = RunQuery(**asked, owner=self.studio.mine(owner), **view)
+        rows, total = self.studio.store.rows(query)
+        if not rows and query.offset:  # the last page was emptied meanwhile
+            view = {**view, "offset": max(0, (total - 1) // PAGE * PAGE)}
+            rows, total = self.studio.store.rows(RunQuery(**asked, owner=query.owner, **view))
+        table = runs_table(
+            rows,
+            time.time(),
+            picked=picked,
+            sort=query.sort,
+            descending=query.descending,
+            filtered=any(asked.values()),
+        )
+        start, end = view["offset"], view["offset"] + len(rows)
+        turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
+        return table, page_line(start, len(rows), total), view, *turn
+
+    def choices(self, owner: str) -> tuple[Any, ...]:
+        mine = owner if self.studio.public else None
+        found = [self.studio.store.values(column, mine) for column in ("method", "verdict")]
+        return tuple(gr.update(choices=[_ALL, *((f"{v} ({n})", v) for v, n in values)]) for values in found)
+
+    def csv(self, text: str, method: str, status: str, verdict: str, owner: str) -> str:
+        """Every run that fits the filter, as a file."""
+        rows: list[Any] = []
+        while True:
+            query = RunQuery(
+                text=text or "",
+                method=method or "",
+                status=status or "",
+                verdict=verdict or "",
+                owner=self.studio.mine(owner),
+                offset=len(rows),
+                limit=MAX_PAGE,
+            )
+            more, total = self.studio.store.rows(query)
+            rows += more
+            if not more or len(rows) >= total:
+                break
+        path = self.studio.parcels.folder() / "lethe-runs.csv"
+        path.write_text(to_csv(csv_columns(rows), csv_rows(rows)), encoding="utf-8")
+        return str(path)
+
+
+@dataclass(frozen=True)
+class _Edit:
+    name: gr.Textbox
+    tags: gr.Textbox
+    apply: gr.Button
+    delete: gr.Button
+    sure: gr.Button
+    keep: gr.Button
+
+
+def _edit_form() -> _Edit:
+    with gr.Accordion("Rename, tag or delete the picked runs", open=False, elem_id="le-edit"), panel():
+        with gr.Row():
+            name = gr.Textbox(
+                label="New name",
+                info="For one picked run; empty leaves names as they are",
+                max_length=80,
+                min_width=200,
+                elem_id="le-new-name",
+            )
+            tags = gr.Textbox(
+                label="Tags",
+                info="Separated by commas; they replace the tags there are",
+                max_length=400,
+                min_width=200,
+                elem_id="le-new-tags",
+            )
+        with gr.Row(elem_classes=["le-buttons"]):
+            apply = gr.Button("Save name and tags", size="sm", interactive=False, elem_id="le-label")
+            delete = gr.Button("Delete", size="sm", variant="stop", interactive=False, elem_id="le-delete")
+            sure = gr.Button(
+                "Yes, delete them and their weights", size="sm", variant="stop", visible=False, elem_id="le-sure"
+            )
+            keep = gr.Button("Keep them", size="sm", visible=False)
+    return _Edit(name, tags, apply, delete, sure, keep)
+
+
+def _wire_edit(
+    studio: Studio,
+    edit: _Edit,
+    picked: gr.State,
+    chosen: gr.HTML,
+    acts: list[Any],
+    owner: gr.BrowserState,
+    reread: Any,
+) -> None:
+    def label(ids: list[str], name: str, tags: str, token: str) -> tuple[str, str]:
+        with toast("Not saved"):
+            given = [part for part in tags.split(",") if part.strip()]
+            for run_id in ids:
+                studio.store.label(
+                    run_id,
+                    token or None,
+                    name=name if name.strip() and len(ids) == 1 else None,
+                    tags=given or None,
+                )
+        inform("Saved", f"{count(len(ids), 'run')} changed.")
+        return "", ""
+
+    def delete(ids: list[str], token: str) -> tuple[Any, ...]:
+        kept, problem = [], None
+        for run_id in ids:
+            try:
+                studio.store.delete(run_id, token or None)
+            except LetheError as error:
+                kept.append(run_id)
+                problem = error
+        if problem is not None:
+            warn(f"{count(len(kept), 'run')} not deleted", problem)
+        return kept, _picked(kept), *_states(kept), gr.update(visible=False), gr.update(visible=False)
+
+    ask = [gr.update(visible=True), gr.update(visible=True)]
+    hide = [gr.update(visible=False), gr.update(visible=False)]
+    reread(edit.apply.click(label, [picked, edit.name, edit.tags, owner], [edit.name, edit.tags], **PRIVATE))
+    edit.delete.click(lambda: ask, None, [edit.sure, edit.keep], **AT_ONCE)
+    edit.keep.click(lambda: hide, None, [edit.sure, edit.keep], **AT_ONCE)
+    reread(edit.sure.click(delete, [picked, owner], [picked, chosen, *acts, edit.sure, edit.keep], **PRIVATE))
+
+
+def _picked(ids: list[str]) -> Safe:
+    if not ids:
+        told = f"Pick 2 to {MAX_COMPARED} runs to compare them, or any number to tag or delete."
+    else:
+        told = f"{count(len(ids), 'run')} picked."
+    return tag("p", told, class_="le-muted", role="status")
+
+
+def _ids(told: object) -> list[str]:
+    """The ids that a page of the table can have told, whatever was sent."""
+    return [run_id for run_id in told[:PAGE] if isinstance(run_id, str)] if isinstance(told, list) else []
+
+
+def _states(ids: list[str]) -> list[Any]:
+    """Which of compare, pick none, save and delete can be pressed."""
+    some = gr.update(interactive=bool(ids))
+    return [gr.update(interactive=2 <= len(ids) <= MAX_COMPARED), some, some, some]
+
+
+def _first_page(view: dict[str, Any]) -> dict[str, Any]:
+    return {**view, "offset": 0}
+
+
+def _turn(step: int) -> Any:
+    return lambda view: {**view, "offset": max(0, view["offset"] + step)}

@@ -1,0 +1,73 @@
+"""The JSON of a request, looked at before Gradio parses it: how much it holds, and what it names.
+
+Gradio keeps what it is sent and fetches any address in a file record. Parsed, a body of empty objects takes a
+hundred times its bytes, so its values are counted first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from unlearn_core.limits import IDENTIFIER_CHARACTERS
+from unlearn_core.system.json_text import holds_more
+
+_SCHEME = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+:|[/\\]{2})", re.IGNORECASE)  # one letter alone is a drive
+_KEPT = ("session_hash", "event_id", "oauth_token")  # what Gradio keeps of a body for as long as it likes
+_NOT_FETCHED = "A file is named by an address, and nothing is fetched here. Upload the file."
+
+
+def names_an_address(text: object) -> bool:
+    """Whether a file's name is an address of any scheme, which Gradio would fetch."""
+    return isinstance(text, str) and _SCHEME.match(text) is not None
+
+
+def checked_body(raw: bytes, most: int | None, own: Collection[str]) -> tuple[bytes, tuple[int, str] | None]:
+    """The body to pass on, and status and words where it goes no further.
+
+    most: JSON values that it may hold, None for any number. own: the names that the page's own addresses have.
+    What is not JSON is passed on as it is: the app says so.
+    """
+    if b"\0" in raw:
+        return raw, (400, "The request is not UTF-8 text.")
+    if most is not None and holds_more(raw, most):
+        return raw, (413, f"The request holds too many values; send at most {most:,}.")
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw, None
+    if isinstance(body, dict):
+        for key in _KEPT:
+            if isinstance(body.get(key), str) and len(body[key]) > IDENTIFIER_CHARACTERS:
+                return raw, (422, f"{key} is too long; use at most {IDENTIFIER_CHARACTERS} characters.")
+    changed = False
+    for record in _records(body):
+        address = record.get("url")
+        if names_an_address(record.get("path")) or (names_an_address(address) and not _is_own(str(address), own)):
+            return raw, (422, _NOT_FETCHED)
+        if address is not None:
+            record["url"], changed = None, True  # the page's own name for a file; its path is what counts
+    return (json.dumps(body).encode() if changed else raw), None
+
+
+def _records(body: Any) -> Iterator[dict[str, Any]]:
+    """Every object that could be a file record, however deep; without recursion."""
+    left = [body]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        elif isinstance(value, dict):
+            if "path" in value or "url" in value:
+                yield value
+            left += value.values()
+
+
+def _is_own(address: str, own: Collection[str]) -> bool:
+    try:
+        return urlsplit(address).netloc in own and "/file=" in address
+    except ValueError:
+        return False
