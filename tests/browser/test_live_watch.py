@@ -42,6 +42,9 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
         page.locator("#le-telemetry", has_text=words).wait_for()
 
     zoomed = zoom(page)
+    fold = page.locator("#le-details > button")
+    fold.click()
+    fold.click()  # unfolded, the chart is drawn once more from the figure it has
     points = page.evaluate(f"{_PLOT}.data[0].x.length")
     page.wait_for_function(f"{_PLOT}.data[0].x.length > {points + 2}")
     assert page.evaluate(f"{_PLOT}.layout.xaxis.range") == zoomed, "the reader's zoom survives new data"

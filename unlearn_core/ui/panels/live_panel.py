@@ -84,7 +84,10 @@ _DRAW = """(told) => {
       if (newest[id] !== figure) return;
       const chart = document.querySelector(`#${id} .js-plotly-plot`);
       if (chart && window.Plotly) {
-        window.Plotly.react(chart, figure.data, {...figure.layout, autosize: true}, {responsive: true});
+        // A copy: the chart writes the reader's zoom into what it is given, and a figure drawn once more would
+        // then pass for one that was made with that zoom.
+        const {data, layout} = structuredClone(figure);
+        window.Plotly.react(chart, data, {...layout, autosize: true}, {responsive: true});
       } else if (tries > 0) setTimeout(() => draw(tries - 1), 250);
     };
     draw(120);
