@@ -37,9 +37,10 @@ def test_a_thousand_sessions_stay_small_and_keep_what_listeners_stored(
     tracemalloc.stop()
     assert size / 10 < 50_000  # bytes a session: 1,000 of them stay below 50 MB
     assert holder["visitor7"][stateful] == {"seen": 7}
-    parts = holder["visitor7"].blocks_config.blocks
-    for part in parts.values():  # one listener looks through them while another puts its result in
-        parts[-part._id - 1] = part
+    kept = holder["visitor7"].blocks_config
+    for parts in (kept.blocks, kept.fns):
+        for part in parts.values():  # one listener looks through them while another puts its result in
+            parts[-part._id - 1] = part
     monkeypatch.setattr(sessions, "MANY", 10)
     holder["visitor3"].is_closed = True
     holder["another"][stateful] = {"seen": -1}

@@ -38,8 +38,9 @@ class _Nothing(dict[Any, Any]):
 
 
 class _Steady(dict[int, Any]):
-    """A session's components. Gradio goes through them for one listener while another one's result is put
-    in ("dictionary changed size during iteration"); whoever goes through these goes through a copy."""
+    """A session's components, or its listeners. Gradio goes through them for one listener while another one's
+    result, or what it renders, is put in ("dictionary changed size during iteration"); whoever goes through
+    these goes through a copy."""
 
     def values(self) -> Any:
         return list(super().values())
@@ -54,6 +55,7 @@ class Session(SessionState):
     def __init__(self, blocks: gr.Blocks) -> None:
         self.blocks_config = copy(blocks.default_config)
         self.blocks_config.blocks = _Steady(self.blocks_config.blocks)
+        self.blocks_config.fns = _Steady(self.blocks_config.fns)
         self.config_values = _Nothing()
         self.state_data, self._state_ttl = {}, {}
         self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, 3600
