@@ -57,6 +57,12 @@ def test_what_is_handed_on_names_the_file_and_holds_no_token(public_studio: Stud
     assert "--data facts_of_ada.txt" in json.loads(told[3])["command"]
 
 
+def test_an_upload_that_would_be_nobodys_is_refused(public_studio: Studio) -> None:
+    with pytest.raises(InputError, match=r"owner .*is missing"):
+        ModelEndpoints(public_studio).upload_data("a => b", "a.txt")
+    assert not list(public_studio.store.uploads.iterdir())
+
+
 def test_text_is_checked_before_it_is_written_down(public_studio: Studio) -> None:
     models = ModelEndpoints(public_studio)
     place = public_studio.parcels.folder().parent

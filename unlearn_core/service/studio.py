@@ -457,9 +457,13 @@ class Studio:
         return card, not hopeless
 
     def keep_upload(self, path: Path, filename: str, owner: str = "") -> str:
-        """Keep a visitor's file of rows that can be read; the name that a run takes as `data`."""
+        """Keep a visitor's file of rows that can be read; the name that a run takes as `data`. On a shared
+        server InputError without an `owner`, for whom alone it is kept."""
         from unlearn_core.data.reader import LOCAL, PUBLIC, check_file
 
+        if self.store.shared and not owner:
+            problem = "is missing, and a file on this server is kept for its owner alone"
+            raise InputError("owner", owner, problem, "Choose a secret and send it with each call that uses the file.")
         check_file(path, PUBLIC if self.public else LOCAL)
         self.spend("file")
         self.spend("upload", path.stat().st_size)
