@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -131,6 +132,29 @@ def test_a_run_that_came_to_its_end_and_no_further_is_finished(store: RunStore) 
     assert again.recover() == []
     assert again.get(run.id).status == "finished"
     assert again.get(run.id).verdict == {"label": "forgotten"}
+
+
+def test_a_run_killed_while_its_checkpoints_go_leaves_none(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(RunSpec())
+    store.append(run.id, STARTED)
+    step = store.checkpoints(run.id) / "12"
+    step.mkdir(parents=True)
+    (step / "model.safetensors").touch()
+
+    def killed(folder: Path, **_: Any) -> None:
+        raise KeyboardInterrupt  # as far as files go, a kill before the first of them is gone
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.append(run.id, FINISHED)
+    assert not store.checkpoints(run.id).exists()  # no half under its name
+    path = store.folder(run.id) / "run.json"
+    path.write_text(path.read_text().replace(f'"pid":{os.getpid()}', f'"pid":{2**22 + 1}'))
+    again = RunStore(store.home)
+    assert again.recover() == []
+    assert again.get(run.id).status == "finished"
+    assert [one.name for one in again.folder(run.id).iterdir() if one.name.startswith(".")] == []
 
 
 def test_halves_of_a_killed_writer_are_cleared_away(store: RunStore) -> None:

@@ -47,6 +47,7 @@ from unlearn_core.system.files import (
     private_folder,
     read_json,
     read_lines,
+    remove_whole,
     this_process,
     write_json,
 )
@@ -160,17 +161,19 @@ class RunStore:
         _log(run_id, event)
 
     def _change(self, run_id: str, changes: dict[str, Any]) -> None:
-        """Bring run.json up to an event: scores and costs are added, the rest is replaced."""
+        """Bring run.json up to an event: scores and costs are added, the rest is replaced. The checkpoints of a
+        run that is over go first: killed in between, it reads as open, and `recover` comes back here."""
         if not changes:
             return
+        if changes.get("status") in OVER:
+            with contextlib.suppress(OSError):
+                remove_whole(self.checkpoints(run_id))
         with self._lock:
             record = self._read(run_id)
             added: dict[str, Any] = {
                 key: {**getattr(record, key), **changes[key]} for key in ("scores", "costs") if key in changes
             }
             self._write(replace(record, **{**changes, **added}))
-        if changes.get("status") in OVER:
-            shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
 
     def get(self, run_id: str) -> RunRecord:
         """The record of a run; one InputError for every id that names none, IntegrityError for a damaged one.

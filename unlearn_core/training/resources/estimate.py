@@ -215,14 +215,16 @@ def _wanted(method: Method, parts: Container[str]) -> list[str]:
 def _vocabulary_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
     """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two slopes at
     those of the part that is largest, because parts go back one after the other; all of it at once, or a
-    block at a time. To these come the original's log-probabilities; their products with the model's are gone
-    before the slopes come, and are no more than those."""
+    block at a time. To these come the original's log-probabilities (their products with the model's are gone
+    before the slopes come, and are no more than those), and where rows are taught, a copy of their logits and
+    its log-softmax: the loss of the text reads the whole part."""
     column = 4 * shape.text.vocab_size / processes
     number, largest = sum(step.targets.values()), max(step.targets.values())
     share = largest / max(1, number)
     logits = (2 + 2 * share) * (number * column if number * column <= WHOLE_BYTES else BLOCK_BYTES)
     compared = [step.targets[part] for part in _wanted(method, step.targets)]
-    return int(logits + column * sum(compared))
+    taught = [step.targets[part] for part in method.teaches if part in step.targets]
+    return int(logits + column * (sum(compared) + 2 * sum(taught)))
 
 
 def _mapped_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
