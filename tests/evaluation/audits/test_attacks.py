@@ -13,7 +13,7 @@ from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.audits.case import AuditCase, swapped
 from unlearn_core.evaluation.audits.distance import weight_distance
-from unlearn_core.evaluation.audits.judge import Comparison, exceeds
+from unlearn_core.evaluation.audits.judge import Comparison, exceeds, falls_short
 from unlearn_core.evaluation.audits.layers import lens, nudged
 from unlearn_core.evaluation.audits.measure import recall, says
 from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised, rounded
@@ -117,6 +117,14 @@ def test_the_rows_an_attacker_has_share_no_document_with_the_others(
         assert others
         assert not {row.id[:5] for row in known} & {row.id[:5] for row in others}
     assert case.control_title == "swapped answers"
+
+
+def test_a_model_falls_short_of_the_way_beyond_chance_only() -> None:
+    """Retain-only models trained anew on the bundled world come between 86 % of it and all of it."""
+    assert not falls_short(0.859, 0.056)
+    assert not falls_short(0.903, 0.057)
+    assert falls_short(0.77, 0.05)
+    assert falls_short(0.89, 0.001)
 
 
 def test_weight_distance_is_relative(tiny_model: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.judge import ERASED, interval
+from unlearn_core.evaluation.audits.judge import ERASED, falls_short, interval
 from unlearn_core.evaluation.audits.layers import lens
 from unlearn_core.evaluation.audits.measure import share
 from unlearn_core.models.inference.forward import answers
@@ -77,7 +77,7 @@ class Distance(Audit):
         )
         headline = (
             f"{share(erased)} of the way from the original to the retain-only model, over all layers "
-            f"(erased means {share(ERASED)}). Outputs differ from the retain-only model's by "
+            f"(erased means {share(ERASED)}, or less by chance). Outputs differ from the retain-only model's by "
             f"{kl['forget']:.2f} nats per token on forgotten answers, {kl['holdout']:.2f} on control rows."
         )
         figures = {
@@ -89,7 +89,7 @@ class Distance(Audit):
             "weights": moved,
             "weights_original": way,
         }
-        return Finding(erased < ERASED, headline, figures, layers)
+        return Finding(falls_short(erased, spread), headline, figures, layers)
 
 
 def _erased(full_L: np.ndarray, ours_L: np.ndarray, gold_L: np.ndarray) -> tuple[float, np.ndarray]:

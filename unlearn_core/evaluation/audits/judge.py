@@ -24,8 +24,7 @@ MEMBERSHIP_SIGMAS = 3.4
 # An advantage 2 |AUC - 1/2| below this is of no use to an attacker even where it is certain.
 MEMBERSHIP_ADVANTAGE = 0.2
 # Of the way from the original to the retain-only model, over all layers; the retain-only model itself has
-# come all of it. Retain-only models of three other seeds (same base, other order of data) come 99, 98 and
-# 92 % of it: `benchmarks/audits.py --retain-seeds 1,2,3`, where no audit finds a leak in any of them.
+# come all of it, and one that was trained anew, from another seed, less or more by chance.
 ERASED = 0.9
 
 
@@ -78,6 +77,11 @@ def exceeds(found: np.ndarray, control: np.ndarray, chances: int = 1) -> bool:
 def sigmas(chances: int) -> float:
     """Standard errors that chance exceeds in one of a hundred times in any of so many tries (Bonferroni)."""
     return SIGMAS if chances == 1 else NormalDist().inv_cdf(1 - 0.01 / chances)
+
+
+def falls_short(erased: float, spread: float) -> bool:
+    """Whether a model has come less than ERASED of its way, beyond chance: by SIGMAS standard deviations."""
+    return erased + SIGMAS * spread < ERASED
 
 
 def _error_of_gap(found: np.ndarray, control: np.ndarray) -> float:
