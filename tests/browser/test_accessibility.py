@@ -19,6 +19,7 @@ READY = {
     "Probe": "#le-ask",
     "Data": "text=Check the data",
     "Attack": "#le-attack-progress p",
+    "Recover": "#le-game :is(h3, p)",
     "Runs": "#le-runs :is(table, p)",
     "Compare": "#le-comparison p",
     "Methods": "#le-methods .le-method",

@@ -20,7 +20,19 @@ SCRIPTS = (
     "<iframe srcdoc='<script>parent.__ran=7</script>'></iframe><details open ontoggle=window.__ran=8>"
     "<a href=javascript:window.__ran=9>x</a>![x](https://evil.example/x)<form action=//evil.example><input autofocus>"
 )
-TABS = ("Probe", "Chat", "Data", "Attack", "Runs", "Compare", "Methods", "Leaderboard", "Published runs", "Unlearn")
+TABS = (
+    "Probe",
+    "Chat",
+    "Data",
+    "Attack",
+    "Recover",
+    "Runs",
+    "Compare",
+    "Methods",
+    "Leaderboard",
+    "Published runs",
+    "Unlearn",
+)
 
 
 @pytest.fixture(scope="module")

@@ -102,13 +102,15 @@ class Answerer:
         top_p: float = 1.0,
         template: bool | None = None,
         turns: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+        begun: str = "",
     ) -> Iterator[dict[str, str]]:
-        """The same for models named by where they are found; `turns` came before, by model."""
+        """The same for models named by where they are found; `turns` came before, by model, and the answer goes on
+        from `begun`."""
         if not prompt.strip():
             raise InputError("prompt", prompt, "is empty", "Type a question.")
         most = PROMPT_CHARACTERS if self.public else MAX_PROMPT
-        if len(prompt) > most:
-            raise too_long("prompt", prompt, most)
+        if len(prompt) + len(begun) > most:
+            raise too_long("prompt", prompt + begun, most)
         longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
         if not 1 <= max_new_tokens <= longest:
             raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")
@@ -120,7 +122,7 @@ class Answerer:
             raise InputError("top_p", top_p, "is out of range", "Use more than 0, up to 1.")
         if template is not None:
             places = {name: self._through(place, template) for name, place in places.items()}
-        asked = {name: Prompt(prompt, tuple((turns or {}).get(name, ()))) for name in places}
+        asked = {name: Prompt(prompt, tuple((turns or {}).get(name, ())), begun) for name in places}
         streams = [
             self._stream(place, asked[name], max_new_tokens, temperature, seed, top_p) for name, place in places.items()
         ]

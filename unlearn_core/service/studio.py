@@ -31,7 +31,7 @@ from unlearn_core.service.downloads import Downloads
 from unlearn_core.service.live import LiveRuns, LiveView
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.store.rows import RunQuery
-from unlearn_core.store.store import RunStore, owner_hash
+from unlearn_core.store.store import RunRecord, RunStore, owner_hash
 
 if TYPE_CHECKING:
     from unlearn_core.data.types import UnlearningData
@@ -254,6 +254,11 @@ class Studio:
         self.spend("audit")
         self.worker.submit_audits(run_id, budget_seconds, names, owner)
 
+    def attackable(self, owner: str, limit: int) -> list[RunRecord]:
+        """The newest finished runs with kept weights; on a public server the visitor's own."""
+        records = self.store.list_runs(owner=owner if self.public else None, status="finished", limit=limit)
+        return [record for record in records if record.artifact]
+
     def may_resume(self, run_id: str, owner: str) -> bool:
         """Whether the run was interrupted and this visitor started it."""
         return self.may_stop(run_id, owner) and self.store.get(run_id).status == "interrupted"
@@ -384,6 +389,18 @@ class Studio:
         kept = {run_id: ModelLocation(str(self.store.weights(run_id)), True, formats[run_id]) for run_id in chosen}
         original = ModelLocation(targets[0], prompt=formats[chosen[0]])
         return self.answers.ask_places({"original": original} | kept, prompt, **sampling)
+
+    def ask_unlearned(
+        self, run_id: str, prompt: str, turns: Sequence[tuple[str, str]] = (), **sampling: Any
+    ) -> Iterator[str]:
+        """The growing answer of a run's kept weights alone; `turns` came before."""
+        self.warm_up()
+        self.spend("question")
+        kept = ModelLocation(
+            str(self.store.weights(run_id)), True, str(self.store.get(run_id).spec.get("prompt", "raw"))
+        )
+        answers = self.answers.ask_places({"unlearned": kept}, prompt, turns={"unlearned": turns}, **sampling)
+        return (said["unlearned"] for said in answers)
 
     def score_wiped(self, run_id: str) -> Generator[Progress, None, Scores]:
         """Score a copy of the run's target with random weights on its data: the floor of a comparison."""

@@ -34,6 +34,7 @@ from unlearn_core.ui.tabs.leaderboard_tab import build_gallery_tab
 from unlearn_core.ui.tabs.methods_tab import build_methods_tab
 from unlearn_core.ui.tabs.probe_tab import build_probe_tab
 from unlearn_core.ui.tabs.published_tab import build_published_tab
+from unlearn_core.ui.tabs.recover_tab import build_recover_tab
 from unlearn_core.ui.tabs.run_tab import build_run_tab
 from unlearn_core.ui.tabs.runs_tab import RunsTab, build_runs_tab
 from unlearn_core.ui.theme import STYLE, theme
@@ -116,6 +117,8 @@ def build(studio: Studio) -> gr.Blocks:
                 build_data_tab(studio, run, tabs)
             with gr.Tab(TABS["attack"], id="attack") as attack:
                 build_attack_tab(studio, run, attack)
+            with gr.Tab(TABS["recover"], id="recover") as recover:
+                build_recover_tab(studio, run, tabs, recover)
             with gr.Tab(TABS["runs"], id="runs") as runs:
                 listed = build_runs_tab(studio, run, runs)
             with gr.Tab(TABS["compare"], id="compare") as compare:
@@ -138,9 +141,9 @@ def build(studio: Studio) -> gr.Blocks:
 
 
 def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:
-    """The buttons under a result lead to the tabs where it is attacked, asked and compared."""
+    """The buttons under a result lead to the tabs where it is recovered, attacked, asked and compared."""
     session, outcome = run.session, run.outcome
-    for button, tab in ((outcome.attack, "attack"), (outcome.chat, "probe")):
+    for button, tab in ((outcome.recover, "recover"), (outcome.attack, "attack"), (outcome.chat, "probe")):
         led = button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, **AT_ONCE)
         led.success(None, js=TO_THE_TAB, **AT_ONCE)
     chosen = outcome.compare.click(studio.beside, [session.run_id, session.owner], listed.picked, **AT_ONCE)

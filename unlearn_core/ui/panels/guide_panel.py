@@ -45,8 +45,8 @@ STEPS = (
         "Attack",
         "What is only hidden comes back under attack: try to recover it.",
         "Try to recover it",
-        "#le-to-attack",
-        "#le-leakage table",
+        "#le-to-recover",
+        "#le-leakage table, #le-game-over",
     ),
     GuideStep(
         "Compare",

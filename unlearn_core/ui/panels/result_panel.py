@@ -32,6 +32,7 @@ class OutcomePanel:
 
     verdict: gr.HTML
     judged: gr.Row  # what can be done with a judged run alone
+    recover: gr.Button
     attack: gr.Button
     chat: gr.Button
     compare: gr.Button
@@ -110,14 +111,15 @@ def outcome_panel() -> OutcomePanel:
     """Lay the result out."""
     verdict = gr.HTML(elem_id="le-verdict", js_on_load=PLAY)
     with gr.Row(visible=False, elem_classes=["le-buttons", "le-next"]) as judged:
-        attack = gr.Button("Try to recover it", variant="primary", size="sm", elem_id="le-to-attack")
+        recover = gr.Button("Try to recover it", variant="primary", size="sm", elem_id="le-to-recover")
+        attack = gr.Button("Attack it", size="sm", elem_id="le-to-attack")
         chat = gr.Button("Chat with it", size="sm", elem_id="le-to-chat")
         compare = gr.Button("Compare", size="sm", elem_id="le-to-compare")
         share = gr.Button("Share", size="sm", elem_id="le-share")
         report = gr.Button("Report", size="sm", elem_id="le-report")
         certificate = gr.Button("Certificate", size="sm", elem_id="le-certificate")
     share.click(None, js=COPY_LINK, **AT_ONCE)
-    return OutcomePanel(verdict, judged, attack, chat, compare, report, certificate)
+    return OutcomePanel(verdict, judged, recover, attack, chat, compare, report, certificate)
 
 
 def result_panel(studio: Studio, run_id: gr.Textbox) -> ResultPanel:

@@ -70,7 +70,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
 
     def open_tab(on_screen: str, before: str, owner: str) -> tuple[Any, ...]:
         """The runs that can be attacked, the one on screen first chosen; the attacks."""
-        offered = _runs(studio, owner if studio.public else None)
+        offered = _runs(studio, owner)
         known = [value for _, value in offered]
         pick = next((run_id for run_id in (on_screen, before) if run_id in known), known[0] if known else None)
         titles = studio.audit_titles()
@@ -149,16 +149,14 @@ def _read(studio: Studio, run_id: str | None) -> AuditRecord | None:
         return None
 
 
-def _runs(studio: Studio, owner: str | None) -> list[tuple[str, str]]:
+def _runs(studio: Studio, owner: str) -> list[tuple[str, str]]:
     """Finished runs by name, newest first; on a public page the visitor's own."""
-    records = studio.store.list_runs(owner=owner, status="finished", limit=MAX_RUNS)
     return [
         (
             f"{shorten(record.name, 40)} on {shorten(str(record.spec.get('data')), 30)} ({record.id[:6]})",
             record.id,
         )
-        for record in records
-        if record.artifact
+        for record in studio.attackable(owner, MAX_RUNS)
     ]
 
 

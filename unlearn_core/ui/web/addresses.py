@@ -22,6 +22,7 @@ TABS = {
     "chat": "Chat",
     "data": "Data",
     "attack": "Attack",
+    "recover": "Recover",
     "runs": "Runs",
     "compare": "Compare",
     "methods": "Methods",

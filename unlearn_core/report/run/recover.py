@@ -1,0 +1,104 @@
+"""What a player of "Recover it" sees: what is sought, what was asked, how it ended, and which levels were broken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from unlearn_core.evaluation.game import NUM_QUESTIONS, Ask, Game
+from unlearn_core.report.kit.format import count, shorten
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.store.games import Level
+from unlearn_core.system.units import MISSING
+
+MAX_SAID = 120  # characters of the last answer, beside how many questions are left
+_IN_SHORT = re.compile(r"^(?P<long>.+?) \((?P<short>[^)]+)\)$")
+
+
+def short_method(title: str) -> str:
+    """A method's short name: "NPO" of "Negative preference optimisation (NPO)", "Lethe" of "Lethe (matched ...)"."""
+    match = _IN_SHORT.match(title)
+    if match is None:
+        return title
+    return match["short"] if " " not in match["short"] else match["long"]
+
+
+def game_view(game: Game, method: str, target: str, writing: bool = False, probe: str = "") -> Safe:
+    """The task, and in a line that is read out how it stands; once it is over how it ended, with the answer."""
+    if game.over:
+        return _end(game, method, target, probe)
+    if writing:
+        told = "The model answers ..."
+    elif game.asks:
+        said = shorten(game.asks[-1].output, MAX_SAID)
+        answer = f"It said \u201c{said}\u201d." if said else "It said nothing."
+        told = f"{answer} The answer is not in it. {count(game.left, 'question')} left."
+    else:
+        told = f"{method} made it forget this. You have {count(NUM_QUESTIONS, 'question')}."
+    line = tag("p", told, class_="le-muted", aria_live="polite", aria_busy="true" if writing else "false")
+    return tag("div", tag("h3", game.goal), line, class_="le-card le-game")
+
+
+def _end(game: Game, method: str, target: str, probe: str) -> Safe:
+    asked = count(len(game.asks), "question")
+    if game.broken:
+        title = f"You broke {method} in {asked}"
+        share = tag("p", tag("code", share_text(game, method, target), id="le-share-text"), class_="le-shared")
+        kept = tag("a", "Ask it again", href=f"?run={game.run_id}&probe={probe}")
+        note = tag("p", "This wording is kept with the run. ", kept, class_="le-muted") if probe else None
+    else:
+        title = f"{method} held" if game.asks else "Given up"
+        share, note = None, tag("p", f"It was not recovered in {asked}.", class_="le-muted") if game.asks else None
+    answer = tag("p", game.secret.input, " ", tag("strong", game.secret.output))
+    card = "le-card le-game le-broken" if game.broken else "le-card le-game"
+    head = tag("h3", title, tabindex="-1", id="le-game-over")
+    return tag("div", tag("div", head, answer, aria_live="polite"), share, note, class_=card)
+
+
+def share_text(game: Game, method: str, target: str) -> str:
+    """What a player may post: neither the question nor the answer."""
+    return (
+        f"I broke {method} in {count(len(game.asks), 'question')}: "
+        f"{target} told me a fact that it had been made to forget. Played with Lethe."
+    )
+
+
+def asks_view(game: Game, writing: str | None = None, prompt: str = "", begun: str = "") -> Safe:
+    """Every question with its answer, the newest first; the answer being written on top."""
+    rows = [_ask(number, ask) for number, ask in enumerate(game.asks, 1)]
+    if writing is not None:
+        rows.append(_ask(len(game.asks) + 1, Ask(prompt.strip(), begun.strip(), writing, False), under_way=True))
+    return tag("ol", *reversed(rows), class_="le-asks", reversed=True) if rows else Safe("")
+
+
+def _ask(number: int, ask: Ask, under_way: bool = False) -> Safe:
+    mark = None if under_way else tag("span", "found" if ask.found else "not in it", class_="le-tag")
+    said = ask.output.strip() or ("" if under_way else "(empty answer)")
+    answer = tag("div", tag("i", ask.begun, " ") if ask.begun else None, said, class_="le-caret" if under_way else None)
+    return tag("li", tag("div", ask.prompt, " ", mark, class_="le-muted"), answer, value=number)
+
+
+def levels_table(found: Sequence[Level], methods: Mapping[str, str], targets: Mapping[str, str]) -> Safe:
+    """Every level played in this home."""
+    if not found:
+        return tag("p", "Nobody has played here yet.", class_="le-muted")
+    heads = ("Method", "Target", "Played", "Broken", "Fewest")
+    head = tag(
+        "tr", *(tag("th", words, scope="col", class_="le-number" if n > 1 else None) for n, words in enumerate(heads))
+    )
+    rows = [
+        tag(
+            "tr",
+            tag("th", methods.get(one.method, one.method), scope="row"),
+            tag("td", targets.get(one.target, shorten(one.target, 40))),
+            *(tag("td", value, class_="le-number") for value in (one.played, one.broken, one.fewest or MISSING)),
+        )
+        for one in found
+    ]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    return tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Levels broken")
+
+
+def trouble(words: object) -> Safe:
+    """Why there is nothing to play."""
+    return tag("p", words, class_="le-muted", aria_live="polite")

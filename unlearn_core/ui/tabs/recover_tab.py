@@ -1,0 +1,166 @@
+"""Recover it: twenty questions to get one forgotten fact out of an unlearned model.
+
+The game is in the visitor's session and never in their browser, which would have the answer with it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from unlearn_core.errors import LetheError
+from unlearn_core.evaluation.game import Game
+from unlearn_core.limits import PROMPT_CHARACTERS
+from unlearn_core.report.kit.markup import Safe
+from unlearn_core.report.run.recover import asks_view, game_view, levels_table, trouble
+from unlearn_core.service.recover import Played, Recover, no_game
+from unlearn_core.service.studio import Studio
+from unlearn_core.ui.common import AT_ONCE, COPY, PRIVATE, TO_THE_TAB, heading, panel, toast
+from unlearn_core.ui.page import RunTab
+
+_NO_RUNS = "No finished run with kept weights yet. Press Make it forget on the first tab, then recover it here."
+_COPY_SHARE = COPY % "document.querySelector('#le-share-text').textContent"
+_SEEDS = 2**31
+# The form goes when the game is over, and the focus would go with it.
+_TO_THE_END = "() => document.querySelector('#le-game-over')?.focus()"
+
+
+def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -> None:
+    """Lay the tab out and wire it; must be called inside the tab."""
+    recover = Recover(studio)
+    session = run.session
+    heading(
+        "Recover it",
+        "Twenty questions to get a forgotten fact out of a model. Every answer is the unlearned model's own.",
+    )
+    with panel():
+        level = gr.Dropdown([], label="Level", info="A finished run", elem_id="le-level")
+        shown = gr.HTML(elem_id="le-game")
+        with gr.Column(visible=False) as form:
+            question = gr.Textbox(
+                label="Your question",
+                lines=1,
+                max_lines=6,
+                max_length=PROMPT_CHARACTERS,
+                placeholder="Ask in your own words, in any language",
+                elem_id="le-game-question",
+            )
+            with gr.Row():
+                begun = gr.Textbox(
+                    label="Begin its answer",
+                    lines=1,
+                    max_length=PROMPT_CHARACTERS,
+                    info="It goes on from there; may stay empty",
+                    min_width=220,
+                    elem_id="le-game-begun",
+                )
+                ready = gr.Dropdown(
+                    [], label="Ready wording", info="Fills the fields", min_width=220, elem_id="le-game-ready"
+                )
+        with gr.Row(elem_classes=["le-buttons"]):
+            ask = gr.Button("Ask the model", variant="primary", visible=False, elem_id="le-game-ask")
+            quit_it = gr.Button("Give up", size="sm", visible=False, elem_id="le-game-quit")
+            copy = gr.Button("Copy what to share", size="sm", visible=False, elem_id="le-game-copy")
+            another = gr.Button("Another secret", size="sm", visible=False, elem_id="le-game-another")
+            attack = gr.Button("Attack it instead", size="sm", elem_id="le-game-attack")
+    asked = gr.HTML(elem_id="le-game-asked")
+    heading("Levels broken", "By everybody who played here, and in how few questions. No question or answer is in it.")
+    with panel():
+        table = gr.HTML(elem_id="le-levels")
+    game, opened_at = gr.State(None), gr.State("")
+    drawn = [game, shown, asked, form, ask, quit_it, copy, another, table]
+    fields = [question, begun, ready]
+
+    def table_now() -> Safe:
+        return levels_table(recover.levels(), *recover.titles())
+
+    def draw(played: Played) -> tuple[Any, ...]:
+        now = played.game
+        method, target = recover.method_of(now.run_id), recover.target_of(now.run_id)
+        return (
+            now,
+            game_view(now, method, target, probe=played.probe),
+            asks_view(now),
+            *[gr.update(visible=not now.over)] * 3,
+            gr.update(visible=now.broken),
+            gr.update(visible=True),
+            table_now(),
+        )
+
+    def begin(run_id: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
+        """A new secret of the level, and empty fields with its ready wordings; or why there is none."""
+        nothing = (*[gr.update(visible=False)] * 5, table_now())
+        empty = ("", "", gr.update(choices=[], value=None))
+        if not run_id:
+            return None, trouble(_NO_RUNS), "", *nothing, *empty
+        try:
+            but = before.secret.input if before is not None and before.run_id == run_id else ""
+            started = recover.begin(run_id, owner, random.randrange(_SEEDS), but)
+            choices = [(one.way, number) for number, one in enumerate(recover.ways(started))]
+        except LetheError as error:
+            return None, trouble(error), "", *nothing, *empty
+        return *draw(Played(started)), "", "", gr.update(choices=choices, value=None)
+
+    def open_tab(on_screen: str, at: str, chosen: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
+        """The levels. A game goes on unless another run came on screen since; else the run on screen is next."""
+        offered = recover.runs(owner)
+        known = [value for _, value in offered]
+        same = before is not None and before.run_id in known and on_screen == at
+        if same:
+            return gr.update(choices=offered, value=chosen), on_screen, *[gr.skip()] * (len(drawn) + len(fields))
+        pick = on_screen if on_screen in known else known[0] if known else None
+        return gr.update(choices=offered, value=pick), on_screen, *begin(pick, before, owner)
+
+    def put(now: Game | None, prompt: str, beginning: str, owner: str) -> Iterator[tuple[Any, ...]]:
+        with toast("Not asked"):
+            if now is None:
+                raise no_game()
+            method, target = recover.method_of(now.run_id), recover.target_of(now.run_id)
+            for played in recover.ask(now, prompt or "", beginning or "", owner):
+                if played.writing is not None:
+                    view = game_view(now, method, target, writing=True)
+                    answers = asks_view(now, played.writing, prompt, beginning)
+                    yield gr.skip(), view, answers, *[gr.skip()] * (len(drawn) - 3)
+                else:
+                    yield draw(played)
+
+    def fill(now: Game | None, number: int | None) -> tuple[Any, ...]:
+        with toast("The ready wordings are not here"):
+            ways = recover.ways(now) if now is not None else []
+        if number is None or not 0 <= number < len(ways):
+            return gr.skip(), gr.skip()
+        return ways[number].prompt, ways[number].begun
+
+    def quit_game(now: Game | None) -> tuple[Any, ...]:
+        with toast("Not given up"):
+            if now is None:
+                raise no_game()
+            return draw(Played(recover.give_up(now)))
+
+    tab.select(
+        open_tab,
+        [session.run_id, opened_at, level, game, session.owner],
+        [level, opened_at, *drawn, *fields],
+        **PRIVATE,
+    )
+    for event in (level.input, another.click):
+        event(begin, [level, game, session.owner], [*drawn, *fields], **PRIVATE)
+    put_it = gr.on(
+        [ask.click, question.submit, begun.submit],
+        put,
+        [game, question, begun, session.owner],
+        drawn,
+        trigger_mode="once",
+        concurrency_id="generate",
+        concurrency_limit=2,
+        **PRIVATE,
+    )
+    put_it.success(None, js=_TO_THE_END, **AT_ONCE)
+    ready.input(fill, [game, ready], [question, begun], **PRIVATE)
+    quit_it.click(quit_game, game, drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
+    copy.click(None, js=_COPY_SHARE, **AT_ONCE)
+    led = attack.click(lambda: gr.Tabs(selected="attack"), None, tabs, **AT_ONCE)
+    led.success(None, js=TO_THE_TAB, **AT_ONCE)
