@@ -12,9 +12,10 @@ from xml.etree import ElementTree
 import pytest
 
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.verdict.types import Layer, Verdict
 from unlearn_core.report.export.picture import moving_picture
 from unlearn_core.report.run.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
-from unlearn_core.report.run.outcome import outcome
+from unlearn_core.report.run.outcome import figures, outcome
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
 
@@ -79,6 +80,17 @@ def test_a_long_run_is_drawn_in_few_frames_and_an_empty_one_in_none(fading: RunS
     assert len(frames(fading)) == MAX_FRAMES
     assert fade(RunState()) == replay(RunState()) == replay_printed(RunState()) == ""
     assert shown_facts(RunState()) == []
+
+
+def test_what_was_read_is_not_said_to_be_asked() -> None:
+    def page(general: Layer) -> str:
+        return figures(Verdict("Answers gone", "forgotten", layers=(general,)))
+
+    assert "of 40 general questions" in page(Layer("general", "holds", 1.0, n=40))
+    read = page(Layer("general", "holds", 0.97))  # nothing was asked: unseen text alone was read
+    assert "97%</b> kept" in read
+    assert "likelihood of unseen text" in read
+    assert "question" not in read
 
 
 def test_the_result_says_what_is_gone_and_kept_of_how_many(story: RunState) -> None:

@@ -23,13 +23,15 @@ def outcome(story: RunState) -> Safe:
 
 
 def figures(found: Verdict) -> Safe:
-    """Two numbers: the share of the asked answers that is gone, and of the others that is kept."""
-    wordings, answers_layer = found.layer("wordings"), found.layer("answers")
+    """The shares of the asked answers that are gone, and of others and of general ability that are kept."""
+    wordings, answers_layer, general = (found.layer(name) for name in ("wordings", "answers", "general"))
+    # Where no general question was known, it is told by how likely text is that nobody trained on.
+    measured = "general questions" if general.n else "likelihood of unseen text"
     tiles = [
         _figure("gone", _gone(answers_layer), answers_layer, "answers to forget"),
         _figure("gone", _gone(wordings), wordings, "asked in other words"),
         _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "facts about others"),
-        _figure("kept", found.layer("general").value, found.layer("general"), "general questions"),
+        _figure("kept", general.value, general, measured),
     ]
     shown = [tile for tile in tiles if tile is not None]
     return tag("dl", *shown, class_="le-outcome-figures") if shown else Safe("")
