@@ -71,10 +71,15 @@ class Answerer:
         found = {"original": ModelLocation(target, prompt=prompt)}
         if run_id:
             with contextlib.suppress(LetheError):  # still under way, stopped, or not kept
-                found["unlearned"] = ModelLocation(str(self.store.weights(run_id)), True, prompt)
+                found["unlearned"] = self.unlearned(run_id)
         if retain_model is not None and not is_stored(retain_model):
             found["retain_only"] = ModelLocation(retain_model, prompt=prompt)
         return found
+
+    def unlearned(self, run_id: str) -> ModelLocation:
+        """Where the kept weights of a run are found; LetheError where there are none."""
+        weights = str(self.store.weights(run_id))
+        return ModelLocation(weights, True, str(self.store.get(run_id).spec.get("prompt", "raw")))
 
     def ask(
         self,

@@ -5,9 +5,9 @@ No Gradio in here, so that it can be tested without a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.types import Prompt
 from unlearn_core.errors import InputError, LetheError
@@ -45,12 +45,11 @@ class Recover:
     def runs(self, owner: str) -> list[tuple[str, str]]:
         """The levels: finished runs with kept weights by method and target, newest first; on a public server the
         visitor's own."""
-        methods, targets = self.titles()
+        titles = self.titles()
         found = []
         for record in self.studio.attackable(owner, MAX_LEVELS):
-            method, target = str(record.spec.get("method")), str(record.spec.get("target"))
-            model = targets.get(target, shorten(target_name(target), 40))
-            found.append((f"{methods.get(method, method)} on {model} ({record.id[:6]})", record.id))
+            method, target = _names(record.spec, *titles)
+            found.append((f"{method} on {target} ({record.id[:6]})", record.id))
         return found
 
     def titles(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -58,15 +57,9 @@ class Recover:
         methods = {name: short_method(str(told["title"])) for name, told in self.studio.by_name().items()}
         return methods, {name: title for title, name in self.studio.targets()}
 
-    def method_of(self, run_id: str) -> str:
-        """The short title of the method that a player is up against."""
-        name = str(self.studio.store.get(run_id).spec.get("method"))
-        return self.titles()[0].get(name, name)
-
-    def target_of(self, run_id: str) -> str:
-        """The title of the model that was made to forget."""
-        name = str(self.studio.store.get(run_id).spec.get("target"))
-        return self.titles()[1].get(name, shorten(target_name(name), 40))
+    def names(self, run_id: str) -> tuple[str, str]:
+        """The short title of the method that a player is up against, and the title of the model it was used on."""
+        return _names(self.studio.store.get(run_id).spec, *self.titles())
 
     def begin(self, run_id: str, owner: str, seed: int, but: str = "") -> Game:
         """A game on a run for whoever may attack it; another secret than the question `but`."""
@@ -118,7 +111,7 @@ class Recover:
         from unlearn_core.data.prompt_format import format_of
 
         found = game.asks[-1]
-        asked = self.studio.answers.model(self.studio.answers.models(game.run_id, "")["unlearned"])
+        asked = self.studio.answers.model(self.studio.answers.unlearned(game.run_id))
         form = format_of(asked.tokenizer)
         if found.begun and (form.template or form.after):
             return ""
@@ -128,6 +121,11 @@ class Recover:
             return self._prober.save(game.run_id, probe, owner)
         except LetheError:  # the run keeps no more of them: the find stands all the same
             return ""
+
+
+def _names(spec: Mapping[str, Any], methods: Mapping[str, str], targets: Mapping[str, str]) -> tuple[str, str]:
+    method, target = str(spec.get("method")), str(spec.get("target"))
+    return methods.get(method, method), targets.get(target, shorten(target_name(target), 40))
 
 
 def no_game() -> InputError:

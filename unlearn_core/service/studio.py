@@ -396,10 +396,8 @@ class Studio:
         """The growing answer of a run's kept weights alone; `turns` came before."""
         self.warm_up()
         self.spend("question")
-        kept = ModelLocation(
-            str(self.store.weights(run_id)), True, str(self.store.get(run_id).spec.get("prompt", "raw"))
-        )
-        answers = self.answers.ask_places({"unlearned": kept}, prompt, turns={"unlearned": turns}, **sampling)
+        kept = {"unlearned": self.answers.unlearned(run_id)}
+        answers = self.answers.ask_places(kept, prompt, turns={"unlearned": turns}, **sampling)
         return (said["unlearned"] for said in answers)
 
     def score_wiped(self, run_id: str) -> Generator[Progress, None, Scores]:

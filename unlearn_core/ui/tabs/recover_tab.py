@@ -79,7 +79,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
 
     def draw(played: Played) -> tuple[Any, ...]:
         now = played.game
-        method, target = recover.method_of(now.run_id), recover.target_of(now.run_id)
+        method, target = recover.names(now.run_id)
         return (
             now,
             game_view(now, method, target, probe=played.probe),
@@ -118,7 +118,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         with toast("Not asked"):
             if now is None:
                 raise no_game()
-            method, target = recover.method_of(now.run_id), recover.target_of(now.run_id)
+            method, target = recover.names(now.run_id)
             for played in recover.ask(now, prompt or "", beginning or "", owner):
                 if played.writing is not None:
                     view = game_view(now, method, target, writing=True)
