@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _STEPS_LOOKED_AT = 4  # of each phase
-# Of a CPU process's tensors, what the C library holds beyond them (measured): an adapter's many small ones
-# keep it from giving back the holes between them. Larger tensors than it ever keeps (glibc's
-# DEFAULT_MMAP_THRESHOLD_MAX) go back to the system one by one.
-_ALLOCATOR = {"full": 0.15, "lora": 0.7}
+# Of a CPU process's tensors, what the C library holds beyond them (measured). Weights and moments are there once
+# and for all; activations of ever other sizes leave holes between them, and an adapter's many small tensors keep
+# it from giving any back. Larger tensors than it ever keeps (glibc's DEFAULT_MMAP_THRESHOLD_MAX) go back to the
+# system one by one.
+_ALLOCATOR = {"activations": 0.4, "lora": 0.7, "scoring": 0.15}
 _NEVER_KEPT = 32 * 2**20
 _BACKWARD = {"full": 2.0, "lora": 1.0}  # FLOPs of the backward pass in forward passes: weights and inputs
 
@@ -138,8 +139,11 @@ def estimate(
         if method.may_end_anywhere:  # on a GPU they lie in the host's memory
             training["best weights so far"] = _standing(shape, traced)["gradients"]
         mapped = _mapped_bytes(shape, method, largest, processes)
-        for purposes, large in ((training, mapped), (scoring, 0)):
-            purposes["allocator"] = int(_ALLOCATOR[shape.adapter] * (sum(purposes.values()) - large))
+        kind, holed = "lora", sum(training.values())
+        if shape.adapter == "full":
+            kind, holed = "activations", training["activations, logits, gradients"]
+        training["allocator"] = int(_ALLOCATOR[kind] * (holed - mapped))
+        scoring["allocator"] = int(_ALLOCATOR["scoring" if shape.adapter == "full" else "lora"] * sum(scoring.values()))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
     per_position = traced.flops / sizes[0]
     forward = sum(per_position * step.num_positions + head * sum(step.targets.values()) for step in steps) / len(steps)
