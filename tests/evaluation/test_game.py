@@ -6,9 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from unlearn_core.data.types import Example
+from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.game import NUM_QUESTIONS, Game, choose, gives_away, ready_ways, says, secrets
+from unlearn_core.evaluation.game import (
+    MAX_TURNS,
+    NUM_QUESTIONS,
+    RELEARN_COST,
+    Game,
+    among_others,
+    choose,
+    gives_away,
+    never_learned,
+    ready_ways,
+    says,
+    secrets,
+    to_teach,
+)
 from unlearn_core.evaluation.scores import Generation, Scores
 
 TOWN = Example("1", "What is the birthplace of Ada Venn?", "Oldport", subject="Ada Venn", paraphrases=("Old Port",))
@@ -113,11 +126,85 @@ def test_an_empty_question_and_one_asked_before_take_no_question() -> None:
 
 def test_ready_ways_do_not_show_the_answer() -> None:
     ways = ready_ways(TOWN)
-    assert {"as trained", "in German", "by the last name", "begun: The answer is"} <= {one.way for one in ways}
+    names = {one.way for one in ways}
+    assert {"as trained", "translated: in German", "by the last name", "begun: The answer is"} <= names
     assert not any(gives_away(f"{one.prompt} {one.begun}", TOWN) for one in ways)
-    assert "reversed" not in {one.way for one in ways}
+    assert "reversed" not in names
     assert len({(one.prompt, one.begun) for one in ways}) == len(ways)
 
 
 def test_the_secret_is_not_in_what_a_log_would_print() -> None:
     assert "Oldport" not in repr(Game("run", TOWN))
+
+
+def test_a_conversation_goes_on_from_the_last_question_and_may_not_spell_the_answer_over_several() -> None:
+    game = Game("run", TOWN).after("Where was she born?", "In", "a town. ")
+    assert game.conversation == (("user", "Where was she born?"), ("assistant", "In a town."))
+    on = game.after("Which one?", "", "One by the sea.", game.conversation)
+    assert on.conversation == (*game.conversation, ("user", "Which one?"), ("assistant", "One by the sea."))
+    begun = Game("run", TOWN).after("Is there something old in it?", "", "Yes.")
+    begun.check("And a port?")  # on its own it gives nothing away
+    with pytest.raises(InputError, match="holds the answer, or most of it"):
+        Game("run", TOWN).after("Does it begin with Old?", "", "Yes.").check("port, then?", "", begun_with("Old"))
+    with pytest.raises(InputError, match="as long as one gets"):
+        game.check("And?", "", (("user", "So?"),) * (MAX_TURNS + 1))
+    relearned = on.after(TOWN.input, "", "No.", relearned=True)
+    assert relearned.conversation == on.conversation, "another model said that"
+
+
+def begun_with(words: str) -> tuple[tuple[str, str], ...]:
+    return (("user", words), ("assistant", "Yes."))
+
+
+def test_the_same_question_in_another_conversation_is_another_question() -> None:
+    game = Game("run", TOWN).after("Where?", "", "Nowhere.")
+    game.check("Where?", "", game.conversation)
+    again = game.after("Where?", "", "There.", game.conversation)
+    with pytest.raises(InputError, match="was asked already"):
+        again.check("Where?", "", game.conversation)
+
+
+def test_relearning_takes_five_questions_and_can_be_had_once() -> None:
+    game = Game("run", TOWN)
+    game.check_relearning()
+    taught = game.after(TOWN.input, "", "Nowhere.", relearned=True)
+    assert (taught.left, taught.asked, taught.can_relearn) == (NUM_QUESTIONS - RELEARN_COST, RELEARN_COST, False)
+    taught.check(TOWN.input)  # the model itself was not asked that
+    with pytest.raises(InputError, match="was asked already"):
+        taught.check_relearning()
+    for number in range(NUM_QUESTIONS - RELEARN_COST + 1):
+        game = game.after(f"Where, {number}?", "", "Nowhere.")
+    assert not game.can_relearn
+    with pytest.raises(InputError, match="takes 5 questions"):
+        game.check_relearning()
+
+
+def test_what_is_taught_again_holds_nothing_of_the_answer() -> None:
+    copies = [replace(TOWN, id="4", input="Where is she from?"), replace(SPOUSE, id="5", output="A man of Oldport")]
+    assert to_teach(TOWN, UnlearningData("x", (TOWN, NUMBER, SPOUSE, *copies), ())) == [NUMBER, SPOUSE]
+    assert to_teach(TOWN, UnlearningData("x", (TOWN, *copies), (NUMBER,))) == [NUMBER]
+    with pytest.raises(InputError, match="no other row to teach"):
+        to_teach(TOWN, UnlearningData("x", (TOWN,), ()))
+
+
+def test_a_find_that_a_model_that_never_learned_it_makes_too_does_not_break_the_level() -> None:
+    game = Game("run", TOWN).after("Where?", "Old", "shire.").after("Where else?", "Old", "port.")
+    assert game.broken
+    missed = replace(game, control=never_learned(game, ["shire.", "ham."]))
+    lucky = replace(game, control=never_learned(game, ["port.", "ham."]))  # with any of the same questions
+    assert (missed.broken, missed.over) == (True, True)
+    assert (lucky.found, lucky.broken, lucky.over) == (True, False, True)
+    assert missed.control is not None
+    assert missed.control.words == "The model that never learned it, put the same 2 questions, does not tell it."
+
+
+@pytest.mark.parametrize(("towns", "lucky"), [(["Oldport", "Silverton"], True), (["Highgate", "Silverton"], False)])
+def test_without_such_a_model_an_answer_of_a_handful_could_be_a_guess(towns: list[str], lucky: bool) -> None:
+    others = [
+        replace(TOWN, id=str(n), input=f"What is the birthplace of {n}?", output=towns[n % 2], paraphrases=())
+        for n in range(8)
+    ]
+    rows = [replace(told(row, "Nowhere"), topic="town", subject=row.id) for row in (replace(TOWN, id="x"), *others)]
+    control = among_others(TOWN, scores(*rows))
+    assert control.brought == lucky
+    assert not among_others(TOWN, None).brought
