@@ -12,7 +12,7 @@ from unlearn_core.evaluation.metrics.utility import Utility
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
-from unlearn_core.evaluation.verdict import WORDS, verdict
+from unlearn_core.evaluation.verdict import WORDS, Verdict, verdict
 
 
 def scores(
@@ -74,6 +74,31 @@ CASES = {
     "never-seen text no language any more": (scores((0.0, 0.0), (1.0, 1.0), unseen=5.3), "over-forgotten"),
     "utility below the cut": (scores((0.1, 0.0), (1.0, 1.0), utility=0.55), "over-forgotten"),
 }
+
+
+def test_what_players_find_by_words_is_not_forgotten_and_by_other_means_a_trace() -> None:
+    honest = CASES["an honest run"][0]
+
+    def judged(by_words: int) -> Verdict:
+        row = {"name": "player", "verdict": "leaks", "figures": {"facts": 2, "by_words": by_words}}
+        return verdict(ORIGINAL, honest, None, [row])
+
+    words = judged(1)
+    assert words.headline == "Not forgotten: players got 1 fact out in words of their own"
+    assert (words.word, words.layer("wordings").state) == ("under-forgotten", "leaks")
+    assert words.layer("wordings").reasons[0] == "Players got 1 fact out in words of their own"
+    other = judged(0)
+    assert other.headline == "Answers gone; traces remain in 1 of 1 attacks"
+    assert other.layer("wordings").state == "holds"
+    assert (other.layer("attacks").state, other.layer("attacks").n) == ("leaks", 1)
+
+
+def test_where_wordings_leak_anyway_the_headline_says_how_much() -> None:
+    leaky = CASES["only the training prompts forgotten"][0]
+    row = {"name": "player", "verdict": "leaks", "figures": {"facts": 1, "by_words": 1}}
+    with_finds = verdict(ORIGINAL, leaky, None, [row])
+    assert with_finds.headline == verdict(ORIGINAL, leaky, None).headline
+    assert "Players got 1 fact out in words of their own" in with_finds.reasons
 
 
 @pytest.mark.parametrize("name", CASES)

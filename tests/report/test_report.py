@@ -60,7 +60,7 @@ def run(store: RunStore, story: Any) -> str:
         "figures": {"auc": 0.5},
         "seconds": 2.0,
     }
-    (store.folder(made.id) / "audits.json").write_text(json.dumps([audit]))
+    (store.folder(made.id) / "audits.json").write_text(json.dumps({"results": {"relearning": audit}}))
     save_complete(store.folder(made.id) / "weights", _weights, {})
     return made.id
 

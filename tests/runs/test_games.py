@@ -1,12 +1,15 @@
-"""The table of levels broken: what is kept of a game, and what is left out."""
+"""The table of levels broken, and what players found: what is kept of a game, and what is left out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unlearn_core.store import games
+from unlearn_core.store.finds import FILE as FINDS
+from unlearn_core.store.finds import MAX_FINDS, Find, note_find, played, read_finds
 from unlearn_core.store.games import FILE, Level, levels, note_game
 
 
@@ -48,3 +51,37 @@ def test_the_file_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert 5 < level.played < 40
     assert level.fewest is not None
     assert level.fewest > 60  # the newest stay
+
+
+TOWN = Find("Where was Ada born?", "Oldport", "Wo?", "In Oldport.", "in words", 7, "Nobody else says it.", "aa")
+
+
+def test_finds_are_one_row_of_the_audits_each_fact_once_by_its_shortest_game(tmp_path: Path) -> None:
+    assert played(tmp_path) is None
+    for find in (
+        TOWN,
+        replace(TOWN, questions=3, asked="D\u00f3nde?"),
+        replace(TOWN, questions=1, way="relearned"),  # words say more of the wordings
+        replace(TOWN, question="Who is Bo?", questions=5, way="its answer begun"),
+        replace(TOWN, question="Who is Cy?", questions=2, weights_hash="bb"),
+    ):
+        note_find(tmp_path, find)
+    row = played(tmp_path, "aa")
+    assert row is not None
+    assert (row["name"], row["verdict"], row["figures"]) == ("player", "leaks", {"facts": 2, "by_words": 1})
+    assert row["headline"].startswith("2 facts were got out in the game Recover it, in 3 questions at the fewest.")
+    assert [(one["way"], one["questions"]) for one in row["rows"]] == [("in words", 3), ("its answer begun", 5)]
+    newest = played(tmp_path)
+    assert newest is not None
+    assert newest["figures"]["facts"] == 1
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "7", '{"question": "x"}', "\xff"])
+def test_a_damaged_find_is_left_out_and_no_more_are_kept_than_a_run_may(tmp_path: Path, line: str) -> None:
+    with (tmp_path / FINDS).open("w", encoding="latin-1") as file:
+        file.write(line + "\n" + '{"question": "tor')
+    for number in range(MAX_FINDS + 5):
+        note_find(tmp_path, replace(TOWN, questions=number))
+    found = read_finds(tmp_path)
+    assert MAX_FINDS - 2 <= len(found) < MAX_FINDS
+    assert {type(find.questions) for find in found} == {int}

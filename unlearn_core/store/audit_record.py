@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from unlearn_core.runs.events import Cancelled, Failed
@@ -24,6 +25,7 @@ from unlearn_core.store.audits import (
     check_budget,
     run_audits,
 )
+from unlearn_core.store.finds import played
 from unlearn_core.store.store import RunStore
 from unlearn_core.store.verdicts import rejudge
 from unlearn_core.system.files import is_alive, read_json, this_process, write_json
@@ -91,17 +93,30 @@ class AuditRecord:
 
 
 def read_audits(store: RunStore, run_id: str) -> AuditRecord | None:
-    """The record of a run's audits, None where there are none; InputError for what is not a run id.
+    """The record of a run's audits with what players found, None where there is neither; InputError for what is not
+    a run id.
 
     Audits whose process died read as interrupted.
     """
-    try:
-        record = AuditRecord.from_json(read_json(store.folder(run_id) / FILE))
-    except (OSError, ValueError, TypeError, AttributeError):
+    record = _recorded(store.folder(run_id))
+    found = played(store.folder(run_id), record.weights_hash if record is not None else "")
+    if found is not None:
+        record = record or AuditRecord(status="finished")
+        record = replace(record, results={**record.results, str(found["name"]): found})
+    if record is None:
         return None
     if record.status in OPEN and not is_alive(record.process, record.created, store.home):
         return replace(record, status="interrupted", message="Lethe stopped while these audits were under way.")
     return record
+
+
+def _recorded(folder: Path) -> AuditRecord | None:
+    """What audits.json holds, None where it is not there or cannot be read."""
+    try:
+        found = AuditRecord.from_json(read_json(folder / FILE))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return found if isinstance(found.results, dict) else None
 
 
 def write_audits(store: RunStore, run_id: str, record: AuditRecord) -> None:

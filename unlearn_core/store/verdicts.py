@@ -1,4 +1,5 @@
-"""The verdict of a run that was scored before, drawn anew from what the store holds: its scores and attacks."""
+"""The verdict of a run that was scored before, drawn anew from what the store holds: its scores, its attacks, and
+what players got out."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from typing import Any
 
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict, attacked, verdict
+from unlearn_core.evaluation.verdict.layers import PLAYERS
 from unlearn_core.runs.events import Judged, Score
+from unlearn_core.store.finds import played
 from unlearn_core.store.store import RunStore
 
 
@@ -26,7 +29,9 @@ def judged(store: RunStore, run_id: str, audits: Sequence[Mapping[str, Any]], we
     scores = {event.model: Scores.from_json(event.scores) for event in events if isinstance(event, Score)}
     if not {"original", "unlearned"} <= set(scores) or scores["unlearned"].weights_hash != weights_hash:
         return None
-    return verdict(scores["original"], scores["unlearned"], scores.get("retain_only"), audits)
+    found = played(store.folder(run_id), weights_hash)
+    results = [*(row for row in audits if row.get("name") != PLAYERS), *([found] if found else ())]
+    return verdict(scores["original"], scores["unlearned"], scores.get("retain_only"), results)
 
 
 def verdict_of_weights(store: RunStore, audits: Sequence[Mapping[str, Any]], weights_hash: str) -> Verdict:

@@ -66,9 +66,12 @@ def verdict(
     if withheld:
         layer = found["answers"]
         found["answers"] = replace(layer, state="leaks", reasons=(withheld, *layer.reasons))
+    played = measure.by_players(results)
+    only_played = played if found["wordings"].state != "leaks" else 0
+    found["wordings"] = measure.with_finds(found["wordings"], played)
     wreck = measure.wreck(models, found["general"])
     tried = frozenset(str(row["name"]) for row in results if row.get("verdict") in ("leaks", "holds"))
-    findings = HeadlineFacts(bool(wreck), _unmoved(models, found), bool(withheld), hidden, tried)
+    findings = HeadlineFacts(bool(wreck), _unmoved(models, found), bool(withheld), hidden, tried, only_played)
     words = headline(found, findings)
     ranked = _ranked(models)
     reasons = [*wreck, *(reason for layer in found.values() for reason in layer.reasons), *_notes(models, ranked)]

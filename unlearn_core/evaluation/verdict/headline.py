@@ -23,13 +23,15 @@ DECISIVE = frozenset(("relearning", "quantisation", "paraphrase", "sampling"))
 @dataclass(frozen=True, slots=True)
 class HeadlineFacts:
     """What is known beside the layers. unmoved: nothing changed at all; withheld: the answers are not said, but
-    still preferred; hidden: why the weights still hold it all; tried: the attacks that were made."""
+    still preferred; hidden: why the weights still hold it all; tried: the attacks that were made; played: how many
+    facts got out by players' words, where nothing else shows that wordings leak."""
 
     wrecked: bool = False
     unmoved: bool = False
     withheld: bool = False
     hidden: str = ""
     tried: frozenset[str] = frozenset()
+    played: int = 0
 
 
 def headline(layers: Mapping[str, Layer], found: HeadlineFacts) -> tuple[str, str, str]:
@@ -79,6 +81,10 @@ def _nothing_but_harm(wrecked: bool, harmed: list[str]) -> tuple[str, str, str]:
 
 def _not_forgotten(answers: Layer, wordings: Layer, found: HeadlineFacts, harmed: list[str]) -> tuple[str, str, str]:
     also = f"; {_harm(harmed)}" if harmed else ""
+    if answers.state != "leaks" and found.played:
+        facts = "1 fact" if found.played == 1 else f"{found.played} facts"
+        told = f"Not forgotten: players got {facts} out in words of their own"
+        return told + also, "under-forgotten", "The wordings that Lethe tries no longer bring it, but others do."
     if answers.state != "leaks":
         told = f"Not forgotten: asked in other words, {_share(wordings)} still told"
         return told + also, "under-forgotten", "Only the wording it was trained on no longer brings the answers."

@@ -35,6 +35,7 @@ ADVANTAGE = 0.2  # 2 |AUC - 1/2| below this is of no use to an attacker even whe
 AUC_SIGMAS = 3.4  # four attacks and two directions: 1 % shared among them
 PREFERRED_MORE = 0.3  # share of right answers preferred beyond chance: they are known, and not said
 CUT = 0.2  # share of answers cut by the token limit from which nothing can be said of them
+PLAYERS = "player"  # the audit row of what players of a game got out
 _DISTINCT = ("loss", "zlib", "min_k", "min_k_plus")
 _LANGUAGE = (
     ("empty", "are empty"),
@@ -144,6 +145,19 @@ def wordings(models: ScoredModels) -> Layer:
     leaks = share > told.MARGIN * 4
     reasons = [f"Asked in other words, it still tells {now:.0%} of the forgotten facts"] if leaks else []
     return Layer("wordings", "leaks" if leaks else "holds", share, before=1.0, reasons=tuple(reasons))
+
+
+def by_players(results: Iterable[Mapping[str, Any]]) -> int:
+    """How many facts players got out by words alone. results: AuditResults as JSON."""
+    return sum(int(row["figures"].get("by_words", 0)) for row in results if row.get("name") == PLAYERS)
+
+
+def with_finds(layer: Layer, facts: int) -> Layer:
+    """The wordings, with the facts that players got out by words alone: one that is told is told."""
+    if not facts:
+        return layer
+    told = f"Players got {facts} {'fact' if facts == 1 else 'facts'} out in words of their own"
+    return replace(layer, state="leaks", reasons=(told, *layer.reasons))
 
 
 _WAYS = {"forget" + PARAPHRASE: "an unseen phrasing", "forget" + WORDING: "a made wording"}

@@ -9,8 +9,9 @@ from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.sidebyside import items, splits
 from unlearn_core.runs.events import Finished, RunStarted
+from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.store import RunRecord, RunStore
-from unlearn_core.system.files import finite, read_json
+from unlearn_core.system.files import finite
 
 SAMPLES = 6  # prompts shown of each kind
 
@@ -90,14 +91,9 @@ def bundle(store: RunStore, run_id: str) -> RunReport:
 
 
 def _audits(store: RunStore, run_id: str) -> tuple[dict[str, Any], ...]:
-    """The results in the run's audits.json; none where there is no such file or it cannot be read."""
-    try:
-        found = read_json(store.folder(run_id) / "audits.json")
-    except (OSError, ValueError):
-        return ()
-    if isinstance(found, dict):
-        found = list(found["results"].values()) if isinstance(found.get("results"), dict) else []
-    return tuple(row for row in found if isinstance(row, dict)) if isinstance(found, list) else ()
+    """The results of the run's audits and what players found; none where neither is there or can be read."""
+    record = read_audits(store, run_id)
+    return tuple(row for row in record.results.values() if isinstance(row, dict)) if record is not None else ()
 
 
 def _samples(story: RunState) -> list[dict[str, Any]]:

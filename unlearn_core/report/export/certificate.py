@@ -20,6 +20,7 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.evaluation.scores import Generation
 from unlearn_core.evaluation.verdict import Layer, Verdict
+from unlearn_core.evaluation.verdict.layers import PLAYERS
 from unlearn_core.evaluation.verdict.rows import is_told, of_splits
 from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.export.page import offline_page, report_json
@@ -27,6 +28,7 @@ from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.layer_table import layer_table
+from unlearn_core.store.finds import TITLE
 from unlearn_core.system.version import __version__
 
 KIND = "lethe certificate"
@@ -315,7 +317,7 @@ def _told_of_answers(record: Mapping[str, Any]) -> Safe:
 def _attacks(attacks: list[Mapping[str, str]]) -> str:
     from unlearn_core.evaluation.audits import describe
 
-    titles = {audit["name"]: audit["title"] for audit in describe()}
+    titles = {audit["name"]: audit["title"] for audit in describe()} | {PLAYERS: TITLE}
     told = [f"{titles.get(row['name'], row['name'])}: {row['verdict']}" for row in attacks]
     return "; ".join(told) + "." if told else "none was made."
 

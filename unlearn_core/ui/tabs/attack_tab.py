@@ -122,11 +122,11 @@ def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, positi
             gr.skip(),
         ]
     under_way = record.status in OPEN
-    results = [record.results[name] for name in titles if name in record.results]
+    results = {name: record.results[name] for name in (*titles, *record.results) if name in record.results}
     skipped = {name: why for name, why in record.skipped.items() if name not in record.results}
     return [
-        audits_progress(record, titles, position),
-        join("" if under_way else _verdict(studio, run_id), leakage_card(results, titles, skipped)),
+        audits_progress(record, titles, position) if record.created else tag("p", _NOT_YET, class_="le-muted"),
+        join("" if under_way else _verdict(studio, run_id), leakage_card(results.values(), titles, skipped)),
         gr.update(interactive=not under_way and mine),
         gr.update(visible=under_way and mine),
         gr.Timer(active=under_way),
