@@ -284,3 +284,75 @@ def test_what_is_missing_for_an_audit_is_what_is_missing(store: RunStore, run_id
     assert "never-trained questions" in told["probes"]
     assert "nonmember documents" in told["probes"]
     assert "no retain-only model" in told["distance"]
+
+
+def test_what_players_found_counts_in_the_audits_and_in_the_verdict_and_stays_when_attacks_follow(
+    store: RunStore, scored: str
+) -> None:
+    from unlearn_core.store.finds import Find, note_find
+    from unlearn_core.store.verdicts import rejudge
+
+    digest = weights_hash(open_case(scored, home=store.home).model)
+    find = Find("Who is Ada?", "adA", "Wer ist Ada?", "adA.", "in words", 4, "No guess.", digest)
+    note_find(store.folder(scored), find)
+    record = read_audits(store, scored)
+    assert record is not None
+    assert (record.status, list(record.results)) == ("finished", ["player"])
+    assert rejudge(store, scored, list(record.results.values()), digest) is not None
+    told = "Players got 1 fact out in words of their own"
+    assert told in (store.get(scored).verdict or {})["reasons"]
+    for _ in record_audits(scored, store, None, audits=["sampling"]):
+        pass
+    record = read_audits(store, scored)
+    assert record is not None
+    assert set(record.results) == {"player", "sampling"}
+    judged = store.get(scored).verdict or {}
+    assert told in judged["reasons"]
+    assert "Traces in 2 of 2 attacks: sampling, player" in judged["reasons"]
+    note_find(store.folder(scored), replace(find, weights_hash="0" * 64, question="Who is Bo?"))
+    record = read_audits(store, scored)
+    assert record is not None
+    assert record.results["player"]["figures"]["facts"] == 1, "of other weights"
+
+
+def test_relearning_takes_real_steps_on_a_copy_and_asks_the_secret(run_id: str, store: RunStore) -> None:
+    from unlearn_core.data.types import Prompt
+    from unlearn_core.evaluation.audits.relearning import Relearning, ask_relearned
+
+    case = open_case(run_id, home=store.home)
+    before = weights_hash(case.model)
+    work = ask_relearned(case, case.weights, case.data.forget[2:], Prompt("Who is Ada?"), 8)
+    changed = set()
+    for _ in range(Relearning.num_steps):
+        share = next(work)
+        changed.add(weights_hash(case.weights))
+    assert share == 1.0
+    assert len(changed - {before}) == Relearning.num_steps
+    with pytest.raises(StopIteration) as done:
+        next(work)
+    assert "adA" in done.value.value
+    assert weights_hash(case.model) == before
+
+
+def test_the_worker_relearns_a_secret_for_the_owner_only(store: RunStore, run_id: str) -> None:
+    from unlearn_core.data.types import Example
+
+    secret, worker = Example("Adaqa0", "Who is Ada?", "adA"), Worker(store)
+    try:
+        with pytest.raises(InputError):
+            worker.submit_relearning(run_id, secret, "you")
+        job = worker.submit_relearning(run_id, secret, "me")
+        assert worker.wait(job.id, 60)
+        assert job.relearned is not None, job.failure
+        assert "adA" in (job.relearned.said or "")
+        assert job.relearned.taught == 4  # of six forgotten rows: the other two name Ada, which is her answer too
+        assert read_audits(store, run_id) is None  # nothing is written
+        alone = worker.submit_relearning(run_id, replace(secret, id="x"), "me")
+        with pytest.raises(InputError, match="is being taught again"):
+            worker.submit_relearning(run_id, secret, "me")
+        worker.cancel_relearning(alone)
+        worker.cancel_relearning(job)
+        assert worker.wait(alone.id, 60)
+        assert alone.relearned is None or alone.relearned.said is None
+    finally:
+        worker.close()

@@ -10,11 +10,12 @@ from typing import Any
 
 from unlearn_core.errors import ResourceError
 from unlearn_core.jobs.child_process import ChildProcess, ProcessEnded
-from unlearn_core.jobs.job import AuditRequest, Job, audits_of
+from unlearn_core.jobs.job import AuditRequest, Job, RelearnRequest, audits_of
 from unlearn_core.jobs.pending_ends import PendingEnds
 from unlearn_core.limits import RUN_SECONDS
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
+from unlearn_core.store.relearned import relearned
 from unlearn_core.store.store import RunStore
 
 Runner = Callable[..., Iterator[Event]]
@@ -42,6 +43,9 @@ class Executor:
         """Drive one job to its end; whatever happens, an end is recorded and the thread lives on."""
         if job.audits is not None:
             self._audit(job, job.audits)
+            return
+        if job.relearn is not None:
+            self._relearn(job, job.relearn)
             return
         began = time.monotonic()
         try:
@@ -123,3 +127,15 @@ class Executor:
             return
         if job.interrupted:
             self._ends.note(job, Failed(_AUDITS_SHUT_DOWN, kind="interrupted"))
+
+    def _relearn(self, job: Job, wanted: RelearnRequest) -> None:
+        """Drive the relearning of a secret to its end; what came of it stays on the job, for whoever waits."""
+        try:
+            steps = self.iterate(relearned, wanted.run_id, self._store.home, wanted.secret, public=self._public)
+            with contextlib.closing(steps) as events:
+                for job.relearned in events:
+                    job.sign = time.monotonic()
+                    if job.interrupted or job.control.cancelled:
+                        break
+        except BaseException as error:
+            job.failure = failed(error).message

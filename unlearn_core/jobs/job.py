@@ -1,4 +1,4 @@
-"""One piece of work of the worker: a run, or the audits of one, and how it stands."""
+"""One piece of work of the worker: a run, the audits of one, or a secret of one relearned; and how it stands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.data.types import Example
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import CostEstimate, Failed
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audit_record import record_audits
+from unlearn_core.store.relearned import Relearned
 from unlearn_core.store.store import RunStore
 
 
@@ -24,6 +26,14 @@ class AuditRequest:
     run_id: str
     budget_seconds: float | None
     names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class RelearnRequest:
+    """Which secret of a run is asked for after relearning."""
+
+    run_id: str
+    secret: Example = field(repr=False)
 
 
 def audits_of(run_id: str, home: Path, budget_seconds: float | None, **options: Any) -> Iterator[Any]:
@@ -44,6 +54,9 @@ class Job:
     step: int = 0
     interrupted: bool = False
     audits: AuditRequest | None = None
+    relearn: RelearnRequest | None = None
+    relearned: Relearned | None = field(default=None, repr=False)  # how far that is
+    failure: str = ""  # why it came to nothing
     began: float | None = None
     sign: float = 0.0  # when its last event came
     end: Failed | None = None  # what it ends with, where it is not its own doing

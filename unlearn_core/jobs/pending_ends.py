@@ -31,7 +31,9 @@ class PendingEnds:
         return next((end for known, end in list(self._waiting) if known == run_id), None)
 
     def note(self, job: Job, end: Event) -> None:
-        """Write down how a job ended, or keep it until that is possible."""
+        """Write down how a job ended, or keep it until that is possible; of a relearned secret nothing is."""
+        if job.relearn is not None:
+            return
         if job.audits is not None:
             with contextlib.suppress(LetheError):
                 end_audits(self._store, job.audits.run_id, end)

@@ -16,10 +16,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError, LetheError, ResourceError, too_long
 from unlearn_core.jobs.child_process import ChildProcess, ProcessEnded
 from unlearn_core.jobs.executor import SHUT_DOWN, Executor, Runner
-from unlearn_core.jobs.job import AuditRequest, Job
+from unlearn_core.jobs.job import AuditRequest, Job, RelearnRequest
 from unlearn_core.jobs.pending_ends import PendingEnds
 from unlearn_core.jobs.watchdog import Watchdog
 from unlearn_core.limits import FILE_BYTES, OWNER_CHARACTERS, SECRET_CHARACTERS, STEPS
@@ -35,6 +36,7 @@ GRACE = 6.0  # seconds for the run at work to keep where it stands, when whoever
 _BEGINNING = 120.0  # seconds that a process has for its imports on a busy machine, before it counts as silent
 _MAX_KEYS = 1_000
 _AUDITS = "audits of "  # before a run's id: the id of the job that audits it
+_RELEARNING = "relearning of "  # the same of the job that relearns a secret of it
 _RESUME = "Nothing that was kept is lost. Resume it to get its result."
 
 
@@ -126,6 +128,27 @@ class Worker:
             queue_audits(self.store, run_id, budget_seconds)
             self._waiting.append(job)
             self._wake.notify_all()
+
+    def submit_relearning(self, run_id: str, secret: Example, owner: str | None = None) -> Job:
+        """Queue the relearning of a secret of a run, for its owner; the job, whose `relearned` grows. InputError if
+        one is queued already."""
+        record = self.store.owned(run_id, owner)
+        self.store.weights(run_id)
+        spec, wanted = RunSpec.from_json(record.spec), RelearnRequest(run_id, secret)
+        job = Job(_RELEARNING + run_id, spec, owner_hash(owner), relearn=wanted)
+        with self._wake:
+            if self._find(job.id) is not None:
+                raise InputError("run", run_id, "is being taught again", "Wait until that is over.")
+            self._admit(owner)
+            self._waiting.append(job)
+            self._wake.notify_all()
+        return job
+
+    def cancel_relearning(self, job: Job) -> None:
+        """Stop it, for whoever was given it; nothing happens where it is over."""
+        with self._wake:
+            if self._find(job.id) is job:
+                self._stop(job.id)
 
     def cancel_audits(self, run_id: str, owner: str | None = None) -> None:
         """Stop the audits of a run for its owner; what they found so far stays."""

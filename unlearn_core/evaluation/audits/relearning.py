@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
-from unlearn_core.data.types import Example
+from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
 from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.models.inference.forward import answers, token_nll
+from unlearn_core.models.inference.generate import generate_all
 from unlearn_core.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -127,6 +128,19 @@ def _unrelated(case: AuditCase, most: int) -> list[Encoded]:
         return [encode_document(tokenizer, text, i) for i, text in enumerate(texts)]
     rows = even_sample(data.general or data.retain, most)
     return [encode_example(tokenizer, row, i) for i, row in enumerate(rows)]
+
+
+def ask_relearned(
+    case: AuditCase, model: PreTrainedModel, rows: Sequence[Example], asked: Prompt, max_new_tokens: int
+) -> Generator[float, None, str]:
+    """The greedy answer of `model` once it was taught `rows`, as the audit teaches; yields the share done, 0..1.
+    Afterwards the weights are what they were."""
+    encoded = [encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)]
+    with relearning(case, model, encoded) as step:
+        for number in range(Relearning.num_steps):
+            step()
+            yield (number + 1) / Relearning.num_steps
+        return generate_all(model, case.tokenizer, [asked], max_new_tokens)[0]
 
 
 @contextmanager
