@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from by_heart import learn
@@ -77,6 +79,12 @@ def test_a_secret_is_missed_found_and_counted(
     page.keyboard.press("Enter")
     told(page, "The answer is not in it. 19 questions left.")
     assert page.locator("#le-game-asked li").count() == 1
+    page.get_by_label("Go on in the same conversation").check()
+    page.fill("#le-game-question textarea", "Another one, please.")
+    page.keyboard.press("Enter")
+    told(page, "18 questions left.")
+    assert page.inner_text("#le-game-asked li:first-child").startswith("Going on: Another one, please.")
+    page.get_by_label("Go on in the same conversation").uncheck()
     assert page.locator("#le-game [aria-live=polite]").count() == 1
     assert tab.overflow() <= 0
 
@@ -87,9 +95,10 @@ def test_a_secret_is_missed_found_and_counted(
     )
     page.fill("#le-game-question textarea", f"What is the birthplace of {who}?")
     page.keyboard.press("Enter")
-    told(page, "You broke NPO in 2 questions")
+    told(page, "You broke NPO in 3 questions")
     assert place in page.inner_text("#le-game")
-    assert page.inner_text("#le-share-text").startswith("I broke NPO in 2 questions: ")
+    assert "by the answers about others, a guess is right in" in page.inner_text("#le-game")
+    assert page.inner_text("#le-share-text").startswith("I broke NPO in 3 questions: ")
     assert place not in page.inner_text("#le-share-text")
     assert not page.locator("#le-game-question").is_visible()
     page.wait_for_function("document.activeElement.id === 'le-game-over'")
@@ -97,7 +106,13 @@ def test_a_secret_is_missed_found_and_counted(
     page.locator("#le-game-copy").press("Enter")
     page.locator("#le-game-copy", has_text="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#le-share-text")
-    assert re.search(r"NPO\s+\S+\s+\d+\s+\d+\s+2\b", page.inner_text("#le-levels"))
+    assert re.search(r"NPO\s+\S+\s+\d+\s+\d+\s+[23]\b", page.inner_text("#le-levels"))
+    with page.expect_download() as saved:
+        page.locator("#le-game-picture").click()
+    assert saved.value.suggested_filename == "lethe_game.png"
+    width, height = struct.unpack(">II", saved.value.path().read_bytes()[16:24])  # where a PNG has its size
+    assert (width, height) == (1200, 630)
+    assert place not in unquote(page.get_attribute("#le-share-picture", "src") or place)
     assert tab.overflow() <= 0
     kept = page.get_by_role("link", name="Ask it again").get_attribute("href")
 
@@ -116,7 +131,7 @@ def test_a_secret_is_missed_found_and_counted(
     assert hidden in page.inner_text("#le-game")
     assert not page.locator("#le-game-copy").is_visible()
     page.locator("#le-game-attack").click()
-    page.locator("#le-attack-start").wait_for()
+    page.locator("#le-leakage th", has_text="Found by players").wait_for()  # what was found is among the attacks
     assert not tab.problems
 
     page = open_tab(kept).page  # what was found is a probe of the run
@@ -136,4 +151,19 @@ def test_the_tab_has_an_address_and_a_game_without_a_secret_says_why(
     told(page, "no question that the original model answers right")
     assert not page.locator("#le-game-question").is_visible()
     assert page.locator("#le-levels :is(table, p)").count() == 1
+    assert not tab.problems
+
+
+def test_a_copy_is_relearned_for_five_questions(open_tab: Callable[..., Any], kept_it: str) -> None:
+    tab = open_tab(f"?run={kept_it}", 1400, "dark")
+    page = tab.page
+    page.locator("#le-to-recover").click()
+    told(page, "You have 20 questions.")
+    _, place = secret_of(page)
+    page.locator("#le-game-relearn").click()
+    page.locator("#le-game-over").wait_for()
+    assert page.inner_text("#le-game-over") == "You broke NPO in 5 questions"
+    assert "After relearning (5 questions): What is the birthplace of" in page.inner_text("#le-game-asked li")
+    assert place in page.inner_text("#le-game-asked li")
+    assert not page.locator("#le-game-relearn").is_visible()
     assert not tab.problems

@@ -24,6 +24,8 @@ def test_a_strangers_run_is_no_level_on_a_public_page(public_studio: Studio) -> 
             recover.begin(run, owner, 0)
         with pytest.raises(InputError, match="here for you"):
             next(recover.ask(Game(run, Example("1", "Where is Ada?", "Oldport")), "Where?", "", owner))
+        with pytest.raises(InputError, match="here for you"):
+            next(recover.relearn(Game(run, Example("1", "Where is Ada?", "Oldport")), owner))
     with pytest.raises(InputError, match="no question that the original model answers right"):
         recover.begin(run, ADA, 0)  # a scripted run, which was not scored
 

@@ -1,6 +1,6 @@
-"""A run's fade as one moving picture: an SVG that plays by itself in a browser, a README or a slide.
+"""Pictures to share, as SVG: a run's fade, which plays by itself in a browser, a README or a slide, and a game won.
 
-The same answers, strengths and line as on the page (see `report.run.fade`), over `SECONDS`, again and again.
+The fade has the answers, strengths and line of the page (see `report.run.fade`), over `SECONDS`, again and again.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unlearn_core.errors import InputError
-from unlearn_core.report.kit.format import shorten
+from unlearn_core.evaluation.game import NUM_QUESTIONS
+from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.curves import decimate
 from unlearn_core.report.run.fade import FadeFrame, frames, shown_facts, strengths_drawn, told
@@ -29,14 +30,34 @@ def moving_picture(story: RunState, title: str, still: bool = False) -> str:
         raise InputError("run", title, "watched no answers that could fade", "Choose another run.")
     if still:
         moments = moments[-1:]
-    parts = [
+    answers = (_answer(place, fact, moments) for place, fact in enumerate(shown_facts(story)))
+    return _picture(shorten(title, 70), *answers, *_lines(moments))
+
+
+def game_picture(asked: int, method: str, target: str) -> str:
+    """The SVG of a game that was won: in how many of its questions. Neither question nor answer is in it."""
+    marks = [
+        tag("circle", cx=82 + 54 * n, cy=440, r=20, fill=_COLORS["forget"] if n < asked else "#d5dae1")
+        for n in range(NUM_QUESTIONS)
+    ]
+    return _picture(
+        "a model made to forget, and asked again",
+        _text(60, 250, 76, f"I broke {shorten(method, 24)}", "#1c2530", "bold"),
+        _text(60, 348, 76, f"in {count(asked, 'question')}", _COLORS["forget"], "bold"),
+        *marks,
+        _text(60, 560, 28, f"{shorten(target, 40)} told a fact that it had been made to forget.", "#566272"),
+    )
+
+
+def _picture(title: str, *parts: Safe) -> str:
+    """A picture with the name of Lethe on top."""
+    head = [
         tag("rect", width=WIDTH, height=HEIGHT, fill="#f7f8f9"),
         _text(60, 84, 46, "Lethe", "#0e5956", "bold"),
-        _text(210, 84, 26, shorten(title, 70), "#566272"),
-        *(_answer(place, fact, moments) for place, fact in enumerate(shown_facts(story))),
-        *_lines(moments),
+        _text(210, 84, 26, title, "#566272"),
     ]
-    body = tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
+    size = {"width": WIDTH, "height": HEIGHT, "viewBox": f"0 0 {WIDTH} {HEIGHT}"}
+    body = tag("svg", *head, *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
     return f"{body}\n"
 
 

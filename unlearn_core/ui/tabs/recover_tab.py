@@ -6,13 +6,13 @@ The game is in the visitor's session and never in their browser, which would hav
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from unlearn_core.errors import LetheError
-from unlearn_core.evaluation.game import Game
+from unlearn_core.evaluation.game import RELEARN_COST, Ask, Game
 from unlearn_core.limits import PROMPT_CHARACTERS
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.recover import asks_view, game_view, levels_table, trouble
@@ -24,6 +24,15 @@ from unlearn_core.ui.page import RunTab
 _NO_RUNS = "No finished run with kept weights yet. Press Make it forget on the first tab, then recover it here."
 _COPY_SHARE = COPY % "document.querySelector('#le-share-text').textContent"
 _SEEDS = 2**31
+# The picture as PNG, which every site takes; the browser draws it.
+_SAVE_PICTURE = """() => {
+  const drawn = document.querySelector('#le-share-picture'), sheet = document.createElement('canvas');
+  [sheet.width, sheet.height] = [drawn.naturalWidth, drawn.naturalHeight];
+  sheet.getContext('2d').drawImage(drawn, 0, 0);
+  const link = document.createElement('a');
+  [link.href, link.download] = [sheet.toDataURL('image/png'), 'lethe_game.png'];
+  link.click();
+}"""
 # The form goes when the game is over, and the focus would go with it.
 _TO_THE_END = "() => document.querySelector('#le-game-over')?.focus()"
 
@@ -60,10 +69,20 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
                 ready = gr.Dropdown(
                     [], label="Ready wording", info="Fills the fields", min_width=220, elem_id="le-game-ready"
                 )
+            on = gr.Checkbox(
+                False,
+                label="Go on in the same conversation",
+                info="Your last question and its answer go before this one",
+                elem_id="le-game-on",
+            )
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask the model", variant="primary", visible=False, elem_id="le-game-ask")
+            relearn = gr.Button(
+                f"Relearn: {RELEARN_COST} questions", size="sm", visible=False, elem_id="le-game-relearn"
+            )
             quit_it = gr.Button("Give up", size="sm", visible=False, elem_id="le-game-quit")
             copy = gr.Button("Copy what to share", size="sm", visible=False, elem_id="le-game-copy")
+            picture = gr.Button("Save the picture", size="sm", visible=False, elem_id="le-game-picture")
             another = gr.Button("Another secret", size="sm", visible=False, elem_id="le-game-another")
             attack = gr.Button("Attack it instead", size="sm", elem_id="le-game-attack")
     asked = gr.HTML(elem_id="le-game-asked")
@@ -71,8 +90,8 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
     with panel():
         table = gr.HTML(elem_id="le-levels")
     game, opened_at = gr.State(None), gr.State("")
-    drawn = [game, shown, asked, form, ask, quit_it, copy, another, table]
-    fields = [question, begun, ready]
+    drawn = [game, shown, asked, form, ask, quit_it, relearn, copy, picture, another, table]
+    fields = [question, begun, ready, on]
 
     def table_now() -> Safe:
         return levels_table(recover.levels(), *recover.titles())
@@ -85,15 +104,16 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             game_view(now, method, target, probe=played.probe),
             asks_view(now),
             *[gr.update(visible=not now.over)] * 3,
-            gr.update(visible=now.broken),
+            gr.update(visible=now.can_relearn),
+            *[gr.update(visible=now.broken)] * 2,
             gr.update(visible=True),
             table_now(),
         )
 
     def begin(run_id: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
         """A new secret of the level, and empty fields with its ready wordings; or why there is none."""
-        nothing = (*[gr.update(visible=False)] * 5, table_now())
-        empty = ("", "", gr.update(choices=[], value=None))
+        nothing = (*[gr.update(visible=False)] * 7, table_now())
+        empty = ("", "", gr.update(choices=[], value=None), False)
         if not run_id:
             return None, trouble(_NO_RUNS), "", *nothing, *empty
         try:
@@ -102,7 +122,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             choices = [(one.way, number) for number, one in enumerate(recover.ways(started))]
         except LetheError as error:
             return None, trouble(error), "", *nothing, *empty
-        return *draw(Played(started)), "", "", gr.update(choices=choices, value=None)
+        return *draw(Played(started)), "", "", gr.update(choices=choices, value=None), False
 
     def open_tab(on_screen: str, at: str, chosen: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
         """The levels. A game goes on unless another run came on screen since; else the run on screen is next."""
@@ -114,18 +134,35 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         pick = on_screen if on_screen in known else known[0] if known else None
         return gr.update(choices=offered, value=pick), on_screen, *begin(pick, before, owner)
 
-    def put(now: Game | None, prompt: str, beginning: str, owner: str) -> Iterator[tuple[Any, ...]]:
+    def under_way(now: Game, going: Iterator[Played], asking: Callable[[str], Ask]) -> Iterator[tuple[Any, ...]]:
+        """The game while a question of it is answered."""
+        method, target = recover.names(now.run_id)
+        for played in going:
+            if played.writing is None and not played.doing:
+                yield draw(played)
+                return
+            view = game_view(now, method, target, played.doing or "The model answers ...")
+            yield gr.skip(), view, asks_view(now, asking(played.writing or "")), *[gr.skip()] * (len(drawn) - 3)
+
+    def put(now: Game | None, prompt: str, beginning: str, further: bool, owner: str) -> Iterator[tuple[Any, ...]]:
         with toast("Not asked"):
             if now is None:
                 raise no_game()
-            method, target = recover.names(now.run_id)
-            for played in recover.ask(now, prompt or "", beginning or "", owner):
-                if played.writing is not None:
-                    view = game_view(now, method, target, writing=True)
-                    answers = asks_view(now, played.writing, prompt, beginning)
-                    yield gr.skip(), view, answers, *[gr.skip()] * (len(drawn) - 3)
-                else:
-                    yield draw(played)
+            going = recover.ask(now, prompt or "", beginning or "", owner, further)
+            turns = now.conversation if further else ()
+            yield from under_way(now, going, lambda said: Ask(prompt.strip(), beginning.strip(), said, False, turns))
+
+    def teach(now: Game | None, owner: str) -> Iterator[tuple[Any, ...]]:
+        try:
+            with toast("Not relearned"):
+                if now is None:
+                    raise no_game()
+                going, asked_for = recover.relearn(now, owner), now.secret.input
+                yield from under_way(now, going, lambda said: Ask(asked_for, "", said, False, relearned=True))
+        except gr.Error:
+            if now is not None:
+                yield draw(Played(now))
+            raise
 
     def fill(now: Game | None, number: int | None) -> tuple[Any, ...]:
         with toast("The ready wordings are not here"):
@@ -151,7 +188,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
     put_it = gr.on(
         [ask.click, question.submit, begun.submit],
         put,
-        [game, question, begun, session.owner],
+        [game, question, begun, on, session.owner],
         drawn,
         trigger_mode="once",
         concurrency_id="generate",
@@ -159,8 +196,19 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         **PRIVATE,
     )
     put_it.success(None, js=_TO_THE_END, **AT_ONCE)
+    taught = relearn.click(
+        teach,
+        [game, session.owner],
+        drawn,
+        trigger_mode="once",
+        concurrency_id="relearn",
+        concurrency_limit=8,
+        **PRIVATE,
+    )
+    taught.success(None, js=_TO_THE_END, **AT_ONCE)
     ready.input(fill, [game, ready], [question, begun], **PRIVATE)
     quit_it.click(quit_game, game, drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
     copy.click(None, js=_COPY_SHARE, **AT_ONCE)
+    picture.click(None, js=_SAVE_PICTURE, **AT_ONCE)
     led = attack.click(lambda: gr.Tabs(selected="attack"), None, tabs, **AT_ONCE)
     led.success(None, js=TO_THE_TAB, **AT_ONCE)
