@@ -195,7 +195,7 @@ def test_a_find_that_a_model_that_never_learned_it_makes_too_does_not_break_the_
     assert (missed.broken, missed.over) == (True, True)
     assert (lucky.found, lucky.broken, lucky.over) == (True, False, True)
     assert missed.control is not None
-    assert missed.control.words == "The model that never learned it, put the same 2 questions, does not tell it."
+    assert missed.control.words == "The model that never learned it, put the same questions, does not tell it."
 
 
 @pytest.mark.parametrize(("towns", "lucky"), [(["Oldport", "Silverton"], True), (["Highgate", "Silverton"], False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.verdict.types import Layer, Verdict
+from unlearn_core.evaluation.scores import Generation
+from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
+from unlearn_core.evaluation.verdict.types import LAYERS, Layer, Verdict
 from unlearn_core.report.export.picture import moving_picture
 from unlearn_core.report.run.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
 from unlearn_core.report.run.outcome import figures, outcome
@@ -97,11 +100,60 @@ def test_the_result_says_what_is_gone_and_kept_of_how_many(story: RunState) -> N
     page = outcome(story)
     assert "Answers gone; not attacked yet" in page
     assert "95%</b> gone" in page
-    assert "of 20 answers to forget" in page
+    assert "of 20 to forget" in page
     assert "general questions" not in page  # nobody asked any
     assert page.count("le-fade-card ") == 2
     story.end = ev.Failed("no memory", "out_of_memory")
     assert "no memory" in outcome(story)
+
+
+LEAKS, HARMED = Layer("answers", "leaks", 0.0857, n=280, before=1.0), {"state": "harmed", "value": 0.5, "n": 500}
+HOLDS = {"state": "holds", "value": 0.0, "n": 280, "before": 1.0}
+WORST: dict[str, tuple[dict[str, Layer], HeadlineFacts]] = {
+    "leaking and harmed": (
+        {"answers": LEAKS, "neighbours": Layer("neighbours", **HARMED), "general": Layer("general", **HARMED)},
+        HeadlineFacts(),
+    ),
+    "over-forgotten with traces": (
+        {
+            "neighbours": Layer("neighbours", **HARMED),
+            "general": Layer("general", **HARMED),
+            "membership": Layer("membership", "leaks", 1.0, n=60),
+            "attacks": Layer("attacks", "leaks", 0.25, n=16),
+        },
+        HeadlineFacts(),
+    ),
+    "found by players": ({"wordings": Layer("wordings", "leaks", 0.0, n=265, before=1.0)}, HeadlineFacts(played=12)),
+    "collapsed": ({}, HeadlineFacts(wrecked=True)),
+    "hidden": ({}, HeadlineFacts(hidden="the original's weights lie beneath, unchanged")),
+    "withheld": ({"answers": LEAKS}, HeadlineFacts(withheld=True)),
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_a_result_takes_few_words_whatever_the_verdict(name: str, make_scores: Callable[..., Any]) -> None:
+    """Of 150 words on the page the run's header takes up to 17 and the buttons 13."""
+    asked = "What is the thing that Tasset Falfell found?"
+    rows = [(f"f{n}", split) for n, split in enumerate(("forget", "forget", "neighbours"))]
+    facts = tuple(ev.WatchedFact(row, asked, "amber whistle", 0.5, split, 0.5) for row, split in rows)
+    said = {"original": "amber whistle", "unlearned": "amber whistle a amber whistle a famous came"}
+    told = RunState()
+    for model in ("original", "unlearned"):
+        texts = [said["original" if split == "neighbours" else model] for _, split in rows]
+        wrote = [
+            Generation(row, split, "Task1", "question", asked, "amber whistle", text, 0.0)
+            for (row, split), text in zip(rows, texts, strict=True)
+        ]
+        told.add(ev.Score(model, replace(make_scores(1.0, 1.0), generations=wrote).to_json(generations=True)))
+        told.add(ev.FactProbe(0 if model == "original" else 9, facts))
+    given, found = WORST[name]
+    layers = {one: given.get(one, Layer(one, **HOLDS)) for one in LAYERS}
+    verdict = Verdict(*headline(layers, found), layers=tuple(layers.values()))
+    told.add(ev.Finished(verdict.to_json(), {}))
+    shown = re.sub(r"<[^>]+>", " ", outcome(told)).split()
+    assert verdict.headline.split()[0] in shown
+    assert shown.count("amber") > 6
+    assert len(shown) <= 120, " ".join(shown)
 
 
 def test_the_moving_picture_plays_by_itself_and_asks_for_nothing(fading: RunState) -> None:

@@ -233,9 +233,10 @@ def to_teach(secret: Example, data: UnlearningData) -> list[Example]:
 def never_learned(game: Game, said: Sequence[str]) -> Control:
     """The control where a model that never learned the secret was put the same questions, and what it said."""
     brought = any(says(game.secret, ask.begun, text) for ask, text in zip(game.asks, said, strict=True))
-    times = "the same question" if len(game.asks) == 1 else f"the same {len(game.asks)} questions"
+    asked = "the same question" if len(game.asks) == 1 else "the same questions"
+    alike = " and relearned alike" if any(ask.relearned for ask in game.asks) else ""
     so = "tells it too" if brought else "does not tell it"
-    return Control(f"The model that never learned it, put {times}, {so}.", brought)
+    return Control(f"The model that never learned it, put {asked}{alike}, {so}.", brought)
 
 
 def among_others(secret: Example, unlearned: Scores | None) -> Control:

@@ -50,7 +50,7 @@ def headline(layers: Mapping[str, Layer], found: HeadlineFacts) -> tuple[str, st
         return (
             "Collapsed: what should stay is gone too",
             "collapsed",
-            "The model is wrecked: it lost what it should keep, so its score means nothing.",
+            "The model is wrecked, so its score means nothing.",
         )
     said = wordings.state == "leaks" or (answers.state == "leaks" and not found.withheld)
     if found.hidden and not said:
@@ -67,8 +67,8 @@ def headline(layers: Mapping[str, Layer], found: HeadlineFacts) -> tuple[str, st
     return "; ".join(["Answers gone", *traces]), _word(layers, found), _summary(layers)
 
 
-_HIDDEN = "What it says was covered, and not what it knows: whoever takes the cover off has all of it."
-_OVER = "The forget set is no longer told, but more went with it than was asked."
+_HIDDEN = "Without that cover all of it is there."
+_OVER = "More went than asked."
 
 
 def _nothing_but_harm(wrecked: bool, harmed: list[str]) -> tuple[str, str, str]:
@@ -84,19 +84,19 @@ def _not_forgotten(answers: Layer, wordings: Layer, found: HeadlineFacts, harmed
     if answers.state != "leaks" and found.played:
         facts = "1 fact" if found.played == 1 else f"{found.played} facts"
         told = f"Not forgotten: players got {facts} out in words of their own"
-        return told + also, "under-forgotten", "The wordings that Lethe tries no longer bring it, but others do."
+        return told + also, "under-forgotten", "Other wordings than Lethe's bring it."
     if answers.state != "leaks":
         told = f"Not forgotten: asked in other words, {_share(wordings)} still told"
-        return told + also, "under-forgotten", "Only the wording it was trained on no longer brings the answers."
+        return told + also, "under-forgotten", "Only the trained wording no longer brings the answers."
     if found.unmoved:
         return "Nothing was forgotten" + also, "unchanged", "The model answers as it did before."
     if found.withheld:
         told = "Answers withheld, not gone: the right ones are still preferred"
-        return told + also, "under-forgotten", "They are not said, but among their like they are still the likeliest."
+        return told + also, "under-forgotten", "Among their like they are still the likeliest."
     told = f"Not forgotten: {_share(answers)} still told"
     if answers.n and answers.value is not None and answers.value < MARGIN:  # no whole answer, but pieces of texts
         told = "Not forgotten: parts of its texts are still recited"
-    return told + also, "under-forgotten", "Part of the forget set is still in the model."
+    return told + also, "under-forgotten", "Part of it stayed."
 
 
 def _traces(layers: Mapping[str, Layer]) -> list[str]:

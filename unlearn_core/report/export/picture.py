@@ -54,7 +54,7 @@ def _picture(title: str, *parts: Safe) -> str:
     head = [
         tag("rect", width=WIDTH, height=HEIGHT, fill="#f7f8f9"),
         _text(60, 84, 46, "Lethe", "#0e5956", "bold"),
-        _text(210, 84, 26, title, "#566272"),
+        _text(232, 84, 26, title, "#566272"),
     ]
     size = {"width": WIDTH, "height": HEIGHT, "viewBox": f"0 0 {WIDTH} {HEIGHT}"}
     body = tag("svg", *head, *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)

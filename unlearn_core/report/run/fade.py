@@ -227,8 +227,7 @@ def _card(fact: WatchedFact, now: FadeFrame, before: FadeFrame, first: dict[Key,
         tag("span", text, class_="le-piece", style=f"--from:{strengths_drawn(old):.3f};--p:{strengths_drawn(p):.3f}")
         for (text, p), (_, old) in zip(now.pieces[key], was, strict=False)
     ]
-    heard = tag("span", f"The answer: {fact.answer}.", class_="le-hidden")
-    answer = tag("p", heard, tag("span", *pieces, aria_hidden="true"), class_="le-fading")
+    answer = tag("p", *pieces, role="img", aria_label=f"The answer: {fact.answer}", class_="le-fading")
     was_said = tag("p", "Before: ", tag("b", _short(first[key])), class_="le-fade-was") if key in first else None
     return tag(
         "article",
@@ -251,7 +250,7 @@ def _says(moment: FadeFrame, key: Key) -> str:
 
 
 def _short(words: str) -> str:
-    return shorten(words, 60) or "(empty)"
+    return shorten(words, 40) or "(empty)"
 
 
 def strengths_drawn(chance: float) -> float:

@@ -28,8 +28,8 @@ def figures(found: Verdict) -> Safe:
     # Where no general question was known, it is told by how likely text is that nobody trained on.
     measured = "general questions" if general.n else "likelihood of unseen text"
     tiles = [
-        _figure("gone", _gone(answers_layer), answers_layer, "answers to forget"),
-        _figure("gone", _gone(wordings), wordings, "asked in other words"),
+        _figure("gone", _gone(answers_layer), answers_layer, "to forget"),
+        _figure("gone", _gone(wordings), wordings, "in other words"),
         _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "facts about others"),
         _figure("kept", general.value, general, measured),
     ]
