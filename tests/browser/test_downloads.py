@@ -58,6 +58,20 @@ def test_report_and_export_are_saved_with_one_press(run: str, open_tab: Callable
     with zipfile.ZipFile(packed) as found:
         names = {Path(name).name for name in found.namelist()}
     assert {"model.safetensors", "config.json", "README.md", "lethe_report.html"} <= names
+    site = saved(page, lambda: page.click("#le-site"), tmp_path)
+    assert site.name == "index.html"
+    alone = page.context.browser.new_context(offline=True, viewport={"width": 360, "height": 800}).new_page()
+    told: list[str] = []
+    alone.on("console", lambda message: told.append(message.text))
+    alone.on("request", lambda request: told.append(request.url))
+    alone.goto(site.as_uri())
+    assert told == [site.as_uri()], "no server and no network, and nothing that the browser minds"
+    assert alone.inner_text(".le-verdict h2") == page.inner_text("#le-verdict .le-verdict h2")
+    assert alone.inner_text(".le-outcome-figures") == page.inner_text("#le-verdict .le-outcome-figures")
+    assert alone.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    alone.get_by_label("the original").check()  # the fade, without a script
+    assert alone.locator(".le-moment-0 .le-fade-card").first.is_visible()
+    alone.context.close()
     page.get_by_label("LoRA adapter").check()
     page.click("#le-export")
     page.get_by_text("is not what this run trained").wait_for()

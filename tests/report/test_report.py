@@ -15,9 +15,10 @@ import pytest
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import TERM_NAMES
+from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.card import model_card
-from unlearn_core.report.export.hub_export import export_run, push_run, write_report
+from unlearn_core.report.export.hub_export import export_run, push_run, write_report, write_site
 from unlearn_core.report.kit.csvfile import csv_link, to_csv
 from unlearn_core.report.kit.svg import figure_svg
 from unlearn_core.report.run.curves import facts_figure, loss_figure
@@ -138,6 +139,19 @@ def test_the_audits_are_drawn_as_the_leakage_card(store: RunStore, run: str, tmp
     assert "le-leakage" in card
     assert "Relearning" in card
     assert "Leaks in 1 of 1 attack." in card
+
+
+def test_the_page_for_a_static_host_is_the_result_page_in_one_file(store: RunStore, run: str, tmp_path: Path) -> None:
+    text = write_site(store, run, tmp_path / "made" / "site").read_text()
+    assert (tmp_path / "made" / "site" / "index.html").is_file()
+    page = Page()
+    page.feed(text)
+    assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
+    assert all(link.startswith(("data:text/csv", "#")) for link in page.fetched)
+    headline = Verdict.from_json(store.get(run).verdict or {}).headline
+    assert text.index(headline) < text.index("Answers before and after") < text.index("What the headline stands on")
+    for words in ("le-outcome-figures", "le-layers", "Loss, nats per token", "Relearning", "--set beta=0.5"):
+        assert words in text
 
 
 def test_audits_as_the_audit_record_writes_them_are_read(store: RunStore, run: str) -> None:

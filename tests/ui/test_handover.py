@@ -22,7 +22,8 @@ def finished(studio: Studio, owner: str) -> str:
 def test_a_report_is_a_file_and_a_run_without_weights_says_why_it_exports_none(studio: Studio) -> None:
     run = finished(studio, "me")
     assert run in studio.report(run, "json").read_text()
-    with pytest.raises(InputError, match="html or json"):
+    assert run in studio.report(run, "site").read_text()
+    with pytest.raises(InputError, match="html, json or site"):
         studio.report(run, "pdf")
     with pytest.raises(Exception, match="missing"):
         studio.export(run)

@@ -1,4 +1,4 @@
-"""`lethe report`, `certificate`, `verify` and `export`: a stored run handed over as files or to the Hub."""
+"""`lethe report`, `site`, `certificate`, `verify` and `export`: a stored run handed over as files or to the Hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def add_to(commands: Any) -> None:
     report.add_argument("run", metavar="RUN", help="its id, see `lethe runs`")
     report.add_argument("--out", metavar="DIR", default=".", help="where the two files go (default: here)")
     report.set_defaults(action=report_command)
+    site = commands.add_parser("site", help="a run's result page as one read-only file for any static host")
+    site.add_argument("run", metavar="RUN", help="its id, see `lethe runs`")
+    site.add_argument("--out", metavar="DIR", default="site", help="where index.html goes (default: site)")
+    site.set_defaults(action=site_command)
     certificate = commands.add_parser(
         "certificate", help="one page that certifies what was forgotten and how it was tested"
     )
@@ -43,6 +47,14 @@ def report_command(options: argparse.Namespace) -> int:
 
     for path in write_report(RunStore(), options.run, Path(options.out)):
         print(path)
+    return 0
+
+
+def site_command(options: argparse.Namespace) -> int:
+    from unlearn_core.report.export.hub_export import write_site
+    from unlearn_core.store.store import RunStore
+
+    print(write_site(RunStore(), options.run, Path(options.out)))
     return 0
 
 

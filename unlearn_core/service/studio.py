@@ -317,13 +317,16 @@ class Studio:
     # Handing over -------------------------------------------------------------------------------------
 
     def report(self, run_id: str, form: str = "html") -> Path:
-        """A file with the run's report, "html" or "json", for one download."""
+        """A file with the run's report, "html" or "json", or its result page for a static host, "site", for one
+        download."""
         self.warm_up()
-        from unlearn_core.report.export.hub_export import write_report
+        from unlearn_core.report.export.hub_export import write_report, write_site
 
         self.spend("look")
-        if form not in ("html", "json"):
-            raise InputError("form", form, "is no form of a report", "Use html or json.")
+        if form not in ("html", "json", "site"):
+            raise InputError("form", form, "is no form of a report", "Use html, json or site.")
+        if form == "site":
+            return write_site(self.store, run_id, self.parcels.folder())
         html, plain = write_report(self.store, run_id, self.parcels.folder())
         return html if form == "html" else plain
 

@@ -1,4 +1,4 @@
-"""Handing a run over: a report in two files, weights, adapter or GGUF in a folder, or a model on the Hub."""
+"""Handing a run over: a report, a page for a static host, weights or GGUF in a folder, or a model on the Hub."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.certificate import Request, certificate, certificate_html
 from unlearn_core.report.export.page import report_html, report_json
+from unlearn_core.report.export.site import site_html
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import MARKER, disk_errors
 from unlearn_core.system.hub_errors import is_unreachable
 
 KINDS = ("weights", "adapter", "gguf")
 ADAPTER = "adapter"  # folder inside a run's weights
-HTML, JSON, CARD = "lethe_report.html", "lethe_report.json", "README.md"
+HTML, JSON, CARD, SITE = "lethe_report.html", "lethe_report.json", "README.md", "index.html"
 
 
 def write_report(store: RunStore, run_id: str, folder: Path) -> tuple[Path, Path]:
@@ -32,6 +33,15 @@ def write_report(store: RunStore, run_id: str, folder: Path) -> tuple[Path, Path
         html.write_text(report_html(found), encoding="utf-8")
         plain.write_text(report_json(found), encoding="utf-8")
     return html, plain
+
+
+def write_site(store: RunStore, run_id: str, folder: Path) -> Path:
+    """Write the run's result page into `folder` (made if need be) as `index.html`, for any static host; its path."""
+    page = site_html(bundle(store, run_id))
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SITE).write_text(page, encoding="utf-8")
+    return folder / SITE
 
 
 def write_certificate(store: RunStore, run_id: str, folder: Path, request: Request) -> Path:

@@ -71,7 +71,7 @@ a { color: var(--link-text-color); } code { font-family: ui-monospace, monospace
 def report_html(found: RunReport) -> str:
     """The whole report; every text of the run, its data and its models is escaped."""
     title = f"{found.record.name}: Lethe report"
-    return offline_page(title, tag("main", _header(found), *_sections(found), _footer()))
+    return offline_page(title, tag("main", header(found), *_sections(found), footer()))
 
 
 def offline_page(title: str, body: Safe) -> str:
@@ -86,12 +86,13 @@ def offline_page(title: str, body: Safe) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">{tag("head", head)}{tag("body", body)}</html>\n'
 
 
-def _header(found: RunReport) -> Safe:
+def header(found: RunReport, title: str = "") -> Safe:
+    """Which run it is, in words; under its name unless it has another title."""
     record = found.record
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(record.created))
     told = f"{when}. Target {found.spec.get('target')}, data {found.spec.get('data')}, run {record.id}."
     tags = [tag("span", name, class_="le-tag") for name in record.tags]
-    return tag("header", tag("h1", record.name), tag("p", told, class_="le-muted"), *tags)
+    return tag("header", tag("h1", title or record.name), tag("p", told, class_="le-muted"), *tags)
 
 
 def _sections(found: RunReport) -> list[Safe]:
@@ -104,18 +105,19 @@ def _sections(found: RunReport) -> list[Safe]:
             tag("ul", *(tag("li", words) for words in dict.fromkeys(story.notes))),
         ]
     parts += [_heading("The twelve terms"), breakdown(story.scores) or _nothing("They were not scored.")]
-    parts += [_heading("Curves"), *_curves(found)]
+    parts += [_heading("Curves"), *curves(found)]
     if faded := replay_printed(story):
         parts += [_heading("How the answers faded"), faded]
-    parts += [_heading("Audits"), _audits(found.audits)]
-    parts += [_heading("Sample generations"), *_samples(found)]
-    parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), _command(found)]
+    parts += [_heading("Audits"), attacks(found.audits)]
+    parts += [_heading("Sample generations"), *samples(found)]
+    parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), command_line(found)]
     parts += [_heading("Hashes and versions"), _pairs({**found.hashes, **_versions(found)})]
     parts += [_heading("Cost"), cost_table(found.story), _pairs(_cost(found))]
     return parts
 
 
-def _curves(found: RunReport) -> list[Safe]:
+def curves(found: RunReport) -> list[Safe]:
+    """Losses and watched answers by step, with the numbers behind them."""
     losses = _wide(figure_svg(loss_figure(found.story)))
     facts = _wide(figure_svg(facts_figure(found.story)))
     return [
@@ -137,7 +139,8 @@ def _wide(drawing: Safe) -> Safe:
     return tag("div", drawing, class_="le-scroll", tabindex="0", role="group", aria_label="Chart")
 
 
-def _audits(audits: tuple[dict[str, Any], ...]) -> Safe:
+def attacks(audits: tuple[dict[str, Any], ...]) -> Safe:
+    """What attacks found, and players."""
     from unlearn_core.evaluation.audits import describe
 
     titles = {audit["name"]: audit["title"] for audit in describe()}
@@ -146,7 +149,8 @@ def _audits(audits: tuple[dict[str, Any], ...]) -> Safe:
     )
 
 
-def _samples(found: RunReport) -> list[Safe]:
+def samples(found: RunReport) -> list[Safe]:
+    """A few answers of every kind, before and after."""
     kinds = splits(found.story.scores)
     if not kinds:
         return [_nothing("No answers were recorded.")]
@@ -166,7 +170,8 @@ def _flat_spec(spec: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **spec.get("settings", {})}
 
 
-def _command(found: RunReport) -> Safe:
+def command_line(found: RunReport) -> Safe:
+    """What repeats the run from a terminal."""
     line = found.to_json()["command"]
     return tag("pre", tag("code", line), class_="le-code")
 
@@ -197,7 +202,7 @@ def _nothing(words: str) -> Safe:
     return tag("p", words, class_="le-muted")
 
 
-def _footer() -> Safe:
+def footer() -> Safe:
     told = f"Made by Lethe {__version__}. The JSON file beside this page holds the same and repeats the run: "
     return tag("footer", tag("p", told, tag("code", "lethe run REPORT.json"), ".", class_="le-muted"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
@@ -14,12 +16,13 @@ NUM_FORGOTTEN, NUM_KEPT = 2, 1
 _KEPT = ("neighbours", "retain", "general")
 
 
-def outcome(story: RunState) -> Safe:
-    """Headline, shares and answers of a judged run; why there is none of one that ended otherwise."""
+def outcome(story: RunState, drawing: Callable[[RunState], Safe] = replay) -> Safe:
+    """Headline, shares and answers of a judged run; why there is none of one that ended otherwise. drawing: how the
+    watched answers fade, where there are any."""
     if story.verdict is None:
         return banner(story)
     found = Verdict.from_json(story.verdict)
-    return join(headline_banner(story), figures(found), replay(story) or answers(story))
+    return join(headline_banner(story), figures(found), drawing(story) or answers(story))
 
 
 def figures(found: Verdict) -> Safe:

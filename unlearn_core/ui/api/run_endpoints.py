@@ -195,7 +195,8 @@ class RunEndpoints:
         return {"run_id": run_id, "stopping": True}
 
     def report(self, run_id: str, form: str = "html") -> dict[str, Any]:
-        """A run's report as a file to download: one offline page ("html") or data ("json")."""
+        """A run's report as a file to download: one offline page ("html") or data ("json"); or its result page for a
+        static host ("site")."""
         return _file(self._studio.report(run_id, form))
 
     def export(self, run_id: str, kind: str = "weights") -> dict[str, Any]:

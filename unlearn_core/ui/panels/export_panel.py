@@ -50,6 +50,7 @@ def handover_panel(
         with panel():
             with gr.Row(elem_classes=["le-buttons"]):
                 plain = gr.Button("Report as JSON", size="sm", elem_id="le-report-json")
+                site = gr.Button("Page for a static host", size="sm", elem_id="le-site")
                 moving = gr.Button("Moving picture of the fade", size="sm", elem_id="le-picture")
             with gr.Column(visible=False) as export:
                 kind = gr.Radio([(_TITLES[name], name) for name in KINDS], value="weights", label="Exported")
@@ -81,6 +82,7 @@ def handover_panel(
     download(certificate, certified, [run_id, request, responsible, show])
     download(moving, picture, [run_id, owner])
     download(plain, report("json"), [run_id])
+    download(site, report("site"), [run_id])
     download(save, zipped, [run_id, kind])
     return HandoverPanel(box, export)
 
