@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,22 @@ def test_the_readme_front_matter_fits_a_space():
     assert card["hf_oauth"] == "true"  # without it nobody can sign in
     (real,) = (target for target in CATALOGUE if target.name == "smollm2")
     assert card["models"] == f"[{real.ref}]"
+    sources = "".join(path.read_text() for path in (ROOT / "unlearn_core").rglob("*.py"))
+    for name in card["datasets"].strip("[]").split(", "):
+        assert re.fullmatch(r"[\w-]+/[\w-]+", name)
+        assert name in sources, f"nothing here reads {name}"
+
+
+def test_a_space_is_told_where_its_picture_is():
+    """The Hub takes whole addresses only, so the card that ships has none."""
+    head = (ROOT / "README.md").read_text().split("---")[1]
+    assert "thumbnail" not in head
+    manual = (ROOT / "docs" / "manual.md").read_text()
+    told = re.search(r"`thumbnail: (https://huggingface.co/spaces/OWNER/NAME/resolve/main/(\S+))`", manual)
+    assert told
+    picture = (ROOT / told[2]).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (1200, 630)
 
 
 def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
