@@ -10,7 +10,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from unlearn_core.system.files import finite
-from unlearn_core.training.records import BestKept, CanaryAlert, FactAnswers, FactProbe, Warned, WatchedFact
+from unlearn_core.training.records import (
+    BestKept,
+    CanaryAlert,
+    FactAnswers,
+    FactProbe,
+    SubjectsAsked,
+    Warned,
+    WatchedFact,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,28 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedSubject:
+    """A subject on the map. x, y: 0 to 1. question: what may be asked about it. ids: its rows in its split."""
+
+    name: str
+    split: str  # "forget", "retain", "neighbours" or "holdout"
+    x: float
+    y: float
+    question: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectsPlaced:
+    """Where the original's hidden states put the subjects (see `evaluation.neighbourhood`)."""
+
+    subjects: tuple[PlacedSubject, ...]
+    layer: int
+    num_layers: int
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
 class CostEstimate:
     """What the run will take (see runs.costs.Cost), said before the work begins."""
 
@@ -142,11 +172,13 @@ Event = (
     | PromptChosen
     | SubjectFound
     | SubjectAnswers
+    | SubjectsPlaced
     | CostEstimate
     | StageProgress
     | Step
     | FactProbe
     | FactAnswers
+    | SubjectsAsked
     | CanaryAlert
     | BestKept
     | Score
@@ -175,6 +207,8 @@ def from_json(record: dict[str, Any]) -> Event:
         fields["facts"] = tuple(map(_fact, fields["facts"]))
     if kind is FactAnswers:
         fields["answers"] = tuple(fields["answers"])
+    if kind is SubjectsPlaced:
+        fields["subjects"] = tuple(PlacedSubject(**{**row, "ids": tuple(row["ids"])}) for row in fields["subjects"])
     if kind is RunStarted:
         fields["stages"] = tuple(fields["stages"])
     event: Event = kind(**fields)

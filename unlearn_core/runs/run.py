@@ -43,6 +43,7 @@ from unlearn_core.runs.events import (
     Event,
     Failed,
     Finished,
+    PlacedSubject,
     PromptChosen,
     RunStarted,
     Score,
@@ -50,6 +51,7 @@ from unlearn_core.runs.events import (
     Step,
     SubjectAnswers,
     SubjectFound,
+    SubjectsPlaced,
     Warned,
 )
 from unlearn_core.runs.failure import failed
@@ -177,6 +179,7 @@ class _Run:
         original = yield from self._score("original", target, data, cache=True)
         self._expect_scores(sum(original.seconds.values()))
         yield from self._answers("original", target, original)
+        yield from self._placed(target, data)
         yield from self._tell_unknown(original)
         gold = yield from self._score_retain_model(data)
         if self.reference is not None:
@@ -327,6 +330,23 @@ class _Run:
             from unlearn_core.runs.subject import answers
 
             yield SubjectAnswers(name, *answers(target, self.sheet, scores))
+
+    def _placed(self, target: Target, data: UnlearningData) -> Iterator[Event]:
+        """The map of the subjects, where they are at least three; a team of processes makes none."""
+        if distributed.size() > 1:
+            return
+        from unlearn_core.data.subject_groups import subject_groups
+        from unlearn_core.evaluation.neighbourhood import place_subjects
+
+        groups = subject_groups(data)
+        places = place_subjects(target.model, target.tokenizer, groups)
+        if places is None:
+            return
+        subjects = tuple(
+            PlacedSubject(group.name, group.split, x, y, group.rows[0].input, tuple(row.id for row in group.rows))
+            for group, (x, y) in zip(groups, places.points, strict=True)
+        )
+        yield SubjectsPlaced(subjects, places.layer, places.num_layers, places.spread)
 
     def _score(
         self, name: str, target: Target, data: UnlearningData, *, cache: bool, gold: Scores | None = None

@@ -42,6 +42,7 @@ from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
 from unlearn_core.training.watching.best_weights import WeightKeeper
 from unlearn_core.training.watching.fact_probe import FactWatcher
+from unlearn_core.training.watching.subject_probe import SubjectWatcher
 from unlearn_core.training.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def unlearn(
         yield from _notes(method, mix, parts, trainable)
         yield from cut_rows(parts, max_tokens)
         snapshot = snapshot or Snapshot()
-        watch = Watch(probe, context.num_steps, round(method.recovers_by * context.num_steps), clock)
+        subjects = SubjectWatcher(tokenizer, data, max_tokens)
+        watch = Watch(probe, subjects, context.num_steps, round(method.recovers_by * context.num_steps), clock)
         weights = WeightKeeper(trainable.named, watch.state)
         room = isinstance(method, Edit) or distributed.broadcast(weights.fits)
         if room and probe.num_facts and method.may_end_anywhere:

@@ -66,6 +66,14 @@ class FactAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectsAsked:
+    """By subject, whether the model after `step` steps (0 = the original) would answer one fact word for word."""
+
+    step: int
+    told: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryAlert:
     """A canary went down, or came up again: the mean probability per token of answers that must survive.
 
@@ -117,7 +125,7 @@ class Warned:
     message: str
 
 
-Record = LoopStep | FactProbe | FactAnswers | CanaryAlert | BestKept | Warned
+Record = LoopStep | FactProbe | FactAnswers | SubjectsAsked | CanaryAlert | BestKept | Warned
 
 
 class StepDiverged(DivergedError):

@@ -1,8 +1,8 @@
 """What is watched while a model trains: canaries, the answers it writes, and its best weights so far.
 
 All of it stays within SHARE of the time, measured as it goes: looks at the facts and copies of the weights
-get one part, written answers another. None of it draws a random number or touches a weight, so that a
-watched training is the unwatched one bit for bit.
+get one part, written answers and a fact of each subject another. None of it draws a random number or touches a
+weight, so that a watched training is the unwatched one bit for bit.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.system import distributed
-from unlearn_core.training.records import BestKept, FactAnswers, FactProbe, Record, Warned, WatchedFact
+from unlearn_core.training.records import (
+    BestKept,
+    FactAnswers,
+    FactProbe,
+    Record,
+    SubjectsAsked,
+    Warned,
+    WatchedFact,
+)
 from unlearn_core.training.resources.budget import Budget
 from unlearn_core.training.watching.best_weights import StateKeeper
 from unlearn_core.training.watching.canary import Canaries
 from unlearn_core.training.watching.fact_probe import FactWatcher
+from unlearn_core.training.watching.subject_probe import SubjectWatcher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHARE = 0.1  # of the training's time that watching may take, half of it for written answers
+SHARE = 0.1  # of the training's time that watching may take, half of it for written answers and subjects
 MAX_LOOKS = 200  # in a training of any length; a curve of more points looks the same
-NUM_ANSWERS = 10  # moments, evenly spread, at which answers are written
+NUM_ANSWERS = 10  # moments, evenly spread, at which answers are written and subjects asked
 
 
 class Watch:
@@ -37,11 +46,13 @@ class Watch:
     def __init__(
         self,
         probe: FactWatcher,
+        subjects: SubjectWatcher,
         num_steps: int,
         first_alert: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._probe, self._num_steps, self._clock = probe, max(1, num_steps), clock
+        self._probe, self._subjects = probe, subjects
+        self._num_steps, self._clock = max(1, num_steps), clock
         self.state: dict[str, Any] = {}
         self.keeper: StateKeeper | None = None  # None: the best weights are not kept
         self._canaries = Canaries(self.state, first_alert)
@@ -68,12 +79,16 @@ class Watch:
             yield from self.look(model, step)
         spacing = self._num_steps / (NUM_ANSWERS + 1)
         written = self.state.get("written", 0)
-        if self._writes and step >= (written + 1) * spacing and self._fits(self._answers, step):
-            self.state["written"] = int(step / spacing)
-            with self._answers.spend():
-                answers = self._probe.answers(model)
-            if answers:
-                yield FactAnswers(step, answers)
+        if step and (step < (written + 1) * spacing or not self._fits(self._answers, step)):
+            return
+        self.state["written"] = int(step / spacing)
+        with self._answers.spend():
+            answers = self._probe.answers(model) if step and self._writes else ()
+            told = self._subjects.told(model)
+        if answers:
+            yield FactAnswers(step, answers)
+        if told:
+            yield SubjectsAsked(step, told)
 
     def look(self, model: PreTrainedModel, step: int) -> Iterator[Record]:
         """The watched facts after `step` steps, and what they say."""
