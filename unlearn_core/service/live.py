@@ -16,6 +16,7 @@ from typing import Any
 from unlearn_core.report.kit.markup import Safe, join
 from unlearn_core.report.run.curves import facts_figure, loss_figure
 from unlearn_core.report.run.fade import fade
+from unlearn_core.report.run.neighbourhood import neighbourhood
 from unlearn_core.report.run.progress import notices, progress_panel, telemetry
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.watched import alarm, singles, watch_panel
@@ -80,6 +81,7 @@ class LiveRuns:
                 "telemetry": story.num_events,
                 "losses": len(story.steps),
                 "facts": len(story.probes),
+                "map": f"{story.placed is not None} {len(story.asked)} {'unlearned' in story.scores}",
                 "alarm": f"{len(story.alerts)} {story.stage} {story.end is None}",
                 "over": story.end is not None,
                 "result": f"{story.end is not None} {len(story.judged)} {training}",
@@ -91,6 +93,7 @@ class LiveRuns:
                 "telemetry": lambda: telemetry(story),
                 "losses": lambda: json.dumps(loss_figure(story)),
                 "facts": lambda: (json.dumps(facts_figure(story)), watch_panel(story), singles(story)),
+                "map": lambda: neighbourhood(run_id, story),
                 "alarm": lambda: alarm(story),
                 "over": lambda: None,
                 "result": lambda: None,

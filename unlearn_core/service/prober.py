@@ -76,6 +76,21 @@ class Prober:
         row: Example = rows[int(number)]
         return row
 
+    def about(self, run_id: str, question: str) -> SavedProbe:
+        """A question as a probe: with its gold answer and set where the run scored it, and as the run puts prompts."""
+        _check_length(question, "")
+        if not question.strip():
+            raise InputError("question", question, "is empty", "Press a mark of the map, or type a question.")
+        target = str(self.studio.store.get(run_id).spec.get("target", "demo"))
+        scored = self.studio.live.story(run_id).scores.get("original")
+        rows = scored.generations if scored is not None else ()
+        row = next((row for row in rows if row.input == question), None)
+        _, template = self.studio.answers.has_template(run_id, target)
+        if row is None:
+            return SavedProbe(question, "", template=template)
+        split = row.split.split()[0]
+        return SavedProbe(question, row.gold, "retain" if split == "neighbours" else split, template=template)
+
     def inspect(self, run_id: str, target: str, prompt: str, answer: str) -> dict[str, Inspection]:
         """The answer's tokens and layers under each model."""
         _check_length(prompt, answer)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearn_core.report.export.reproduce import command
+from unlearn_core.report.run.neighbourhood import neighbourhood_json
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.sidebyside import items, splits
 from unlearn_core.runs.events import Finished, RunStarted
@@ -77,6 +78,7 @@ class RunReport:
             "audits": list(self.audits),
             "notes": story.notes,
             "message": self.record.message,
+            "neighbourhood": neighbourhood_json(story),
             "samples": _samples(story),
         }
 

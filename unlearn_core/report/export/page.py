@@ -16,6 +16,7 @@ from unlearn_core.report.run.cost import cost_table
 from unlearn_core.report.run.curves import facts_figure, loss_figure, losses_table, probes_table
 from unlearn_core.report.run.fade import replay_printed
 from unlearn_core.report.run.leakage import leakage_card
+from unlearn_core.report.run.neighbourhood import printed
 from unlearn_core.report.run.progress import stage_title
 from unlearn_core.report.run.sidebyside import side_by_side, splits
 from unlearn_core.report.run.verdict import summary
@@ -108,6 +109,8 @@ def _sections(found: RunReport) -> list[Safe]:
     parts += [_heading("Curves"), *curves(found)]
     if faded := replay_printed(story):
         parts += [_heading("How the answers faded"), faded]
+    if mapped := printed(story):
+        parts += [_heading("Neighbourhood"), mapped]
     parts += [_heading("Audits"), attacks(found.audits)]
     parts += [_heading("Sample generations"), *samples(found)]
     parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), command_line(found)]

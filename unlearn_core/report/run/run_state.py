@@ -26,6 +26,8 @@ from unlearn_core.runs.events import (
     Score,
     StageProgress,
     Step,
+    SubjectsAsked,
+    SubjectsPlaced,
     Warned,
 )
 
@@ -43,6 +45,8 @@ class RunState:
     steps: list[Step] = field(default_factory=list)
     probes: list[FactProbe] = field(default_factory=list)
     answers: list[FactAnswers] = field(default_factory=list)
+    placed: SubjectsPlaced | None = None  # None in runs of versions without a map
+    asked: list[SubjectsAsked] = field(default_factory=list)
     alerts: list[CanaryAlert] = field(default_factory=list)
     kept: BestKept | None = None
     scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
@@ -64,6 +68,10 @@ class RunState:
                 _put(self.probes, event)
             case FactAnswers():
                 _put(self.answers, event)
+            case SubjectsPlaced():
+                self.placed = event
+            case SubjectsAsked():
+                _put(self.asked, event)
             case CanaryAlert():
                 self.alerts = [a for a in self.alerts if a.step < event.step or a.canary != event.canary]
                 self.alerts.append(event)
@@ -138,7 +146,7 @@ class RunState:
         return sum(self.end.seconds.values()) if isinstance(self.end, Finished) else None
 
 
-def _put(known: list[Any], event: Step | FactProbe | FactAnswers) -> None:
+def _put(known: list[Any], event: Step | FactProbe | FactAnswers | SubjectsAsked) -> None:
     """Append by step: a run that was resumed goes through some steps a second time."""
     while known and known[-1].step >= event.step:
         known.pop()

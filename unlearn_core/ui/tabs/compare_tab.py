@@ -11,6 +11,7 @@ from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.format import score, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.palette import LETTERS
+from unlearn_core.report.run.neighbourhood import PLAY_MAP, neighbourhoods
 from unlearn_core.report.runs.comparison import comparison, run_mark
 from unlearn_core.report.runs.overlay import letters, overlay_figure
 from unlearn_core.report.runs.settings_table import settings_table
@@ -47,6 +48,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     with panel(visible=False) as curves:
         gr.HTML(tag("div", tag("h3", "How their answers faded"), class_="le-plot-title"))
         overlaid = chart("le-overlay")
+    with panel(visible=False) as mapped:
+        maps = gr.HTML(elem_id="le-maps", js_on_load=PLAY_MAP)
     heading("All runs on the same model and data", "Scores on different ones cannot be compared.")
     with panel():
         with gr.Row():
@@ -100,8 +103,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         )
 
     def compare(ids: list[str], token: str) -> tuple[Any, ...]:
-        """The table, and the curves with their panel."""
-        nothing = gr.update(visible=False), None
+        """The table, and the curves and maps with their panels."""
+        nothing = gr.update(visible=False), None, gr.update(visible=False), ""
         if len(ids or []) < 2:
             told = tag("p", "Choose at least two runs above, or pick them under Runs.", class_="le-muted")
             return told, *nothing
@@ -109,8 +112,10 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
             table = comparison(compared(studio.store, ids, studio.mine(token)))
         except LetheError as error:
             return tag("p", error, class_="le-problem", role="alert"), *nothing
-        figure = overlay_figure(letters(ids, {run_id: studio.live.story(run_id) for run_id in ids}))
-        return table, gr.update(visible=bool(figure["data"])), plot(figure)
+        stories = {run_id: studio.live.story(run_id) for run_id in ids}
+        figure, drawn = overlay_figure(letters(ids, stories)), neighbourhoods(stories)
+        curves_now, maps_now = gr.update(visible=bool(figure["data"])), gr.update(visible=bool(drawn))
+        return table, curves_now, plot(figure), maps_now, drawn
 
     def wipe(place: str, token: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
         with toast("Not scored"):
@@ -123,11 +128,12 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     seen = [ground, keeping, picked, owner]
     drawn = [charted, settings, wiped, marks, marks_table, lines]
     opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
-    opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], [beside, curves, overlaid], **AT_ONCE)
+    compared_parts = [beside, curves, overlaid, mapped, maps]
+    opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], compared_parts, **AT_ONCE)
     for field in (ground, keeping):
         field.input(draw, seen, drawn, **AT_ONCE)
     picked.change(None, picked, None, js=f"(ids) => ({SET_PART})('compare', (ids ?? []).join(','), false)", **AT_ONCE)
-    picked.input(compare, [picked, owner], [beside, curves, overlaid], **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
+    picked.input(compare, [picked, owner], compared_parts, **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
     wiped.click(
         wipe,
         [ground, owner],

@@ -18,8 +18,22 @@ from unlearn_core.service.answers import MAX_NEW_TOKENS
 from unlearn_core.service.prober import SETS, Prober
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
-from unlearn_core.ui.common import AT_ONCE, COPY, PRIVATE, chart, heading, inform, panel, plot, toast, warn
+from unlearn_core.ui.common import (
+    AT_ONCE,
+    COPY,
+    PRIVATE,
+    TO_THE_TAB,
+    chart,
+    heading,
+    inform,
+    panel,
+    plot,
+    toast,
+    told_by,
+    warn,
+)
 from unlearn_core.ui.page import RunTab
+from unlearn_core.ui.web.addresses import SET_PART
 
 _SET_PROBE = """(probe) => {
   if (!probe) return;
@@ -150,8 +164,8 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     for event in (tab.select, split.input):
         event(offer, [run_id, split, target], [fact, template], **PRIVATE)
     fact.input(fill, [run_id, fact], [prompt, answer], **PRIVATE)
-    linked = _wire_saving(prober, page, tabs, save, saved, run_id, owner, asked)
-    ask_when(linked)
+    ask_when(_wire_saving(prober, page, tabs, save, saved, run_id, owner, asked))
+    ask_when(_wire_map(prober, run, tabs, asked))
 
 
 def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
@@ -217,31 +231,42 @@ def _wire_saving(
         return kept
 
     def follow(request: gr.Request) -> tuple[Any, ...]:
-        run, wanted = (request.query_params.get(key, "") for key in ("run", "probe"))
+        tab, run, wanted, question = (request.query_params.get(key, "") for key in ("tab", "run", "probe", "ask"))
         nothing = (*[gr.skip()] * (len(asked) + 2), "")
-        if not (run and wanted):
+        question = question if tab == "probe" else ""  # elsewhere it is what was asked before
+        if not (run and (wanted or question)):
             return nothing
         try:
-            probe = prober.find(run, wanted)
+            probe = prober.find(run, wanted) if wanted else prober.about(run, question)
         except LetheError as error:
             warn("No such probe", error)
             return nothing
-        form = (
-            probe.prompt,
-            probe.answer,
-            probe.split,
-            probe.max_new_tokens,
-            probe.temperature,
-            probe.top_p,
-            probe.seed,
-            probe.template,
-        )
-        return *form, gr.Tabs(selected="probe"), run, probe.id
+        return *_form(probe), gr.Tabs(selected="probe"), run, probe.id
 
     save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
     linked = gr.Textbox("", visible="hidden", label="Linked probe")
     page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE)
     return linked.change  # only a link that was found changes it
+
+
+def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, asked: list[Any]) -> Any:
+    """A mark of the map that is pressed is asked about here, and the question is in the address."""
+    question = gr.Textbox("", visible="hidden", label="Question of the map")
+
+    def fill(run_id: str, event: gr.EventData) -> tuple[Any, ...]:
+        with toast("Not asked"):
+            probe = prober.about(run_id, str(told_by(event).get("question", "")))
+        return *_form(probe), gr.Tabs(selected="probe"), probe.prompt
+
+    pressed = run.map.select(fill, run.session.run_id, [*asked, tabs, question], **PRIVATE)
+    put = pressed.success(None, question, None, js=f"(words) => ({SET_PART})('ask', words, false)", **AT_ONCE)
+    return put.success(None, js=TO_THE_TAB, **AT_ONCE).success
+
+
+def _form(probe: SavedProbe) -> tuple[Any, ...]:
+    """The fields of a probe in the order of the form; the inverse of `_probe`."""
+    sampling = (probe.max_new_tokens, probe.temperature, probe.top_p, probe.seed)
+    return probe.prompt, probe.answer, probe.split, *sampling, probe.template
 
 
 def _probe(

@@ -19,6 +19,7 @@ from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast, warn
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
+from unlearn_core.ui.panels.map_panel import map_panel
 from unlearn_core.ui.panels.result_panel import (
     OutcomePanel,
     ResultPanel,
@@ -54,18 +55,19 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     live = live_panel()
     with gr.Accordion("Details", open=True, visible=False, elem_id="le-details") as details:
         result = result_panel(studio, session.run_id)
+        subjects = map_panel()
         charts = charts_panel()
         handover = handover_panel(studio, session.run_id, session.owner, outcome.report, outcome.certificate)
         share = share_panel()
     charts.ask.click(lambda run: _numbers(studio, run), session.run_id, charts.numbers, **AT_ONCE)
     details.expand(None, js=REDRAW, **AT_ONCE)
-    parts = _Shown(header, setup, idle, outcome, live, details, result, charts, handover, share)
+    parts = _Shown(header, setup, idle, outcome, live, details, result, subjects, charts, handover, share)
     watch = _Watch(studio, session, parts)
     _wire_start(studio, setup, watch)
     _wire_stop(studio, session, live)
     _wire_resume(studio, watch, live)
     _wire_load(studio, page, setup, watch, known)
-    return RunTab(setup, session, outcome)
+    return RunTab(setup, session, outcome, subjects)
 
 
 def _session() -> PageSession:
@@ -88,6 +90,7 @@ class _Shown:
     live: LivePanel
     details: gr.Accordion
     result: ResultPanel
+    subjects: gr.HTML
     charts: ChartsPanel
     handover: HandoverPanel
     share: SharePanel
@@ -102,6 +105,7 @@ class _Watch:
         live = shown.live
         self.outputs: list[Any] = [
             *live.drawn,
+            shown.subjects,
             *shown.charts.drawn,
             *shown.outcome.drawn,
             *shown.result.drawn,
@@ -134,7 +138,8 @@ class _Watch:
         if not new:  # the audits wake the timer once more when they end
             return [*nothing[:-2], gr.Timer(active=False), seen] if view.over else nothing
         shown = self.shown
-        changed = [*shown.live.changes(view, new), *shown.charts.changes(view, seen, new)]
+        subjects = view.parts["map"] if "map" in new else gr.skip()
+        changed = [*shown.live.changes(view, new), subjects, *shown.charts.changes(view, seen, new)]
         if "result" not in new:
             rest = len(self.outputs) - len(changed) - 1
             return [*changed, *[gr.skip()] * rest, view.versions]
