@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.hub_export import write_report
 from unlearn_core.report.kit.csvfile import to_csv
 from unlearn_core.report.run.curves import facts_figure, loss_figure
 from unlearn_core.report.run.fade import replay
+from unlearn_core.report.run.neighbourhood import neighbourhood, neighbourhoods, printed
 from unlearn_core.report.run.progress import progress_panel
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import summary
@@ -136,6 +138,23 @@ def test_whatever_people_write_is_shown_as_text(payload: str, tmp_path: Path) ->
     html, plain = write_report(store, run_id, tmp_path / "report")
     is_inert(html.read_text(encoding="utf-8"), own=frozenset({"style"}))
     assert payload in texts(json.loads(plain.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_subjects_of_a_map_are_named_as_text(payload: str) -> None:
+    story, other = RunState(), RunState()
+    row = Generation(payload, "forget", "Task1", "question", payload, payload, payload, 1.0)
+    scores = Scores({}, [], None, None, None, None, -1.0, "w", generations=(row,)).to_json(generations=True)
+    placed = tuple(
+        ev.PlacedSubject(payload + name, "forget", 0.5, 0.5, payload, (payload,)) for name in ("", " 1", " 2")
+    )
+    for event in (ev.Score("original", scores), ev.SubjectsPlaced(placed, 1, 2, 0.5), ev.Score("unlearned", scores)):
+        story.add(event)
+        other.add(event)
+    for html in (neighbourhood("run", story), neighbourhoods({"a": story, "b": other}), printed(story)):
+        assert "le-mark" in html
+        is_inert(html)
+        assert "{{" not in html
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

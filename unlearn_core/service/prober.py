@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.errors import InputError, LetheError, ResourceError, too_long
+from unlearn_core.errors import InputError, LetheError, ResourceError, clip, too_long
 from unlearn_core.limits import REPHRASED_CHARACTERS
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.runs.spec import RunSpec
@@ -76,20 +76,21 @@ class Prober:
         row: Example = rows[int(number)]
         return row
 
-    def about(self, run_id: str, question: str) -> SavedProbe:
-        """A question as a probe: with its gold answer and set where the run scored it, and as the run puts prompts."""
-        _check_length(question, "")
-        if not question.strip():
-            raise InputError("question", question, "is empty", "Press a mark of the map, or type a question.")
+    def about(self, run_id: str, name: str) -> SavedProbe:
+        """The question of a subject on the run's map, as the run puts prompts; with the gold answer where the run
+        scored it."""
+        story = self.studio.live.story(run_id)
+        subjects = story.placed.subjects if story.placed is not None else ()
+        subject = next((subject for subject in subjects if subject.name == name), None)
+        if subject is None:
+            raise InputError("about", clip(name, 60), "is not on the map of this run", "Press one of its marks.")
         target = str(self.studio.store.get(run_id).spec.get("target", "demo"))
-        scored = self.studio.live.story(run_id).scores.get("original")
-        rows = scored.generations if scored is not None else ()
-        row = next((row for row in rows if row.input == question), None)
         _, template = self.studio.answers.has_template(run_id, target)
-        if row is None:
-            return SavedProbe(question, "", template=template)
-        split = row.split.split()[0]
-        return SavedProbe(question, row.gold, "retain" if split == "neighbours" else split, template=template)
+        rows = story.scores["original"].generations if "original" in story.scores else ()
+        own = ((row.gold, row.input) for row in rows if row.split == subject.split and row.id in subject.ids)
+        gold = next((gold for gold, question in own if question == subject.question), "")
+        split = "forget" if subject.split == "forget" else "retain"
+        return SavedProbe(subject.question, gold, split, template=template)
 
     def inspect(self, run_id: str, target: str, prompt: str, answer: str) -> dict[str, Inspection]:
         """The answer's tokens and layers under each model."""

@@ -29,4 +29,4 @@ class RunTab:
     setup: Setup
     session: PageSession
     outcome: OutcomePanel
-    map: gr.HTML  # of its subjects; `select` tells the question of the one that was pressed
+    map: gr.HTML  # of its subjects; `select` tells which was pressed

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from unlearn_core.data.subject_groups import NEVER_SEEN
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict.rows import is_told
-from unlearn_core.report.kit.format import shorten
+from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.run.run_state import RunState
@@ -23,17 +23,19 @@ from unlearn_core.runs.events import PlacedSubject
 
 Told = tuple[int, int]  # how many facts were answered, of how many asked
 KINDS = {"forget": "to forget", "retain": "to keep", "neighbours": "to keep, not trained on", NEVER_SEEN: "never seen"}
-WIDTH, HEIGHT, _EDGE = 400, 250, 12
+WIDTH, HEIGHT, _EDGE = 400, 290, 12
 _HINT = "Point at a mark to read whom it stands for; press it to ask both models about them."
 
 
 @dataclass(frozen=True)
 class MapFrame:
-    """One moment: by subject what was answered of what was asked; nothing of a subject that was not asked then."""
+    """One moment: by subject what was answered of what was asked; nothing of a subject that was not asked then.
+    scored: whether all facts of a subject were put to the model, and not one of each."""
 
     step: int
     title: str
     told: dict[str, Told]
+    scored: bool = True
 
 
 def frames(story: RunState) -> list[MapFrame]:
@@ -49,7 +51,7 @@ def frames(story: RunState) -> list[MapFrame]:
     for asked in story.asked:
         if asked.step:
             known = {name: (int(told), 1) for name, told in asked.told.items() if first.get(name)}
-            found.append(MapFrame(asked.step, f"step {asked.step}", known))
+            found.append(MapFrame(asked.step, f"step {asked.step}", known, scored=False))
     if "unlearned" in story.scores:
         last = story.steps[-1].step if story.steps else 0
         found.append(MapFrame(last, "the result", _scored(story.placed.subjects, story.scores["unlearned"])))
@@ -75,7 +77,8 @@ def summed(story: RunState, frame: MapFrame) -> str:
         counts = [frame.told[s.name] for s in story.placed.subjects if s.split in splits and s.name in frame.told]
         if counts:
             parts.append(f"{sum(told for told, _ in counts)} of {sum(of for _, of in counts)} {words}")
-    return f"Facts answered: {', '.join(parts)}" if parts else ""
+    words = "Facts answered" if frame.scored else "One fact each, answered word for word"
+    return f"{words}: {', '.join(parts)}" if parts else ""
 
 
 def neighbourhood(run_id: str, story: RunState) -> Safe:
@@ -157,7 +160,7 @@ def _told(story: RunState) -> str:
     assert placed is not None
     return (
         f"Each mark is a subject, where layer {placed.layer} of {placed.num_layers} of the original puts the prompts "
-        f"about it: alike is near. The two directions show {placed.spread:.0%} of all differences."
+        f"about it: alike is near. Across and up together show {placed.spread:.0%} of all differences."
     )
 
 
@@ -183,8 +186,8 @@ def _mark(subject: PlacedSubject, told: Told | None, run_id: str) -> Safe:
     shape = _shape(subject.split, x, y)
     if not run_id:
         return tag("g", tag("title", _names(subject, told)), shape, class_=classes, style=style)
-    link = {"href": address(run_id, subject), "tabindex": "-1", "data_question": subject.question}
-    return tag("a", shape, class_=classes, style=style, data_name=_who(subject), **link)
+    link = {"href": address(run_id, subject), "tabindex": "-1", "data_subject": subject.name}
+    return tag("a", shape, class_=classes, style=style, data_who=_who(subject), **link)
 
 
 def _shape(split: str, x: float, y: float) -> Safe:
@@ -210,12 +213,12 @@ def _names(subject: PlacedSubject, told: Told | None) -> str:
 
 
 def _answered(told: Told | None) -> str:
-    return f"{told[0]} of {told[1]} facts answered" if told else "not asked"
+    return f"{told[0]} of {count(told[1], 'fact')} answered" if told else "not asked"
 
 
 def address(run_id: str, subject: PlacedSubject) -> str:
     """Where the models of the run are asked about a subject."""
-    return f"?{urlencode({'run': run_id, 'tab': 'probe', 'ask': subject.question})}"
+    return f"?{urlencode({'run': run_id, 'tab': 'probe', 'about': subject.name})}"
 
 
 def _legend(story: RunState) -> Safe:
@@ -223,11 +226,11 @@ def _legend(story: RunState) -> Safe:
     entries = []
     for split, words in KINDS.items():
         if split in present:
-            count = sum(subject.split == split for subject in _subjects(story))
+            number = sum(subject.split == split for subject in _subjects(story))
             full = tag("g", _shape(split, 6, 6), class_=f"le-mark le-mark-{split}", style="--told:1")
             icon = tag("svg", full, viewBox="0 0 12 12", width="16", height="16", aria_hidden="true")
-            entries.append(tag("li", icon, f" {count} {words}"))
-    entries.append(tag("li", "Full: answers all. Empty: answers nothing.", class_="le-muted"))
+            entries.append(tag("li", icon, f" {number:,} {words}"))
+    entries.append(tag("li", "Full: answers all. Empty: answers nothing. Dashed: not asked then.", class_="le-muted"))
     return tag("ul", *entries, class_="le-map-legend")
 
 
@@ -266,12 +269,13 @@ def _data(story: RunState, moments: Sequence[MapFrame]) -> str:
 
 def _table(run_id: str, story: RunState, moments: Sequence[MapFrame]) -> Safe:
     """Every subject with its link, what should become of it, and what was answered before and now."""
+    assert story.placed is not None
     before, now = moments[0], moments[-1]
     words = ("Subject", "Set", "Before", now.title.capitalize())
     head = tag("tr", *(tag("th", word, scope="col") for word in words))
     rows = []
-    for subject in reversed(_subjects(story)):
-        link = tag("a", shorten(subject.name, 60), href=address(run_id, subject), data_question=subject.question)
+    for subject in story.placed.subjects:
+        link = tag("a", shorten(subject.name, 60), href=address(run_id, subject), data_subject=subject.name)
         counts = (tag("td", _counted(moment.told.get(subject.name)), class_="le-number") for moment in (before, now))
         rows.append(tag("tr", tag("th", link, scope="row"), tag("td", KINDS[subject.split]), *counts))
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
@@ -324,7 +328,8 @@ element.addEventListener('mouseover', (event) => {
   if (!mark) { line.textContent = line.dataset.hint; return; }
   const figure = mark.closest('.le-map'), run = mapOf(figure);
   const told = run.told[figure.at ?? run.told.length - 1][[...figure.querySelectorAll('.le-mark')].indexOf(mark)];
-  line.textContent = `${mark.dataset.name}: ${told ? `${told[0]} of ${told[1]} facts answered` : 'not asked'}`;
+  const words = told ? `${told[0]} of ${told[1]} fact${told[1] === 1 ? '' : 's'} answered` : 'not asked';
+  line.textContent = `${mark.dataset.who}: ${words}`;
 });
 element.addEventListener('click', (event) => {
   const button = event.target.closest('.le-play'), box = button?.closest('.le-maps');

@@ -9,14 +9,14 @@ from unlearn_core.report.run.neighbourhood import PLAY_MAP
 # A press with nothing held asks on this page; any other opens the mark's own address, as with every link.
 _PRESS = """
 element.addEventListener('click', (event) => {
-  const link = event.target.closest('a[data-question]');
+  const link = event.target.closest('a[data-subject]');
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  trigger('select', {question: link.dataset.question});
+  trigger('select', {subject: link.dataset.subject});
 });
 """
 
 
 def map_panel() -> gr.HTML:
-    """Lay it out; its `select` tells the question of the mark that was pressed."""
+    """Lay it out; its `select` tells the subject whose mark was pressed."""
     return gr.HTML(elem_id="le-map", js_on_load=PLAY_MAP + _PRESS)

@@ -231,13 +231,13 @@ def _wire_saving(
         return kept
 
     def follow(request: gr.Request) -> tuple[Any, ...]:
-        tab, run, wanted, question = (request.query_params.get(key, "") for key in ("tab", "run", "probe", "ask"))
+        tab, run, wanted, subject = (request.query_params.get(key, "") for key in ("tab", "run", "probe", "about"))
         nothing = (*[gr.skip()] * (len(asked) + 2), "")
-        question = question if tab == "probe" else ""  # elsewhere it is what was asked before
-        if not (run and (wanted or question)):
+        subject = subject if tab == "probe" else ""  # elsewhere it is who was asked about before
+        if not (run and (wanted or subject)):
             return nothing
         try:
-            probe = prober.find(run, wanted) if wanted else prober.about(run, question)
+            probe = prober.find(run, wanted) if wanted else prober.about(run, subject)
         except LetheError as error:
             warn("No such probe", error)
             return nothing
@@ -250,16 +250,17 @@ def _wire_saving(
 
 
 def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, asked: list[Any]) -> Any:
-    """A mark of the map that is pressed is asked about here, and the question is in the address."""
-    question = gr.Textbox("", visible="hidden", label="Question of the map")
+    """The subject whose mark on the map is pressed is asked about here, and is in the address."""
+    chosen = gr.Textbox("", visible="hidden", label="Subject of the map")
 
     def fill(run_id: str, event: gr.EventData) -> tuple[Any, ...]:
         with toast("Not asked"):
-            probe = prober.about(run_id, str(told_by(event).get("question", "")))
-        return *_form(probe), gr.Tabs(selected="probe"), probe.prompt
+            name = str(told_by(event).get("subject", ""))
+            probe = prober.about(run_id, name)
+        return *_form(probe), gr.Tabs(selected="probe"), name
 
-    pressed = run.map.select(fill, run.session.run_id, [*asked, tabs, question], **PRIVATE)
-    put = pressed.success(None, question, None, js=f"(words) => ({SET_PART})('ask', words, false)", **AT_ONCE)
+    pressed = run.map.select(fill, run.session.run_id, [*asked, tabs, chosen], **PRIVATE)
+    put = pressed.success(None, chosen, None, js=f"(name) => ({SET_PART})('about', name, false)", **AT_ONCE)
     return put.success(None, js=TO_THE_TAB, **AT_ONCE).success
 
 

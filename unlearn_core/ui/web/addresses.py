@@ -1,7 +1,7 @@
 """Addresses: what is on screen is in the address of the page, so that it can be linked to and Back returns to it.
 
 ?tab=NAME            a tab            ?run=ID          a run, with ?probe=ID a saved probe of it
-?tab=probe&run=ID&ask=WORDS           what the models of a run answer to the words
+?tab=probe&run=ID&about=NAME          what the models of a run answer about a subject
 ?compare=ID,ID       compared runs    ?words=WORDS     the methods in which they occur
 ?board=NAME          a leaderboard, with ?order=TITLE what it is sorted by
 ?embed=1             without the frame around the page
