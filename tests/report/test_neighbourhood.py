@@ -30,7 +30,7 @@ Making = Callable[..., RunState]
 def answered(name: str, split: str, told: list[bool]) -> list[Generation]:
     """Facts of one subject, of which a model tells some."""
     return [
-        Generation(f"{name}{n}", split, "Task2", "question", f"Where is {name} {n}?", "Oldport", text, float(ok))
+        Generation(f"{name}{n}", split, "Task2", "question", f"Where is {name} {n}?", "Oldport", text, float(ok), name)
         for n, ok in enumerate(told)
         for text in ("Oldport" if ok else "somewhere",)
     ]
@@ -49,13 +49,16 @@ def mapped(make_scores: Callable[..., Scores]) -> Making:
         told = RunState()
         told.add(ev.RunStarted({"method": "npo"}, ("unlearn", "score unlearned"), 4, "cpu"))
         facts = {"Ada <Venn>": [True] * 2, "Bo Reed": [True, True, False], "Cy Moss": [True], "Di Lund": [True] * 2}
-        told.add(ev.Score("original", scored(make_scores, facts, **changes)))
+        original = scored(make_scores, facts, **changes)
+        for row in original["generations"]:
+            if row["subject"] == "Cy Moss":
+                row |= {"output": "in Oldport", "score": 0.0}  # told, and not word for word
+        told.add(ev.Score("original", original))
         placed = tuple(
             ev.PlacedSubject(name, split, x, 0.25 * place, f"Where is {name} 0?", tuple(f"{name}{n}" for n in range(3)))
             for place, (name, split) in enumerate(SUBJECTS.items())
         )
         told.add(ev.SubjectsPlaced(placed, 2, 4, 0.49))
-        told.add(ev.SubjectsAsked(0, {"Ada <Venn>": True, "Bo Reed": True, "Cy Moss": False, "Di Lund": True}))
         told.add(ev.SubjectsAsked(2, {"Ada <Venn>": False, "Bo Reed": True, "Cy Moss": False, "Di Lund": True}))
         if over:
             after = {"Ada <Venn>": [False] * 2, "Bo Reed": [True, False, False], "Cy Moss": [True]}

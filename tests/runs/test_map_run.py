@@ -19,7 +19,7 @@ def test_a_run_places_its_subjects_asks_them_and_keeps_both(memorised: Any, tmp_
     spec = RunSpec(method="grad_ascent", steps=10, settings=settings, target=memorised.model, data=memorised.data)
     events = list(record(spec, store))
     kinds = [type(event) for event in events]
-    assert kinds.index(ev.SubjectsPlaced) < kinds.index(ev.SubjectsAsked) < kinds.index(ev.Step)
+    assert kinds.index(ev.SubjectsPlaced) < kinds.index(ev.Step) < kinds.index(ev.SubjectsAsked)
     run_id = store.list_runs()[0].id
     found = bundle(store, run_id)
     kept = found.story.placed

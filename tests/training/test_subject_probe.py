@@ -32,12 +32,11 @@ def test_told_is_what_greedy_decoding_begins_with(
     assert not any(watcher.told(random).values())
 
 
-def test_subjects_are_asked_before_the_first_step_and_on_the_way(
+def test_subjects_are_asked_on_the_way(
     memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
 ) -> None:
     method = methods.build("grad_ascent", {"batch_size": 8, "learning_rate": 1e-2}, 11)
     records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method, clock=lambda: 0.0))
     asked = [record for record in records if isinstance(record, SubjectsAsked)]
-    assert [record.step for record in asked] == list(range(11))
-    assert all(asked[0].told.values())
-    assert sum(asked[-1].told.values()) < len(asked[-1].told)
+    assert [record.step for record in asked] == list(range(1, 11))
+    assert sum(asked[-1].told.values()) < sum(asked[0].told.values())

@@ -67,7 +67,7 @@ class FactAnswers:
 
 @dataclass(frozen=True, slots=True)
 class SubjectsAsked:
-    """By subject, whether the model after `step` steps (0 = the original) would answer one fact word for word."""
+    """By subject, whether the model after `step` steps would answer its first fact word for word."""
 
     step: int
     told: dict[str, bool]

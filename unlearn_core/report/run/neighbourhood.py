@@ -41,17 +41,18 @@ class MapFrame:
 def frames(story: RunState) -> list[MapFrame]:
     """The original, every step at which subjects were asked, and the result; empty without a map.
 
-    First and last go by all scored facts of a subject. Those between go by the one that was asked, of the subjects of
-    which the original answers it word for word: of another it tells nothing.
+    First and last go by all scored facts of a subject. Those between go by its first one, which was asked, where the
+    original answers it word for word: of another it tells nothing.
     """
     if story.placed is None or "original" not in story.scores:
         return []
-    found = [MapFrame(0, "the original", _scored(story.placed.subjects, story.scores["original"]))]
-    first = next((asked.told for asked in story.asked if asked.step == 0), {})
+    original = story.scores["original"]
+    found = [MapFrame(0, "the original", _scored(story.placed.subjects, original))]
+    exact = {(row.split, row.id) for row in original.generations if row.score >= 1}
+    known = {subject.name for subject in story.placed.subjects if (subject.split, subject.ids[0]) in exact}
     for asked in story.asked:
-        if asked.step:
-            known = {name: (int(told), 1) for name, told in asked.told.items() if first.get(name)}
-            found.append(MapFrame(asked.step, f"step {asked.step}", known, scored=False))
+        told = {name: (int(told), 1) for name, told in asked.told.items() if name in known}
+        found.append(MapFrame(asked.step, f"step {asked.step}", told, scored=False))
     if "unlearned" in story.scores:
         last = story.steps[-1].step if story.steps else 0
         found.append(MapFrame(last, "the result", _scored(story.placed.subjects, story.scores["unlearned"])))

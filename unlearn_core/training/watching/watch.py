@@ -1,7 +1,7 @@
 """What is watched while a model trains: canaries, the answers it writes, and its best weights so far.
 
 All of it stays within SHARE of the time, measured as it goes: looks at the facts and copies of the weights
-get one part, written answers and a fact of each subject another. None of it draws a random number or touches a
+get half of it, written answers and a fact of each subject a quarter each. None of it draws a random number or touches a
 weight, so that a watched training is the unwatched one bit for bit.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.1  # of the training's time that watching may take, half of it for written answers and subjects
 MAX_LOOKS = 200  # in a training of any length; a curve of more points looks the same
-NUM_ANSWERS = 10  # moments, evenly spread, at which answers are written and subjects asked
+NUM_MOMENTS = 10  # evenly spread, at which answers are written and subjects asked
 
 
 class Watch:
@@ -62,7 +62,7 @@ class Watch:
         """The training starts now. Without a number of tokens the steps are edits, each taken to be long;
         between them a model may be hooked and cannot write."""
         self._looks = Budget(SHARE / 2, self._clock)
-        self._answers = Budget(SHARE / 2, self._clock)
+        self._writing, self._asking = Budget(SHARE / 4, self._clock), Budget(SHARE / 4, self._clock)
         self._writes = tokens_per_step is not None
         fewest = math.ceil(self._num_steps / MAX_LOOKS)
         if tokens_per_step:  # a training token costs three forward passes, a watched one costs one
@@ -77,18 +77,16 @@ class Watch:
         """
         if step % self._every == 0 and self._fits(self._looks, step):
             yield from self.look(model, step)
-        spacing = self._num_steps / (NUM_ANSWERS + 1)
-        written = self.state.get("written", 0)
-        if step and (step < (written + 1) * spacing or not self._fits(self._answers, step)):
-            return
-        self.state["written"] = int(step / spacing)
-        with self._answers.spend():
-            answers = self._probe.answers(model) if step and self._writes else ()
-            told = self._subjects.told(model)
-        if answers:
-            yield FactAnswers(step, answers)
-        if told:
-            yield SubjectsAsked(step, told)
+        if self._writes and self._is_moment("written", self._writing, step):
+            with self._writing.spend():
+                answers = self._probe.answers(model)
+            if answers:
+                yield FactAnswers(step, answers)
+        if self._is_moment("asked", self._asking, step):
+            with self._asking.spend():
+                told = self._subjects.told(model)
+            if told:
+                yield SubjectsAsked(step, told)
 
     def look(self, model: PreTrainedModel, step: int) -> Iterator[Record]:
         """The watched facts after `step` steps, and what they say."""
@@ -118,7 +116,15 @@ class Watch:
     def used(self) -> float:
         """Share of the time since the training began that went into watching it."""
         elapsed = self._looks.elapsed
-        return (self._looks.spent + self._answers.spent) / elapsed if elapsed else 0.0
+        return (self._looks.spent + self._writing.spent + self._asking.spent) / elapsed if elapsed else 0.0
+
+    def _is_moment(self, name: str, budget: Budget, step: int) -> bool:
+        """Whether one of the moments called `name` has come, and the clock allows it."""
+        spacing = self._num_steps / (NUM_MOMENTS + 1)
+        if step < (self.state.get(name, 0) + 1) * spacing or not self._fits(budget, step):
+            return False
+        self.state[name] = int(step / spacing)
+        return True
 
     def _fits(self, budget: Budget, step: int) -> bool:
         return step == 0 or distributed.broadcast(budget.fits())
