@@ -9,6 +9,7 @@ from typing import Any
 from unlearn_core import RunSpec, RunStore
 from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.page import report_html
+from unlearn_core.report.export.site import site_html
 from unlearn_core.runs import events as ev
 from unlearn_core.store.recorder import record
 
@@ -31,6 +32,7 @@ def test_a_run_places_its_subjects_asks_them_and_keeps_both(memorised: Any, tmp_
     assert all(told == of for told, of in first["told"].values())  # the original knows it all by heart
     assert sum(told for told, _ in last["told"].values()) < sum(told for told, _ in first["told"].values())
     assert "le-map-drawing" in report_html(found)
+    assert "le-map-drawing" in site_html(found)
     again = store.create(spec).id
     for event in record(spec, store, run_id=again):
         if isinstance(event, ev.SubjectsPlaced):

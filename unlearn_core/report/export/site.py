@@ -10,6 +10,7 @@ from unlearn_core.report.export.page import attacks, command_line, curves, heade
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.fade import replay_printed
+from unlearn_core.report.run.neighbourhood import printed
 from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.system.version import __version__
@@ -23,11 +24,12 @@ def site_html(found: RunReport) -> str:
     sections: dict[str, list[Safe]] = {
         "Answers before and after": samples(found),
         "What the headline stands on": [in_layers(story), breakdown(story.scores) or Safe("")],
+        "Neighbourhood": [printed(story)],
         "Curves": curves(found),
         "Attacks": [attacks(found.audits)],
         "Repeat it": [command_line(found)],
     }
-    parts = [part for title, body in sections.items() for part in (tag("h2", title), *body)]
+    parts = [part for title, body in sections.items() if any(body) for part in (tag("h2", title), *body)]
     first = outcome(story, replay_printed)
     made = tag("footer", tag("p", f"A read-only copy of one run. Made by Lethe {__version__}.", class_="le-muted"))
     method = REGISTRY.get(str(found.spec.get("method")))
