@@ -513,14 +513,16 @@ class _Run:
 
         if distributed.rank() > 0:
             if is_split(artifact.model):  # the first process asks for this one's parts, in this order
-                self.unlearned_hash = weights_hash(artifact.model)
+                with artifact.as_saved():
+                    self.unlearned_hash = weights_hash(artifact.model)
                 gathered(artifact.model, keep=False)
             return
 
         assert self.out is not None
         yield StageProgress("save", 0, 1, seconds_left=self.clock.left(0.0))
         with self.clock.stage("save"):
-            self.unlearned_hash = weights_hash(artifact.model)
+            with artifact.as_saved():  # by which an attack on what is saved knows that it was scored
+                self.unlearned_hash = weights_hash(artifact.model)
             facts = {
                 "weights_hash": self.unlearned_hash,
                 "original_weights_hash": target.weights_hash,
