@@ -7,6 +7,8 @@ the command line prints it and exits with code 2, and no traceback reaches a use
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 # What an access token looks like: the Hub's, GitHub's, and the usual form of an API key.
 _TOKEN = re.compile(r"\b(?:hf_|gh[opsu]_|github_pat_|sk-)[A-Za-z0-9_-]{16,}")
@@ -25,11 +27,40 @@ def clip(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-class LetheError(Exception):
-    """An error meant for people: `field` had `value`, which is a `problem`; `mend` says what to do."""
+# What a page can do by itself to mend an error: the field of a run's form and what to put into it, or "tab" and a name.
+Action = tuple[str, str]
 
-    def __init__(self, field: str, value: object, problem: str, mend: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row of a file as it is shown, shortened: its place, and its text in three parts, the second one wrong."""
+
+    place: str
+    before: str
+    marked: str
+    after: str
+    wrong: bool
+
+
+def in_plain_text(rows: Sequence[ShownRow]) -> str:
+    """Rows for a terminal: the wrong one begins with >, what is wrong in it is underlined."""
+    width = max((len(row.place) for row in rows), default=0)
+    lines = []
+    for row in rows:
+        lines.append(f"{'>' if row.wrong else ' '} {row.place:>{width}} | {row.before}{row.marked}{row.after}")
+        if row.marked:
+            lines.append(f"  {'':>{width}} | {' ' * len(row.before)}{'^' * len(row.marked)}")
+    return "\n".join(lines)
+
+
+class LetheError(Exception):
+    """An error meant for people: `field` had `value`, which is a `problem`; `mend` says what to do, and `action` does
+    it where the page can."""
+
+    def __init__(self, field: str, value: object, problem: str, mend: str, action: Action | None = None) -> None:
         self.field, self.value, self.problem, self.mend = field, clip(value), without_secrets(problem), mend
+        self.action = action
+        self.rows: tuple[ShownRow, ...] = ()  # of a file: the wrong one between its neighbours
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -44,8 +75,9 @@ class LetheError(Exception):
             return f"{self.field}: {self.value} {self.problem}. {self.mend}".replace("  ", " ")
         return f"{name[:1].upper()}{name[1:]} {self.value} {self.problem}. {self.mend}".replace("  ", " ")
 
-    def __reduce__(self) -> tuple[type[LetheError], tuple[str, str, str, str]]:
-        return type(self), (self.field, self.value, self.problem, self.mend)
+    def __reduce__(self) -> tuple[type[LetheError], tuple[object, ...], dict[str, object]]:
+        given = (self.field, self.value, self.problem, self.mend, self.action)
+        return type(self), given, {"rows": self.rows}
 
 
 def is_panic(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from unlearn_core.errors import LetheError, is_panic
+from unlearn_core.errors import LetheError, in_plain_text, is_panic
 from unlearn_core.system.threads import wait_passively
 
 
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(action(options))
     except LetheError as error:
         print(f"lethe: {error}", file=sys.stderr)
+        if error.rows:
+            print(in_plain_text(error.rows), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nlethe: cancelled", file=sys.stderr)

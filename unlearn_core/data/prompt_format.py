@@ -29,7 +29,7 @@ from unlearn_core.data.chat_template import applied
 from unlearn_core.data.lume import are_official
 from unlearn_core.data.scripts import has_no_spaces
 from unlearn_core.data.types import Example, Prompt, UnlearningData
-from unlearn_core.errors import InputError, clip
+from unlearn_core.errors import Action, InputError, clip
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +39,7 @@ DATE = "26 Jul 2024"  # what Llama 3's template says where nobody tells it the d
 TOFU_DATE, TOFU_SYSTEM = "10 Apr 2025", "You are a helpful assistant."  # open-unlearning, configs/model
 _TAGS = {"inst": ("[INST] ", " [/INST]"), "qa": ("Question: ", "\nAnswer: ")}
 _NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
+_RAW: Action = ("prompt", "raw")
 _PLACE = "_lethe_prompt_format"
 _ASKED, _SAID = "Where does Ada live", "Lima7"  # a turn of each, to see what a template puts around them
 _SAMPLE = 64  # rows looked at to choose a format
@@ -235,7 +236,7 @@ def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt) -> str:
 def _chat(tokenizer: Any, name: str, system: str, date: str) -> PromptFormat:
     if not tokenizer.chat_template:
         mend = "Choose raw, or save a chat template with the tokenizer."
-        raise InputError("prompt", name, "needs a chat template, and this tokenizer has none", mend)
+        raise InputError("prompt", name, "needs a chat template, and this tokenizer has none", mend, _RAW)
     template = _template_of(tokenizer)
     if not _depends_on_date(tokenizer, template):
         date = ""
@@ -246,10 +247,12 @@ def _chat(tokenizer: Any, name: str, system: str, date: str) -> PromptFormat:
         whole = _applied(tokenizer, fixed, date, [("user", _ASKED), ("assistant", _SAID)], answer=True)
     except Exception as error:
         reason = clip(str(error), 80)
-        raise InputError("prompt", name, f"cannot use this tokenizer's template ({reason})", "Choose raw.") from None
+        raise InputError(
+            "prompt", name, f"cannot use this tokenizer's template ({reason})", "Choose raw.", _RAW
+        ) from None
     place = whole.rfind(_SAID)
     if place < 0 or _ASKED not in before:
-        raise InputError("prompt", name, "cannot use this tokenizer's template (it drops a turn)", "Choose raw.")
+        raise InputError("prompt", name, "cannot use this tokenizer's template (it drops a turn)", "Choose raw.", _RAW)
     opening = whole[len(before) : place] if whole.startswith(before) and place >= len(before) else ""
     # A header that the generation prompt leaves out is nothing the model should have to write.
     header = opening.rstrip(" ")

@@ -176,6 +176,8 @@ def parse_json(where: str, text: str, limits: Limits) -> object:
         return json.loads(text, parse_constant=constant, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         problem = f"is not JSON ({error.msg}, column {error.colno})"
+        if "\n" in text:  # a list over many lines
+            where, text = f"{where} line {error.lineno}", text.split("\n")[error.lineno - 1]
         raise InputError(where, clip(text, 60), problem, _OBJECTS) from None
     except RecursionError:
         raise InputError(where, clip(text, 60), "is nested too deeply", "Write flat rows of text.") from None

@@ -19,17 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.data.directory import first_file, read_directory, tidy, unused_note
+from unlearn_core.data.excerpt import rows_shown
 from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, column_names, read_rows, read_text
 from unlearn_core.data.row_notes import notes_on_rows
 from unlearn_core.data.subject_sheet import SubjectSheet, is_sheet, read_sheet
 from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.data.validate import asked_otherwise, check_columns, examples, usual_kinds
-from unlearn_core.errors import InputError, LetheError, ResourceError, clip
+from unlearn_core.errors import Action, InputError, LetheError, ResourceError, clip
 from unlearn_core.system.hub_errors import is_unreachable
 from unlearn_core.system.hub_id import REPOSITORY, REVISION
 
 FACTS = "facts:"
 UPLOAD = "upload:"
+_CHOOSE: Action = ("tab", "data")
 HUB_ID = re.compile(rf"{REPOSITORY}({REVISION})?(:[\w-]{{1,64}})?", re.ASCII)  # `:forget05` names a part
 _UPLOAD_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 
@@ -122,10 +124,11 @@ def columns_of(
     limits = limits or (PUBLIC if public else LOCAL)
     place = _locate(ref, public, limits, uploads)
     path = first_file(place.path) if place.path.is_dir() else place.path
-    if path.suffix.lower() == ".txt":
-        parse_facts(read_text(path, limits), limits)
-        return ()
-    return column_names(path, limits)
+    with rows_shown(path, limits):
+        if path.suffix.lower() == ".txt":
+            parse_facts(read_text(path, limits), limits)
+            return ()
+        return column_names(path, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,9 @@ def _locate(ref: str, public: bool, limits: Limits, uploads: Path | None) -> _Pl
     if ref.startswith(UPLOAD):
         return _Place(_uploaded(ref[len(UPLOAD) :], uploads))
     if public:  # one answer for every other name, so that nothing on this machine can be found out by asking
-        raise InputError("data", ref, "is not offered here", "Use `demo`, type facts in, or upload a file.")
+        raise InputError("data", ref, "is not offered here", "Use `demo`, type facts in, or upload a file.", _CHOOSE)
     if "\0" in ref or len(ref) > 4096:
-        raise InputError("data", ref, "is not a path or a Hub id", "Check the name.")
+        raise InputError("data", ref, "is not a path or a Hub id", "Check the name.", _CHOOSE)
     if os.path.exists(ref):  # unlike Path's, False for a name too long for the file system
         return _Place(Path(ref))
     path, _, part = ref.rpartition(":")
@@ -154,19 +157,21 @@ def _locate(ref: str, public: bool, limits: Limits, uploads: Path | None) -> _Pl
         name, _, part = ref.partition(":")
         repo, _, revision = name.partition("@")
         return _Place(_snapshot(ref, repo, revision or None, limits), ref, part)
-    raise InputError("data", ref, "does not exist", "Give `demo`, a file, a directory or a Hub id.")
+    raise InputError("data", ref, "does not exist", "Give `demo`, a file, a directory or a Hub id.", _CHOOSE)
 
 
 def _load(
     ref: str, split: str, columns: dict[str, str], public: bool, limits: Limits, uploads: Path | None
 ) -> UnlearningData:
     if ref.startswith(FACTS):
-        return _facts(ref[len(FACTS) :], "typed facts", split, limits)
+        with rows_shown(ref[len(FACTS) :], limits):
+            return _facts(ref[len(FACTS) :], "typed facts", split, limits)
     place = _locate(ref, public, limits, uploads)
-    if place.path.is_dir():
-        data = read_directory(place.path, columns, limits, part=place.part, needed=split)
-        return replace(data, name=place.name or data.name)
-    return _file(place.path, split, columns, limits)
+    with rows_shown(place.path, limits):
+        if place.path.is_dir():
+            data = read_directory(place.path, columns, limits, part=place.part, needed=split)
+            return replace(data, name=place.name or data.name)
+        return _file(place.path, split, columns, limits)
 
 
 def _demo() -> UnlearningData:
@@ -220,7 +225,7 @@ def _uploaded(token: str, uploads: Path | None) -> Path:
     found = folder.iterdir() if folder is not None and folder.is_dir() else ()
     files = [path for path in found if not path.name.startswith(".")]
     if len(files) != 1:
-        raise InputError("data", UPLOAD + token, "is not here any more", "Upload the file again.")
+        raise InputError("data", UPLOAD + token, "is not here any more", "Upload the file again.", _CHOOSE)
     return files[0]
 
 

@@ -13,6 +13,7 @@ from unlearn_core.evaluation.protocols.semeval import task_title
 from unlearn_core.limits import FILE_BYTES, MIB
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.kit.samples import TYPED, sample_links
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel
@@ -149,7 +150,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             missing_retain = not preview["splits"]["retain"]["rows"]
             found = {"data": data, "retain_data": choice.retain, "columns": columns, "mmlu": choice.mmlu}
         except LetheError as error:
-            table = tag("p", error, class_="le-problem", role="alert")
+            table = problem_box(error)
         wanted = inputs[8:]
         dropdowns = [
             gr.update(choices=_choices(names), value=column if column in names else _BY_NAME) for column in wanted
