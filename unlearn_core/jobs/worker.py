@@ -332,14 +332,18 @@ class Worker:
 
         method = build(spec.method, spec.settings, spec.steps)
         if self.public and spec.target != "demo":
-            raise InputError("target", spec.target, "is not offered here", "Use `demo`.")
+            raise InputError("target", spec.target, "is not offered here", "Use `demo`.", ("target", "demo"))
         if self.public and spec.retain_model is not None:
-            raise InputError("retain_model", spec.retain_model, "is not offered here", "Leave it out.")
+            raise InputError(
+                "retain_model", spec.retain_model, "is not offered here", "Leave it out.", ("retain_model", "")
+            )
         if self.public and method.steps > STEPS:
-            raise InputError("steps", method.steps, "are too many here", f"Use at most {STEPS}.")
+            raise InputError("steps", method.steps, "are too many here", f"Use at most {STEPS}.", ("steps", str(STEPS)))
         size = len(json.dumps(spec.to_json(), default=str))
         if self.public and size > 2 * FILE_BYTES:
-            raise InputError("run", f"{size:,} characters", "is too much text for a run", "Upload a file.")
+            raise InputError(
+                "run", f"{size:,} characters", "is too much text for a run", "Upload a file.", ("tab", "data")
+            )
 
     def _admit(self, owner: str | None) -> None:
         if self._closed:
@@ -350,7 +354,7 @@ class Worker:
         if self.per_owner is None or not owner:
             return
         if sum(job.owner == owner_hash(owner) and not job.over for job in self._jobs) >= self.per_owner:
-            raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.")
+            raise InputError("run", self.per_owner, "of yours is under way", "Wait for it or stop it.", ("tab", "runs"))
 
     @property
     def _jobs(self) -> list[Job]:

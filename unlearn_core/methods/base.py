@@ -444,13 +444,14 @@ def check(item: Parameter, value: Any) -> None:
     wanted = f"Use {_range(item)}."
     types = (float, int) if item.type is float else (item.type,)  # exact: True is no number here
     fits = type(value) in types and value == value  # NaN differs from itself
+    usual = item.name, "default"
     if not fits:
-        raise InputError(item.name, value, f"is not a {_KIND[item.type]}", wanted)
+        raise InputError(item.name, value, f"is not a {_KIND[item.type]}", wanted, usual)
     if item.choices and value not in item.choices:
-        raise InputError(item.name, value, "is not one of the choices", wanted)
+        raise InputError(item.name, value, "is not one of the choices", wanted, usual)
     below = item.minimum is not None and value < item.minimum
     if below or (item.maximum is not None and value > item.maximum):
-        raise InputError(item.name, value, "is out of range", wanted)
+        raise InputError(item.name, value, "is out of range", wanted, usual)
 
 
 def parse(item: Parameter, text: str) -> Any:

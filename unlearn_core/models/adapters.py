@@ -28,7 +28,9 @@ def choose_adapter(model: PreTrainedModel, wanted: str | None = None, only: str 
     if wanted is not None and wanted not in ADAPTERS:
         raise InputError("adapter", wanted, "is unknown", f"Use one of {', '.join(ADAPTERS)}.")
     if only is not None and wanted not in (None, only):
-        raise InputError("adapter", wanted, "is not what this method trains", "Leave the choice to it.")
+        raise InputError(
+            "adapter", wanted, "is not what this method trains", "Leave the choice to it.", ("adapter", "auto")
+        )
     large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
     return only or wanted or ("lora" if large else "full")
 
@@ -62,7 +64,7 @@ def apply_lora(
             return get_peft_model(model, config, adapter_name=NAME)
         except ValueError as error:
             problem = f"cannot be put on {type(model).__name__}: {error}"
-            raise InputError("adapter", "lora", problem, "Use the adapter `full`.") from error
+            raise InputError("adapter", "lora", problem, "Use the adapter `full`.", ("adapter", "full")) from error
 
 
 def out_of_reach(model: Any) -> list[str]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.errors import Action, InputError, ResourceError
 from unlearn_core.system import gpu
 from unlearn_core.system.gpu import has_gpu, reset_peak
 from unlearn_core.system.units import duration
@@ -250,14 +250,15 @@ def shortage(cost: Cost, free: int) -> ResourceError | None:
     parts = cost.parts or {}
     step = parts.get("activations, logits, gradients", 0)
     kept = sum(size for purpose, size in parts.items() if purpose in _GONE_WITH_LORA)
+    action: Action | None = None
     if max(step, kept) < cost.memory - free:
         mend = "Choose a smaller model or a larger machine."
     elif kept >= step:
-        mend = "Train LoRA instead of full weights."
+        mend, action = "Train LoRA instead of full weights.", ("adapter", "lora")
     else:
-        mend = "Use a smaller batch size or shorter rows."
+        mend, action = "Use a smaller batch size or shorter rows.", ("batch_size", "half")
     problem = f"needs about {cost.memory / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-    return ResourceError("memory", "this run", problem, mend)
+    return ResourceError("memory", "this run", problem, mend, action)
 
 
 def scaled(flops: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
+from unlearn_core.errors import Action
 from unlearn_core.system.files import finite
 from unlearn_core.training.records import (
     BestKept,
@@ -151,6 +152,7 @@ class Failed:
 
     message: str
     kind: str = "error"  # error | diverged | out_of_memory | disk_full | interrupted
+    action: Action | None = None  # what a page can do to mend it
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,8 @@ def from_json(record: dict[str, Any]) -> Event:
         fields["answers"] = tuple(fields["answers"])
     if kind is SubjectsPlaced:
         fields["subjects"] = tuple(PlacedSubject(**{**row, "ids": tuple(row["ids"])}) for row in fields["subjects"])
+    if kind is Failed and fields.get("action"):
+        fields["action"] = tuple(fields["action"])
     if kind is RunStarted:
         fields["stages"] = tuple(fields["stages"])
     event: Event = kind(**fields)

@@ -21,14 +21,16 @@ class Terminated(KeyboardInterrupt):
 def failed(error: BaseException) -> Failed:
     """What to show for `error`: its own words if it is meant for people, else a reference into the log."""
     if isinstance(error, LetheError):
-        return Failed(error.sentence, kind=_kind(error))
+        return Failed(error.sentence, kind=_kind(error), action=error.action)
     if isinstance(error, Terminated) or distributed.is_lost(error):
         return Failed(_ALONE, kind="interrupted")
     if is_disk_full(error):
-        return Failed("The disk is full. Free some space or delete old runs, then resume the run.", kind="disk_full")
+        return Failed(
+            "The disk is full. Free some space or delete old runs, then resume the run.", "disk_full", ("tab", "runs")
+        )
     if is_out_of_memory(error):
         mend = "Use a smaller batch_size, the lora adapter or a smaller model."
-        return Failed(f"The memory of this machine was not enough. {mend}", kind="out_of_memory")
+        return Failed(f"The memory of this machine was not enough. {mend}", "out_of_memory", ("adapter", "lora"))
     if is_panic(error):
         mend = "Use the tokenizer that the model was trained with, or other data."
         return Failed(f"The tokenizer of this model gave up on the text. {mend}")

@@ -19,7 +19,7 @@ def read_stored(
     """The scores in the file `ref`, or its per-row values; InputError where they are of other data, or of
     prompts in another format than the one whose digest is `prompt`."""
     if public:
-        raise InputError("retain_model", Path(ref).name, "is not offered here", "Leave it out.")
+        raise InputError("retain_model", Path(ref).name, "is not offered here", "Leave it out.", ("retain_model", ""))
     path = Path(ref)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ from unlearn_core.jobs.expiry import Deleted
 from unlearn_core.jobs.worker import GRACE, Worker
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.run_header import RunTitle
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
@@ -156,7 +157,7 @@ class Studio:
         from unlearn_core.methods import build
 
         if seed is None or seed != int(seed):
-            raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.")
+            raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.", ("seed", "0"))
         rest = {key: value for key, value in settings.items() if key != "steps"}
         build(method, rest, settings.get("steps"))
         beside = brought if brought and brought.get("data") == data else {}
@@ -215,7 +216,8 @@ class Studio:
         under_way = [run for run in self._of_address.get(address, ()) if self._is_open(run)]
         if self.public and address and len(under_way) >= limits.RUNS_OF_AN_ADDRESS:
             problem = "from your network are waiting or running"
-            raise ResourceError("runs", len(under_way), problem, "Wait until one of them is over.")
+            mend = "Wait until one of them is over."
+            raise ResourceError("runs", len(under_way), problem, mend, ("tab", "runs"))
         left = self.worker.capacity - self.worker.num_waiting
         if self.public and under_way and left <= limits.PLACES_KEPT:
             problem = "are left, for visitors who have none yet"
@@ -438,7 +440,7 @@ class Studio:
                 self._known[key] = self._ask_facts(spec, data)
             return self._known[key]
         except LetheError as error:
-            return tag("p", error, class_="le-problem", role="alert"), True
+            return problem_box(error), True
 
     def _ask_facts(self, spec: RunSpec, data: UnlearningData) -> tuple[Safe, bool]:
         from unlearn_core.evaluation.known import tells
@@ -547,7 +549,7 @@ class Studio:
             found = estimate_target(target, public=self.public)
         except LetheError as error:
             named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
-            return tag("p", *named, error, class_="le-problem", role="alert")
+            return problem_box(error, "".join(named))
         return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
 
     def forecast(self, *form: Any) -> tuple[Safe, bool]:
@@ -560,27 +562,28 @@ class Studio:
             from unlearn_core.runs.costs import in_words, shortage
             from unlearn_core.store.durations import same_seconds
 
-            if told := self._of_another_model(spec):
-                return tag("p", told, class_="le-problem", role="alert"), False
+            if found := self._of_another_model(spec):
+                return problem_box(found), False
             cost = self.planner.plan(spec, seconds=same_seconds(self.store, spec))
             prompts = self.planner.prompt_format(spec)
         except LetheError as error:
             if error.field == "prompt":
-                return tag("p", error, class_="le-problem", role="alert"), True
+                return problem_box(error), True
             return Safe(""), True  # said where it is typed, or when the run is started
         short = shortage(cost, free_memory(best_device()))
         line = tag("p", in_words(cost.to_json()), " ", prompts, class_="le-muted")
-        return (join(line, tag("p", short, class_="le-problem", role="alert")), False) if short else (line, True)
+        return (join(line, problem_box(short)), False) if short else (line, True)
 
-    def _of_another_model(self, spec: RunSpec) -> str:
-        """Why a listed model cannot forget the bundled world, which it never saw; "" for any other choice."""
+    def _of_another_model(self, spec: RunSpec) -> InputError | None:
+        """Why a listed model cannot forget the bundled world, which it never saw; None for any other choice."""
         from unlearn_core.models.targets import CATALOGUE
         from unlearn_core.runs.data import BUNDLED
 
         listed = {info.name: info.title for info in CATALOGUE}
         if spec.data != "demo" or spec.subject or spec.target in BUNDLED or spec.target not in listed:
-            return ""
-        return f"{listed[spec.target]} never saw the bundled world. Choose under Data what it should forget."
+            return None
+        mend = "Choose under Data what it should forget."
+        return InputError("target", listed[spec.target], "never saw the bundled world", mend, ("tab", "data"))
 
     @cached_property
     def planner(self) -> Planner:

@@ -55,7 +55,7 @@ def check_owner(folder: Path, name: str, owner: str) -> None:
     """InputError unless `name` is an upload of this hash; what is not there and what is another's look alike."""
     token = name.removeprefix(PREFIX)
     if not _TOKEN.fullmatch(token) or not is_of(folder / token, owner):
-        raise InputError("data", name, "is not here any more", "Upload the file again.")
+        raise InputError("data", name, "is not here any more", "Upload the file again.", ("tab", "data"))
 
 
 def handed_on(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:

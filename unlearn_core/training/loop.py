@@ -299,7 +299,9 @@ def _backward(
             present = fit.micro_batch or sum(len(part) for part in rows.values())
             if present == 1 and not fit.may_recompute:
                 mend = "Use the adapter `lora`, shorter texts or a larger machine."
-                raise ResourceError("memory", "one sequence", "does not fit into memory", mend) from error
+                raise ResourceError(
+                    "memory", "one sequence", "does not fit into memory", mend, ("adapter", "lora")
+                ) from error
             fit = fit.tighter(present)
         # Outside the handler, where the traceback no longer holds the failed pass's tensors.
         for parameter in parameters:
@@ -325,7 +327,7 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
             f"{method.info.name} holds the rest of the model with it: give one, or `general` for the "
             "bundled general text."
         )
-        raise InputError("retain set", data.name, "has no rows", mend)
+        raise InputError("retain set", data.name, "has no rows", mend, ("retain_data", "general"))
     reason = method.supports(model)
     depth = num_layers(model)
     inside = method.reads(depth) is not None or method.attack(depth) is not None

@@ -26,6 +26,7 @@ from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, TO
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
 from unlearn_core.ui.panels.privacy_panel import privacy_panel
+from unlearn_core.ui.panels.mend_panel import build_mends
 from unlearn_core.ui.tabs.attack_tab import build_attack_tab
 from unlearn_core.ui.tabs.chat_tab import build_chat_tab
 from unlearn_core.ui.tabs.compare_tab import build_compare_tab
@@ -130,6 +131,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab(TABS["published"], id="published") as published:
                 build_published_tab(studio, published)
         wire_addresses(page, tabs, listed.picked, words, board, order)
+        build_mends(run.setup, tabs)
         _wire_outcome(studio, run, listed, tabs)
         if studio.public:
             privacy_panel(studio, run)

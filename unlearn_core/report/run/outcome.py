@@ -7,10 +7,12 @@ from collections.abc import Callable
 from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.mend import mend_button
 from unlearn_core.report.run.fade import asked, replay
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.sidebyside import ComparedPrompt, badge, items, splits
 from unlearn_core.report.run.verdict import banner, headline_banner
+from unlearn_core.runs.events import Failed
 
 NUM_FORGOTTEN, NUM_KEPT = 2, 1
 _KEPT = ("neighbours", "retain", "general")
@@ -20,7 +22,7 @@ def outcome(story: RunState, drawing: Callable[[RunState], Safe] = replay) -> Sa
     """Headline, shares and answers of a judged run; why there is none of one that ended otherwise. drawing: how the
     watched answers fade, where there are any."""
     if story.verdict is None:
-        return banner(story)
+        return join(banner(story), mend_button(story.end.action) if isinstance(story.end, Failed) else None)
     found = Verdict.from_json(story.verdict)
     return join(headline_banner(story), figures(found), drawing(story) or answers(story))
 

@@ -8,17 +8,19 @@ import gradio as gr
 
 from unlearn_core.errors import InputError
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.runs.methods import method_note
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
-def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
-    """Draw the fields of the chosen method; what the user changes is collected in `settings`."""
+def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> None:
+    """Draw the fields of the chosen method; what the user changes is collected in `settings`. `mended` holds the
+    settings of a method that the page itself changed, which are drawn in place of the defaults."""
 
     # One at a time: two renders of one page at once change the page's components under each other.
-    @gr.render(inputs=[method], concurrency_limit=1, show_progress="hidden")
-    def form(name: str) -> None:
+    @gr.render(inputs=[method, mended], concurrency_limit=1, show_progress="hidden")
+    def form(name: str, changed: dict[str, Any]) -> None:
         from unlearn_core.methods import REGISTRY, describe
 
         if name not in REGISTRY:
@@ -27,26 +29,27 @@ def settings_form(method: gr.Dropdown, settings: gr.State) -> None:
         cls = REGISTRY[name]
         gr.HTML(method_note(describe(cls)))
         with gr.Row(elem_classes=["le-fields"]):
-            fields = [(item, _field(item)) for item in cls.parameters()]
+            values = changed.get("settings", {}) if changed.get("method") == name else {}
+            fields = [(item, _field(item, values.get(item.name, item.default))) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
         for item, field in fields:
             field.change(_collect(cls, item), [field, settings], [settings, problems], **_QUIET)
 
-    method.change(dict, None, settings, **_QUIET)
+    method.change(lambda: ({}, {}), None, [settings, mended], **_QUIET)
 
 
-def _field(item: Any) -> Any:
+def _field(item: Any, value: Any) -> Any:
     label = item.name.replace("_", " ").capitalize()
     common = {"label": label, "info": _help(item), "min_width": 200, "interactive": True}
     if item.type is bool:
-        return gr.Checkbox(item.default, **common)
+        return gr.Checkbox(value, **common)
     if item.choices:
-        return gr.Dropdown(list(item.choices), value=item.default, **common)
+        return gr.Dropdown(list(item.choices), value=value, **common)
     if item.type is int:
-        return gr.Number(item.default, precision=0, **common)
+        return gr.Number(value, precision=0, **common)
     if item.type is float:
-        return gr.Number(item.default, **common)
-    return gr.Textbox(item.default, **common)
+        return gr.Number(value, **common)
+    return gr.Textbox(value, **common)
 
 
 def _help(item: Any) -> str:
@@ -73,5 +76,5 @@ def _problems(cls: Any, settings: dict[str, Any]) -> Safe:
     try:
         build(cls.info.name, settings)
     except InputError as error:
-        return tag("p", error, class_="le-problem", role="alert")
+        return problem_box(error)
     return Safe("")

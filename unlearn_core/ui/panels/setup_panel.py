@@ -38,6 +38,7 @@ class Setup:
     data: gr.Dropdown
     method: gr.Dropdown
     settings: gr.State
+    mended: gr.State  # what the fields of the settings are drawn from, where the page itself changed them
     brought: gr.State
     seed: gr.Number
     adapter: gr.Radio
@@ -60,7 +61,7 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
 
     `describe` says what a target needs on this machine; asked whenever another one is chosen.
     """
-    settings, brought = gr.State({}), gr.State({})
+    settings, mended, brought = gr.State({}), gr.State({}), gr.State({})
     with gr.Accordion("New run", open=True, elem_id="le-new", elem_classes=["le-panel", "le-setup"]) as box:
         with gr.Row(elem_classes=["le-choices"]):
             target = gr.Dropdown(
@@ -102,7 +103,7 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
         note = gr.HTML(elem_id="le-target-note")
         told = gr.HTML(elem_id="le-forecast")
         with gr.Accordion("Method settings", open=False, elem_id="le-settings"):
-            settings_form(method, settings)
+            settings_form(method, settings, mended)
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, info="The same seed gives the same run")
                 adapter = gr.Radio(
@@ -123,6 +124,6 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
                 elem_id="le-retain-model",
             )
     target.change(describe, target, note, **PRIVATE)
-    chosen = (target, data, method, settings, brought, seed, adapter, retain_model, subject, prompt)
+    chosen = (target, data, method, settings, mended, brought, seed, adapter, retain_model, subject, prompt)
     setup = Setup(*chosen, start, told, box)
     return setup

@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from unlearn_core.errors import InputError
+from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.curves import losses_table, probes_table
 from unlearn_core.report.run.run_header import run_header
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast, warn
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, problem, toast, warn
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
@@ -30,6 +31,7 @@ from unlearn_core.ui.panels.result_panel import (
 )
 from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
 
+_NOT_RUN = "This cannot be run"
 _SET_LINK = """(run) => {
   const url = new URL(window.location);
   if (run) url.searchParams.set('run', run); else url.searchParams.delete('run');
@@ -166,14 +168,19 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
     def begin(owner: str, shown: str, *form: Any) -> tuple[Any, ...]:
         """Submit a run; from here on the page only watches it."""
         owner = owner or secrets.token_urlsafe(24)
-        with toast("This cannot be run"):
+        try:
             run = studio.submit(studio.spec(*form), owner, shown=shown)
-        return run, {}, owner, gr.Timer(active=True)
+        except LetheError as error:
+            if error.action is None:
+                raise problem(_NOT_RUN, error) from None
+            warn(_NOT_RUN, error)
+            return gr.skip(), gr.skip(), owner, gr.skip(), problem_box(error)
+        return run, {}, owner, gr.Timer(active=True), gr.skip()
 
     begun = setup.start.click(
         begin,
         [session.owner, session.run_id, *setup.fields],
-        [session.run_id, session.seen, session.owner, session.timer],
+        [session.run_id, session.seen, session.owner, session.timer, setup.forecast],
         **PRIVATE,
     )
     begun.success(None, session.run_id, None, js=_SET_LINK, **AT_ONCE)
