@@ -17,6 +17,7 @@ from unlearn_core.runs.events import Failed, from_json, to_json
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
+from unlearn_core.training.records import StepDiverged
 from unlearn_core.ui.panels.mend_panel import with_setting
 
 
@@ -51,6 +52,8 @@ def test_a_run_too_large_is_offered_lora_or_a_smaller_batch() -> None:
 def test_the_action_survives_the_runs_own_process_and_its_events() -> None:
     error = ResourceError("memory", "one sequence", "does not fit", "Use LoRA.", ("adapter", "lora"))
     assert pickle.loads(pickle.dumps(error)).action == ("adapter", "lora")
+    diverged = pickle.loads(pickle.dumps(StepDiverged(3, "nan", None)))
+    assert ">Halve the learning rate</button>" in problem_box(diverged)
     end = failed(error)
     assert from_json(to_json(end)) == end
     assert from_json({"event": "Failed", "message": "Of a version that knew no actions."}).action is None
@@ -69,6 +72,7 @@ def test_a_setting_is_put_back_halved_or_set_and_nothing_else_changes() -> None:
     assert with_setting("npo", before, "learning_rate", "default") == {"batch_size": 9}
     assert with_setting("npo", before, "batch_size", "half") == {"batch_size": 4, "learning_rate": 1.0}
     assert with_setting("npo", {"batch_size": 1}, "batch_size", "half") == {"batch_size": 1}
+    assert with_setting("npo", before, "learning_rate", "half") == {"batch_size": 9, "learning_rate": 0.5}
     assert with_setting("npo", before, "steps", "30") == before | {"steps": 30}
     assert with_setting("npo", before, "no_such", "30") == before
     assert with_setting("no_such", before, "steps", "30") == before

@@ -28,10 +28,11 @@ class Unreachable(ResourceError):
             ref,
             "is not on this machine, and the Hub cannot be reached",
             "Connect to the network, name a local directory, or use `demo`.",
+            ("target", "demo"),
         )
 
-    def __reduce__(self) -> tuple[type[ResourceError], tuple[str, str, str, str]]:  # type: ignore[override]
-        return ResourceError, (self.field, self.value, self.problem, self.mend)
+    def __reduce__(self) -> tuple[type[ResourceError], tuple[object, ...], dict[str, object]]:
+        return ResourceError, *super().__reduce__()[1:]
 
 
 @dataclass(frozen=True, slots=True)

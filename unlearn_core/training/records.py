@@ -133,8 +133,9 @@ class StepDiverged(DivergedError):
 
     def __init__(self, step: int, what: str, artifact: Artifact) -> None:
         problem = f"is not a finite number at step {step}"
-        super().__init__("loss", what, problem, "Use a smaller learning_rate or fewer steps.")
+        mend = "Use a smaller learning_rate or fewer steps."
+        super().__init__("loss", what, problem, mend, ("learning_rate", "half"))
         self.step, self.artifact = step, artifact
 
-    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, str, str, str]]:  # type: ignore[override]
-        return DivergedError, (self.field, self.value, self.problem, self.mend)
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[object, ...], dict[str, object]]:
+        return DivergedError, *super().__reduce__()[1:]

@@ -16,7 +16,6 @@ _LABELS: dict[Action, str] = {
     ("prompt", "raw"): "Give prompts as they are",
     ("retain_data", "general"): "Keep the bundled general facts",
     ("retain_model", ""): "Leave the retain-only model out",
-    ("batch_size", HALF): "Halve the batch size",
     ("tab", "data"): "Open Data",
     ("tab", "runs"): "Open Runs",
 }
@@ -57,4 +56,5 @@ def mend_button(action: Action | None) -> Safe | None:
 def _label(action: Action) -> str:
     name, value = action
     words = name.replace("_", " ")
-    return _LABELS.get(action) or (f"Put {words} back" if value == DEFAULT else f"Use {value} as {words}")
+    usual = {DEFAULT: f"Put {words} back", HALF: f"Halve the {words}"}
+    return _LABELS.get(action) or usual.get(value) or f"Use {value} as {words}"

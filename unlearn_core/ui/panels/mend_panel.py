@@ -61,5 +61,6 @@ def with_setting(method: str, settings: dict[str, Any], name: str, value: str) -
     if name not in items or value == DEFAULT:
         return kept
     if value == HALF:
-        return kept | {name: max(1, int(settings.get(name, items[name].default)) // 2)}
+        present = settings.get(name, items[name].default)
+        return kept | {name: max(1, present // 2) if items[name].type is int else present / 2}
     return kept | {name: int(value)} if value.isdigit() else kept
