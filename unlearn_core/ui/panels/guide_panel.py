@@ -1,7 +1,8 @@
 """The first visit: four steps on the first tab, each one sentence with one action that is really done.
 
-A step is ticked when what it asks for is on the page (a verdict, answers, the outcome of an attack, a comparison),
-whoever brought it there, and by nothing else. The browser remembers what was done, and whether the guide is closed.
+A step is ticked when its visitor pressed for what it asks for, here or elsewhere on the page, and that then came up: a
+verdict, answers, the outcome of an attack, a comparison. What was there before the press, such as a recorded run's,
+ticks nothing. The browser remembers what was pressed and done, and whether the guide is closed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from unlearn_core.report.kit.markup import Safe, tag
 
 @dataclass(frozen=True)
 class GuideStep:
-    """A step: its name, what to do in a sentence, what the button is called, the element that it presses, and what is
-    on the page once it was done."""
+    """A step: its name, what to do in a sentence, what the button is called, the element that it presses, the elements
+    that do it, and what comes up once it was done."""
 
     name: str
     told: str
     action: str
     press: str
+    does: str
     done: str
 
 
@@ -32,6 +34,7 @@ STEPS = (
         "The bundled model knows 60 invented people by heart: let it forget them and watch their answers fade.",
         "Make it forget",
         "#le-start",
+        "#le-start",
         "#le-verdict h2",
     ),
     GuideStep(
@@ -39,6 +42,7 @@ STEPS = (
         "Ask the original and the unlearned model the same, in words of your own.",
         "Chat with it",
         "#le-to-chat",
+        "#le-ask",
         "#le-answers [aria-busy=false]",
     ),
     GuideStep(
@@ -46,6 +50,7 @@ STEPS = (
         "What is only hidden comes back under attack: try to recover it.",
         "Try to recover it",
         "#le-to-recover",
+        "#le-attack-start, #le-game-ask, #le-game-quit",
         "#le-leakage table, #le-game-over",
     ),
     GuideStep(
@@ -53,6 +58,7 @@ STEPS = (
         "See the run beside another one: scores, curves and answers.",
         "Compare",
         "#le-to-compare",
+        "#le-to-compare, #le-compare, [data-tab-id=compare]",
         "#le-comparison table",
     ),
 )
@@ -67,7 +73,10 @@ GUIDE_HEAD = """<style>
 </script>"""
 _WATCH = """
 const steps = STEPS, root = document.documentElement.classList;
-const kept = () => JSON.parse(localStorage.getItem('lethe-guide-done') || '[]');
+const read = (key) => JSON.parse(localStorage.getItem(key) || '[]');
+const kept = () => read('lethe-guide-done');
+const pressed = () => read('lethe-guide-pressed');
+const before = {};  // by step: what was on the page when it was pressed for
 const draw = () => {
   const done = kept(), at = steps.findIndex((step) => !done.includes(step.name)), step = steps[at];
   element.querySelectorAll('.le-chip').forEach((chip, n) => {
@@ -82,12 +91,27 @@ const draw = () => {
   if (step) act.textContent = step.action;
 };
 const look = () => {
-  const done = kept(), more = steps.filter((step) => !done.includes(step.name) && document.querySelector(step.done));
+  const done = kept(), asked = pressed();
+  const more = steps.filter((step) => asked.includes(step.name) && !done.includes(step.name) &&
+    [...document.querySelectorAll(step.done)].some((one) => !before[step.name]?.includes(one)));
   if (!more.length) return;
   localStorage.setItem('lethe-guide-done', JSON.stringify([...done, ...more.map((step) => step.name)]));
   draw();
 };
 new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+const press = (at) => {
+  for (const step of steps.filter((one) => at.closest(one.does))) {
+    before[step.name] = [...document.querySelectorAll(step.done)];
+    localStorage.setItem('lethe-guide-pressed', JSON.stringify([...new Set([...pressed(), step.name])]));
+  }
+};
+document.addEventListener('click', (event) => press(event.target), true);
+// A question is also put by the Enter key.
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || event.shiftKey) return;
+  if (event.target.closest('#le-game-question, #le-game-begun')) press(document.querySelector('#le-game-ask'));
+  if (event.target.matches('#le-prompt textarea')) press(document.querySelector('#le-ask'));
+}, true);
 element.addEventListener('click', (event) => {
   if (event.target.closest('.le-guide-act')) {
     const step = steps.find((one) => !kept().includes(one.name)), button = document.querySelector(step.press);
