@@ -98,7 +98,9 @@ const look = () => {
   localStorage.setItem('lethe-guide-done', JSON.stringify([...done, ...more.map((step) => step.name)]));
   draw();
 };
-new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+new MutationObserver(look).observe(
+  document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ['aria-busy']}
+);
 const press = (at) => {
   for (const step of steps.filter((one) => at.closest(one.does))) {
     before[step.name] = [...document.querySelectorAll(step.done)];
