@@ -42,6 +42,9 @@ def test_the_wheel_runs_the_main_job_from_any_folder(installed: Path, tmp_path: 
     assert json.loads((tmp_path / "result.json").read_text())["spec"]["target"] == "demo"
 
 
+_RECORDED = "recorded_runs/recorded-forgotten/events.jsonl.xz"
+
+
 def test_the_wheel_holds_what_the_page_draws_with(installed: Path) -> None:
-    for part in ("style.css", "demo/manifest.json", "gallery/demo.json", "published/runs.csv"):
+    for part in ("style.css", "demo/manifest.json", "gallery/demo.json", "published/runs.csv", _RECORDED):
         assert (installed / "unlearn_core" / "assets" / part).is_file()

@@ -36,7 +36,7 @@ def serve_command(options: argparse.Namespace) -> int:
     from unlearn_core.ui.app import launch
 
     try:
-        launch(options.host, port, options.public, options.open, mcp=options.mcp)
+        launch(options.host, port, options.public, options.open, mcp=options.mcp, recorded=True)
     except KeyboardInterrupt:  # being told to end is how a server ends
         _leave()
     return 0

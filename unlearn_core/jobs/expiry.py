@@ -126,7 +126,7 @@ class ExpiryThread:
 
 def _things(store: RunStore) -> Iterator[_Expiring]:
     for record in store.list_runs(limit=1_000_000):
-        if record.status not in OPEN:
+        if record.status not in OPEN and not record.is_recorded:
             yield _Expiring(record.id, record.created, _size(store.folder(record.id)), True)
     for folder in store.uploads.iterdir():
         with contextlib.suppress(OSError):

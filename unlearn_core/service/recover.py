@@ -58,7 +58,7 @@ class Recover:
 
     def runs(self, owner: str) -> list[tuple[str, str]]:
         """The levels: finished runs with kept weights by method and target, newest first; on a public server the
-        visitor's own."""
+        visitor's own and the recorded ones."""
         titles = self.titles()
         found = []
         for record in self.studio.attackable(owner, MAX_LEVELS):
@@ -77,7 +77,7 @@ class Recover:
 
     def begin(self, run_id: str, owner: str, seed: int, but: str = "") -> Game:
         """A game on a run for whoever may attack it; another secret than the question `but`."""
-        self.studio.store.owned(run_id, owner or None)
+        self.studio.questioned(run_id, owner)
         secret = choose(secrets(self.studio.live.story(run_id).scores.get("original")), seed, but)
         for row in getattr(self._prober.data(run_id), "forget", ()):
             if (row.input, row.output) == (secret.input, secret.output):
@@ -94,7 +94,7 @@ class Recover:
         prompt, begun = prompt.strip(), begun.strip()
         turns = game.conversation if on else ()
         game.check(prompt, begun, turns)
-        self.studio.store.owned(game.run_id, owner or None)
+        self.studio.questioned(game.run_id, owner)
         output = ""
         for output in self.studio.ask_unlearned(
             game.run_id, prompt, max_new_tokens=MAX_TOKENS, begun=begun, turns=(*game.secret.turns, *turns)

@@ -257,9 +257,15 @@ class Studio:
         self.worker.submit_audits(run_id, budget_seconds, names, owner)
 
     def attackable(self, owner: str, limit: int) -> list[RunRecord]:
-        """The newest finished runs with kept weights; on a public server the visitor's own."""
-        records = self.store.list_runs(owner=owner if self.public else None, status="finished", limit=limit)
+        """The newest finished runs with kept weights; on a public server the visitor's own and the recorded ones."""
+        mine = owner if self.public else None
+        records = self.store.list_runs(owner=mine, status="finished", limit=limit, house=True)
         return [record for record in records if record.artifact]
+
+    def questioned(self, run_id: str, owner: str) -> RunRecord:
+        """The record, if this visitor may put questions to its unlearned model alone: a run of theirs, or recorded."""
+        record = self.store.get(run_id)
+        return record if record.is_recorded else self.store.owned(run_id, owner or None)
 
     def may_resume(self, run_id: str, owner: str) -> bool:
         """Whether the run was interrupted and this visitor started it."""
@@ -272,6 +278,13 @@ class Studio:
         except LetheError:
             return False
         return True
+
+    def run_choices(self, owner: str, limit: int = 100) -> list[tuple[str, str]]:
+        """Those that can be attacked and asked, by name, to choose one from."""
+        return [
+            (f"{shorten(r.name, 40)} on {shorten(str(r.spec.get('data')), 30)} ({r.id[:6]})", r.id)
+            for r in self.attackable(owner, limit)
+        ]
 
     def mine(self, owner: str) -> str | None:
         """What limits listings to one visitor: their hash on a shared server, None on one's own machine."""
@@ -298,7 +311,7 @@ class Studio:
             str(spec.get("subject") or data),
             int(spec.get("seed") or 0),
             record.created,
-            "yours" if self.may_stop(run_id, owner) else "somebody else's",
+            "recorded" if record.is_recorded else "yours" if self.may_stop(run_id, owner) else "somebody else's",
         )
 
     def beside(self, run_id: str, owner: str) -> list[str]:

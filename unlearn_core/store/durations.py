@@ -23,6 +23,6 @@ def usual_seconds(store: RunStore, spec: RunSpec) -> float | None:
 
 
 def _mean_seconds(store: RunStore, spec: RunSpec, **kind: Any) -> float | None:
-    rows, _ = store.rows(RunQuery(status="finished", limit=_LATEST, **kind))
+    rows, _ = store.rows(RunQuery(status="finished", made_here=True, limit=_LATEST, **kind))
     took = [row.seconds for row in rows if row.seconds and row.target == spec.target]
     return sum(took) / len(took) if took else None

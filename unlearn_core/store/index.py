@@ -23,6 +23,7 @@ from unlearn_core.system.log import note
 
 _VERSION = 5
 OWNER = "owner"  # in a run's folder: whose it is, as a hash, whatever becomes of its record
+HOUSE = "house"  # in place of a hash: a run that ships with Lethe, which everybody sees and no secret opens
 _DAMAGED = "Its record cannot be read. What else it has lies in its folder; it can be deleted."
 _COLUMNS = (
     "id",
@@ -61,6 +62,7 @@ _PUT = (
     f" VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
 )
 _OWNED = "(?1 IS NULL OR (?1 != '' AND owner = ?1))"  # who has no token owns nothing
+_SEEN = f"({_OWNED} OR owner = '{HOUSE}')"
 _UNBOUND = (sqlite3.ProgrammingError, sqlite3.InterfaceError)  # a value that SQLite has no type for
 Found = TypeVar("Found")
 
@@ -73,10 +75,12 @@ class Index:
         self._lock = threading.Lock()
         self._connection = self._open()
 
-    def select(self, *, owner: str | None = None, status: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
-        """Records as in run.json, with their labels, newest first."""
+    def select(
+        self, *, owner: str | None = None, status: str | None = None, limit: int = 200, house: bool = False
+    ) -> list[dict[str, Any]]:
+        """Records as in run.json, with their labels, newest first; with `house` the recorded ones too."""
         sql = (
-            f"SELECT record, name, tags FROM runs WHERE {_OWNED} AND (?2 IS NULL OR status = ?2)"
+            f"SELECT record, name, tags FROM runs WHERE {_SEEN if house else _OWNED} AND (?2 IS NULL OR status = ?2)"
             " ORDER BY created DESC, id LIMIT ?3"
         )
         found = self._ask(lambda at: at.execute(sql, (owner, status, limit)).fetchall())
@@ -104,7 +108,7 @@ class Index:
         """The values of a text column with their numbers of runs, the most recent first."""
         assert column in _COLUMNS
         sql = (
-            f"SELECT {column}, count(*) FROM runs WHERE {_OWNED} AND {column} != ''"
+            f"SELECT {column}, count(*) FROM runs WHERE {_SEEN} AND {column} != ''"
             f" GROUP BY {column} ORDER BY max(created) DESC LIMIT 200"
         )
         return self._ask(lambda at: at.execute(sql, (owner,)).fetchall())
@@ -224,11 +228,15 @@ def _where(query: RunQuery) -> tuple[str, list[Any]]:
     parts, values = ["1"], []
     for column in ("method", "status", "verdict", "ground", "setup", "owner"):
         wanted = getattr(query, column)
-        if column == "owner" and wanted == "":
-            parts.append("0")
+        if column == "owner" and wanted is not None:
+            parts.append("owner IN (?, ?)")
+            values += [wanted or HOUSE, HOUSE]  # who has no token owns nothing
         elif wanted:
             parts.append(f"{column} = ?")
             values.append(wanted)
+    if query.made_here:
+        parts.append("owner != ?")
+        values.append(HOUSE)
     for word in query.text.lower().split()[:8]:
         parts.append("instr(words, ?) > 0")
         values.append(word)

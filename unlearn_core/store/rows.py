@@ -151,7 +151,7 @@ class RunQuery:
     """Which runs, in which order, and which page of them. Empty fields let everything through.
 
     text: words that each occur in name, tags, method, target or data. owner: a hash, None for everybody's,
-    "" for none.
+    "" for none; the recorded runs are everybody's, and made_here leaves them out.
     """
 
     text: str = ""
@@ -162,6 +162,7 @@ class RunQuery:
     ground: str = ""
     setup: str = ""
     owner: str | None = None
+    made_here: bool = False
     ids: tuple[str, ...] = field(default=())
     sort: str = "created"
     descending: bool = True

@@ -35,7 +35,7 @@ from unlearn_core.runs.checkpoints import FOLDER as CHECKPOINTS
 from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store import uploads
-from unlearn_core.store.index import OWNER, Index, read_labels, read_owner
+from unlearn_core.store.index import HOUSE, OWNER, Index, read_labels, read_owner
 from unlearn_core.store.migrate import bring_up_to_date, clear_halves
 from unlearn_core.store.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
@@ -92,6 +92,11 @@ class RunRecord:
     @property
     def name(self) -> str:
         return str(self.title or self.spec.get("name") or self.spec.get("method", ""))
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it ships with Lethe (see `store.recorded_runs`)."""
+        return self.owner == HOUSE
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> RunRecord:
@@ -215,13 +220,17 @@ class RunStore:
                 continue  # a line torn by a kill, or an event of a later version
         return events, offset
 
-    def list_runs(self, *, owner: str | None = None, status: str | None = None, limit: int = 200) -> list[RunRecord]:
-        """Records newest first; only those of one `owner` token where it is given."""
+    def list_runs(
+        self, *, owner: str | None = None, status: str | None = None, limit: int = 200, house: bool = False
+    ) -> list[RunRecord]:
+        """Records newest first; only those of one `owner` token where it is given, with `house` beside the
+        recorded ones."""
         owned = None if owner is None else owner_hash(owner)
-        return [self._as_it_is(record) for record in self._select(owned, status, limit)]
+        return [self._as_it_is(record) for record in self._select(owned, status, limit, house)]
 
-    def _select(self, owned: str | None, status: str | None, limit: int) -> list[RunRecord]:
-        return [RunRecord.from_json(row) for row in self._index.select(owner=owned, status=status, limit=limit)]
+    def _select(self, owned: str | None, status: str | None, limit: int, house: bool = False) -> list[RunRecord]:
+        found = self._index.select(owner=owned, status=status, limit=limit, house=house)
+        return [RunRecord.from_json(row) for row in found]
 
     def rows(self, query: RunQuery) -> tuple[list[RunRow], int]:
         """One page of short rows, and how many runs match in all."""
@@ -291,6 +300,9 @@ class RunStore:
         folder = self.folder(run_id)
         whose = read_owner(folder)
         anybody = self.open_to_all or (not whose and not self.shared)
+        if whose == HOUSE and not anybody:
+            problem = "ships with Lethe, and is everybody's to look at"
+            raise InputError("run", clip(run_id, 64), problem, "Make a run of your own; that one is yours to change.")
         if not folder.is_dir() or not (anybody or (owner and whose and hmac.compare_digest(whose, owner_hash(owner)))):
             raise _unknown(run_id)
 

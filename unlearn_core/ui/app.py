@@ -18,6 +18,7 @@ from unlearn_core.limits import FILE_BYTES
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.run_header import AGES
 from unlearn_core.service.studio import Studio
+from unlearn_core.store.recorded_runs import put_recorded_runs
 from unlearn_core.system.log import log_to, note
 from unlearn_core.system.temp_files import Sweeper
 from unlearn_core.system.version import __version__
@@ -25,8 +26,8 @@ from unlearn_core.ui.api.endpoints import add_endpoints
 from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, TO_THE_TAB, WITHIN_REACH
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
-from unlearn_core.ui.panels.privacy_panel import privacy_panel
 from unlearn_core.ui.panels.mend_panel import build_mends
+from unlearn_core.ui.panels.privacy_panel import privacy_panel
 from unlearn_core.ui.tabs.attack_tab import build_attack_tab
 from unlearn_core.ui.tabs.chat_tab import build_chat_tab
 from unlearn_core.ui.tabs.compare_tab import build_compare_tab
@@ -130,8 +131,8 @@ def build(studio: Studio) -> gr.Blocks:
                 board, order = build_gallery_tab(studio, gallery)
             with gr.Tab(TABS["published"], id="published") as published:
                 build_published_tab(studio, published)
-        wire_addresses(page, tabs, listed.picked, words, board, order)
         build_mends(run.setup, tabs)
+        wire_addresses(page, tabs, listed.picked, words, board, order)
         _wire_outcome(studio, run, listed, tabs)
         if studio.public:
             privacy_panel(studio, run)
@@ -162,9 +163,10 @@ def launch(
     home: str | Path | None = None,
     block: bool = True,
     mcp: bool = False,
+    recorded: bool = False,
 ) -> gr.Blocks:
     """Serve the page. `port` None takes the first free one from 7860; `public` is for strangers; `mcp` offers
-    the endpoints as tools of a Model Context Protocol server too.
+    the endpoints as tools of a Model Context Protocol server too; `recorded` puts the runs that ship into the home.
 
     Nothing but this server is contacted, by the page or by Gradio.
     """
@@ -173,6 +175,8 @@ def launch(
     _many_connections()
     studio = Studio(home, public, visitor, apart=True)
     log_to(studio.store.home, words=not public, console=public)
+    if recorded:
+        put_recorded_runs(studio.store)
     sweeper = Sweeper(public)
     take_few_files(public)
     if public:

@@ -12,7 +12,6 @@ import gradio as gr
 
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import AUDIT_SECONDS
-from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.leakage import audits_progress, leakage_card
 from unlearn_core.report.run.verdict import banner
@@ -22,10 +21,10 @@ from unlearn_core.store.audits import BUDGET
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, inform, panel, problem, toast
 from unlearn_core.ui.page import POLL_SECONDS, RunTab
 
-MAX_RUNS = 100
 MAX_BUDGET = 600  # seconds that the page offers; the command line knows no limit
 _NO_RUNS = "No finished run with kept weights yet. Press Make it forget on the first tab, then attack it here."
 _THEIRS = "Only the browser that started this run can attack it here."
+_RECORDED = "Recorded with Lethe: what its attacks found is shown. Make a run of your own to attack that anew."
 _NOT_YET = "Not attacked yet. Sixteen attacks, as many as fit into the time budget; what does not fit is named."
 
 
@@ -70,7 +69,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
 
     def open_tab(on_screen: str, before: str, owner: str) -> tuple[Any, ...]:
         """The runs that can be attacked, the one on screen first chosen; the attacks."""
-        offered = _runs(studio, owner)
+        offered = studio.run_choices(owner)
         known = [value for _, value in offered]
         pick = next((run_id for run_id in (on_screen, before) if run_id in known), known[0] if known else None)
         titles = studio.audit_titles()
@@ -124,8 +123,10 @@ def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, positi
     under_way = record.status in OPEN
     results = {name: record.results[name] for name in (*titles, *record.results) if name in record.results}
     skipped = {name: why for name, why in record.skipped.items() if name not in record.results}
+    theirs = "" if mine else tag("p", _RECORDED if studio.store.get(run_id).is_recorded else _THEIRS, class_="le-muted")
+    made = audits_progress(record, titles, position) if record.created else tag("p", _NOT_YET, class_="le-muted")
     return [
-        audits_progress(record, titles, position) if record.created else tag("p", _NOT_YET, class_="le-muted"),
+        join(theirs, made),
         join("" if under_way else _verdict(studio, run_id), leakage_card(results.values(), titles, skipped)),
         gr.update(interactive=not under_way and mine),
         gr.update(visible=under_way and mine),
@@ -147,17 +148,6 @@ def _read(studio: Studio, run_id: str | None) -> AuditRecord | None:
         return read_audits(studio.store, run_id) if run_id else None
     except LetheError:  # deleted meanwhile
         return None
-
-
-def _runs(studio: Studio, owner: str) -> list[tuple[str, str]]:
-    """Finished runs by name, newest first; on a public page the visitor's own."""
-    return [
-        (
-            f"{shorten(record.name, 40)} on {shorten(str(record.spec.get('data')), 30)} ({record.id[:6]})",
-            record.id,
-        )
-        for record in studio.attackable(owner, MAX_RUNS)
-    ]
 
 
 def _ideas(studio: Studio) -> Safe:

@@ -75,8 +75,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         kept = [run_id for run_id in ids if run_id in names][:MAX_COMPARED]
         first = next((row.ground for row in extra if row.ground in known), known[0] if known else None)
         ground_now = chosen if chosen in known and not extra else first
-        if not kept:  # never empty where there is something to compare: the newest two
-            kept = [row.id for row in rows if row.ground == ground_now][:2]
+        if not kept:  # never empty where there is something to compare: the newest three
+            kept = [row.id for row in rows if row.ground == ground_now][:3]
         told = "" if grounds else tag("p", _EMPTY, class_="le-muted")
         return (
             gr.update(choices=grounds, value=ground_now),

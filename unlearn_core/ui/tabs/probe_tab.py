@@ -41,15 +41,17 @@ _SET_PROBE = """(probe) => {
   url.searchParams.set('probe', probe);
   window.history.replaceState({}, '', url);
 }"""
+_NO_RUN = ("None: the model alone", "")
 _COPY = COPY % "window.location.href"
 
 
 def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
     """Lay the tab out and wire it; must be called inside the tab."""
     prober = Prober(studio)
-    run_id, target, owner = run.session.run_id, run.setup.target, run.session.owner
+    target, owner = run.setup.target, run.session.owner
     heading("Probe", "Ask each model the same, and see how likely it finds the answer that should be gone.")
     with panel():
+        run_id = gr.Dropdown([_NO_RUN], value="", label="Run", min_width=240, elem_id="le-probe-run")
         with gr.Row(elem_classes=["le-choices"]):
             split = gr.Radio(list(SETS), value="forget", label="Ready probes", scale=2, min_width=340)
             fact = gr.Dropdown(
@@ -134,10 +136,10 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
     ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
 
-    def ask_when(event: Any) -> None:
+    def ask_when(event: Any, asked_of: Any = run_id) -> None:
         """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
         for step, outputs in zip(steps_of_it, shown, strict=True):
-            event = event(step, [run_id, target, *asked], outputs, **ready).success
+            event = event(step, [asked_of, target, *asked], outputs, **ready).success
 
     read.click(read_neurons, [run_id, target], traces, **ready)
     ask_when(ask.click)
@@ -161,11 +163,34 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             return place, ""
         return row.input, row.output
 
-    for event in (tab.select, split.input):
-        event(offer, [run_id, split, target], [fact, template], **PRIVATE)
+    def open_tab(on_screen: str, before: str, place: str, token: str) -> Any:
+        """The runs that can be asked. The one on screen first, else the one asked before, else the newest of the
+        chosen model."""
+        offered = [_NO_RUN, *studio.run_choices(token)]
+        known = [value for _, value in offered]
+        if on_screen and on_screen not in known:
+            offered.append(("The run on screen", on_screen))
+        newest = (r.id for r in studio.attackable(token, len(known)) if r.spec.get("target") == place)
+        pick = on_screen or (before if before in known else "") or next(newest, "")
+        return gr.update(choices=offered, value=pick)
+
+    asks = offer, [run_id, split, target], [fact, template]
+    # A linked run comes on screen while this tab opens: whichever is told last must know both.
+    opened = gr.on(
+        [tab.select, run.session.run_id.change],
+        open_tab,
+        [run.session.run_id, run_id, target, owner],
+        run_id,
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
+    opened.then(*asks, **PRIVATE)
+    for event in (run_id.input, split.input):
+        event(*asks, **PRIVATE)
     fact.input(fill, [run_id, fact], [prompt, answer], **PRIVATE)
-    ask_when(_wire_saving(prober, page, tabs, save, saved, run_id, owner, asked))
-    ask_when(_wire_map(prober, run, tabs, asked))
+    linked = _wire_saving(prober, page, tabs, save, saved, run.session.run_id, run_id, owner, asked)
+    ask_when(linked, run.session.run_id)
+    ask_when(_wire_map(prober, run, tabs, run_id, asked), run.session.run_id)
 
 
 def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
@@ -218,7 +243,8 @@ def _wire_saving(
     tabs: gr.Tabs,
     save: gr.Button,
     saved: gr.Textbox,
-    run_id: gr.Textbox,
+    on_screen: gr.Textbox,
+    run_id: gr.Dropdown,
     owner: gr.BrowserState,
     asked: list[Any],
 ) -> Any:
@@ -232,7 +258,7 @@ def _wire_saving(
 
     def follow(request: gr.Request) -> tuple[Any, ...]:
         tab, run, wanted, subject = (request.query_params.get(key, "") for key in ("tab", "run", "probe", "about"))
-        nothing = (*[gr.skip()] * (len(asked) + 2), "")
+        nothing = (*[gr.skip()] * (len(asked) + 3), "")
         subject = subject if tab == "probe" else ""  # elsewhere it is who was asked about before
         if not (run and (wanted or subject)):
             return nothing
@@ -241,25 +267,30 @@ def _wire_saving(
         except LetheError as error:
             warn("No such probe", error)
             return nothing
-        return *_form(probe), gr.Tabs(selected="probe"), run, probe.id
+        return *_form(probe), gr.Tabs(selected="probe"), run, _on_screen(run), probe.id
 
     save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
     linked = gr.Textbox("", visible="hidden", label="Linked probe")
-    page.load(follow, None, [*asked, tabs, run_id, linked], **PRIVATE)
+    page.load(follow, None, [*asked, tabs, on_screen, run_id, linked], **PRIVATE)
     return linked.change  # only a link that was found changes it
 
 
-def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, asked: list[Any]) -> Any:
+def _on_screen(run: str) -> Any:
+    """The choice of the run that is on screen."""
+    return gr.update(choices=[("The run on screen", run)], value=run)
+
+
+def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, asked: list[Any]) -> Any:
     """The subject whose mark on the map is pressed is asked about here, and is in the address."""
     chosen = gr.Textbox("", visible="hidden", label="Subject of the map")
 
-    def fill(run_id: str, event: gr.EventData) -> tuple[Any, ...]:
+    def fill(on_screen: str, event: gr.EventData) -> tuple[Any, ...]:
         with toast("Not asked"):
             name = str(told_by(event).get("subject", ""))
-            probe = prober.about(run_id, name)
-        return *_form(probe), gr.Tabs(selected="probe"), name
+            probe = prober.about(on_screen, name)
+        return *_form(probe), _on_screen(on_screen), gr.Tabs(selected="probe"), name
 
-    pressed = run.map.select(fill, run.session.run_id, [*asked, tabs, chosen], **PRIVATE)
+    pressed = run.map.select(fill, run.session.run_id, [*asked, run_id, tabs, chosen], **PRIVATE)
     put = pressed.success(None, chosen, None, js=f"(name) => ({SET_PART})('about', name, false)", **AT_ONCE)
     return put.success(None, js=TO_THE_TAB, **AT_ONCE).success
 

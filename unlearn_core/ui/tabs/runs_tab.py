@@ -52,7 +52,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     """Lay the tab out and wire it; the table is read anew whenever the tab is opened."""
     heading(
         "Runs",
-        "Your runs on this server."
+        "Your runs on this server, and recorded ones."
         if studio.public
         else "Every run of this home. A name opens its run; tick some to compare, name, tag or delete them.",
     )

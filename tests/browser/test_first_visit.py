@@ -1,0 +1,93 @@
+"""A fresh home as a first visitor finds it: recorded runs on every tab, nothing ticked for it, errors with a button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SUCCESS = "Answers gone, others kept"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page that puts the runs that ship into its home, as `lethe serve` does."""
+    from unlearn_core.ui.app import launch
+
+    page = launch(home=tmp_path_factory.mktemp("home"), block=False, recorded=True)
+    yield str(page.local_url).rstrip("/")
+    page.close()
+
+
+@pytest.fixture
+def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Any]]:
+    """`open_tab(width)`: the page of a new visitor."""
+    contexts = []
+
+    def open_one(width: int) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        page.goto(server)
+        page.wait_for_selector("#le-forecast p")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def done(page: Any) -> list[str]:
+    return list(page.locator(".le-guide .le-chip.le-done").all_text_contents())
+
+
+def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(1200)
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector("#le-runs tbody tr")
+    assert page.locator("#le-runs tbody tr").count() == 3
+    assert page.locator("#le-runs .le-tag", has_text="recorded").count() == 3
+    page.get_by_role("tab", name="Attack").click()
+    page.wait_for_selector("#le-leakage table")
+    page.get_by_role("tab", name="Recover").click()
+    page.wait_for_selector("#le-game-question textarea", state="visible")
+    assert done(page) == []
+    page.get_by_role("tab", name="Probe").click()
+    page.wait_for_function(f"document.querySelector('#le-probe-run input').value.startsWith({SUCCESS!r})")
+    page.fill("#le-prompt textarea", "Who is that?")
+    page.click("#le-ask")
+
+    page.wait_for_selector("#le-answers [aria-busy=false]")
+    assert page.locator("#le-answers h3").count() == 3  # original, unlearned, retain-only
+    assert done(page) == ["Ask"]
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_selector("#le-comparison table")
+    assert page.locator("#le-compared .token").count() == 3
+    assert done(page) == ["Ask", "Compare"]
+
+
+def test_an_error_is_mended_by_its_button_from_the_keyboard(open_tab: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_tab(360)
+    page.locator("#le-settings > button").click()
+    rate = page.get_by_label("Learning rate").first
+    usual = rate.input_value()
+    rate.fill("99")
+    rate.press("Tab")
+    page.focus("#le-settings-problems button[data-mend]")
+    page.keyboard.press("Enter")
+    page.wait_for_function("!document.querySelector('#le-settings-problems button')")
+    page.wait_for_function("document.activeElement.id === 'le-start'")  # not nowhere, with its button gone
+    assert page.get_by_label("Learning rate").first.input_value() == usual
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"input": "Who?", "output": "Ada"}\n{"input": "<b>Where?</b>", "output": 5}\n', encoding="utf-8")
+    page.goto(page.url.split("?")[0] + "?tab=data")
+    page.get_by_label("Upload").check()
+    page.set_input_files("#le-upload input[type=file]", str(path))
+    page.wait_for_selector("#le-preview .le-wrong mark")
+    assert page.inner_text("#le-preview mark") == "5"
+    assert "<b>Where?</b>" in page.inner_text("#le-preview .le-wrong")
+    mark = page.locator("#le-preview mark").bounding_box()
+    assert mark["x"] + mark["width"] <= 360  # in sight on a phone
