@@ -141,6 +141,8 @@ class Recover:
             self._note(game)
         if not game.broken:
             return Played(game)
+        if not self.studio.may_stop(game.run_id, owner):  # recorded runs on a public server are not theirs
+            return Played(game)
         self._count(game)
         return Played(game, probe=self._keep(game, owner))
 
