@@ -47,6 +47,8 @@ def test_recall_is_the_package_s(text: str, truth: str, recall: float) -> None:
 def test_fluency_is_the_entropy_of_pairs_and_triples() -> None:
     assert rwku.fluency("the cat sat on the mat the cat sat") == pytest.approx(2.514427, abs=1e-6)
     assert rwku.fluency("") == rwku.fluency("word") == 0
+    # Go on . Go on . : pairs twice, twice, once -> H2 = 1.521928; triples twice, once, once -> H3 = 1.5
+    assert rwku.fluency("Go on. Go on.") == pytest.approx((2 / 3 * 1.521928 + 4 / 3 * 1.5) / 2, abs=1e-6)
 
 
 def test_prompts_are_those_of_each_level() -> None:
@@ -59,6 +61,8 @@ def test_prompts_are_those_of_each_level() -> None:
     assert (suffix.text, suffix.begun) == (f"{ASK}Question: Who?", "")
     context = rwku.prompt_of(Example("1", "Q: a\nWho?", "Ada", topic="incontext learning"), "forget_level3")
     assert (context.text, context.begun) == (f"{ASK}Q: a\nWho?\n", "Answer:")
+    fluency = rwku.prompt_of(Example("1", "Write a story", ""), "utility_fluency")
+    assert (fluency.text, fluency.begun) == ("Instruction: Write a story\n", "")
 
 
 @pytest.fixture
@@ -93,6 +97,7 @@ def test_one_subject_or_the_mean_over_all(
         result = protocol.score(result_of(protocol.measure(model, tiny_tokenizer, data)))
         value[part] = {term.name: term.value for term in result.terms}
     counted = {term.name: term.n for term in result.terms}
+    assert {term.split for term in result.terms} == {"forget", "neighbour", "retain", "utility"}
     assert (counted["forget_level1"], counted["forget_all"], counted["mia_forget_loss"]) == (1, 3, 1)
     for name in ("forget_level1", "mia_forget_loss", "mia_retain_zlib", "neighbor_all"):
         people = [value[part][name] for part in (":ada_lorne", ":Bo Hale")]

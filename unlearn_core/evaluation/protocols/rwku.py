@@ -42,7 +42,9 @@ _ATTACKS = {"mia_loss": "loss", "mia_zlib": "loss over compressed size", "mia_mi
 
 
 def prompt_of(row: Example, config: str) -> Prompt:
-    """One user turn, and the beginning of the answer (`eval_forget.py` of RWKU)."""
+    """One user turn, and the beginning of the answer (`eval_forget.py` and `eval_fluency.py` of RWKU)."""
+    if config == "utility_fluency":
+        return Prompt(f"Instruction: {row.input}\n")
     if config.endswith("level1"):
         return Prompt(f"Please complete the blank in the following question.\nQuestion: {row.input}\n", begun="Answer:")
     asks = "Please briefly answer the following question.\n"
@@ -54,10 +56,15 @@ def prompt_of(row: Example, config: str) -> Prompt:
 
 
 def fluency(text: str) -> float:
-    """(2/3 H2 + 4/3 H3) / 2 with Hn the entropy (bits) of the text's word n-grams; 0 for a text too short."""
-    from nltk.tokenize import NLTKWordTokenizer
+    """(2/3 H2 + 4/3 H3) / 2 with Hn the entropy (bits) of the text's word n-grams; 0 for a text too short.
 
-    words = NLTKWordTokenizer().tokenize(text)
+    Sentences are split before words, so that a full stop is a word of its own, as in `nltk.word_tokenize`; without
+    the abbreviations that function downloads ("Mr." ends a sentence where a capital follows).
+    """
+    from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
+
+    sentences = PunktSentenceTokenizer().tokenize(text)
+    words = [word for sentence in sentences for word in NLTKWordTokenizer().tokenize(sentence)]
     return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2
 
 
@@ -121,7 +128,8 @@ class Rwku(Protocol):
         rows |= yield from measure_utility(reader, sets)
         if "utility_fluency" in sets:
             asked = sets["utility_fluency"]
-            texts = yield from reader.answer("fluency", [row.prompt for row in asked], FLUENCY_TOKENS)
+            prompts = [prompt_of(row, "utility_fluency") for row in asked]
+            texts = yield from reader.answer("fluency", prompts, FLUENCY_TOKENS)
             rows["utility_fluency"] = {str(i): {"generation": t, "score": fluency(t)} for i, t in enumerate(texts)}
         return RowLog(rows)
 
@@ -137,8 +145,9 @@ class Rwku(Protocol):
         for side, configs in (("forget", PROBES[:3]), ("neighbor", PROBES[3:])):
             every = [row for config in configs for row in _scored(log.rows.get(config, {}))]
             if every:
-                words, better = ("the person", False) if side == "forget" else ("neighbours", True)
-                terms.append(_term(f"{side}_all", f"All probes, {words}", every, side.replace("or", "our"), better))
+                forget = side == "forget"
+                split, words = ("forget", "the person") if forget else ("neighbour", "neighbours")
+                terms.append(_term(f"{side}_all", f"All probes, {words}", every, split, not forget))
         for config in filter(log.rows.__contains__, TEXTS):
             words = "the person" if config == "mia_forget" else "others"
             for name, title in _ATTACKS.items():
