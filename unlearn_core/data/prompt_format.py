@@ -208,8 +208,8 @@ def _spaceless(prompt: str, answer: str) -> bool:
     return has_no_spaces(last) or has_no_spaces(first) or prompt[-1:] in "\uff1a\uff1f\u3002\uff0c\u3001"
 
 
-def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt) -> str:
-    """The chat template around the turns and the prompt, up to where the answer begins.
+def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt, answer: str | None = None) -> str:
+    """The chat template around the turns and the prompt, up to where the answer begins, or around `answer` too.
 
     InputError where the template refuses the turns (Gemma's and Mistral's want user and assistant in turn).
     """
@@ -217,8 +217,11 @@ def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt) -> str:
     if chosen.system and not any(role == "system" for role, _ in turns):
         turns.insert(0, ("system", chosen.system))
     turns.append(("user", prompt.text))
+    answered = answer is not None
+    if answer is not None:
+        turns.append(("assistant", answer))
     try:
-        return _applied(tokenizer, chosen.template, chosen.date, turns)
+        return _applied(tokenizer, chosen.template, chosen.date, turns, answer=answered)
     except Exception as error:
         reason = error
     # Some templates know no system role: its text then begins the first user turn, as their makers advise.
@@ -226,7 +229,8 @@ def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt) -> str:
     others = [turn for turn in turns if turn[0] != "system"]
     try:
         role, first = others[0]
-        return _applied(tokenizer, chosen.template, chosen.date, [(role, "\n\n".join([*system, first])), *others[1:]])
+        turns = [(role, "\n\n".join([*system, first])), *others[1:]]
+        return _applied(tokenizer, chosen.template, chosen.date, turns, answer=answered)
     except Exception:
         problem = f"cannot be put through the chat template ({clip(str(reason), 80)})"
         mend = "Let user and assistant take turns, or choose another prompt format."

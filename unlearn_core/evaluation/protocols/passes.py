@@ -22,6 +22,12 @@ from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
 from unlearn_core.evaluation.metrics import token_metrics
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING
+from unlearn_core.evaluation.protocols.open_unlearning_rows import (
+    continue_theirs,
+    encode_theirs,
+    has_theirs,
+    hidden_logits,
+)
 from unlearn_core.evaluation.protocols.row_log import Rows
 from unlearn_core.models.inference.forward import answers
 from unlearn_core.models.inference.generate import continue_all, decode, device_of, generate
@@ -86,7 +92,8 @@ class AnswerReader:
 
     def encode(self, rows: Sequence[Example]) -> list[Encoded]:
         """The rows as the model sees them, in the prompt format that rides on the tokenizer."""
-        return [encode_example(self.tokenizer, row, place) for place, row in enumerate(rows)]
+        encode = encode_theirs if self.conventions == OPEN_UNLEARNING else encode_example
+        return [encode(self.tokenizer, row, place) for place, row in enumerate(rows)]
 
     def read_rows(
         self, stage: str, rows: Sequence[Example], *, moments: bool = False
@@ -127,6 +134,8 @@ class AnswerReader:
         self, stage: str, prompts: Sequence[Prompt], max_new_tokens: int
     ) -> Generator[Progress, None, list[str]]:
         """Yield Progress; returns the greedy answer to each prompt."""
+        if self.conventions == OPEN_UNLEARNING and has_theirs(self.tokenizer):
+            return (yield from self._their_answers(stage, prompts, max_new_tokens))
         texts = [""] * len(prompts)
         done = 0
         for batch in generate(self.model, self.tokenizer, prompts, max_new_tokens):
@@ -135,6 +144,21 @@ class AnswerReader:
             done += len(batch.indices)
             yield Progress(stage, done, len(prompts))
         return texts
+
+    def _their_answers(
+        self, stage: str, prompts: Sequence[Prompt], max_new_tokens: int
+    ) -> Generator[Progress, None, list[str]]:
+        front = front_of(self.model)
+        texts = [front.refusal(prompt.text) for prompt in prompts]
+        asked = [place for place, reply in enumerate(texts) if reply is None]
+        for start in range(0, len(asked), _TOGETHER):
+            places = asked[start : start + _TOGETHER]
+            put = [replace(prompts[place], text=front.ask(prompts[place].text)) for place in places]
+            written = continue_theirs(self.model, self.tokenizer, put, max_new_tokens)
+            for place, text in zip(places, decode(self.tokenizer, written), strict=True):
+                texts[place] = front.screen(text)
+            yield Progress(stage, start + len(places), len(asked))
+        return [text or "" for text in texts]
 
     def go_on(
         self, stage: str, prompts: Sequence[str], max_new_tokens: int, *, max_prompt: int | None = None
@@ -179,10 +203,14 @@ class AnswerReader:
         if kept.num_targets < 1:
             return 0.0
         self.model.zero_grad(set_to_none=True)
-        batch = collate([kept], pad_id_of(self.tokenizer)).to(device_of(self.model))
+        pad = pad_id_of(self.tokenizer)
         with torch.enable_grad():
-            part = answers(self.model, batch)
-            torch.nn.functional.cross_entropy(part.logits_NV.float(), part.labels_N).backward()
+            if self._masks_prompts([kept], pad):
+                logits_NV, labels_N = hidden_logits(self.model, kept, pad)
+            else:
+                part = answers(self.model, collate([kept], pad).to(device_of(self.model)))
+                logits_NV, labels_N = part.logits_NV.float(), part.labels_N
+            torch.nn.functional.cross_entropy(logits_NV, labels_N).backward()
         norms = [p.grad.detach().float().norm() for p in self.model.parameters() if p.grad is not None]
         return float(torch.stack(norms).mean())
 
@@ -259,12 +287,9 @@ def memorisation_rows(readings: Sequence[AnswerReading], conventions: str) -> di
 @torch.inference_mode()
 def _masked_traces(model: Any, rows: Sequence[Encoded], pad: int) -> Any:
     """Traces, one row at a time, of a pass that hides every prompt token equal to `pad`."""
-    device = device_of(model)
     for row in rows:
-        ids = torch.tensor([row.ids], device=device)
-        logits_TV = model(input_ids=ids, attention_mask=(ids != pad).long(), use_cache=False).logits[0].float()
-        log_probs_NV = logits_TV[row.num_prompt - 1 : -1].log_softmax(-1)
-        labels_N = ids[0, row.num_prompt :]
+        logits_NV, labels_N = hidden_logits(model, row, pad)
+        log_probs_NV = logits_NV.log_softmax(-1)
         mean_N = (log_probs_NV.exp() * log_probs_NV).nan_to_num(0.0).sum(-1)
         square_N = (log_probs_NV.exp() * log_probs_NV.square()).nan_to_num(0.0).sum(-1)
         columns = (
