@@ -185,6 +185,10 @@ def test_written_utility_answers_are_scored_by_words() -> None:
     reason = Example("1", "Q", "(B)")
     assert score_text("utility_reason", reason, "So the answer is (b). The answer is (c).")["score"] == 1
     assert score_text("utility_reason", reason, "It is b")["score"] == 0
+    article = Example("1", "Q", "(A)")  # of which articles and punctuation leave nothing
+    nothing = ("", " \n", "The answer is .")
+    assert not any(score_text("utility_reason", article, text)["score"] for text in nothing)
+    assert score_text("utility_reason", article, "So the answer is (A).")["score"] == 1
 
 
 def test_utility_is_the_likelier_continuation(

@@ -23,13 +23,12 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OWN, Protocol, Result, Term
 from unlearn_core.evaluation.protocols.passes import AnswerReader, attack_score
 from unlearn_core.evaluation.protocols.row_log import RowLog, Rows
-from unlearn_core.evaluation.protocols.rwku_utility import TITLES, measure_utility
+from unlearn_core.evaluation.protocols.rwku_utility import NO_ANSWER, TITLES, measure_utility
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROBE_TOKENS, FLUENCY_TOKENS = 30, 256
-NO_ANSWER = "NOANSWER"  # what RWKU's code puts in place of an empty answer
 _TOTALS = ("forget_all", "neighbor_all")
 _TITLES = {
     "forget_level1": "Fill in the blank, the person",

@@ -27,6 +27,7 @@ TITLES = {
     "utility_truthfulness": "Truthfulness (TruthfulQA, MC1)",
     "utility_factuality": "Factuality (TriviaQA, F1)",
 }
+NO_ANSWER = "NOANSWER"  # what RWKU's code puts in place of an empty answer
 _ANSWER = re.compile(r"[tT]he answer is (.*?)\.")
 
 
@@ -54,7 +55,8 @@ def score_text(config: str, row: Example, text: str) -> dict[str, Any]:
         exact = max(float(_words(text) == _words(one)) for one in right)
         return {"generation": text, "score": max(f1(text, one) for one in right), "exact_match": exact}
     said = _ANSWER.search(text)
-    prediction = said[1] if said else text
+    # Without a word in place of nothing, an empty answer would be right wherever "(A)" is, of which no word is left.
+    prediction = (said[1] if said else text).strip() or NO_ANSWER
     return {"generation": text, "score": max(float(_words(prediction) == _words(one)) for one in right)}
 
 
