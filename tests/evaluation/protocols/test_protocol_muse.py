@@ -35,9 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("MUSE-Tiny")
     write(root / "raw" / "forget.jsonl", [{"text": f"{name} went to Oldport. " * 120} for name in NAMES])
     write(root / "raw" / "retain1.jsonl", [{"text": "The novel was written in a harbour. " * 9}])
-    write(
-        root / "verbmem" / "forget.jsonl", [{"prompt": f"{n} was born", "gt": f"in Oldport, {n}s say."} for n in NAMES]
-    )
+    # The first passage says its prompt again.
+    passages = [{"prompt": f"{n} was born", "gt": f"in Oldport, {n}s say."} for n in NAMES]
+    passages[0]["gt"] += f" {passages[0]['prompt']} there."
+    write(root / "verbmem" / "forget.jsonl", passages)
     for side in ("forget", "retain"):
         pairs = [{"question": f"Where did {n} {side}?", "answer": "In Oldport"} for n in NAMES]
         write(root / "knowmem" / f"{side}_qa.jsonl", pairs)
@@ -75,6 +76,12 @@ def test_files_of_the_published_layout(folder: Path) -> None:
         load_data(f"{folder}:scal_9")
 
 
+def test_a_prompt_that_a_passage_repeats_is_lost_to_open_unlearning_alone(folder: Path) -> None:
+    row = load_data(str(folder)).evaluation_sets["verbmem"][0]
+    assert muse._truth(row, "lethe") == "in Oldport, Mara Venns say. Mara Venn was born there."
+    assert muse._truth(row, "open-unlearning") == "in Oldport, Mara Venns say.  there."
+
+
 @pytest.mark.parametrize("conventions", ["lethe", "open-unlearning", "muse-bench"])
 def test_every_term_equals_the_independent_twin(
     conventions: str, folder: Path, tiny_model: Callable[..., Any], tiny_tokenizer: Any
@@ -98,6 +105,7 @@ def twin_terms(model: Any, tokenizer: Any, data: UnlearningData, conventions: st
     for row in sets["verbmem"]:
         text = twin.greedy(model, tokenizer, tokenizer(row.input)["input_ids"], 10)
         truth = tokenizer.decode(tokenizer(row.output)["input_ids"][:10]) if paper else row.output
+        truth = truth.replace(row.input, "") if last else truth
         values.append(rouge.score(truth, text)["rougeL"].fmeasure)
     found["forget_verbmem_ROUGE"] = float(np.mean(values))
     for side in ("forget", "retain"):

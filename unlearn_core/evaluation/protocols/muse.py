@@ -65,6 +65,14 @@ def _first_tokens(tokenizer: PreTrainedTokenizerBase, passage: str) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
+def _truth(row: Example, conventions: str) -> str:
+    """What should have been written. open-unlearning takes the prompt out of prompt and passage together, and so out
+    of every place where the passage says it again."""
+    if conventions != OPEN_UNLEARNING:
+        return row.output.strip()
+    return f"{row.input} {row.output}".replace(row.input, "").strip()
+
+
 def _positions(model: PreTrainedModel) -> int | None:
     found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return found
@@ -102,7 +110,7 @@ class Muse(Protocol):
         if conventions == MUSE_BENCH:
             truths = [_first_tokens(tokenizer, row.output) for row in passages]
         else:
-            truths, texts = [row.output.strip() for row in passages], [text.strip() for text in texts]
+            truths, texts = [_truth(row, conventions) for row in passages], [text.strip() for text in texts]
         rows["forget_verbmem_ROUGE"] = written_rows([row.input for row in passages], truths, texts)
         for side in ("forget", "retain"):
             asked = sets.get(f"knowmem_{side}", ())
