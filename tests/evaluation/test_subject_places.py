@@ -74,3 +74,10 @@ def test_the_bundled_model_puts_whom_it_never_saw_apart_from_whom_it_knows() -> 
     near_S5 = apart_SS.topk(5, largest=False).indices
     agree = (strange_S[near_S5].float().mean(1) > 0.5) == strange_S
     assert agree.float().mean() > 0.9
+
+
+def test_a_model_of_no_numbers_gets_no_map(tiny_model: Callable[..., Any], tiny_tokenizer: Any) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(float("nan"))
+    assert place_subjects(model, tiny_tokenizer, groups_of(("Ada", "Bo", "Cy", "Di"))) is None

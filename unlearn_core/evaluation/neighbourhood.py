@@ -42,13 +42,16 @@ class SubjectPlaces:
 def place_subjects(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, groups: Sequence[SubjectGroup]
 ) -> SubjectPlaces | None:
-    """The places of the subjects; None for too few of them, or where the model has no layers in turn. Draws no
-    random number."""
+    """The places of the subjects; None for too few of them, where the model has no layers in turn, or where its
+    states are not finite numbers. Draws no random number."""
     if len(groups) < LEAST_SUBJECTS or not has_layers(model):
         return None
     depth = num_layers(model)
     layer = max(1, depth // 2)
-    points_S2, spread = plane_of(_mean_states(model, tokenizer, groups, layer - 1))
+    states_SD = _mean_states(model, tokenizer, groups, layer - 1)
+    if not states_SD.isfinite().all():
+        return None
+    points_S2, spread = plane_of(states_SD)
     points = tuple((round(x, 4), round(y, 4)) for x, y in points_S2.tolist())
     return SubjectPlaces(points, layer, depth, round(spread, 4))
 
@@ -86,7 +89,7 @@ def _mean_states(
     for start in range(0, len(rows), size):
         batch = collate(rows[start : start + size], pad_id_of(tokenizer)).to(device)
         # No mask: padding is on the right, where no real position looks.
-        hidden_BTD = hidden_after(model, layer, {"input_ids": batch.input_ids_BT}).float()
+        hidden_BTD = hidden_after(model, layer, {"input_ids": batch.input_ids_BT, "use_cache": False}).float()
         real_BT = batch.attention_mask_BT.float()
         index_B = batch.index_B.cpu()
         sums_SD.index_add_(0, index_B, (hidden_BTD * real_BT[..., None]).sum(1).cpu())
