@@ -34,6 +34,7 @@ class Seen:
     second_viewer: str
     second_may_stop: bool
     second_is_told: bool
+    carriers: int  # components without a face that came to light with the details
     external: list[str]
     problems: list[str]
 
@@ -78,8 +79,12 @@ def finished(chromium: Any, server: str) -> Seen:
 
     page.wait_for_selector("#le-verdict h2")
     page.wait_for_selector("#le-to-attack")
+    open_details(page)
+    page.wait_for_selector("#le-report-json", state="visible")
+    carriers = page.locator("#le-details").get_by_text("New figures").or_(page.get_by_text("Download", exact=True))
+    shown = sum(one.is_visible() for one in carriers.all())
     context.close()
-    return Seen(run_id, first, later, fading, faded, after_reload, second, may_stop, told, requests, problems)
+    return Seen(run_id, first, later, fading, faded, after_reload, second, may_stop, told, shown, requests, problems)
 
 
 def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
@@ -92,6 +97,10 @@ def test_a_second_viewer_on_the_same_machine_sees_the_run_and_may_stop_it(finish
     assert "tokens/s" not in finished.second_viewer  # it is folded away
     assert finished.second_may_stop
     assert not finished.second_is_told
+
+
+def test_what_only_carries_a_value_stays_out_of_sight(finished: Seen) -> None:
+    assert finished.carriers == 0
 
 
 def test_the_secret_thins_out_while_the_run_works(finished: Seen) -> None:

@@ -91,3 +91,23 @@ def test_an_error_is_mended_by_its_button_from_the_keyboard(open_tab: Callable[.
     assert "<b>Where?</b>" in page.inner_text("#le-preview .le-wrong")
     mark = page.locator("#le-preview mark").bounding_box()
     assert mark["x"] + mark["width"] <= 360  # in sight on a phone
+
+
+@pytest.mark.parametrize(
+    ("tab", "field", "named"),
+    [("attack", "#le-attack-run", "The model broke"), ("Recover", "#le-level", "GA on")],
+)
+def test_a_linked_tab_is_about_the_linked_run(open_tab: Callable[..., Any], tab: str, field: str, named: str) -> None:
+    page = open_tab(1200)
+    page.goto(page.url.split("?")[0] + f"?run=recorded-collapsed&tab={tab}")
+    page.wait_for_function(f"document.querySelector('{field} input')?.value.includes('record')")
+    assert page.input_value(f"{field} input").startswith(named)
+
+
+def test_a_linked_run_begins_below_its_header_on_a_phone(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(360)
+    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    page.wait_for_function("window.scrollY > 0")
+    page.wait_for_timeout(500)
+    header, verdict = (page.locator(part).bounding_box() for part in ("#le-run-header", "#le-verdict h2"))
+    assert header["y"] + header["height"] <= verdict["y"]

@@ -132,7 +132,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab(TABS["published"], id="published") as published:
                 build_published_tab(studio, published)
         build_mends(run.setup, tabs)
-        wire_addresses(page, tabs, listed.picked, words, board, order)
+        wire_addresses(page, run.opened, tabs, listed.picked, words, board, order)
         _wire_outcome(studio, run, listed, tabs)
         if studio.public:
             privacy_panel(studio, run)

@@ -18,6 +18,8 @@ from unlearn_core.report.kit.markup import Safe, tag
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+# A component that only carries a value. One that Gradio hides itself comes to light with the fold that it lies in.
+UNSEEN: dict[str, Any] = {"elem_classes": ["le-unseen"]}
 
 
 def told_by(event: gr.EventData) -> Mapping[str, Any]:
@@ -191,7 +193,7 @@ def download(button: gr.Button, make: Callable[..., str], inputs: list[Any]) -> 
 
     A gr.DownloadButton saves what it held before it was pressed, so it serves as the carrier only.
     """
-    carrier = gr.DownloadButton(visible="hidden")
+    carrier = gr.DownloadButton(**UNSEEN)
     settings: dict[str, Any] = {"trigger_mode": "once", "concurrency_id": "export", **PRIVATE}
     made = button.click(make, inputs, carrier, **settings | {"show_progress_on": button})
     made.success(None, carrier, None, js=_SAVE, **AT_ONCE)

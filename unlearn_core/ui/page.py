@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -30,3 +31,4 @@ class RunTab:
     session: PageSession
     outcome: OutcomePanel
     map: gr.HTML  # of its subjects; `select` tells which was pressed
+    opened: Any  # the page's first event: after it a linked run is on screen

@@ -138,7 +138,7 @@ def ways_strip(told: Mapping[str, Sequence[WordingReply]], to_forget: bool) -> S
 def _reading(told: Mapping[str, Sequence[WordingReply]], ways: list[str], to_forget: bool) -> str:
     rows = told.get("unlearned")
     if rows is None:
-        return "There is no unlearned model on screen yet; this is what the original tells."
+        return "This is what the original tells."
     through = [way for way in ways if any(one.asked.way == way and one.score >= LEAKS_FROM for one in rows)]
     if to_forget:
         if not through:

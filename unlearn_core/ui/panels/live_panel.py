@@ -11,7 +11,7 @@ import gradio as gr
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.watched import KEEP_BEST
 from unlearn_core.service.live import LiveView
-from unlearn_core.ui.common import AT_ONCE, chart, panel, plot
+from unlearn_core.ui.common import AT_ONCE, UNSEEN, chart, panel, plot
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def live_panel() -> LivePanel:
 
 def charts_panel() -> ChartsPanel:
     """Lay the curves out, and what is folded under them."""
-    fresh = gr.Textbox(visible="hidden", label="New figures")
+    fresh = gr.Textbox(label="New figures", **UNSEEN)
     with gr.Row(equal_height=True):
         with panel(min_width=300):
             gr.HTML(_title("Fading secrets", "How probable each watched answer is; bold are averages."))

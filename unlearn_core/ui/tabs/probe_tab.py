@@ -23,6 +23,7 @@ from unlearn_core.ui.common import (
     COPY,
     PRIVATE,
     TO_THE_TAB,
+    UNSEEN,
     chart,
     heading,
     inform,
@@ -41,6 +42,7 @@ _SET_PROBE = """(probe) => {
   url.searchParams.set('probe', probe);
   window.history.replaceState({}, '', url);
 }"""
+_TO_THE_TOP = f"() => {{ ({TO_THE_TAB})(); window.scrollTo({{top: 0}}); }}"
 _NO_RUN = ("None: the model alone", "")
 _COPY = COPY % "window.location.href"
 
@@ -120,7 +122,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             read = gr.Button("Read the neurons of this run", size="sm", elem_id="le-read-traces")
         traces = gr.HTML(elem_id="le-traces")
     asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
-    saved = gr.Textbox("", visible="hidden", label="Saved probe")
+    saved = gr.Textbox("", label="Saved probe", **UNSEEN)
 
     def read_neurons(run: str, place: str) -> Iterator[Any]:
         yield tag("p", "Reading the neurons of both models ...", class_="le-muted", role="status")
@@ -270,7 +272,7 @@ def _wire_saving(
         return *_form(probe), gr.Tabs(selected="probe"), run, _on_screen(run), probe.id
 
     save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
-    linked = gr.Textbox("", visible="hidden", label="Linked probe")
+    linked = gr.Textbox("", label="Linked probe", **UNSEEN)
     page.load(follow, None, [*asked, tabs, on_screen, run_id, linked], **PRIVATE)
     return linked.change  # only a link that was found changes it
 
@@ -282,7 +284,7 @@ def _on_screen(run: str) -> Any:
 
 def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, asked: list[Any]) -> Any:
     """The subject whose mark on the map is pressed is asked about here, and is in the address."""
-    chosen = gr.Textbox("", visible="hidden", label="Subject of the map")
+    chosen = gr.Textbox("", label="Subject of the map", **UNSEEN)
 
     def fill(on_screen: str, event: gr.EventData) -> tuple[Any, ...]:
         with toast("Not asked"):
@@ -292,7 +294,7 @@ def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, a
 
     pressed = run.map.select(fill, run.session.run_id, [*asked, run_id, tabs, chosen], **PRIVATE)
     put = pressed.success(None, chosen, None, js=f"(name) => ({SET_PART})('about', name, false)", **AT_ONCE)
-    return put.success(None, js=TO_THE_TAB, **AT_ONCE).success
+    return put.success(None, js=_TO_THE_TOP, **AT_ONCE).success
 
 
 def _form(probe: SavedProbe) -> tuple[Any, ...]:

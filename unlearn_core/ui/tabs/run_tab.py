@@ -16,7 +16,7 @@ from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.curves import losses_table, probes_table
 from unlearn_core.report.run.run_header import run_header
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, problem, toast, warn
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, toast, warn
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
@@ -68,13 +68,13 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     _wire_start(studio, setup, watch)
     _wire_stop(studio, session, live)
     _wire_resume(studio, watch, live)
-    _wire_load(studio, page, setup, watch, known)
-    return RunTab(setup, session, outcome, subjects)
+    opened = _wire_load(studio, page, setup, watch, known)
+    return RunTab(setup, session, outcome, subjects, opened)
 
 
 def _session() -> PageSession:
     return PageSession(
-        gr.Textbox("", visible="hidden", label="Run on screen", elem_id="le-run-id"),
+        gr.Textbox("", label="Run on screen", elem_id="le-run-id", **UNSEEN),
         gr.State({}),
         gr.BrowserState("", storage_key="lethe-owner", secret="lethe-browser-state"),
         gr.Timer(POLL_SECONDS, active=False),
@@ -222,7 +222,8 @@ def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
     resumed.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
 
 
-def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> None:
+def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> Any:
+    """What a page does when it opens; returns the event that puts a linked run on screen."""
     session = watch.session
 
     def open_page(owner: str, request: gr.Request) -> tuple[Any, ...]:
@@ -269,6 +270,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     others = (setup.method, setup.settings, setup.adapter, setup.prompt)
     # Choosing a method empties the settings too: of several questions at once only the last is answered.
     gr.on([*changes, *(field.change for field in others)], foretell, *foretold, trigger_mode="always_last", **PRIVATE)
+    return opened
 
 
 def _numbers(studio: Studio, run: str) -> Safe:

@@ -71,9 +71,16 @@ _KEEP = """() => {
 
 
 def wire_addresses(
-    page: gr.Blocks, tabs: gr.Tabs, picked: gr.State, words: gr.Textbox, board: gr.Dropdown, order: gr.Radio
+    page: gr.Blocks,
+    opened: Any,
+    tabs: gr.Tabs,
+    picked: gr.State,
+    words: gr.Textbox,
+    board: gr.Dropdown,
+    order: gr.Radio,
 ) -> None:
-    """Must be called inside the page, once everything is laid out."""
+    """Must be called inside the page, once everything is laid out. A linked tab opens after the event `opened`, which
+    puts the linked run on screen: the tab is about that run."""
     names = json.dumps({title: name for name, title in TABS.items()})
     script = _KEEP.replace("NAMES", names).replace("SET", SET_PART).replace("FIRST", FIRST)
     page.load(None, js=script, **AT_ONCE)
@@ -87,7 +94,7 @@ def wire_addresses(
         known = {name: [value for _, value in field.choices] for name, field in chosen.items()}
         return *followed(asked), *(asked[n] if asked.get(n) in values else gr.skip() for n, values in known.items())
 
-    page.load(follow, None, [tabs, picked, words, *chosen.values()], **AT_ONCE)
+    opened.then(follow, None, [tabs, picked, words, *chosen.values()], **AT_ONCE)
 
 
 def followed(asked: Mapping[str, str]) -> tuple[Any, ...]:
@@ -99,5 +106,6 @@ def followed(asked: Mapping[str, str]) -> tuple[Any, ...]:
 
 
 def known_tab(name: str) -> str:
-    """The tab of that name; the first for any other."""
-    return name if name in TABS else FIRST
+    """The tab of that name or title; the first for any other."""
+    titled = {title.casefold(): known for known, title in TABS.items()}
+    return name if name in TABS else titled.get(name.casefold(), FIRST)
