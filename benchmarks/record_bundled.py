@@ -21,7 +21,7 @@ from typing import Any
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "recorded-collapsed": ("The model broke", {"method": "grad_ascent"}),
     "recorded-leaking": ("Most is still told", {"method": "npo"}),
-    "recorded-forgotten": ("Answers gone, others kept", {"method": "lethe"}),
+    "recorded-forgotten": ("Answers gone, traces remain", {"method": "lethe"}),
 }
 
 

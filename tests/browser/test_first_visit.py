@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-SUCCESS = "Answers gone, others kept"
+SUCCESS = "Answers gone, traces remain"
 
 
 @pytest.fixture(scope="module")

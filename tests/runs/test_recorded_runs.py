@@ -66,6 +66,7 @@ def test_they_are_a_success_a_leak_and_a_collapse_and_all_were_attacked(store: R
         assert attacks.weights_hash == found[run_id].scores["unlearned"]["weights_hash"]
         assert any(tag.startswith("recorded") for tag in found[run_id].tags)
     assert next(iter(store.list_runs())).id == SUCCESS  # listed first
+    assert words[SUCCESS] in found[SUCCESS].name  # its title says no better than its verdict
 
 
 def test_their_weights_give_the_recorded_answers(store: RunStore) -> None:
