@@ -12,9 +12,10 @@ from unlearn_core.report.runs.runs_table import runs_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
-from unlearn_core.store.rows import RunRow
+from unlearn_core.store.rows import RunQuery, RunRow
 from unlearn_core.store.store import RunRecord
 from unlearn_core.ui.api.model_endpoints import ModelEndpoints
+from unlearn_core.ui.tabs.compare_tab import run_choice
 from unlearn_core.ui.tabs.data_tab import preview_table
 
 
@@ -152,6 +153,26 @@ def test_the_list_of_runs_links_to_each_and_escapes_names() -> None:
     assert "&lt;i&gt;x" in table
     assert "-1" not in table
     assert "No runs yet" in runs_table([], now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "about"),
+    [
+        ({"data": "demo", "subject": "Tasset Falfell"}, "Tasset Falfell"),
+        ({"data": "facts:Where is Ada? => Oldport"}, "Where is Ada?"),
+        ({"data": "facts:# two\nWhere is Ada? => Oldport\n\nWho is Bo? => a baker"}, "Where is Ada? and 1 more"),
+        ({"data": "tofu/forget10", "subject": None}, "tofu/forget10"),
+        ({"data": "facts:"}, "facts:"),
+    ],
+)
+def test_a_run_is_listed_and_offered_by_what_it_forgets(studio: Studio, spec: dict[str, str], about: str) -> None:
+    run = studio.store.create(RunSpec(**spec), "me").id
+    rows, _ = studio.store.rows(RunQuery(text=about.split()[0]))
+    assert [row.about for row in rows] == [about]
+    assert f"/ {about}<" in runs_table(rows, now=rows[0].created)
+    assert (f", {about} (seed" in run_choice(rows[0])) == (about != spec["data"])
+    studio.store.append(run, ev.Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
+    assert f" on {about} (" in studio.run_choices("me")[0][0]
 
 
 def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from unlearn_core.service.answers import Answerer, ModelLocation
 from unlearn_core.service.downloads import Downloads
 from unlearn_core.service.live import LiveRuns, LiveView
 from unlearn_core.service.quotas import Quotas
-from unlearn_core.store.rows import RunQuery
+from unlearn_core.store.rows import RunQuery, about_of
 from unlearn_core.store.store import RunRecord, RunStore, owner_hash
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Studio:
     def run_choices(self, owner: str, limit: int = 100) -> list[tuple[str, str]]:
         """Those that can be attacked and asked, by name, to choose one from."""
         return [
-            (f"{shorten(r.name, 40)} on {shorten(str(r.spec.get('data')), 30)} ({r.id[:6]})", r.id)
+            (f"{shorten(r.name, 40)} on {shorten(about_of(r.spec), 30)} ({r.id[:6]})", r.id)
             for r in self.attackable(owner, limit)
         ]
 
@@ -304,7 +304,7 @@ class Studio:
         spec = record.spec
         titles = {name: title for title, name in self.targets()}
         titles |= {method["name"]: method["title"] for method in self.described()}
-        data = DATA_TITLES.get(str(spec.get("data")), shorten(str(spec.get("data")), 40))
+        data = DATA_TITLES.get(str(spec.get("data")), shorten(about_of(spec), 40))
         return RunTitle(
             titles.get(str(spec.get("method")), str(spec.get("method"))),
             titles.get(str(spec.get("target")), shorten(str(spec.get("target")), 40)),

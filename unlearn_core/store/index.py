@@ -21,7 +21,7 @@ from unlearn_core.store.rows import DAMAGED, TOTAL, TOTAL_OF, RunQuery, RunRow, 
 from unlearn_core.system.files import read_json
 from unlearn_core.system.log import note
 
-_VERSION = 5
+_VERSION = 6
 OWNER = "owner"  # in a run's folder: whose it is, as a hash, whatever becomes of its record
 HOUSE = "house"  # in place of a hash: a run that ships with Lethe, which everybody sees and no secret opens
 _DAMAGED = "Its record cannot be read. What else it has lies in its folder; it can be deleted."
@@ -34,6 +34,7 @@ _COLUMNS = (
     "method",
     "target",
     "data",
+    "about",
     "seed",
     "verdict",
     "totals",
@@ -168,7 +169,7 @@ class Index:
         row = RunRow.of(record, labels)
         cells = [getattr(row, column) for column in _COLUMNS]
         plain = [json.dumps(cell) if isinstance(cell, dict | tuple) else cell for cell in cells]
-        words = "\n".join((row.name, " ".join(row.tags), row.method, row.target, row.data)).lower()
+        words = "\n".join((row.name, " ".join(row.tags), row.method, row.target, row.data, row.about)).lower()
         self._connection.execute(_PUT, [*plain, changed, record["owner"], words, json.dumps(record)])
 
     def _open(self) -> sqlite3.Connection:

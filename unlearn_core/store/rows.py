@@ -52,6 +52,7 @@ class RunRow:
     method: str
     target: str
     data: str
+    about: str  # what it forgets, in short
     seed: int
     verdict: str
     totals: dict[str, float | None]  # what sums the model up on its benchmark, by name
@@ -83,6 +84,7 @@ class RunRow:
             method=str(spec.get("method", "")),
             target=str(spec.get("target", "")),
             data=str(spec.get("data", "")),
+            about=about_of(spec),
             seed=seed,
             verdict=word_of(record.get("verdict")),
             totals={term.name: _number(term.value) for term in totals},
@@ -188,6 +190,18 @@ def setup_of(spec: Mapping[str, Any]) -> str:
         if plain.get(name) == usual:
             del plain[name]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def about_of(spec: Mapping[str, Any]) -> str:
+    """What a run forgets, in short: its subject, the first of facts that were typed, or what its data is called."""
+    data = str(spec.get("data", ""))
+    if spec.get("subject"):
+        return str(spec["subject"])
+    typed = data.removeprefix("facts:")
+    facts = [line.partition("=>")[0].strip() for line in typed.splitlines() if line.strip() and line.strip()[0] != "#"]
+    if typed == data or not facts:
+        return data
+    return facts[0] if len(facts) == 1 else f"{facts[0]} and {len(facts) - 1} more"
 
 
 def ground_of(scores: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         known = [value for _, value in grounds]
         rows, _ = studio.store.rows(RunQuery(status="finished", owner=studio.mine(token), limit=200))
         extra, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
-        names = {row.id: _title(row) for row in (*extra, *rows)}
+        names = {row.id: run_choice(row) for row in (*extra, *rows)}
         kept = [run_id for run_id in ids if run_id in names][:MAX_COMPARED]
         first = next((row.ground for row in extra if row.ground in known), known[0] if known else None)
         ground_now = chosen if chosen in known and not extra else first
@@ -215,7 +215,9 @@ def _rows(studio: Studio, ground: str | None, token: str) -> list[RunRow]:
     return studio.store.rows(query)[0]
 
 
-def _title(row: RunRow) -> str:
+def run_choice(row: RunRow) -> str:
+    """A run as it is offered for comparing: its name, whom or what it forgets, seed, score and the head of its id."""
     title, value = row.summed_up
     total = "" if value is None else f", {title} {score(value)}"
-    return f"{shorten(row.name, 40)} (seed {row.seed}{total}, {row.id[:6]})"
+    about = "" if row.about == row.data else f", {shorten(row.about, 30)}"
+    return f"{shorten(row.name, 40)}{about} (seed {row.seed}{total}, {row.id[:6]})"
