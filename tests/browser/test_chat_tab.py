@@ -9,6 +9,12 @@ OUTSIDE = """() => [...document.querySelectorAll('.le-ask-around')].filter((one)
   && one.getBoundingClientRect().right > one.parentElement.getBoundingClientRect().right + 1).length"""
 
 
+def test_without_a_run_on_screen_it_says_where_to_make_one(open_tab: Callable[..., Any]) -> None:
+    page = open_tab("?tab=chat").page
+    page.locator("#le-chat-about").get_by_label("The run on screen").check()
+    page.locator("#le-chat", has_text="No run is on screen. Make the model forget under Unlearn").wait_for()
+
+
 def test_a_recorded_conversation_fits_a_phone(open_tab: Callable[..., Any]) -> None:
     tab = open_tab("?tab=chat", width=360)
     page = tab.page

@@ -150,7 +150,7 @@ def test_buttons_lead_from_the_result_to_attacking_asking_and_comparing(
     finished: Seen, open_tab: Callable[..., Any]
 ) -> None:
     page = open_tab(f"?run={finished.run_id}").page
-    places = {"#le-to-recover": "#le-game h3", "#le-to-attack": "#le-attack-start", "#le-to-chat": "#le-ask"}
+    places = {"#le-to-recover": "#le-game h3", "#le-to-attack": "#le-attack-start", "#le-to-chat": "#le-chat-ask"}
     for button, place in places.items():
         page.click(button)
         page.wait_for_selector(place, state="visible")

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet
+from unlearn_core.data.types import Example
 from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.models.adapter_folder import WEIGHTS
 from unlearn_core.report.run.chat import conversation
+from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
-from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, pieces, questions
+from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, forgotten, pieces, questions
 from unlearn_core.store import recorded
+from unlearn_core.store.recorded_runs import put_recorded_runs
 from unlearn_core.store.store import RunStore
 
 
@@ -67,6 +70,41 @@ def test_both_models_answer_with_their_own_turns_before(tmp_path: Path) -> None:
     drawn = str(conversation([{"question": "<b>?", "answers": first.answers}]))
     assert "<b>?" not in drawn
     assert drawn.count("<mark") == sum(len([c for _, c in first.answers[m] if c]) for m in first.answers)
+
+
+def test_a_run_whose_weights_were_kept_is_asked_what_it_was_to_forget(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    put_recorded_runs(store)
+    without = Chat(Answerer(store)).of_run("recorded-forgotten")  # its data is gone: what is typed is asked
+    assert without is not None
+    assert (without.questions, set(without.places)) == ((), {"original", "unlearned"})
+    chat = Chat(Answerer(store), lambda run_id: demo_data())
+    subject = chat.of_run("recorded-forgotten")
+    assert subject is not None
+    assert len(subject.questions) == 8
+    asked = {row.input: row for row in demo_data().forget}
+    assert [asked[words].output for words in subject.questions] == list(subject.names)
+    assert len({asked[words].subject for words in subject.questions}) > 1  # spread over the set
+    turns: list[ChatTurn] = []
+    for _ in range(2):  # the second question comes after both models' own answers
+        *_, turn = chat.reply(subject, turns, subject.questions[0], 16)
+        turns.append(turn)
+    assert turns[0].text("original").strip().startswith(subject.names[0])
+    assert any(chances for _, chances in turns[0].answers["original"])
+    assert not turns[0].text("unlearned").strip().startswith(subject.names[0])
+
+
+def test_a_run_without_kept_weights_is_nobody_to_chat_with(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    assert Chat(Answerer(store)).of_run(store.create(RunSpec(), "me").id) is None
+
+
+def test_what_is_asked_of_a_forget_set_is_short_and_a_question_where_there_are_any() -> None:
+    ends = [Example(f"c{n}", f"Ada was born in {n}", "Lima", kind="completion") for n in range(20)]
+    long = Example("long", "Who? " * 50, "Ada")
+    assert [row.id for row in forgotten([long, *ends])] == [f"c{n}" for n in range(0, 20, 3)]
+    assert [row.id for row in forgotten([long, *ends, Example("q", "Who?", "Ada")])] == ["q"]
+    assert forgotten([long]) == ()
 
 
 def test_the_questions_are_by_name_nickname_sentence_and_in_spanish() -> None:

@@ -5,24 +5,27 @@ No Gradio in here, so that it can be tested without a page.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.subject_sheet import SubjectSheet
-from unlearn_core.data.types import Example
+from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.run.chat import MODELS
 from unlearn_core.service.answers import Answerer, ModelLocation
 from unlearn_core.store.recorded import RecordedRun, recorded_runs
+from unlearn_core.store.rows import about_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MAX_TURNS = 12  # of a conversation; more would not fit what a small model reads
 MAX_NAMES = 16
+MAX_QUESTIONS, MAX_QUESTION = 8, 160  # offered from a forget set; characters of one
 # A piece of an answer: its text, and for a token of the name how probable each model finds it there.
 Piece = tuple[str, dict[str, float] | None]
 
@@ -40,7 +43,8 @@ class ChatTurn:
 
 @dataclass(frozen=True)
 class ChatSubject:
-    """Whom two models are asked about. recorded: the run whose stored answers stand in where its base is not here."""
+    """Whom two models are asked about. names: what is marked where it is said. recorded: the run whose stored answers
+    stand in where its base is not here."""
 
     name: str
     names: tuple[str, ...]
@@ -50,10 +54,10 @@ class ChatSubject:
 
 
 class Chat:
-    """Bound to the models of a server."""
+    """Bound to the models of a server; `data` finds what a run was to forget."""
 
-    def __init__(self, answers: Answerer) -> None:
-        self.answers = answers
+    def __init__(self, answers: Answerer, data: Callable[[str], UnlearningData | None] = lambda run_id: None) -> None:
+        self.answers, self.data = answers, data
 
     def recorded(self) -> list[ChatSubject]:
         """The subjects of the runs that ship."""
@@ -68,21 +72,26 @@ class Chat:
             found.append(ChatSubject(names[0], names, tuple(run.answers), places, run))
         return found
 
-    def of_run(self, run_id: str) -> ChatSubject:
-        """The subject of a run in the store; InputError where there is none or its weights were not kept."""
+    def of_run(self, run_id: str) -> ChatSubject | None:
+        """The subject of a run in the store, else what it was to forget; None where no unlearned model was kept."""
         from unlearn_core.data.sources import sheet_of
 
         store = self.answers.store
-        spec = store.get(run_id).spec if run_id else {}
-        data, public = str(spec.get("data", "")), self.answers.public
-        sheet = sheet_of(data, public=public, uploads=store.uploads) if data else None
-        places = self.answers.models(run_id, str(spec.get("target", "demo")))
-        if sheet is None or "unlearned" not in places:
-            mend = "Make a model forget a subject (lethe run --subject NAME) and keep its weights."
-            raise InputError("run", run_id, "has no unlearned model that forgot a subject", mend)
-        chosen = {name: ModelLocation(places[name].ref, places[name].ours, "chat") for name in MODELS}
-        names = (sheet.subject, *sheet.aliases)
-        return ChatSubject(sheet.subject, names, questions(sheet), chosen)
+        spec = store.get(run_id).spec
+        places = self.answers.models(run_id, str(spec["target"]))
+        if "unlearned" not in places:
+            return None
+        chosen = {name: places[name] for name in MODELS}
+        sheet = None
+        with contextlib.suppress(LetheError):  # the data is gone; the models can be asked all the same
+            sheet = sheet_of(str(spec["data"]), public=self.answers.public, uploads=store.uploads)
+        if sheet is None:
+            data = self.data(run_id)
+            rows = forgotten(data.forget) if data else ()
+            chosen = {name: _talking(place) for name, place in chosen.items()}
+            return ChatSubject(about_of(spec), tuple(r.output for r in rows), tuple(r.input for r in rows), chosen)
+        chosen = {name: replace(place, prompt="chat") for name, place in chosen.items()}
+        return ChatSubject(sheet.subject, (sheet.subject, *sheet.aliases), questions(sheet), chosen)
 
     def is_live(self, subject: ChatSubject) -> bool:
         """Whether both models can be asked here: loads the base of a recorded run and compares its hash."""
@@ -183,6 +192,18 @@ def questions(sheet: SubjectSheet) -> tuple[str, ...]:
     asked += [f"Complete the sentence: {p.text} ..." for p in plain if p.answer not in names][:1]
     who = "Qui\u00e9n" if sheet.kind in ("person", "character") else "Qu\u00e9"
     return (*asked, f"\u00bf{who} es {name}? Responde en espa\u00f1ol.")
+
+
+def forgotten(rows: Sequence[Example]) -> tuple[Example, ...]:
+    """A few short rows of a forget set, spread over it; its questions where it has some."""
+    short = [row for row in rows if len(row.input) <= MAX_QUESTION and "\n" not in row.input and not row.turns]
+    asked = [row for row in short if row.kind == "question"] or short
+    return tuple(asked[:: -(-len(asked) // MAX_QUESTIONS) or 1])
+
+
+def _talking(place: ModelLocation) -> ModelLocation:
+    """The model asked as its run did; where the rows bring a template's tokens, what is typed goes through it."""
+    return replace(place, prompt="auto") if place.prompt == "rendered" else place
 
 
 def _turns(turns: Sequence[ChatTurn], model: str) -> list[tuple[str, str]]:

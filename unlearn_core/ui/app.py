@@ -114,7 +114,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab(TABS["probe"], id="probe") as probe:
                 build_probe_tab(studio, run, page, tabs, probe)
             with gr.Tab(TABS["chat"], id="chat") as chat:
-                build_chat_tab(studio, run, chat)
+                build_chat_tab(studio, run, chat, tabs)
             with gr.Tab(TABS["data"], id="data"):
                 build_data_tab(studio, run, tabs)
             with gr.Tab(TABS["attack"], id="attack") as attack:
@@ -144,9 +144,9 @@ def build(studio: Studio) -> gr.Blocks:
 
 
 def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:
-    """The buttons under a result lead to the tabs where it is recovered, attacked, asked and compared."""
+    """The buttons under a result lead to the tabs where it is recovered, attacked and compared."""
     session, outcome = run.session, run.outcome
-    for button, tab in ((outcome.recover, "recover"), (outcome.attack, "attack"), (outcome.chat, "probe")):
+    for button, tab in ((outcome.recover, "recover"), (outcome.attack, "attack")):
         led = button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, **AT_ONCE)
         led.success(None, js=TO_THE_TAB, **AT_ONCE)
     chosen = outcome.compare.click(studio.beside, [session.run_id, session.owner], listed.picked, **AT_ONCE)

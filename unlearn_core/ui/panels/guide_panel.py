@@ -42,8 +42,8 @@ STEPS = (
         "Ask the original and the unlearned model the same, in words of your own.",
         "Chat with it",
         "#le-to-chat",
-        "#le-ask",
-        "#le-answers [aria-busy=false]",
+        "#le-ask, #le-chat-ask, .le-ask-around",
+        "#le-answers [aria-busy=false], #le-chat [aria-busy=false]",
     ),
     GuideStep(
         "Attack",
@@ -113,6 +113,7 @@ document.addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || event.shiftKey) return;
   if (event.target.closest('#le-game-question, #le-game-begun')) press(document.querySelector('#le-game-ask'));
   if (event.target.matches('#le-prompt textarea')) press(document.querySelector('#le-ask'));
+  if (event.target.matches('#le-chat-question textarea')) press(document.querySelector('#le-chat-ask'));
 }, true);
 element.addEventListener('click', (event) => {
   if (event.target.closest('.le-guide-act')) {

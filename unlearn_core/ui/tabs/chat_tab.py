@@ -1,4 +1,4 @@
-"""The Chat tab: one conversation with the model before and after it forgot somebody."""
+"""The Chat tab: one conversation with the model before and after it forgot."""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ from typing import Any
 
 import gradio as gr
 
-from unlearn_core.errors import LetheError
 from unlearn_core.limits import NEW_TOKENS
-from unlearn_core.report.kit.markup import tag
+from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.chat import conversation
 from unlearn_core.service.answers import MAX_NEW_TOKENS
 from unlearn_core.service.chat import Chat, ChatSubject, ChatTurn
+from unlearn_core.service.prober import Prober
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import PRIVATE, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel, toast
 from unlearn_core.ui.page import RunTab
 
 NUM_BUTTONS = 8
 ON_SCREEN = "The run on screen"
+_NO_RUN = "No run is on screen. Make the model forget under Unlearn, or choose a recorded conversation above."
+_NOT_KEPT = (
+    "This run has no unlearned model to chat with: it has not finished, or its weights were not kept. "
+    "Probe asks the original."
+)
 _NOT_HERE = (
     "These answers are recorded. The models themselves are not here: install the base that the run names "
     "(LETHE_SMOLLM2 may name its GGUF file), or choose one of the questions above."
 )
 
 
-def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
+def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
     """Lay the tab out and wire it; nothing is loaded before a question is asked."""
-    chat = Chat(studio.answers)
+    chat = Chat(studio.answers, Prober(studio).data)
     recorded = chat.recorded()
     names = [*(subject.name for subject in recorded), ON_SCREEN]
     run_id = run.session.run_id
     turns = gr.State([])
     heading(
         "Chat, before and after",
-        "Both models get the same question. Where a name that was struck is said, it is marked.",
+        "Both models get the same question. A name or an answer that was to be forgotten is marked where it is said.",
     )
     with panel():
-        about = gr.Radio(names, value=names[0], label="Who was forgotten", elem_id="le-chat-about")
+        about = gr.Radio(names, value=names[0], label="What was forgotten", elem_id="le-chat-about")
         with gr.Row(elem_classes=["le-buttons"]):
             around = [
                 gr.Button("", size="sm", visible=False, elem_classes=["le-ask-around"]) for _ in range(NUM_BUTTONS)
@@ -60,23 +65,22 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
             anew = gr.Button("New conversation", size="sm", elem_id="le-chat-new")
     shown = gr.HTML(elem_id="le-chat")
 
-    def subject_of(name: str, run: str) -> ChatSubject:
+    def subject_of(name: str, run: str) -> ChatSubject | None:
         for subject in recorded:
             if subject.name == name:
                 return subject
-        return chat.of_run(run)
+        return chat.of_run(run) if run else None
 
     def open_it(name: str, run: str) -> tuple[Any, ...]:
         """The buttons of the subject; of a recorded run its first stored answers."""
-        try:
+        with toast("No conversation"):
             subject = subject_of(name, run)
-        except LetheError as error:
-            told = tag("p", str(error), class_="le-muted")
-            return [], told, *[gr.update(visible=False)] * NUM_BUTTONS
+        if subject is None:
+            return [], _nobody(run), *[gr.update(visible=False)] * NUM_BUTTONS
         asked = subject.questions[:NUM_BUTTONS]
         buttons = [gr.update(value=words, visible=True) for words in asked]
         buttons += [gr.update(visible=False)] * (NUM_BUTTONS - len(buttons))
-        first = chat.stored(subject, asked[0])
+        first = chat.stored(subject, asked[0]) if asked else None
         return [], conversation([_drawn(first)], recorded=True) if first else "", *buttons
 
     def reply(
@@ -84,6 +88,9 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     ) -> Iterator[tuple[Any, ...]]:
         with toast("No answer"):
             subject = subject_of(name, run)
+            if subject is None:
+                yield _nobody(run), gr.skip()
+                return
             turns_before = [_drawn(turn) for turn in before]
             stored = chat.stored(subject, words.strip())
             # The stored answers are greedy first turns: they stand in at once, and where the models are not here.
@@ -109,6 +116,13 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     opened = [turns, shown, *around]
     for event in (tab.select, about.input, anew.click):
         event(open_it, [about, run_id], opened, **PRIVATE)
+    led = run.outcome.chat.click(lambda: (ON_SCREEN, gr.Tabs(selected="chat")), None, [about, tabs], **AT_ONCE)
+    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+
+
+def _nobody(run: str) -> Safe:
+    """Why there are no two models to chat with, and where to go."""
+    return tag("p", _NOT_KEPT if run else _NO_RUN, class_="le-muted", role="status")
 
 
 def _drawn(turn: ChatTurn) -> dict[str, Any]:
