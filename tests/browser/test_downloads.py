@@ -38,16 +38,36 @@ def saved(page: Any, press: Callable[[], None], folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("refused", ["undefined", "{writeText: () => Promise.reject(new Error('refused'))}"])
+def test_the_link_is_shown_to_copy_where_the_clipboard_is_refused(
+    run: str, open_tab: Callable[..., Any], refused: str
+) -> None:
+    page = open_tab(f"?run={run}", 360).page
+    page.wait_for_selector("#le-share", state="visible")
+    page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {refused}, configurable: true}})")
+    page.click("#le-share")
+    field = page.get_by_label("Copy this")
+    field.wait_for()
+    assert field.input_value() == page.url
+    assert page.evaluate("document.activeElement.value.slice(0, document.activeElement.selectionEnd)") == page.url
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: {writeText: async () => {}}})")
+    page.click("#le-share")
+    page.locator("#le-share", has_text="Copied").wait_for()
+    assert field.count() == 0
+
+
 def test_report_and_export_are_saved_with_one_press(run: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     tab = open_tab(f"?run={run}", 360)
     page = tab.page
     page.wait_for_selector("#le-report")
     html = saved(page, lambda: page.click("#le-report"), tmp_path)
     assert html.name == "lethe_report.html"
+    page.locator(".toast-body", has_text="Report saved").wait_for()
     assert "Oldport" in html.read_text()
     certificate = saved(page, lambda: page.click("#le-certificate"), tmp_path)
     assert verify(certificate)["run"] == run
     assert "Oldport" not in certificate.read_text()  # masked
+    page.locator(".toast-body", has_text="Names and answers are masked").wait_for()
     open_details(page)
     page.get_by_label("Show answers and names").check()
     assert "Oldport" in saved(page, lambda: page.click("#le-certificate"), tmp_path).read_text()

@@ -123,14 +123,27 @@ LINKS_WITHIN = """() => document.addEventListener('click', (event) => {
   part.scrollIntoView({behavior: 'smooth', block: 'start'});
   part.focus({preventScroll: true});
 })"""
-# Copies what `%s` is, and says so on the button that was pressed.
+# Copies what `%s` is, and says so on the button that was pressed. Where the browser refuses, which it does at an
+# address without https, it shows what was to be copied in a field behind the button.
 COPY = """() => {
-  const button = document.activeElement.closest('button'), words = button?.textContent;
-  navigator.clipboard.writeText(%s).then(() => {
+  const button = document.activeElement.closest('button'), words = button?.textContent, text = %s;
+  const copied = () => {
     if (!button) return;
+    button.parentElement.querySelector('.le-to-copy')?.remove();
     button.textContent = 'Copied';
     setTimeout(() => { button.textContent = words; }, 1500);
-  });
+  };
+  const show = () => {
+    if (!button) return;
+    const row = button.parentElement, field = row.querySelector('.le-to-copy') ?? document.createElement('textarea');
+    field.className = 'le-to-copy';
+    field.readOnly = true;
+    field.setAttribute('aria-label', 'Copy this');
+    field.value = text;
+    row.append(field);
+    field.select();
+  };
+  if (navigator.clipboard) navigator.clipboard.writeText(text).then(copied, show); else show();
 }"""
 _SAVE = """(file) => {
   if (!file?.url) return;

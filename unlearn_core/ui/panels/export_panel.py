@@ -11,7 +11,7 @@ from unlearn_core.report.export.hub_export import KINDS
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import PRIVATE, download, heading, panel, toast
+from unlearn_core.ui.common import PRIVATE, download, heading, inform, panel, toast
 
 _TITLES = {"weights": "Weights", "adapter": "LoRA adapter", "gguf": "GGUF"}
 _TOKEN = "The token is read from HF_TOKEN on this machine. The repository is private."
@@ -62,13 +62,17 @@ def handover_panel(
     def report(form: str) -> Any:
         def make(run: str) -> str:
             with toast("No report"):
-                return str(studio.report(run, form))
+                path = str(studio.report(run, form))
+            inform("Report saved", "It is among your downloads.")
+            return path
 
         return make
 
-    def certified(run: str, *form: Any) -> str:
+    def certified(run: str, request: str, responsible: str, show: bool) -> str:
         with toast("No certificate"):
-            return str(studio.certificate(run, *form))
+            path = str(studio.certificate(run, request, responsible, show))
+        inform("Certificate saved", "Names and answers are shown." if show else "Names and answers are masked.")
+        return path
 
     def picture(run: str, token: str) -> str:
         with toast("No picture"):
