@@ -66,6 +66,14 @@ def test_what_is_said_is_the_originals_then_what_was_written_then_the_results(
     assert frames(fading)[-1].said[secret] == "gone"
 
 
+def test_an_answer_of_an_earlier_step_says_of_which_step_it_is(fading: RunState) -> None:
+    """It was written at step 2, and looked at again at step 4."""
+    for page in (fade(fading), replay(fading), replay_printed(fading)):
+        assert ">At step 2: Newport<" in page
+    fading.add(ev.FactAnswers(4, ({"id": "forget1qa0", "split": "forget", "text": "Northport"},)))
+    assert ">Now: Northport<" in fade(fading)
+
+
 def test_the_replay_holds_every_moment_of_the_same_drawing(fading: RunState) -> None:
     page = replay(fading)
     data = json.loads(unescape(re.search(r'data-frames="([^"]*)"', page)[1]))

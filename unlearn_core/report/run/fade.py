@@ -28,12 +28,14 @@ _LEAST = 0.06  # strength at which a token can just be made out
 @dataclass(frozen=True)
 class FadeFrame:
     """One moment: `pieces` are the tokens of each shown answer with their strength (0..1), `said` what the model
-    wrote to the same prompt when it last did, `gone` and `kept` shares (0..1) of all watched answers."""
+    wrote to the same prompt when it last did, at step `said_at`, `gone` and `kept` shares (0..1) of all watched
+    answers."""
 
     step: int
     title: str
     pieces: dict[Key, tuple[tuple[str, float], ...]]
     said: dict[Key, str]
+    said_at: int
     gone: float | None
     kept: float | None
 
@@ -55,11 +57,12 @@ def frames(story: RunState) -> list[FadeFrame]:
     found = []
     for place, probe in enumerate(probes):
         last = place == len(probes) - 1 and "unlearned" in story.scores
-        said = _scored(story, "unlearned", keys) if last else _latest(written, probe.step)
+        said_at = probe.step if last else max(step for step in written if step <= probe.step)
+        said = _scored(story, "unlearned", keys) if last else written[said_at]
         by_key = {(fact.split, fact.id): fact for fact in probe.facts}
         title = "the original" if probe.step == 0 else "the result" if last else f"step {probe.step}"
         pieces = {key: strengths(by_key[key]) for key in keys if key in by_key}
-        found.append(FadeFrame(probe.step, title, pieces, said, *shares(story.probes[0], probe)))
+        found.append(FadeFrame(probe.step, title, pieces, said, said_at, *shares(story.probes[0], probe)))
     return found
 
 
@@ -246,7 +249,10 @@ def asked(kind: str, prompt: str) -> Safe:
 
 
 def _says(moment: FadeFrame, key: Key) -> str:
-    return f"Now: {_short(moment.said[key])}" if key in moment.said else ""
+    """What the model wrote, and of which step that is where it is not this one: it writes more seldom than its
+    probabilities are looked at."""
+    when = "Now" if moment.said_at == moment.step else f"At step {moment.said_at}"
+    return f"{when}: {_short(moment.said[key])}" if key in moment.said else ""
 
 
 def _short(words: str) -> str:
@@ -266,7 +272,3 @@ def _scored(story: RunState, model: str, keys: list[Key]) -> dict[Key, str]:
     """What a scored model answered to the shown facts."""
     rows = story.scores[model].generations if model in story.scores else ()
     return {(row.split, row.id): row.output for row in rows if (row.split, row.id) in keys}
-
-
-def _latest(written: dict[int, dict[Key, str]], step: int) -> dict[Key, str]:
-    return written[max(at for at in written if at <= step)]
