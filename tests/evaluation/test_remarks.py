@@ -76,6 +76,16 @@ def test_the_membership_remark_knows_both_sides_and_the_band() -> None:
     assert not fine.caution
 
 
+def test_a_figure_just_beyond_a_bound_is_written_so_that_one_sees_it() -> None:
+    """40 + 40 documents: sd = sqrt(81 / (12 * 40^2)) = .06495, so the band ends at .62730."""
+    beyond = module.membership_remark(0.629, None, 40, 40)
+    assert beyond is not None
+    assert "AUC 0.629:" in beyond.text
+    assert "0.373 to 0.627 " in beyond.text
+    assert "outside" in beyond.text
+    assert "utility 0.369, needed 0.370, " in module.ranking_remark(0.369, 0.494).text  # type: ignore[union-attr]
+
+
 def test_gibberish_below_the_floor_is_no_merit() -> None:
     terms = {"forget/Task1/regurgitation": 0.12, "forget/Task2/regurgitation": 0.31}
     honest = module.reciting_remark(terms, ROUGE_FLOORS)
@@ -101,6 +111,15 @@ def test_the_term_that_makes_it_zero_is_named_with_the_value_of_the_rest() -> No
     assert remark.caution
     assert "forget/Task1/knowledge with 0.00; without it task aggregate would be 1.00" in remark.text
     assert module.limit_remark(listed_record({"terms": kept})) is None
+
+
+def test_the_mean_without_the_lowest_term_reads_as_in_the_table_of_terms() -> None:
+    """Ten terms at 1, one at 0.97, one at 0.5: the mean of eleven is 0.997, not yet perfect."""
+    kept = {name: 0.0 if name.startswith("forget") else 1.0 for name in TERM_NAMES}
+    kept |= {"retain/Task1/knowledge": 0.97, "retain/Task2/knowledge": 0.5}
+    remark = module.limit_remark(listed_record({"terms": kept}))
+    assert remark is not None
+    assert "would be 0.99." in remark.text
 
 
 def test_the_reference_attack_and_forget_quality_by_hand(measured: Scores) -> None:

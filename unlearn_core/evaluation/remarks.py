@@ -18,6 +18,7 @@ from unlearn_core.evaluation.protocols.base import Result
 from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import SPLITS, Scores
+from unlearn_core.system.units import digits_apart, score
 
 _ATTACKS = {
     "loss": "loss",
@@ -66,8 +67,8 @@ def limit_remark(result: Result) -> Remark | None:
         return None
     value = result.counted(limit)
     text = (
-        f"The lowest of the {len(result.made_of)} terms is {limit.name} with {_n(value)}; without it {total.title} "
-        f"would be {_n(rest)}."
+        f"The lowest of the {len(result.made_of)} terms is {limit.name} with {score(value)}; without it {total.title} "
+        f"would be {score(rest)}."
     )
     return Remark(f"{total.title[:1].upper()}{total.title[1:]}", text, value == 0)
 
@@ -78,17 +79,19 @@ def membership_remark(
     """The AUC with direction and interval, and where perfect forgetting lies for so many documents."""
     if auc is None:
         return None
-    reach = "" if interval is None else f" ({_n(interval[0])} to {_n(interval[1])}, bootstrap)"
-    text = f"AUC {_n(auc)}{reach}: {membership.direction(auc)}."
+    reach = "" if interval is None else f" ({score(interval[0])} to {score(interval[1])}, bootstrap)"
     bands = membership.perfect_forgetting(num_members, num_nonmembers)
+    digits = 2 if bands is None else digits_apart(auc, bands[0].low, bands[0].high)
+    text = f"AUC {score(auc, digits)}{reach}: {membership.direction(auc)}."
     outside = False
     if bands is not None:
-        area, score = bands
+        area, expected = bands
         outside = not area.low <= auc <= area.high
         where = "outside" if outside else "inside"
         text += (
             f" Perfect forgetting of {num_members} documents against {num_nonmembers} gives an AUC of "
-            f"{_n(area.low)} to {_n(area.high)} and a score of about {_n(score.mean)}; this is {where}."
+            f"{score(area.low, digits)} to {score(area.high, digits)} and a score of about {score(expected.mean)}; "
+            f"this is {where}."
         )
     return Remark("Membership", text, outside)
 
@@ -99,7 +102,7 @@ def reciting_remark(terms: Mapping[str, float | None], floors: Mapping[str, floa
     for task, floor in floors.items():
         value = terms.get(f"forget/{task}/regurgitation")
         if value is not None:
-            parts.append(f"{task} {_n(value)} (floor {_n(floor)})")
+            parts.append(f"{task} {score(value)} (floor {score(floor)})")
             below = below or value < floor / 2
     if not parts:
         return None
@@ -126,8 +129,9 @@ def utility_remark(asked: Utility) -> Remark | None:
     if asked.accuracy is None or asked.interval is None:
         return None
     low, high = asked.interval
-    text = f"{_n(asked.accuracy)} ({_n(low)} to {_n(high)}) on {asked.num_questions:,} questions; "
-    text += f"chance is {_n(asked.chance)}" + (". " if asked.signal else ": no signal. ")
+    digits = digits_apart(low, asked.chance)
+    text = f"{score(asked.accuracy)} ({score(low, digits)} to {score(high)}) on {asked.num_questions:,} questions; "
+    text += f"chance is {score(asked.chance, digits)}" + (". " if asked.signal else ": no signal. ")
     if asked.form == "letter":
         answered, key = (
             ", ".join(f"{letter} {number / asked.num_questions:.0%}" for letter, number in counts.items())
@@ -143,9 +147,10 @@ def ranking_remark(utility: float | None, before: float | None) -> Remark | None
         return None
     cut = semeval.RANKING_SHARE * before
     ranked = utility >= cut
+    digits = digits_apart(utility, cut)
     text = (
-        f"{'Would' if ranked else 'Would not'} be ranked: utility {_n(utility)}, needed {_n(cut)}, "
-        f"three quarters of the original's {_n(before)}."
+        f"{'Would' if ranked else 'Would not'} be ranked: utility {score(utility, digits)}, "
+        f"needed {score(cut, digits)}, three quarters of the original's {score(before)}."
     )
     return Remark("Ranking", text, not ranked)
 
@@ -157,11 +162,11 @@ def memory_remark(details: ScoreDetails) -> Remark | None:
         values = getattr(details, name)
         if any(values.get(split) is not None for split in SPLITS):
             title = METRICS[name].title.lower()
-            parts.append(f"{title} {_n(values.get('forget'))} forget, {_n(values.get('retain'))} retain")
+            parts.append(f"{title} {score(values.get('forget'))} forget, {score(values.get('retain'))} retain")
     quality = details.forget_quality
     if quality:
         parts.append(
-            f"forget quality p = {quality.p_value:.2g} (distance {_n(quality.statistic)} to the "
+            f"forget quality p = {quality.p_value:.2g} (distance {score(quality.statistic)} to the "
             f"retain-only model's truth ratios, n = {quality.n})"
         )
     return Remark("Memory", _sentence(parts)) if parts else None
@@ -169,8 +174,8 @@ def memory_remark(details: ScoreDetails) -> Remark | None:
 
 def attacks_remark(attacks: Mapping[str, Any], by_task: Mapping[str, Any]) -> Remark | None:
     """AUC of every membership attack: on the documents, and on the gold answers of each task."""
-    parts = [f"{_ATTACKS.get(name, name)} {_n(v)}" for name, v in attacks.items() if v is not None]
-    tasks = [f"{task} {_n(value)}" for task, value in by_task.items() if value is not None]
+    parts = [f"{_ATTACKS.get(name, name)} {score(v)}" for name, v in attacks.items() if v is not None]
+    tasks = [f"{task} {score(value)}" for task, value in by_task.items() if value is not None]
     if tasks:
         parts.append(f"answers of the forget set against held-out ones: {', '.join(tasks)}")
     worst = max((abs(value - 0.5) for value in attacks.values() if value is not None), default=0.0)
@@ -180,7 +185,3 @@ def attacks_remark(attacks: Mapping[str, Any], by_task: Mapping[str, Any]) -> Re
 def _sentence(parts: Sequence[str]) -> str:
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "."
-
-
-def _n(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"

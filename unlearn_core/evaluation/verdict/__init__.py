@@ -18,6 +18,7 @@ from unlearn_core.evaluation.verdict import layers as measure
 from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
 from unlearn_core.evaluation.verdict.terms import pairs
 from unlearn_core.evaluation.verdict.types import GONE, LAYERS, WORDS, Layer, State, Verdict, earlier_word, word_of
+from unlearn_core.system.units import digits_apart, score
 
 __all__ = [
     "GONE",
@@ -128,7 +129,9 @@ def _notes(models: measure.ScoredModels, ranked: bool | None) -> list[str]:
     notes = []
     if ranked is False and before is not None and now is not None:
         cut = semeval.RANKING_SHARE * before
-        notes.append(f"Would not be ranked: utility {now:.2f} is below the cut of {cut:.2f}")
+        digits = digits_apart(now, cut)
+        told = f"utility {score(now, digits)} is below the cut of {score(cut, digits)}"
+        notes.append(f"Would not be ranked: {told}")
     if before is not None and not (models.original.details.utility or Utility()).signal:
         notes.append("Utility carries no signal here: the original model itself answers at chance")
     return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from unlearn_core.system.units import MISSING
+from unlearn_core.system.units import score as score
 
 MODEL_TITLES = {
     "original": "Original",
@@ -20,19 +21,6 @@ SPLIT_TITLES = {
     "neighbours": "Neighbours",
     "general": "General knowledge",
 }
-
-
-def score(value: float | None, digits: int = 2) -> str:
-    """A score between 0 and 1, or `n/a`; never rounds an imperfect score up to a perfect one."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    shown = f"{value:.{digits}f}"
-    edge = 10.0**-digits
-    if float(shown) == 1.0 and value < 1.0:
-        return f"{1.0 - edge:.{digits}f}"
-    if float(shown) == 0.0 and value > 0.0:
-        return f"<{edge:.{digits}f}"
-    return shown
 
 
 def likely(value: float | None) -> str:
