@@ -106,18 +106,22 @@ def test_the_ranking_rule_is_three_quarters_of_the_original() -> None:
 def test_the_term_that_makes_it_zero_is_named_with_the_value_of_the_rest() -> None:
     """Eleven terms at 1, one at 0: without it the mean is 1."""
     kept = {name: 0.0 if name.startswith("forget") else 1.0 for name in TERM_NAMES}
-    remark = module.limit_remark(listed_record({"terms": kept | {"forget/Task1/knowledge": 1.0}}))
+    remark = module.limit_remark(
+        listed_record({"terms": kept | {"forget/Task1/knowledge": 1.0}, "task_aggregate": 0.0})
+    )
     assert remark is not None
     assert remark.caution
     assert "forget/Task1/knowledge with 0.00; without it task aggregate would be 1.00" in remark.text
-    assert module.limit_remark(listed_record({"terms": kept})) is None
+    assert module.limit_remark(listed_record({"terms": kept, "task_aggregate": 1.0})) is None
+    partly = {"terms": kept | {"retain/Task1/knowledge": 0.5, "retain/Task3/knowledge": None}}
+    assert module.limit_remark(listed_record(partly)) is None  # there is no mean that a term could hold down
 
 
 def test_the_mean_without_the_lowest_term_reads_as_in_the_table_of_terms() -> None:
     """Ten terms at 1, one at 0.97, one at 0.5: the mean of eleven is 0.997, not yet perfect."""
     kept = {name: 0.0 if name.startswith("forget") else 1.0 for name in TERM_NAMES}
     kept |= {"retain/Task1/knowledge": 0.97, "retain/Task2/knowledge": 0.5}
-    remark = module.limit_remark(listed_record({"terms": kept}))
+    remark = module.limit_remark(listed_record({"terms": kept, "task_aggregate": 0.92}))
     assert remark is not None
     assert "would be 0.99." in remark.text
 

@@ -60,7 +60,8 @@ def test_a_missing_part_is_not_a_number(make_scores: Callable[..., Scores]) -> N
     row = make_scores(0.0, 1.0, final_score=-1.0, mia_score=None, mia_auc=None)
     shown = score_tiles({"unlearned": row})
     assert "-1" not in shown
-    assert shown.count("n/a") == 2
+    assert shown.count("n/a: needs ") == 2
+    assert shown.count("le-value") == shown.count("misleading?") == 2
 
 
 def test_the_limiting_term_is_the_lowest(make_scores: Callable[..., Scores]) -> None:
@@ -84,7 +85,9 @@ def test_nothing_limits_a_perfect_score(make_scores: Callable[..., Scores]) -> N
 def test_missing_terms_are_shown_as_missing(make_scores: Callable[..., Scores]) -> None:
     row = replace(make_scores(0.0, 1.0), terms={}, task_aggregate=None)
     assert listed(row).limiting() is None
-    assert "n/a" in breakdown({"unlearned": row})
+    shown = breakdown({"unlearned": row})
+    assert "Task aggregate n/a: needs rows for all 12 terms; this run has rows for 0." in shown
+    assert "limit" not in shown
 
 
 def answered(name: str, split: str, score: float, output: str = "x") -> Generation:

@@ -61,8 +61,7 @@ def remarks(scores: Scores, original: Scores | None = None) -> list[Remark]:
 
 def limit_remark(result: Result) -> Remark | None:
     """The term that holds a harmonic mean down, and the mean of the others."""
-    limit, rest = result.limiting(), result.without_limit()
-    total = next((term for term in result.totals if term.name == result.mean), None)
+    limit, rest, total = result.limiting(), result.without_limit(), result.mean_term
     if limit is None or rest is None or total is None:
         return None
     value = result.counted(limit)

@@ -102,13 +102,20 @@ class Result:
         """The terms that sum the model up."""
         return tuple(term for term in self.terms if term.total)
 
+    @property
+    def mean_term(self) -> Term | None:
+        """The total that is the harmonic mean."""
+        return next((term for term in self.totals if term.name == self.mean), None)
+
     def counted(self, term: Term) -> float | None:
         """A term's value as tables have it: what is gone, where the mean counts it so."""
         gone = self.counts_gone and term.higher_is_better is False and term.value is not None
         return 1 - term.value if gone and term.value is not None else term.value
 
     def limiting(self) -> Term | None:
-        """The term that holds the harmonic mean down; None where there is none or all are at 1."""
+        """The term that holds the harmonic mean down; None where there is no mean or all are at 1."""
+        if self.mean_term is None or self.mean_term.value is None:
+            return None
         known = [(value, term) for term in self._means() if (value := self.counted(term)) is not None]
         lowest = min(known, key=lambda pair: pair[0], default=None)
         return None if lowest is None or lowest[0] >= 1.0 else lowest[1]

@@ -260,6 +260,17 @@ def _formula(name: str) -> str:
     return f"1 - {formula}" if split == "forget" else formula
 
 
+def _absent(values: Mapping[str, float | None]) -> dict[str, str]:
+    """Why a total would have no value, in a few words."""
+    known = sum(values.get(name) is not None for name in TERM_NAMES)
+    return {
+        "task_aggregate": f"needs rows for all {len(TERM_NAMES)} terms; this run has rows for {known}",
+        "mia_score": "needs documents of both kinds, forgotten and never trained on; this run lacks some",
+        "utility": "needs four-option questions; none were asked in this run",
+        "final_score": "needs task aggregate, MIA score and utility; this run lacks some of them",
+    }
+
+
 def _result(values: Mapping[str, float | None], found: Mapping[str, float | None], counts: Mapping[str, int]) -> Result:
     """Plain means, so that lower forget terms are better; totals belong to no split."""
     terms = [
@@ -275,8 +286,9 @@ def _result(values: Mapping[str, float | None], found: Mapping[str, float | None
         for name in TERM_NAMES
     ]
     found = {**found, "final_score": None if found["final_score"] == -1 else found["final_score"]}  # a part is missing
-    area = found["mia_auc"]
-    notes = {} if area is None else {"mia_score": f"AUC {area:.2f}: {membership.direction(area)}"}
+    notes = {name: why for name, why in _absent(values).items() if found[name] is None}
+    if (area := found["mia_auc"]) is not None:
+        notes["mia_score"] = f"AUC {area:.2f}: {membership.direction(area)}"
     whole = [
         Term(
             t.name,

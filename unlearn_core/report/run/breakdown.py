@@ -66,10 +66,12 @@ def figure(value: float | None) -> str:
 
 def _sentence(result: Result, limit: Term | None) -> Safe:
     """The total that is a mean of terms, and the term that holds it down."""
-    total = next((term for term in result.totals if term.name == result.mean), None)
+    total = result.mean_term
     if total is None:
         return tag("p", f"Scored as {result.protocol.upper()}; the measures have that benchmark's names.")
     told = f"{capitalised(total.title)} {score(total.value)}"
+    if total.value is None:
+        return tag("p", f"{told}: {total.note}." if total.note else f"{told}.")
     if limit is None:
         return tag("p", f"{told}. No term limits it.")
     return tag(

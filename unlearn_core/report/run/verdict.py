@@ -17,7 +17,7 @@ from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.progress import notices
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import Cancelled, Failed
-from unlearn_core.system.units import duration
+from unlearn_core.system.units import MISSING, duration
 
 _TONES = {
     "forgotten": "good",
@@ -99,10 +99,14 @@ def _tile(term: Term, results: Mapping[str, Result]) -> Safe:
     made_of = results["unlearned"].made_of
     link = tag("p", tag("a", "See the terms", href=f"#{TERMS_ID}", target="_self")) if made_of else None
     title = capitalised(term.title)
+    head = tag("h3", explained(term.name, title, term.formula) if term.formula else title)
+    if term.value is None:
+        why = f"{MISSING}: {term.note}." if term.note else f"{MISSING}."
+        return tag("article", head, tag("p", why), tag("p", *others, class_="le-others"), class_="le-card le-tile")
     told = (tag("p", f"{title} is: {term.formula}."), tag("p", term.caution), link)
     return tag(
         "article",
-        tag("h3", explained(term.name, title, term.formula) if term.formula else title),
+        head,
         tag("p", score(values["unlearned"]), class_="le-value"),
         _track(values) if term.higher_is_better is not None and _are_shares(values) else None,
         tag("p", *others, tag("span", term.note) if term.note else None, class_="le-others"),
