@@ -9,6 +9,7 @@ import pytest
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.methods import build
+from unlearn_core.report.kit.markup import tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.run_state import RunState
@@ -18,6 +19,7 @@ from unlearn_core.runs.failure import failed
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
 from unlearn_core.training.records import StepDiverged
+from unlearn_core.ui.common import problem
 from unlearn_core.ui.panels.mend_panel import with_setting
 
 
@@ -38,7 +40,7 @@ def test_what_the_form_refuses_says_how_the_page_can_mend_it(studio: Studio, pub
     for words, error in found.items():
         box = problem_box(error)
         assert f">{words}</button>" in box
-        assert error.mend.split(".")[0] in box.replace("&#39;", "'").replace("&#96;", "`")
+        assert error.mend.split(".")[0].replace("`", "") in box.striptags()
 
 
 def test_a_run_too_large_is_offered_lora_or_a_smaller_batch() -> None:
@@ -65,6 +67,16 @@ def test_no_text_of_an_error_becomes_markup() -> None:
     box = problem_box(InputError("<b>", "<i>", "is <u>", "<s>.", ('x" onclick="alert(1)', "<script>")))
     assert "<script" not in box
     assert '" onclick' not in box
+
+
+def test_what_stands_between_backticks_is_drawn_as_code_in_box_and_message() -> None:
+    error = InputError("rows.txt line 2", "x", "has no `=>` between", "Write `<b> => c`, or one ` alone.")
+    for shown in (problem_box(error), problem("Not read", error).message):
+        assert "<code>=&gt;</code> between" in shown
+        assert "<code>&lt;b&gt; =&gt; c</code>, or one &#96; alone" in shown
+    assert "`=>`" in str(error)  # of a terminal
+    assert "<code>" not in tag("p", title=error)
+    assert "<code>" in outcome(RunState(end=failed(error)))
 
 
 def test_a_setting_is_put_back_halved_or_set_and_nothing_else_changes() -> None:

@@ -15,6 +15,7 @@ from unlearn_core.errors import LetheError
 
 VOID = frozenset({"br", "hr", "img", "input", "meta"})
 # The page's HTML component reads its value as a template too: braces and dollars must arrive as entities.
+_CODE = re.compile("&#96;(.+?)&#96;")
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
@@ -27,9 +28,15 @@ def text(value: object) -> Safe:
     return Safe(escape(words).translate(_TEMPLATE))
 
 
+def coded(words: object) -> Safe:
+    """Words as `text`, with what stands between backticks drawn as code."""
+    return Safe(_CODE.sub(r"<code>\1</code>", str(text(words))))
+
+
 def join(*children: object) -> Safe:
-    """Children side by side; None is skipped."""
-    return Safe("".join(text(child) for child in children if child is not None))
+    """Children side by side; None is skipped, and an error meant for people shows its backticks as code."""
+    shown = (coded(child) if isinstance(child, LetheError) else text(child) for child in children if child is not None)
+    return Safe("".join(shown))
 
 
 def tag(name: str, *children: object, **attributes: object) -> Safe:

@@ -10,7 +10,7 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.report.kit.format import capitalised, model_title, score
 from unlearn_core.report.kit.formulas import explained
-from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.markup import Safe, coded, details, join, tag
 from unlearn_core.report.run.breakdown import TERMS_ID
 from unlearn_core.report.run.failures import after, title_of
 from unlearn_core.report.run.layer_table import layer_table
@@ -35,7 +35,7 @@ _MARKS = {"good": "\N{CHECK MARK}", "fair": "!", "bad": "\N{MULTIPLICATION X}", 
 def banner(story: RunState) -> Safe:
     """The end of a run in one look: the verdict, or why there is none."""
     if isinstance(story.end, Failed):
-        return _banner("bad", title_of(story.end), story.end.message, after(story.end))
+        return _banner("bad", title_of(story.end), coded(story.end.message), after(story.end))
     if isinstance(story.end, Cancelled):
         told = "It was stopped before it was judged, so there is no verdict. The model was not changed."
         return _banner("plain", f"Stopped after step {story.end.step}", told, ())
