@@ -28,6 +28,14 @@ def test_a_row_shows_figure_and_the_higher_control_and_escapes_what_was_said() -
     assert "Too long." in card
 
 
+def test_an_auc_near_zero_has_a_long_bar_and_says_of_what_it_is() -> None:
+    row = {**LEAK, "name": "membership", "figures": {"forget": 1.0, "holdout": 0.2, "auc": 0.0}}
+    card = leakage_card([row], TITLES)
+    assert "width:100.0%" in card
+    assert "how far the AUC is from 0.50, doubled" in card
+    assert "the AUC" not in leakage_card([LEAK], TITLES)
+
+
 def test_nothing_to_show_is_nothing() -> None:
     assert leakage_card([], TITLES) == ""
     assert "Nothing leaks" in leakage_card([{**LEAK, "verdict": "holds"}], TITLES)

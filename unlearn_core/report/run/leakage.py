@@ -18,6 +18,7 @@ from unlearn_core.system.units import duration
 
 _TONES = {"leaks": "le-leaks", "holds": "le-holds"}
 _CONTROLS = ("holdout", "retain_only")
+_FOLDED = "Bar and numbers: how far the AUC is from 0.50, doubled."  # where an AUC near 0 gives away as much as near 1
 _MOST_ROWS = 12  # of what lies behind a figure
 
 
@@ -106,7 +107,8 @@ def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> Safe:
     control = max(found) if found else None
     judged = verdict in _TONES
     told = tag("span", in_words(str(row.get("headline", ""))), class_="le-leak-told")
-    title = join(row.get("title") or titles.get(name, name), told, _behind(row.get("rows") or ()))
+    bar = tag("span", _FOLDED, class_="le-leak-told") if judged and "auc" in figures else None
+    title = join(row.get("title") or titles.get(name, name), told, bar, _behind(row.get("rows") or ()))
     return tag(
         "tr",
         tag("th", title, scope="row"),
