@@ -127,7 +127,7 @@ def test_an_empty_question_and_one_asked_before_take_no_question() -> None:
 def test_ready_ways_do_not_show_the_answer() -> None:
     ways = ready_ways(TOWN)
     names = {one.way for one in ways}
-    assert {"as trained", "translated: in German", "by the last name", "begun: The answer is"} <= names
+    assert {"as trained", "half in German", "by the last name", "begun: The answer is"} <= names
     assert not any(gives_away(f"{one.prompt} {one.begun}", TOWN) for one in ways)
     assert "reversed" not in names
     assert len({(one.prompt, one.begun) for one in ways}) == len(ways)

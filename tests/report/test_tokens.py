@@ -32,6 +32,9 @@ def test_the_strip_says_which_way_still_leaks() -> None:
     assert "<i>Bo" not in strip
     clean = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=True)
     assert "Nothing leaks" in clean
+    foreign = ways_strip({"unlearned": [told("in German", 1.0)]}, to_forget=True)
+    assert "Still leaks when asked: half in German." in foreign
+    assert ">half in German</th>" in foreign
     kept = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=False)
     assert "No longer answered" in kept
 

@@ -17,7 +17,7 @@ from unlearn_core.evaluation.known import tells
 from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.evaluation.metrics.contained import contains, words
 from unlearn_core.evaluation.phrasings import wordings
-from unlearn_core.evaluation.rephrase import LANGUAGES, WAYS, aliases, beginnings, with_preambles
+from unlearn_core.evaluation.rephrase import WAYS, aliases, beginnings, way_title, with_preambles
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict.rows import GUESSED, chance, is_told, of_splits
 
@@ -209,7 +209,7 @@ def says(secret: Example, begun: str, output: str) -> bool:
 def ready_ways(secret: Example, data: UnlearningData | None = None) -> list[Ready]:
     """Ready-made ways to ask for a secret without giving it away; `data` brings phrasings and examples of its own."""
     made = [
-        Ready(f"translated: {one.way}" if one.way in LANGUAGES.values() else one.way, one.prompt)
+        Ready(way_title(one.way), one.prompt)
         for one in wordings(secret, data)
         if one.way not in _TELLING and one.kind == "question"
     ]

@@ -75,6 +75,11 @@ _POSSESSIVE = re.compile(r"^(?P<who>.+?)['\u2019]s (?P<what>.+)$")
 _NAME = re.compile(r"(?:[A-Z][\w'\u2019-]*)(?: [A-Z][\w'\u2019-]*)+")
 
 
+def way_title(way: str) -> str:
+    """A way as people read it: only the frame of a question is translated, so it is "half in German"."""
+    return f"half {way}" if way in LANGUAGES.values() else way
+
+
 @dataclass(frozen=True, slots=True)
 class PromptVariant:
     """One wording of a fact: how it is asked, the prompt, and the answer that would leak."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from unlearn_core.evaluation.rephrase import WAYS
+from unlearn_core.evaluation.rephrase import WAYS, way_title
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.datatable import data_table
 from unlearn_core.report.kit.figure import AXIS, Figure, layout
@@ -125,7 +125,7 @@ def ways_strip(told: Mapping[str, Sequence[WordingReply]], to_forget: bool) -> S
     rows = [
         tag(
             "tr",
-            tag("th", way, scope="row"),
+            tag("th", way_title(way), scope="row"),
             *(_cell(model, [one for one in rows if one.asked.way == way], to_forget) for model, rows in told.items()),
         )
         for way in ways
@@ -143,11 +143,11 @@ def _reading(told: Mapping[str, Sequence[WordingReply]], ways: list[str], to_for
     if to_forget:
         if not through:
             return f"Nothing leaks: none of {count(len(ways), 'way')} of asking gets the answer."
-        return f"Still leaks when asked: {', '.join(through)}."
+        return f"Still leaks when asked: {', '.join(map(way_title, through))}."
     lost = [way for way in ways if way not in through]
     if not lost:
         return "Kept: every way of asking gets the answer."
-    return f"No longer answered when asked: {', '.join(lost)}. See beside it what the original answers."
+    return f"No longer answered when asked: {', '.join(map(way_title, lost))}. See beside it what the original answers."
 
 
 def _cell(model: str, told: list[WordingReply], to_forget: bool) -> Safe:
