@@ -82,7 +82,7 @@ class Watch:
                 answers = self._probe.answers(model)
             if answers:
                 yield FactAnswers(step, answers)
-        if self._is_moment("asked", self._asking, step):
+        if self._probe.num_facts and self._is_moment("asked", self._asking, step):  # who watches nothing asks nothing
             with self._asking.spend():
                 told = self._subjects.told(model)
             if told:
