@@ -117,7 +117,8 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
     for event in (tab.select, about.input, anew.click):
         event(open_it, [about, run_id], opened, **PRIVATE)
     led = run.outcome.chat.click(lambda: (ON_SCREEN, gr.Tabs(selected="chat")), None, [about, tabs], **AT_ONCE)
-    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+    # The tab may open before the choice has changed: its buttons are those of the choice.
+    led.success(None, js=TO_THE_TAB, **AT_ONCE).then(open_it, [about, run_id], opened, **PRIVATE)
 
 
 def _nobody(run: str) -> Safe:
