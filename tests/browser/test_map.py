@@ -44,7 +44,7 @@ def test_a_pressed_mark_is_asked_about_and_has_an_address(open_tab: Callable[...
 def test_the_map_is_in_reach_of_the_keyboard(open_tab: Callable[..., Any], finished_run: str) -> None:
     page = open_tab(f"?run={finished_run}").page
     open_details(page)
-    slider = page.locator("#le-map .le-map-at")
+    slider = page.locator("#le-map .le-at")
     slider.focus()
     page.keyboard.press("Home")
     assert slider.get_attribute("aria-valuetext") == "the original"
@@ -94,7 +94,7 @@ def test_maps_of_two_runs_stand_side_by_side_and_move_together(
     page.goto(f"{server}?compare={finished_run},{other}")
     page.wait_for_selector("#le-maps .le-map >> nth=1")
     assert page.locator("#le-maps .le-map").count() == 2
-    page.locator("#le-maps .le-map-at").fill("0")
+    page.locator("#le-maps .le-at").fill("0")
     titles = page.locator("#le-maps figcaption output")
     assert titles.all_inner_texts() == ["the original", "the original"]
     hrefs = {page.locator(f"#le-maps .le-map >> nth={n}").locator("a").first.get_attribute("href") for n in (0, 1)}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.player import player, plays
 from unlearn_core.report.run.curves import decimate
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe, WatchedFact
@@ -123,21 +124,8 @@ def replay(story: RunState) -> Safe:
         ],
         "said": [[_says(moment, key) for key in keys] for moment in moments],
     }
-    play = tag("button", "Play", type="button", class_="le-play", aria_label="Play the run")
-    slider = tag(
-        "input",
-        type="range",
-        min=0,
-        max=last,
-        value=last,
-        step=1,
-        id="le-replay-at",
-        aria_label="Moment of the run",
-        aria_valuetext=moments[-1].title,
-    )
-    at = tag("output", moments[-1].title, for_="le-replay-at")
     line = tag("p", told(moments[-1].gone, moments[-1].kept), class_="le-fade-told")
-    row = tag("div", play, slider, at, class_="le-slide")
+    row = player(last, moments[-1].title, "run")
     body = join(_cards(story, moments[-1], moments[-1]), line, row)
     name = "Replay of the answers"
     return tag("section", body, class_="le-fade le-replay", aria_label=name, data_frames=json.dumps(data))
@@ -145,9 +133,9 @@ def replay(story: RunState) -> Safe:
 
 # Runs once for the element that holds a replay: draws the moment that the slider is at, or all of them in turn.
 PLAY = """
-const draw = (box, at) => {
+const show = (box, at) => {
   const run = (box.frames ??= JSON.parse(box.dataset.frames));
-  const slider = box.querySelector('#le-replay-at');
+  const slider = box.querySelector('.le-at');
   slider.value = at;
   slider.setAttribute('aria-valuetext', run.titles[at]);
   box.querySelector('output').textContent = run.titles[at];
@@ -155,35 +143,7 @@ const draw = (box, at) => {
   box.querySelectorAll('.le-piece').forEach((piece, n) => piece.style.setProperty('--p', run.strengths[at][n]));
   box.querySelectorAll('.le-fade-said').forEach((line, n) => { line.textContent = run.said[at][n]; });
 };
-const stop = (box) => {
-  clearInterval(box.playing);
-  box.playing = 0;
-  const button = box.querySelector('.le-play');
-  button.textContent = 'Play';
-  button.setAttribute('aria-label', 'Play the run');
-};
-element.addEventListener('input', (event) => {
-  const box = event.target.closest('.le-replay');
-  if (!box || !event.target.matches('#le-replay-at')) return;
-  stop(box);
-  draw(box, Number(event.target.value));
-});
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('.le-play'), box = button?.closest('.le-replay');
-  if (!box) return;
-  if (box.playing) return stop(box);
-  const slider = box.querySelector('#le-replay-at'), last = Number(slider.max);
-  let at = Number(slider.value) >= last ? 0 : Number(slider.value);
-  draw(box, at);
-  button.textContent = 'Pause';
-  button.setAttribute('aria-label', 'Pause');
-  box.playing = setInterval(() => {
-    at += 1;
-    draw(box, at);
-    if (at >= last) stop(box);
-  }, 120);
-});
-"""
+""" + plays(".le-replay", 120)
 
 
 def replay_printed(story: RunState) -> Safe:

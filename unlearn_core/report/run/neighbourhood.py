@@ -18,6 +18,7 @@ from unlearn_core.evaluation.verdict.rows import is_told
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
+from unlearn_core.report.kit.player import player, plays
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import PlacedSubject
 
@@ -242,19 +243,7 @@ def _slide(moments_of: Sequence[Sequence[MapFrame]]) -> Safe | None:
         return None
     titles = {moments[-1].title for moments in moments_of}
     title = titles.pop() if len(titles) == 1 else "the end"
-    play = tag("button", "Play", type="button", class_="le-play", aria_label="Play the map")
-    slider = tag(
-        "input",
-        type="range",
-        min=0,
-        max=last,
-        value=last,
-        step=1,
-        class_="le-map-at",
-        aria_label="Moment of the map",
-        aria_valuetext=title,
-    )
-    return tag("div", play, slider, tag("output", title) if len(moments_of) == 1 else None, class_="le-slide")
+    return player(last, title, "map", titled=len(moments_of) == 1)
 
 
 def _data(story: RunState, moments: Sequence[MapFrame]) -> str:
@@ -293,7 +282,7 @@ PLAY_MAP = """
 const mapOf = (figure) => (figure.run ??= JSON.parse(figure.dataset.map));
 const placeIn = (figure, at, last) => Math.round(at / last * (mapOf(figure).titles.length - 1));
 const show = (box, at) => {
-  const slider = box.querySelector('.le-map-at'), last = Number(slider.max);
+  const slider = box.querySelector('.le-at'), last = Number(slider.max);
   slider.value = at;
   for (const figure of box.querySelectorAll('.le-map')) {
     const run = mapOf(figure), moment = placeIn(figure, at, last);
@@ -309,19 +298,6 @@ const show = (box, at) => {
     slider.setAttribute('aria-valuetext', run.titles[moment]);
   }
 };
-const halt = (box) => {
-  clearInterval(box.playing);
-  box.playing = 0;
-  const button = box.querySelector('.le-play');
-  button.textContent = 'Play';
-  button.setAttribute('aria-label', 'Play the map');
-};
-element.addEventListener('input', (event) => {
-  const box = event.target.closest('.le-maps');
-  if (!box || !event.target.matches('.le-map-at')) return;
-  halt(box);
-  show(box, Number(event.target.value));
-});
 element.addEventListener('mouseover', (event) => {
   const box = event.target.closest('.le-maps'), mark = event.target.closest('a.le-mark');
   const line = box?.querySelector('.le-map-readout');
@@ -332,19 +308,4 @@ element.addEventListener('mouseover', (event) => {
   const words = told ? `${told[0]} of ${told[1]} fact${told[1] === 1 ? '' : 's'} answered` : 'not asked';
   line.textContent = `${mark.dataset.who}: ${words}`;
 });
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('.le-play'), box = button?.closest('.le-maps');
-  if (!box) return;
-  if (box.playing) return halt(box);
-  const slider = box.querySelector('.le-map-at'), last = Number(slider.max);
-  let at = Number(slider.value) >= last ? 0 : Number(slider.value);
-  show(box, at);
-  button.textContent = 'Pause';
-  button.setAttribute('aria-label', 'Pause');
-  box.playing = setInterval(() => {
-    at += 1;
-    show(box, at);
-    if (at >= last) halt(box);
-  }, 700);
-});
-"""
+""" + plays(".le-maps", 700)
