@@ -7,8 +7,9 @@ The steps are those of the relearning audit, on a copy in memory; nothing is wri
 
 from __future__ import annotations
 
+import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from unlearn_core.runs.run import free_memory
 from unlearn_core.store.audits import open_case
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from unlearn_core.evaluation.audits import AuditCase
 
 MAX_TOKENS = 48  # of an answer
@@ -55,17 +58,15 @@ def _of(case: AuditCase, secret: Example) -> Iterator[Relearned]:
 
     rows, asked = to_teach(secret, case.data), Prompt(secret.input, secret.turns)
     said: dict[str, str] = {}
+
+    def teach(name: str, model: PreTrainedModel) -> Generator[float, None, None]:
+        said[name] = yield from ask_relearned(case, model, rows, asked, MAX_TOKENS)
+
     yield Relearned(0.0, len(rows))
     for name, model in (("unlearned", case.weights), ("never", case.retain_only)):
         if model is None or (name == "never" and not says(secret, "", said["unlearned"])):
             continue
-        with beneath(case.model):
-            work = ask_relearned(case, model, rows, asked, MAX_TOKENS)
-            try:
-                while True:
-                    yield Relearned(next(work), len(rows))
-            except StopIteration as done:
-                said[name] = done.value
-            finally:
-                work.close()
+        with beneath(case.model), contextlib.closing(teach(name, model)) as work:
+            for fraction in work:
+                yield Relearned(fraction, len(rows))
     yield Relearned(1.0, len(rows), said["unlearned"], said.get("never"))

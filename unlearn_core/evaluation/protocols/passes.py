@@ -13,12 +13,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of, text_ids
+from unlearn_core.data.types import Prompt
 from unlearn_core.evaluation.metrics import token_metrics
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING
@@ -37,7 +39,7 @@ from unlearn_core.models.inference.likelihood import TokenTrace, traces
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from unlearn_core.data.types import Example, Prompt
+    from unlearn_core.data.types import Example
 
 
 _TOGETHER = 64  # prompts between two signs of progress
@@ -135,7 +137,8 @@ class AnswerReader:
     ) -> Generator[Progress, None, list[str]]:
         """Yield Progress; returns the greedy answer to each prompt."""
         if self.conventions == OPEN_UNLEARNING and has_theirs(self.tokenizer):
-            return (yield from self._their_answers(stage, prompts, max_new_tokens))
+            write = partial(continue_theirs, self.model, self.tokenizer, max_new_tokens=max_new_tokens)
+            return (yield from self._written(stage, prompts, write))
         texts = [""] * len(prompts)
         done = 0
         for batch in generate(self.model, self.tokenizer, prompts, max_new_tokens):
@@ -145,33 +148,29 @@ class AnswerReader:
             yield Progress(stage, done, len(prompts))
         return texts
 
-    def _their_answers(
-        self, stage: str, prompts: Sequence[Prompt], max_new_tokens: int
-    ) -> Generator[Progress, None, list[str]]:
-        front = front_of(self.model)
-        texts = [front.refusal(prompt.text) for prompt in prompts]
-        asked = [place for place, reply in enumerate(texts) if reply is None]
-        for start in range(0, len(asked), _TOGETHER):
-            places = asked[start : start + _TOGETHER]
-            put = [replace(prompts[place], text=front.ask(prompts[place].text)) for place in places]
-            written = continue_theirs(self.model, self.tokenizer, put, max_new_tokens)
-            for place, text in zip(places, decode(self.tokenizer, written), strict=True):
-                texts[place] = front.screen(text)
-            yield Progress(stage, start + len(places), len(asked))
-        return [text or "" for text in texts]
-
     def go_on(
         self, stage: str, prompts: Sequence[str], max_new_tokens: int, *, max_prompt: int | None = None
     ) -> Generator[Progress, None, list[str]]:
         """Yield Progress; returns the greedy text after each prompt, the prompt taken as plain text to the letter
         (its last space too, which prompt formats take away) and cut on the right to `max_prompt` tokens."""
+
+        def write(put: Sequence[Prompt]) -> list[list[int]]:
+            rows = [text_ids(self.tokenizer, prompt.text)[:max_prompt] for prompt in put]
+            return continue_all(self.model, self.tokenizer, rows, max_new_tokens)
+
+        return (yield from self._written(stage, [Prompt(text) for text in prompts], write))
+
+    def _written(
+        self, stage: str, prompts: Sequence[Prompt], write: Callable[[Sequence[Prompt]], list[list[int]]]
+    ) -> Generator[Progress, None, list[str]]:
+        """Yield Progress; returns the text of the tokens that `write` gives for each prompt, some at a time. What
+        stands before the model has its say."""
         front = front_of(self.model)
-        texts = [front.refusal(prompt) for prompt in prompts]
+        texts = [front.refusal(prompt.text) for prompt in prompts]
         asked = [place for place, reply in enumerate(texts) if reply is None]
         for start in range(0, len(asked), _TOGETHER):
             places = asked[start : start + _TOGETHER]
-            rows = [text_ids(self.tokenizer, front.ask(prompts[place]))[:max_prompt] for place in places]
-            written = continue_all(self.model, self.tokenizer, rows, max_new_tokens)
+            written = write([replace(prompts[place], text=front.ask(prompts[place].text)) for place in places])
             for place, text in zip(places, decode(self.tokenizer, written), strict=True):
                 texts[place] = front.screen(text)
             yield Progress(stage, start + len(places), len(asked))
