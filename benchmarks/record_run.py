@@ -54,7 +54,7 @@ def record(result: dict[str, Any], base: str, out: Path) -> None:
     from unlearn_core.models.adapter_folder import WEIGHTS
     from unlearn_core.service.answers import Answerer, ModelLocation
     from unlearn_core.service.chat import Chat, ChatSubject, questions
-    from unlearn_core.store.recorded import file_hash
+    from unlearn_core.store.recorded_conversations import file_hash
     from unlearn_core.store.store import RunStore
     from unlearn_core.system.versions import library_versions
 

@@ -16,7 +16,7 @@ from unlearn_core.report.run.chat import conversation
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
 from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, forgotten, pieces, questions
-from unlearn_core.store import recorded
+from unlearn_core.store import recorded_conversations as recorded
 from unlearn_core.store.recorded_runs import put_recorded_runs
 from unlearn_core.store.store import RunStore
 
@@ -135,9 +135,9 @@ def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, mon
     }
     (folder / "run.json").write_text(json.dumps(record))
     monkeypatch.setattr(recorded, "assets_directory", lambda: tmp_path)
-    recorded.recorded_runs.cache_clear()
+    recorded.recorded_conversations.cache_clear()
     try:
-        (run,) = recorded.recorded_runs()
+        (run,) = recorded.recorded_conversations()
         run.check("abc")
         with pytest.raises(IntegrityError, match="another smollm2"):
             run.check("abd")
@@ -153,4 +153,4 @@ def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, mon
         with pytest.raises(IntegrityError, match="recorded"):
             run.check("abc")
     finally:
-        recorded.recorded_runs.cache_clear()
+        recorded.recorded_conversations.cache_clear()

@@ -17,7 +17,7 @@ from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.run.chat import MODELS
 from unlearn_core.service.answers import Answerer, ModelLocation
-from unlearn_core.store.recorded import RecordedRun, recorded_runs
+from unlearn_core.store.recorded_conversations import RecordedConversation, recorded_conversations
 from unlearn_core.store.rows import about_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ChatSubject:
     names: tuple[str, ...]
     questions: tuple[str, ...]
     places: Mapping[str, ModelLocation] = field(default_factory=dict)
-    recorded: RecordedRun | None = None
+    recorded: RecordedConversation | None = None
 
 
 class Chat:
@@ -62,7 +62,7 @@ class Chat:
     def recorded(self) -> list[ChatSubject]:
         """The subjects of the runs that ship."""
         found = []
-        for run in recorded_runs():
+        for run in recorded_conversations():
             subject = run.result["subject"]
             names = (str(subject["subject"]), *subject["aliases"])
             places = {

@@ -1,4 +1,4 @@
-"""Finished runs on a real model that ship with Lethe: an adapter, what both models answered, and the verdict.
+"""Conversations about a run on a real model that ship with Lethe: its adapter, what both models answered, its verdict.
 
     assets/recorded/NAME/run.json      the result as `lethe run --json` writes it, the answers, and hashes
     assets/recorded/NAME/adapter/      the adapter in peft's format, which names its base
@@ -22,8 +22,8 @@ from unlearn_core.system.files import file_hash
 
 
 @dataclass(frozen=True)
-class RecordedRun:
-    """One such run. answers: by question, what each model answered, in pieces (see `service.chat`)."""
+class RecordedConversation:
+    """One run that was talked with. answers: by question, what each model answered, in pieces (see `service.chat`)."""
 
     name: str
     folder: Path
@@ -48,13 +48,13 @@ class RecordedRun:
 
 
 @cache
-def recorded_runs() -> tuple[RecordedRun, ...]:
+def recorded_conversations() -> tuple[RecordedConversation, ...]:
     """All that are in this installation, by name."""
     found = []
     for path in sorted((assets_directory() / "recorded").glob("*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         found.append(
-            RecordedRun(
+            RecordedConversation(
                 path.parent.name,
                 path.parent,
                 record["result"],
