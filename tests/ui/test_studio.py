@@ -172,7 +172,7 @@ def test_a_run_is_listed_and_offered_by_what_it_forgets(studio: Studio, spec: di
     assert f"/ {about}<" in runs_table(rows, now=rows[0].created)
     assert (f", {about} (seed" in run_choice(rows[0])) == (about != spec["data"])
     studio.store.append(run, ev.Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
-    assert f" on {about} (" in studio.run_choices("me")[0][0]
+    assert f" on {about} (" in studio.run_choices(studio.attackable("me"))[0][0]
 
 
 def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> None:

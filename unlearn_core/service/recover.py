@@ -34,7 +34,6 @@ from unlearn_core.store.verdicts import rejudge
 if TYPE_CHECKING:
     from unlearn_core.service.studio import Studio
 
-MAX_LEVELS = 100
 _LOOK = 0.4  # seconds between two looks at a job
 
 
@@ -61,7 +60,7 @@ class Recover:
         visitor's own and the recorded ones."""
         titles = self.titles()
         found = []
-        for record in self.studio.attackable(owner, MAX_LEVELS):
+        for record in self.studio.attackable(owner):
             method, target = _names(record.spec, *titles)
             found.append((f"{method} on {target} ({record.id[:6]})", record.id))
         return found

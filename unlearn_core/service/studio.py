@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 DOUBLE_CLICK = 1.0  # seconds
 NUM_KNOWN = 3  # facts shown before the first run
 MAX_KNOWN = 8  # of one's own, or of one subject
+MAX_ATTACKABLE = 100  # runs offered to be asked, attacked or recovered
 MAX_CHOICES = 16  # choices whose facts are remembered
 EVERYBODY = ("All of it", "")
 DATA_TITLES = {"demo": "Bundled world (synthetic)"}
@@ -256,7 +257,7 @@ class Studio:
         self.spend("audit")
         self.worker.submit_audits(run_id, budget_seconds, names, owner)
 
-    def attackable(self, owner: str, limit: int) -> list[RunRecord]:
+    def attackable(self, owner: str, limit: int = MAX_ATTACKABLE) -> list[RunRecord]:
         """The newest finished runs with kept weights; on a public server the visitor's own and the recorded ones."""
         mine = owner if self.public else None
         records = self.store.list_runs(owner=mine, status="finished", limit=limit, house=True)
@@ -279,12 +280,10 @@ class Studio:
             return False
         return True
 
-    def run_choices(self, owner: str, limit: int = 100) -> list[tuple[str, str]]:
-        """Those that can be attacked and asked, by name, to choose one from."""
-        return [
-            (f"{shorten(r.name, 40)} on {shorten(about_of(r.spec), 30)} ({r.id[:6]})", r.id)
-            for r in self.attackable(owner, limit)
-        ]
+    @staticmethod
+    def run_choices(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+        """Runs by name, to choose one from."""
+        return [(f"{shorten(r.name, 40)} on {shorten(about_of(r.spec), 30)} ({r.id[:6]})", r.id) for r in records]
 
     def mine(self, owner: str) -> str | None:
         """What limits listings to one visitor: their hash on a shared server, None on one's own machine."""

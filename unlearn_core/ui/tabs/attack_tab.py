@@ -69,7 +69,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
 
     def open_tab(on_screen: str, before: str, owner: str) -> tuple[Any, ...]:
         """The runs that can be attacked, the one on screen first chosen; the attacks."""
-        offered = studio.run_choices(owner)
+        offered = studio.run_choices(studio.attackable(owner))
         known = [value for _, value in offered]
         pick = next((run_id for run_id in (on_screen, before) if run_id in known), known[0] if known else None)
         titles = studio.audit_titles()

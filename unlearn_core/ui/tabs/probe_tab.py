@@ -168,24 +168,17 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     def open_tab(on_screen: str, before: str, place: str, token: str) -> Any:
         """The runs that can be asked. The one on screen first, else the one asked before, else the newest of the
         chosen model."""
-        offered = [_NO_RUN, *studio.run_choices(token)]
+        records = studio.attackable(token)
+        offered = [_NO_RUN, *studio.run_choices(records)]
         known = [value for _, value in offered]
         if on_screen and on_screen not in known:
             offered.append(("The run on screen", on_screen))
-        newest = (r.id for r in studio.attackable(token, len(known)) if r.spec.get("target") == place)
+        newest = (record.id for record in records if record.spec.get("target") == place)
         pick = on_screen or (before if before in known else "") or next(newest, "")
         return gr.update(choices=offered, value=pick)
 
     asks = offer, [run_id, split, target], [fact, template]
-    # A linked run comes on screen while this tab opens: whichever is told last must know both.
-    opened = gr.on(
-        [tab.select, run.session.run_id.change],
-        open_tab,
-        [run.session.run_id, run_id, target, owner],
-        run_id,
-        trigger_mode="always_last",
-        **PRIVATE,
-    )
+    opened = tab.select(open_tab, [run.session.run_id, run_id, target, owner], run_id, **PRIVATE)
     opened.then(*asks, **PRIVATE)
     for event in (run_id.input, split.input):
         event(*asks, **PRIVATE)
