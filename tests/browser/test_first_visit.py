@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from form_steps import open_details
 
 SUCCESS = "Answers gone, traces remain"
 
@@ -102,6 +103,17 @@ def test_a_linked_tab_is_about_the_linked_run(open_tab: Callable[..., Any], tab:
     page.goto(page.url.split("?")[0] + f"?run=recorded-collapsed&tab={tab}")
     page.wait_for_function(f"document.querySelector('{field} input')?.value.includes('record')")
     assert page.input_value(f"{field} input").startswith(named)
+
+
+def test_the_note_beside_a_score_leads_to_the_terms(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(1200)
+    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    open_details(page)
+    tile = page.locator(".le-tile", has=page.get_by_role("button", name="Final score"))
+    tile.get_by_text("Why is this number misleading?").click()
+    tile.get_by_role("link", name="See the terms").click()
+    page.wait_for_function("document.activeElement.id === 'le-twelve-terms'")
+    assert "run=recorded-forgotten" in page.url
 
 
 def test_a_linked_run_begins_below_its_header_on_a_phone(open_tab: Callable[..., Any]) -> None:

@@ -85,11 +85,16 @@ def test_the_same_planner_reads_and_tokenises_once(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("step", "kept", "mend"),
-    [(900, 50, "smaller batch size"), (50, 900, "Train LoRA"), (50, 50, "smaller model")],
+    ("step", "holes", "kept", "mend"),
+    [
+        (900, 0, 50, "smaller batch size"),
+        (400, 200, 50, "smaller batch size"),  # the allocator's holes lie among the activations and go with them
+        (50, 0, 900, "Train LoRA"),
+        (50, 0, 50, "smaller model"),
+    ],
 )
-def test_too_little_memory_names_what_to_change(step: int, kept: int, mend: str) -> None:
-    parts = {"weights": 1000, "optimiser": kept, "activations, logits, gradients": step}
+def test_too_little_memory_names_what_to_change(step: int, holes: int, kept: int, mend: str) -> None:
+    parts = {"weights": 1000, "optimiser": kept, "activations, logits, gradients": step, "allocator": holes}
     cost = costs.Cost(None, None, sum(parts.values()), None, "this CPU", parts=parts)
     assert mend in str(costs.shortage(cost, cost.memory - 500))  # type: ignore[operator]
     assert costs.shortage(cost, 5000) is None

@@ -248,7 +248,7 @@ def shortage(cost: Cost, free: int) -> ResourceError | None:
     if cost.memory is None or cost.memory <= free:
         return None
     parts = cost.parts or {}
-    step = parts.get("activations, logits, gradients", 0)
+    step = parts.get("activations, logits, gradients", 0) + parts.get("allocator", 0)  # whose holes lie among them
     kept = sum(size for purpose, size in parts.items() if purpose in _GONE_WITH_LORA)
     action: Action | None = None
     if max(step, kept) < cost.memory - free:
