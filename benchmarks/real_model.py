@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["lethe_pretrained"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, help="optimiser steps of every method")
-    parser.add_argument("--batch", type=int, help="forget sequences of a step")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of every method")
     parser.add_argument("--documents", type=int, help="of the general sample, the first so many")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--board", type=Path, help="write the leaderboard of what was measured, and measure nothing")
@@ -132,8 +132,9 @@ class _Work:
     def _built(self, method: str, num_rows: int) -> Any:
         from unlearn_core.methods import build
 
-        built = build(method, {}, self.options.steps).for_rows(num_rows, given=("steps",) if self.options.steps else ())
-        return replace(built, batch_size=self.options.batch) if self.options.batch else built
+        settings = dict(words.split("=", 1) for words in self.options.set)
+        given = (*settings, *(("steps",) if self.options.steps else ()))
+        return build(method, settings, self.options.steps).for_rows(num_rows, given=given)
 
     def _sheet(self, subject: str, seed: int) -> tuple[Any, float, Any]:
         """What the model knows of the subject, how long it took to ask, and what it says before."""

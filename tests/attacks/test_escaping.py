@@ -195,6 +195,25 @@ def test_an_error_is_escaped_on_its_way_to_the_page() -> None:
     assert "&lt;img" in str(caught.value.message)
 
 
+def test_a_program_gets_an_error_as_it_is_written() -> None:
+    """The page takes a message for HTML; who calls an endpoint reads text."""
+    import gradio as gr
+
+    from unlearn_core.ui.web.error_handling import QuietBlocks, guard
+
+    def fails() -> dict[str, int]:
+        raise InputError("name", '<img src=x onerror="alert(1)">', "is no name", "Use letters.")
+
+    with QuietBlocks() as page:
+        gr.api(fails, api_name="fails")
+        gr.Button().click(fails, None, gr.JSON())
+    guard(page)
+    for listener, told in zip(page.fns.values(), (True, False), strict=True):
+        with pytest.raises(gr.Error) as failed:
+            listener.fn()
+        assert ("<img" in failed.value.message) is told
+
+
 @pytest.mark.parametrize("path", sorted(UI.glob("*.py")), ids=lambda path: path.stem)
 def test_the_page_is_never_given_markup_made_by_hand(path: Path) -> None:
     """gr.HTML takes what `tag` made; messages take fixed words, counts, or what `text` escaped."""

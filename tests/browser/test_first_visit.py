@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from form_steps import open_details
 
+from unlearn_core.ui.tabs.chat_tab import ON_SCREEN
+
 SUCCESS = "Answers gone, traces remain"
 
 
@@ -114,6 +116,19 @@ def test_the_note_beside_a_score_leads_to_the_terms(open_tab: Callable[..., Any]
     tile.get_by_role("link", name="See the terms").click()
     page.wait_for_function("document.activeElement.id === 'le-twelve-terms'")
     assert "run=recorded-forgotten" in page.url
+
+
+def test_a_result_leads_to_a_conversation_about_its_run(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(1200)
+    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    page.click("#le-to-chat")
+    asked = page.locator(".le-ask-around").first
+    asked.wait_for()
+    question = asked.inner_text()
+    asked.click()
+    page.wait_for_selector("#le-chat [aria-busy=false]")
+    assert question in page.inner_text("#le-chat")
+    assert page.locator("#le-chat-about input").evaluate_all("all => all.find((one) => one.checked).value") == ON_SCREEN
 
 
 def test_a_linked_run_begins_below_its_header_on_a_phone(open_tab: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import BatchComposition, Edit
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import sum_per_row, token_nll
+from unlearn_core.training import packing
 from unlearn_core.training.data import build_parts
 from unlearn_core.training.loop import LoopStep, unlearn
 from unlearn_core.training.packing import forward, pack_parts, split_parts
@@ -76,6 +77,20 @@ def test_log_probs_of_kept_tokens_are_a_distribution(tiny_model: Callable[..., A
     reference.keep("retain")
     log_probs_NV = reference.log_probs("retain", answers_of(model, parts, "retain", [0, 5]))
     torch.testing.assert_close(log_probs_NV.exp().sum(-1), torch.ones(len(log_probs_NV)), atol=1e-4, rtol=0)
+
+
+def test_where_the_logits_of_a_pass_are_large_the_same_is_stored_row_by_row(
+    tiny_model: Callable[..., Any], parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    answers = answers_of(model, parts, "retain", [5, 0, 2])
+    said = []
+    for most in (packing.WHOLE_BYTES, 0):
+        monkeypatch.setattr(packing, "WHOLE_BYTES", most)
+        reference = FrozenReference(model, parts, PAD, all_rows(parts))
+        reference.keep("retain")
+        said.append(reference.log_probs("retain", answers))
+    torch.testing.assert_close(*said, atol=1e-5, rtol=1e-5)
 
 
 def test_adapter_off_equals_the_stored_reference(tiny_model: Callable[..., Any], parts: Any) -> None:

@@ -75,19 +75,29 @@ def sheet_of(ref: str, *, public: bool = False, uploads: Path | None = None) -> 
     return read_sheet(place.path) if is_sheet(place.path) else None
 
 
+_LINES_NAMED = 8  # of those that are wrong, behind the first
+
+
 def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequence[Example]:
     """One example per line `prompt => answer`; blank lines and lines that start with # are skipped."""
-    rows = []
+    rows, wrong = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         prompt, arrow, answer = line.partition("=>")
-        row = Row(f"facts line {number}", {"input": prompt.strip(), "output": answer.strip()})
+        rows.append(Row(f"facts line {number}", {"input": prompt.strip(), "output": answer.strip()}))
         if not arrow:
-            row.fail("fact", line, "has no `=>` between prompt and answer", "Write `prompt => answer`.")
-        rows.append(row)
+            wrong.append((number, line))
         if len(rows) > limits.max_rows:
             raise InputError("facts", len(rows), "are too many", f"Use at most {limits.max_rows}.")
+    if wrong:
+        (first, line), *others = wrong
+        problem = "has no `=>` between prompt and answer"
+        if others:
+            numbers = ", ".join(str(number) for number, _ in others[:_LINES_NAMED])
+            more = f" and {len(others) - _LINES_NAMED} more" if len(others) > _LINES_NAMED else ""
+            problem += f"; nor has line {numbers}{more}"
+        raise InputError(f"facts line {first}, fact", line, problem, "Write `prompt => answer`.")
     if not rows:
         raise InputError("facts", clip(text, 40), "hold no fact", "Write one `prompt => answer` a line.")
     return examples(rows, prefix, {}, limits)

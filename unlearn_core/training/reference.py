@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -179,8 +180,14 @@ class FrozenReference:
 
 
 def _by_row(answers: AnswerPredictions) -> Iterator[tuple[int, torch.Tensor]]:
-    """Each sequence's dataset row and its logits (n, V), or hidden states (n, D)."""
-    yield from zip(answers.host.rows, answers.logits_NV.split(answers.host.sizes), strict=True)
+    """Each sequence's dataset row and its logits (n, V), or hidden states (n, D); where the logits of all are large,
+    those of one sequence at a time."""
+    prediction, (rows, sizes) = answers.prediction, answers.host
+    if isinstance(prediction, torch.Tensor):
+        yield from zip(rows, prediction.split(sizes), strict=True)
+        return
+    for row, (start, stop) in zip(rows, pairwise(accumulate(sizes, initial=0)), strict=True):
+        yield row, prediction.part(start, stop).logits_NV
 
 
 def _log_probs(logits_NV: torch.Tensor) -> torch.Tensor:

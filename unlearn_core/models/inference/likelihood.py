@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 # Logits (values) in memory at a time: on a CPU few enough to stay in its cache.
-LOGITS_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 27}
+LOGITS_PER_BLOCK = {"cpu": 1 << 21, "cuda": 1 << 27}
 
 
 @dataclass(frozen=True)

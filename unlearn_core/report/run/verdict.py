@@ -21,7 +21,7 @@ from unlearn_core.system.units import MISSING, duration
 
 _TONES = {
     "forgotten": "good",
-    "answers gone": "good",
+    "answers gone": "open",  # nobody has attacked it yet
     "traces remain": "fair",
     "under-forgotten": "fair",
     "over-forgotten": "fair",
@@ -29,7 +29,7 @@ _TONES = {
     "collapsed": "bad",
 }
 NOTHING = Safe("")
-_MARKS = {"good": "\N{CHECK MARK}", "fair": "!", "bad": "\N{MULTIPLICATION X}", "plain": "="}
+_MARKS = {"good": "\N{CHECK MARK}", "open": "?", "fair": "!", "bad": "\N{MULTIPLICATION X}", "plain": "="}
 
 
 def banner(story: RunState) -> Safe:
@@ -64,7 +64,7 @@ def in_layers(story: RunState) -> Safe:
 
 
 def tone_of(word: str) -> str:
-    """The tone in which a verdict is drawn: good, fair, bad or plain."""
+    """The tone in which a verdict is drawn: good, open, fair, bad or plain."""
     return _TONES.get(word, "plain")
 
 

@@ -46,7 +46,7 @@ STEPS = (
         "#le-answers [aria-busy=false], #le-chat [aria-busy=false]",
     ),
     GuideStep(
-        "Attack",
+        "Recover",
         "What is only hidden comes back under attack: try to recover it.",
         "Try to recover it",
         "#le-to-recover",

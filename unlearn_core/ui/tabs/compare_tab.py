@@ -27,6 +27,11 @@ from unlearn_core.ui.web.addresses import SET_PART
 
 _UNPLACED = "No run here was scored on what is kept. Bring a retain set under Data, or choose the other score."
 _EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
+_TOO_FEW = "Choose at least two runs above, or pick them under Runs."
+_ALONE = (
+    "This is the only finished run on its model and data. To see another method beside it, open New run under "
+    "Unlearn, choose the method, and make the model forget the same."
+)
 
 
 def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
@@ -102,12 +107,16 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
             settings_table(rows),
         )
 
+    def is_alone(ids: list[str], token: str) -> bool:
+        """Whether no other finished run was made on the model and data of the one chosen."""
+        chosen, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
+        return len(chosen) == 1 and len(_rows(studio, chosen[0].ground, token)) < 2
+
     def compare(ids: list[str], token: str) -> tuple[Any, ...]:
         """The table, and the curves and maps with their panels."""
         nothing = gr.update(visible=False), None, gr.update(visible=False), ""
         if len(ids or []) < 2:
-            told = tag("p", "Choose at least two runs above, or pick them under Runs.", class_="le-muted")
-            return told, *nothing
+            return tag("p", _ALONE if is_alone(ids or [], token) else _TOO_FEW, class_="le-muted"), *nothing
         try:
             table = comparison(compared(studio.store, ids, studio.mine(token)))
         except LetheError as error:

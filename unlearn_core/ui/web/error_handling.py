@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from unlearn_core.errors import InputError, LetheError, is_panic
@@ -62,24 +63,35 @@ def guard(page: gr.Blocks, home: Path | None = None) -> None:
     """Wrap every function of the page. No message names the folder `home`."""
     for listener in page.fns.values():
         if listener.fn is not None:
-            listener.fn = guarded(listener.fn, listener.inputs, home)
+            words = str if any(isinstance(part, Api) for part in listener.outputs) else escaped
+            listener.fn = guarded(listener.fn, listener.inputs, home, words)
 
 
-def guarded(fn: Function, inputs: Sequence[Any] = (), home: Path | None = None) -> Function:
-    """`fn` whose errors all end in a message that is shown, escaped; `inputs` are the components that its
-    first arguments come from."""
+def escaped(words: str) -> str:
+    """`words` as the page shows them: it takes an error's message for HTML."""
+    return str(text(words))
+
+
+def guarded(
+    fn: Function,
+    inputs: Sequence[Any] = (),
+    home: Path | None = None,
+    words: Callable[[str], str] = escaped,
+) -> Function:
+    """`fn` whose errors all end in a message; `inputs` are the components that its first arguments come from.
+    words: how a message is written: escaped where the page shows it, as it is where a program reads it."""
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
         def told(*given: Any, **named: Any) -> Iterator[Any]:
-            with _in_words(home):
+            with _in_words(home, words):
                 yield from fn(*_checked(given, inputs), **named)
 
         return told
 
     @functools.wraps(fn)
     def called(*given: Any, **named: Any) -> Any:
-        with _in_words(home):
+        with _in_words(home, words):
             return fn(*_checked(given, inputs), **named)
 
     return called
@@ -144,27 +156,27 @@ def check_text(value: Any, depth: int = 0) -> None:
 
 
 @contextmanager
-def _in_words(home: Path | None) -> Iterator[None]:
+def _in_words(home: Path | None, words: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except gr.Error:
         raise
     except LetheError as error:
-        words = str(error).replace(str(home), "(home)") if home else str(error)
-        raise gr.Error(str(text(words)), print_exception=False) from None
+        told = str(error).replace(str(home), "(home)") if home else str(error)
+        raise gr.Error(words(told), print_exception=False) from None
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        raise _fault(error) from None
+        raise _fault(error, words) from None
 
 
 def _unusable(words: str) -> gr.Error:
     return gr.Error(f"{words} {_SEE_API}", print_exception=False)
 
 
-def _fault(error: BaseException) -> gr.Error:
+def _fault(error: BaseException, words: Callable[[str], str] = escaped) -> gr.Error:
     """What a visitor is told of a fault of Lethe's; the log has it."""
-    words, faults = failed(error).message, FAULTS.get()
+    told, faults = failed(error).message, FAULTS.get()
     if faults is not None:
-        faults.append(words)
-    return gr.Error(str(text(words)), print_exception=False)
+        faults.append(told)
+    return gr.Error(words(told), print_exception=False)
