@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from unlearn_core.data.encode import Encoded
+from unlearn_core.methods import build
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import layer_of, layers
 from unlearn_core.models.inference.frozen_bottom import bottom_of, frozen_below
+from unlearn_core.models.inference.likelihood import all_traces
+from unlearn_core.training.loop import lowest_to_train
 from unlearn_core.training.packing import forward, pack_parts
 
 ROWS = {
@@ -47,6 +50,46 @@ def test_values_and_gradients_are_those_of_whole_passes(arch, tiny_model) -> Non
     handle.remove()
     assert bottom_of(model) is None
     assert len(layers(model)) == 4
+
+
+def test_a_text_scored_again_begins_above_and_a_step_learns_from_what_a_score_kept(tiny_model) -> None:
+    model = tiny_model("llama", num_hidden_layers=4)
+    rows = [*ROWS["forget"], *ROWS["retain"]]
+    whole = all_traces(model, rows, 1)
+    apply_lora(model, 4, trains=lambda name: (layer_of(name) or 0) >= 2)
+    calls: list[int] = []
+    handle = layers(model)[0].register_forward_hook(lambda *_: calls.append(1))
+    layout = pack_parts(model, ROWS, 1)
+    with frozen_below(model, 2):
+        calls.clear()  # the trials
+        for _ in range(2):
+            for was, now in zip(whole, all_traces(model, rows, 1), strict=True):
+                assert now.log_prob_T == pytest.approx(was.log_prob_T, abs=1e-5)
+        with frozen_below(model, 3):  # as the training does, which goes on with what is kept
+            forward(model, layout).sum().backward()
+        assert bottom_of(model) is not None
+    handle.remove()
+    assert len(calls) == 1
+    assert any(p.grad is not None for p in model.parameters())
+
+
+def test_an_inner_one_that_begins_lower_keeps_its_own(tiny_model) -> None:
+    model = tiny_model("llama", num_hidden_layers=4)
+    with frozen_below(model, 3):
+        outer = bottom_of(model)
+        with frozen_below(model, 2):
+            assert bottom_of(model).first == 2
+        with frozen_below(model, 0):
+            assert bottom_of(model) is None
+        assert bottom_of(model) is outer
+
+
+def test_what_will_train_is_known_before(tiny_model) -> None:
+    model = tiny_model("llama", num_hidden_layers=4)
+    assert lowest_to_train(build("lethe_pretrained"), model, None) == 2
+    assert lowest_to_train(build("npo"), model, "lora") == 0
+    assert lowest_to_train(build("npo"), model, None) == 0  # all weights
+    assert lowest_to_train(build("revs"), model, None) == 0
 
 
 def test_where_all_layers_train_every_pass_is_whole(tiny_model) -> None:

@@ -39,12 +39,12 @@ class LethePretrained(Method):
     )
     adapter: ClassVar[str | None] = "lora"
 
-    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    learning_rate: float = parameter(3e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     batch_size: int = parameter(16, "Forget sequences per step", 1, 4096)
     retain_size: int = parameter(24, "Neighbours' prompts and general texts per step", 1, 4096)
     general: float = parameter(0.25, "Share of general texts among them", 0.0, 1.0)
-    retain_weight: float = parameter(4.0, "Weight of holding them", 0.0, 100.0)
+    retain_weight: float = parameter(2.0, "Weight of holding them", 0.0, 100.0)
     strike: float = parameter(10.0, "Nats by which the answer is made less likely in what the model says", 0.0, 100.0)
     first_layer: float = parameter(0.5, "Share of the layers, from the bottom, that stay as they are", 0.0, 0.95)
 

@@ -152,7 +152,9 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         from unlearn_core.models.inference.decoding import words_on
+        from unlearn_core.models.inference.frozen_bottom import frozen_below
         from unlearn_core.models.targets import best_device
+        from unlearn_core.training.loop import lowest_to_train
 
         stages, steps = self.clock.stages, self.method.steps
         device = str(best_device())
@@ -176,20 +178,21 @@ class _Run:
         self._expect(target)
         yield from self._estimated(target, data)
         self.protocol = protocol_for(self.spec.protocol, data)
-        original = yield from self._score("original", target, data, cache=True)
-        self._expect_scores(sum(original.seconds.values()))
-        yield from self._answers("original", target, original)
-        yield from self._placed(target, data)
-        yield from self._tell_unknown(original)
-        gold = yield from self._score_retain_model(data)
-        if self.reference is not None:
-            original = self._benchmarked(original)
-            yield Score("original", original.to_json(generations=True), True)
-        artifact = yield from self._unlearn(target, data)
-        yield from self._save(artifact, target)
-        with artifact.as_saved():  # what is judged is what is kept
-            unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
-            yield from self._answers("unlearned", target, unlearned)
+        with frozen_below(target.model, lowest_to_train(self.method, target.model, self.spec.adapter)):
+            original = yield from self._score("original", target, data, cache=True)
+            self._expect_scores(sum(original.seconds.values()))
+            yield from self._answers("original", target, original)
+            yield from self._placed(target, data)
+            yield from self._tell_unknown(original)
+            gold = yield from self._score_retain_model(data)
+            if self.reference is not None:
+                original = self._benchmarked(original)
+                yield Score("original", original.to_json(generations=True), True)
+            artifact = yield from self._unlearn(target, data)
+            yield from self._save(artifact, target)
+            with artifact.as_saved():  # what is judged is what is kept
+                unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
+                yield from self._answers("unlearned", target, unlearned)
         from unlearn_core.evaluation.verdict import verdict
 
         judged = verdict(original, unlearned, gold)

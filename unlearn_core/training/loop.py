@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -19,6 +19,7 @@ from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import BatchComposition, Context, Edit, Losses, Method, RowPart
+from unlearn_core.models.adapters import choose_adapter
 from unlearn_core.models.artifacts import Edits
 from unlearn_core.models.inference.forward import canonical_name, has_layers, layer_of, num_layers
 from unlearn_core.models.inference.frozen_bottom import frozen_below
@@ -133,7 +134,7 @@ def unlearn(
             edits=edits,
             trained=edits.artifact if isinstance(method, Edit) else trainable.artifact,
         )
-        context.closing.enter_context(frozen_below(model, _first_trained(method, model, trainable, depth)))
+        context.closing.enter_context(frozen_below(model, _first_trained(method, model, trainable.named)))
         method.prepare(context)
         reference.frozen = True
         yield from _notes(method, mix, parts, trainable)
@@ -168,14 +169,26 @@ def unlearn(
         trainable.close(restore=not finished)
 
 
-def _first_trained(method: Method, model: PreTrainedModel, trainable: Trained, depth: int) -> int:
-    """The lowest layer that trains, where all below can be left out of a pass; otherwise 0."""
-    of = {layer_of(canonical_name(model, name)) for name in trainable.named}
+def _first_trained(method: Method, model: PreTrainedModel, names: Iterable[str]) -> int:
+    """The lowest layer among the weights called so, where all below can be left out of a pass; otherwise 0."""
+    of = {layer_of(canonical_name(model, name)) for name in names}
     # What reads or moves the states of a layer counts the layers of the whole model.
+    depth = num_layers(model)
     looks_inside = method.reads(depth) is not None or method.attack(depth) is not None
     if distributed.size() > 1 or looks_inside or None in of or not of:
         return 0
     return min(layer for layer in of if layer is not None)
+
+
+def lowest_to_train(method: Method, model: PreTrainedModel, adapter: str | None) -> int:
+    """The layer below which `unlearn` will change nothing, said before it; 0 where that cannot be said."""
+    lora = choose_adapter(model, adapter, method.adapter) == "lora"
+    if isinstance(method, Edit) or not lora or not has_layers(model):
+        return 0
+    depth, head = num_layers(model), model.get_output_embeddings()
+    linear = [(f"{name}.weight", part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+    adapted = [name for name, part in linear if part is not head and method.trains(canonical_name(model, name), depth)]
+    return _first_trained(method, model, adapted)
 
 
 def _units(

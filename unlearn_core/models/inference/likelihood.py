@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unlearn_core.data.encode import Batch, Encoded, collate, shortened
 from unlearn_core.models.inference.forward import device_of, unheaded, unwrap
+from unlearn_core.models.inference.frozen_bottom import begun_above
 from unlearn_core.models.inference.positions import max_positions
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _batch_traces(
 
 def _columns(model: PreTrainedModel, batch: Batch, moments: bool) -> list[np.ndarray]:
     """log p, first choice, and the two moments over the vocabulary, each (N,) or empty."""
-    hidden_ND, head, labels_N, _ = unheaded(model, batch)
+    with begun_above(model, batch):
+        hidden_ND, head, labels_N, _ = unheaded(model, batch)
     vocabulary = int(model.config.get_text_config().vocab_size)
     limit = LOGITS_PER_BLOCK["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
     size = max(1, limit // vocabulary)
