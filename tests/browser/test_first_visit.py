@@ -51,8 +51,8 @@ def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable
     page = open_tab(1200)
     page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector("#le-runs tbody tr")
-    assert page.locator("#le-runs tbody tr").count() == 3
-    assert page.locator("#le-runs .le-tag", has_text="recorded").count() == 3
+    assert page.locator("#le-runs tbody tr").count() == 4
+    assert page.locator("#le-runs .le-tag", has_text="recorded").count() == 4
     page.get_by_role("tab", name="Attack").click()
     page.wait_for_selector("#le-leakage table")
     page.get_by_role("tab", name="Recover").click()

@@ -121,7 +121,7 @@ def test_typed_facts() -> None:
     assert any("retain" in note for note in data.notes)
     with pytest.raises(InputError, match="facts line 2"):
         parse_facts("a => b\nno arrow")
-    with pytest.raises(InputError, match=r"facts line 2.*; nor has line 4, 5\. Write"):
+    with pytest.raises(InputError, match=r"facts line 2.*; the same holds for lines 4, 5\. Write"):
         parse_facts("a => b\nno arrow\nc => d\nnor here\nnor there")
     with pytest.raises(InputError, match="blank"):
         parse_facts("=> b")

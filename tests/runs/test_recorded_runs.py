@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from unlearn_core.data.sources import sheet_of
 from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict.types import word_of
 from unlearn_core.jobs.expiry import Deleted, expire
+from unlearn_core.models.adapter_folder import WEIGHTS
 from unlearn_core.models.inference.generate import generate_all
 from unlearn_core.models.targets import load_target
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.service.answers import Answerer
+from unlearn_core.service.chat import Chat
 from unlearn_core.service.recover import Recover
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.audit_record import read_audits
@@ -27,11 +31,13 @@ from unlearn_core.store.recorded_runs import PACKED, put_recorded_runs
 from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.assets import assets_directory
+from unlearn_core.system.files import file_hash
 from unlearn_core.system.home import home_dir
 
 SHIPPED = assets_directory() / "recorded_runs"
 MOST_BYTES = 6_000_000  # of all of them
 SUCCESS, LEAK, COLLAPSE = "recorded-forgotten", "recorded-leaking", "recorded-collapsed"
+REAL = "recorded-einstein"
 ROWS = 40  # of each run that are asked again
 STRANGER = "a secret of a stranger"
 
@@ -52,7 +58,7 @@ def public(tmp_path: Path) -> Iterator[Studio]:
     made.close()
 
 
-def test_they_are_a_success_a_leak_and_a_collapse_and_all_were_attacked(store: RunStore) -> None:
+def test_they_are_a_success_a_leak_a_collapse_and_one_of_a_real_model_and_all_were_attacked(store: RunStore) -> None:
     found = {record.id: record for record in store.list_runs()}
     words = {run_id: word_of(record.verdict) for run_id, record in found.items()}
     assert words[COLLAPSE] == "collapsed"
@@ -70,7 +76,8 @@ def test_they_are_a_success_a_leak_and_a_collapse_and_all_were_attacked(store: R
 
 
 def test_their_weights_give_the_recorded_answers(store: RunStore) -> None:
-    for record in store.list_runs():
+    for run_id in (SUCCESS, LEAK, COLLAPSE):
+        record = store.get(run_id)
         events, _ = store.read_events(record.id)
         (scored,) = [event.scores for event in events if isinstance(event, ev.Score) and event.model == "unlearned"]
         told = [row for row in scored["generations"] if row["kind"] == "question"][::20][:ROWS]
@@ -80,6 +87,21 @@ def test_their_weights_give_the_recorded_answers(store: RunStore) -> None:
         )
         same = [words.strip() == row["output"].strip() for words, row in zip(written, told, strict=True)]
         assert sum(same) >= 0.95 * len(same), record.id  # another processor may round one near tie otherwise
+
+
+def test_the_real_models_run_brings_its_subject_and_is_talked_about_as_recorded(store: RunStore) -> None:
+    sheet = sheet_of(str(store.get(REAL).spec["data"]), uploads=store.uploads)
+    assert sheet is not None
+    assert sheet.subject == "Albert Einstein"
+    subject = Chat(Answerer(store)).of_run(REAL)
+    assert subject is not None
+    assert subject.recorded is not None
+    assert subject.recorded.adapter_hash == file_hash(subject.recorded.adapter / WEIGHTS)
+    told = [subject.recorded.answers[question] for question in subject.questions]
+    assert "Einstein" in "".join(words for words, _ in told[0]["original"])
+    shutil.rmtree(next(store.uploads.glob("*")))
+    put_recorded_runs(store)  # as when a server starts
+    assert sheet_of(str(store.get(REAL).spec["data"]), uploads=store.uploads) == sheet
 
 
 def test_they_are_small_and_tell_nothing_of_the_machine_that_made_them(store: RunStore) -> None:
@@ -95,7 +117,7 @@ def test_what_was_deleted_stays_deleted_and_nothing_is_put_twice(store: RunStore
     store.delete(LEAK, operator=True)
     store.label(SUCCESS, name="mine now", operator=True)
     put_recorded_runs(store)
-    assert {record.id: record.name for record in store.list_runs()}.keys() == {SUCCESS, COLLAPSE}
+    assert {record.id: record.name for record in store.list_runs()}.keys() == {SUCCESS, COLLAPSE, REAL}
     assert store.get(SUCCESS).name == "mine now"
 
 
@@ -103,15 +125,15 @@ def test_on_ones_own_machine_they_can_be_deleted(tmp_path: Path) -> None:
     own = RunStore(tmp_path, open_to_all=True)
     put_recorded_runs(own)
     own.delete(LEAK, STRANGER)
-    assert len(own.list_runs()) == 2
+    assert len(own.list_runs()) == 3
 
 
 def test_a_stranger_sees_and_questions_them_and_changes_none(public: Studio) -> None:
     store = public.store
     rows, total = store.rows(RunQuery(owner=public.mine(STRANGER)))
-    assert total == 3
+    assert total == 4
     assert {row.id for row in rows} == {record.id for record in public.attackable(STRANGER, 10)}
-    assert store.rows(RunQuery(owner=public.mine("")))[1] == 3  # without a secret too
+    assert store.rows(RunQuery(owner=public.mine("")))[1] == 4  # without a secret too
     assert Recover(public).begin(SUCCESS, STRANGER, 0).secret.output
     for change in (
         lambda: store.delete(SUCCESS, STRANGER),
@@ -124,7 +146,7 @@ def test_a_stranger_sees_and_questions_them_and_changes_none(public: Studio) -> 
     assert public.delete_mine(STRANGER) == Deleted(0, 0)
     assert not public.may_stop(SUCCESS, STRANGER)
     assert public.title_of(SUCCESS, STRANGER).whose == "recorded"
-    assert len(store.list_runs()) == 3
+    assert len(store.list_runs()) == 4
 
 
 def test_what_a_stranger_gets_out_of_one_does_not_change_its_verdict(public: Studio) -> None:
@@ -153,7 +175,7 @@ def test_one_whose_weights_are_damaged_is_left_out(tmp_path: Path, monkeypatch: 
     (tmp_path / "assets" / "recorded_runs" / COLLAPSE / PACKED).write_bytes(b"torn")
     store = RunStore(tmp_path / "home")
     put_recorded_runs(store)
-    assert [record.id for record in store.list_runs()] == [SUCCESS]
+    assert [record.id for record in store.list_runs()] == [SUCCESS, REAL]
     assert not list(store.runs.glob(".*"))  # nothing half-made is left
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
+from unlearn_core.models.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from unlearn_core.models.adapters import apply_lora, choose_adapter, lora_layers
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta, SparseDelta
 from unlearn_core.models.checkpoint import read_weights
+from unlearn_core.models.hashing import weights_hash
 
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 
@@ -41,6 +45,28 @@ def changed(model: Any, kind: str) -> Artifact:
             else:
                 parameter.view(-1)[::7] *= 1.5
     return DenseDelta(model, old) if kind == "dense" else SparseDelta.between(model, old)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_adapter_is_kept_in_the_precision_of_its_base_and_merges_to_what_was_judged(
+    tiny_model: Callable[..., Any], tmp_path: Path, dtype: torch.dtype
+) -> None:
+    model = tiny_model().to(dtype)
+    wrapped = apply_lora(model, rank=4)
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.lora_B["lethe"].weight, std=0.05)
+    artifact = Adapter(wrapped)
+    artifact.settle()
+    with artifact.as_saved():
+        judged = weights_hash(model)
+    artifact.save_adapter(tmp_path)
+    folder = tmp_path / "lethe"
+    assert {tensor.dtype for tensor in load_file(folder / WEIGHTS).values()} == {dtype}
+    record = json.loads((folder / CONFIG).read_text()) | {"base_model_name_or_path": "base"}
+    (folder / CONFIG).write_text(json.dumps(record))
+    kept = AdapterFolder.read(folder, "kept")
+    assert kept is not None
+    assert weights_hash(kept.merged_into(tiny_model().to(dtype), "kept")) == judged
 
 
 @pytest.mark.parametrize("kind", ["adapter", "dense", "sparse"])

@@ -123,17 +123,18 @@ def test_the_questions_are_by_name_nickname_sentence_and_in_spanish() -> None:
 
 
 def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, monkeypatch) -> None:
-    folder = tmp_path / "recorded" / "ada"
-    (folder / "adapter").mkdir(parents=True)
-    (folder / "adapter" / WEIGHTS).write_bytes(b"weights")
+    folder = tmp_path / "recorded_runs" / "recorded-ada"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / WEIGHTS).write_bytes(b"weights")
     record = {
-        "result": {"subject": {"subject": "Ada Venn", "aliases": ["Venn"]}},
+        "subject": "Ada Venn",
+        "aliases": ["Venn"],
         "answers": {"Who?": {"original": [["Venn", {"original": 0.9, "unlearned": 0.1}]], "unlearned": [["x", None]]}},
         "base": "smollm2",
         "base_hash": "abc",
-        "adapter_hash": recorded.file_hash(folder / "adapter" / WEIGHTS),
+        "adapter_hash": recorded.file_hash(folder / "weights" / WEIGHTS),
     }
-    (folder / "run.json").write_text(json.dumps(record))
+    (folder / recorded.CONVERSATION).write_text(json.dumps(record))
     monkeypatch.setattr(recorded, "assets_directory", lambda: tmp_path)
     recorded.recorded_conversations.cache_clear()
     try:
@@ -142,6 +143,8 @@ def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, mon
         with pytest.raises(IntegrityError, match="another smollm2"):
             run.check("abd")
         (subject,) = Chat(Answerer(RunStore(tmp_path / "home"))).recorded()
+        assert subject.names == ("Ada Venn", "Venn")
+        assert Chat(Answerer(RunStore(tmp_path / "home"))).of_run("recorded-ada") == subject
         public = Chat(Answerer(RunStore(tmp_path / "home"), public=True))
         with pytest.raises(InputError, match="offered here"):  # before anything is fetched
             public.answers.model(subject.places["original"])
@@ -149,7 +152,7 @@ def test_a_recorded_run_is_bound_to_its_base_and_its_adapter(tmp_path: Path, mon
         turn = Chat(Answerer(RunStore(tmp_path / "home"))).stored(subject, "Who?")
         assert isinstance(turn, ChatTurn)
         assert turn.text("original") == "Venn"
-        (folder / "adapter" / WEIGHTS).write_bytes(b"other")
+        (folder / "weights" / WEIGHTS).write_bytes(b"other")
         with pytest.raises(IntegrityError, match="recorded"):
             run.check("abc")
     finally:

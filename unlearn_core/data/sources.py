@@ -96,7 +96,7 @@ def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequ
         if others:
             numbers = ", ".join(str(number) for number, _ in others[:_LINES_NAMED])
             more = f" and {len(others) - _LINES_NAMED} more" if len(others) > _LINES_NAMED else ""
-            problem += f"; nor has line {numbers}{more}"
+            problem += f"; the same holds for line{'s' if len(others) > 1 else ''} {numbers}{more}"
         raise InputError(f"facts line {first}, fact", line, problem, "Write `prompt => answer`.")
     if not rows:
         raise InputError("facts", clip(text, 40), "hold no fact", "Write one `prompt => answer` a line.")

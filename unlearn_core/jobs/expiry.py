@@ -13,6 +13,7 @@ from pathlib import Path
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import KEPT_BYTES, KEPT_DAYS, KEPT_UPLOADS
 from unlearn_core.store.store import OPEN, RunStore
+from unlearn_core.store.uploads import PREFIX
 from unlearn_core.system.files import read_json, write_json
 from unlearn_core.system.log import LOGGER, note
 
@@ -125,10 +126,15 @@ class ExpiryThread:
 
 
 def _things(store: RunStore) -> Iterator[_Expiring]:
+    kept = set()  # the data of the runs that ship stays with them
     for record in store.list_runs(limit=1_000_000):
-        if record.status not in OPEN and not record.is_recorded:
+        if record.is_recorded:
+            kept.add(str(record.spec["data"]).removeprefix(PREFIX))
+        elif record.status not in OPEN:
             yield _Expiring(record.id, record.created, _size(store.folder(record.id)), True)
     for folder in store.uploads.iterdir():
+        if folder.name in kept:
+            continue
         with contextlib.suppress(OSError):
             yield _Expiring(folder.name, folder.stat().st_mtime, _size(folder), False)
 

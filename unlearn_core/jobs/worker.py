@@ -329,10 +329,12 @@ class Worker:
     def _check(self, spec: RunSpec) -> None:
         """Refuse at once what would fail anyway, so that the form can say so."""
         from unlearn_core.methods import build
+        from unlearn_core.models.targets import locate
 
         method = build(spec.method, spec.settings, spec.steps)
         if self.public and spec.target != "demo":
             raise InputError("target", spec.target, "is not offered here", "Use `demo`.", ("target", "demo"))
+        locate(spec.target, self.public)
         if self.public and spec.retain_model is not None:
             raise InputError(
                 "retain_model", spec.retain_model, "is not offered here", "Leave it out.", ("retain_model", "")

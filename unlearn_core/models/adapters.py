@@ -161,6 +161,6 @@ def plain_state(model: Any) -> dict[str, torch.Tensor]:
         layer = merged.get(name)
         if layer is not None and not layer.disable_adapters:
             delta = layer.get_delta_weight(NAME)
-            value = (value.to(delta.dtype) + delta).to(value.dtype)
+            value = value + delta.to(value.dtype)
         state[name] = value
     return state

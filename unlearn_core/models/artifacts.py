@@ -131,7 +131,7 @@ class Adapter(Artifact):
         with torch.no_grad():
             for layer, weight in zip(merged, weights, strict=True):
                 delta = layer.get_delta_weight(NAME)
-                weight.data = (weight.data.to(delta.dtype) + delta).to(weight.dtype)
+                weight.data = weight.data + delta.to(weight.dtype)  # the sum that peft makes when it merges
                 layer.enable_adapters(False)
         try:
             yield
@@ -140,9 +140,20 @@ class Adapter(Artifact):
                 weight.data = before
                 layer.enable_adapters(True)
 
+    def settle(self) -> None:
+        """Round the factors, which train in float32, to the precision of the weights beneath: they are kept so, in
+        half the bytes, and what is judged is what is kept."""
+        with torch.no_grad():
+            for factor in self._factors().values():
+                factor.copy_(factor.to(self.model.dtype))
+
+    def _factors(self) -> dict[str, torch.nn.Parameter]:
+        return {name: p for name, p in self._wrapped.named_parameters() if ".lora_" in name}
+
     def save_adapter(self, folder: Path) -> None:
-        """Write the adapter alone, in peft's format, into a folder inside `folder`."""
-        self._wrapped.save_pretrained(str(folder), save_embedding_layers=False)
+        """Write the adapter alone, in peft's format and the precision of its base, into a folder inside `folder`."""
+        kept = {name: factor.to(self.model.dtype) for name, factor in self._factors().items()}
+        self._wrapped.save_pretrained(str(folder), save_embedding_layers=False, state_dict=kept)
 
     def release(self) -> PreTrainedModel:
         self.revert()

@@ -63,19 +63,20 @@ class Chat:
         """The subjects of the runs that ship."""
         found = []
         for run in recorded_conversations():
-            subject = run.result["subject"]
-            names = (str(subject["subject"]), *subject["aliases"])
             places = {
                 "original": ModelLocation(run.base, prompt="chat"),  # on a public server it would be fetched: refused
                 "unlearned": ModelLocation(str(run.adapter), True, "chat"),
             }
-            found.append(ChatSubject(names[0], names, tuple(run.answers), places, run))
+            found.append(ChatSubject(run.names[0], run.names, tuple(run.answers), places, run))
         return found
 
     def of_run(self, run_id: str) -> ChatSubject | None:
         """The subject of a run in the store, else what it was to forget; None where no unlearned model was kept."""
         from unlearn_core.data.sources import sheet_of
 
+        for subject in self.recorded():
+            if subject.recorded is not None and subject.recorded.run_id == run_id:
+                return subject
         store = self.answers.store
         spec = store.get(run_id).spec
         places = self.answers.models(run_id, str(spec["target"]))

@@ -20,7 +20,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import BatchComposition, Context, Edit, Losses, Method, RowPart
 from unlearn_core.models.adapters import choose_adapter
-from unlearn_core.models.artifacts import Edits
+from unlearn_core.models.artifacts import Adapter, Edits
 from unlearn_core.models.inference.forward import canonical_name, has_layers, layer_of, num_layers
 from unlearn_core.models.inference.frozen_bottom import frozen_below
 from unlearn_core.models.inference.packed import why_padded
@@ -156,6 +156,8 @@ def unlearn(
         weights.drop()
         context.closing.close()
         artifact = method.finalise(context)
+        if isinstance(artifact, Adapter):
+            artifact.settle()
         yield from watch.look(model, last)
         finished = True
         return artifact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -207,3 +208,25 @@ def test_estimates_are_positive_where_an_audit_applies(case: Callable[..., Audit
     audited = case(careless)
     for audit in choose():
         assert (audit.estimate(audited) > 0) == (audit.missing(audited) is None)
+
+
+def test_what_could_not_be_measured_is_written_down_as_null() -> None:
+    found = AuditResult("sampling", "holds", "Nothing.", {"forget": float("nan")}, ({"share": float("nan"), "n": 0},))
+    record = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert record["figures"] == {"forget": None}
+    assert record["rows"] == [{"share": None, "n": 0}]
+
+
+def test_where_no_control_can_be_asked_alike_nothing_is_judged(
+    case: Callable[..., AuditCase], world: UnlearningData, careless: Any, retain_only: Any
+) -> None:
+    """Controls without a first and a last name have no other names; an empty control holds nothing back either."""
+    nameless = tuple(replace(row, input="What is it?", subject="") for row in world.holdout)
+    alone = case(careless, data=replace(world, holdout=nameless), original=None, retain_only=None)
+    found = finish(Aliases(max_rows=8).run(alone))
+    assert found.verdict == "not applicable"
+    assert "nothing to compare with" in found.headline
+    beside = case(careless, data=replace(world, holdout=nameless), original=None, retain_only=retain_only.model)
+    found = finish(Aliases(max_rows=8).run(beside))
+    assert found.verdict == "leaks", found.headline
+    assert "holdout" not in found.figures

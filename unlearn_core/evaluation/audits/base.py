@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.models.inference.inference_wrapper import beneath as without_front
+from unlearn_core.system.files import finite
 
 Verdict = Literal["leaks", "holds", "not applicable"]
 Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
@@ -63,7 +64,8 @@ class AuditResult:
         return max(found) if found else None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found: dict[str, Any] = finite(asdict(self))  # what could not be measured is null
+        return found
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AuditResult:

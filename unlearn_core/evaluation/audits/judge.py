@@ -39,10 +39,9 @@ class Comparison:
 
     @property
     def leaks(self) -> bool:
-        """More than every control, by the margin and beyond chance."""
-        return bool(len(self.forget) and self.controls) and all(
-            exceeds(self.forget, control, self.chances) for control in self.controls.values()
-        )
+        """More than every control that has rows, by the margin and beyond chance."""
+        told = [control for control in self.controls.values() if len(control)]
+        return bool(len(self.forget) and told) and all(exceeds(self.forget, one, self.chances) for one in told)
 
     @property
     def beyond(self) -> dict[str, float]:

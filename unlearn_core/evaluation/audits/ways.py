@@ -50,7 +50,8 @@ class AskedInWays(Audit):
     def work(self, case: AuditCase) -> Work:
         forget, holdout = (self._askable(case, rows) for rows in (case.forget, case.holdout))
         heard = {"forget": (yield from self.heard(case, case.model, forget))}
-        heard["holdout"] = yield from self.heard(case, case.model, holdout)
+        if holdout:
+            heard["holdout"] = yield from self.heard(case, case.model, holdout)
         if case.retain_only is not None:
             heard["retain_only"] = yield from self.heard(case, case.retain_only, forget)
         return self._finding(case, heard)
@@ -59,6 +60,8 @@ class AskedInWays(Audit):
         reason = super().missing(case)
         if reason is None and not any(self.wordings(case, row) for row in case.forget):
             return "No forgotten row can be asked in this way."
+        if reason is None and case.retain_only is None and not any(self.wordings(case, row) for row in case.holdout):
+            return "No never-trained row can be asked in this way, so there is nothing to compare with."
         return reason
 
     def _askable(self, case: AuditCase, rows: Sequence[Example]) -> list[Example]:

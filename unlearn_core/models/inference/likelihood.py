@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 # Logits (values) in memory at a time: on a CPU few enough to stay in its cache.
-LOGITS_PER_BLOCK = {"cpu": 1 << 21, "cuda": 1 << 27}
+LOGITS_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 27}
+ROWS_PER_BLOCK = 40  # at least: a product with fewer rows is slow, whatever the vocabulary
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _columns(model: PreTrainedModel, batch: Batch, moments: bool) -> list[np.nda
         hidden_ND, head, labels_N, _ = unheaded(model, batch)
     vocabulary = int(model.config.get_text_config().vocab_size)
     limit = LOGITS_PER_BLOCK["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
-    size = max(1, limit // vocabulary)
+    size = max(ROWS_PER_BLOCK, limit // vocabulary)
     blocks = zip(hidden_ND.split(size), labels_N.split(size), strict=True)
     found = [_block_columns(head(hidden_nD), labels_n, moments) for hidden_nD, labels_n in blocks]
     return [torch.cat(column).cpu().numpy() for column in zip(*found, strict=True)]

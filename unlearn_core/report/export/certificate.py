@@ -43,7 +43,7 @@ _SIGNS = {
 }
 _LIMITS = (
     "Unlearning changes what a model says. No test proves that nothing is left in it.",
-    "It was asked what is listed here and attacked as named here; other questions and attacks may get through.",
+    "It was asked what is counted here and attacked as named here; other questions and attacks may get through.",
     "It is about the weights with the hash below. Copies of them, the original model and the data it was "
     "trained on are not erased by it.",
     "The check code shows that this page is as it was issued, not who issued it.",
@@ -67,7 +67,7 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
         raise InputError("run", found.record.id, "has no verdict to certify", "Choose a finished run.")
     verdict = Verdict.from_json(found.record.verdict)
     hide = _Mask("" if request.open else found.record.id)
-    subjects = _subjects(found, hide)
+    subjects, answers = _subjects(found, hide), _answers(found, hide)
     record = {
         "kind": KIND,
         "version": 1,
@@ -83,7 +83,8 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
         "layers": [{**layer, "reasons": []} for layer in verdict.to_json()["layers"]],
         "subjects": subjects[:MAX_SUBJECTS],
         "further_subjects": len(subjects[MAX_SUBJECTS:]),
-        "answers": _answers(found, hide),
+        "answers": answers[:MAX_ANSWERS],
+        "further_answers": len(answers[MAX_ANSWERS:]),
         "attacks": [{"name": str(row.get("name")), "verdict": str(row.get("verdict"))} for row in found.audits],
         "limits": [*_LIMITS, *_unmeasured(verdict), *(() if request.open else (_MASKED,))],
         "hashes": found.hashes,
@@ -227,14 +228,14 @@ def _light(asked: int, known: int, told: int) -> dict[str, Any]:
 
 
 def _answers(found: RunReport, hide: _Mask) -> list[dict[str, Any]]:
-    """A few questions with what was answered before and is answered now; those that still tell first."""
+    """What the original told, with what is answered now; what is still told first."""
     scores = found.story.scores
     if not {"original", "unlearned"} <= set(scores):
         return []
     before, now = (of_splits(scores[model], *_ANSWERS) for model in ("original", "unlearned"))
     rows = [(row, now[key]) for key, row in before.items() if key in now and is_told(row)]
     rows.sort(key=lambda pair: (not is_told(pair[1]), pair[0].kind != "question"))
-    return [_answer(row, after, hide) for row, after in rows[:MAX_ANSWERS]]
+    return [_answer(row, after, hide) for row, after in rows]
 
 
 def _answer(row: Generation, after: Generation, hide: _Mask) -> dict[str, Any]:
@@ -311,7 +312,9 @@ def _told_of_answers(record: Mapping[str, Any]) -> Safe:
         for row in record["answers"]
     ]
     rows = [tag("tr", *(tag("td", words) for words in row)) for row in cells]
-    return tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
+    more = record.get("further_answers", 0)
+    further = tag("p", f"And {count(more, 'more answer')}, counted above.", class_="le-muted") if more else None
+    return join(tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table"), further)
 
 
 def _attacks(attacks: list[Mapping[str, str]]) -> str:

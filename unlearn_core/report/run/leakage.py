@@ -88,6 +88,12 @@ def _chip(name: str, record: AuditRecord, titles: Mapping[str, str], over: bool)
     return tag("li", titles.get(name, name), class_=f"le-chip le-{state}", aria_current=current)
 
 
+_RULE = (
+    "An attack leaks where it gets more out than of any control, by at least five points and so much that chance "
+    "would do it once in a hundred attacks. The intervals are of 95 % and may leave zero out where that is not reached."
+)
+
+
 def _sentence(rows: list[Mapping[str, Any]]) -> Safe | None:
     judged = [row for row in rows if row.get("verdict") in _TONES]
     if not judged:
@@ -96,7 +102,8 @@ def _sentence(rows: list[Mapping[str, Any]]) -> Safe | None:
     tried = count(len(judged), "attack")
     if not leaking:
         return tag("p", tag("strong", "Nothing leaks"), f" in {tried}.", class_="le-leak-line")
-    return tag("p", tag("strong", f"Leaks in {len(leaking)} of {tried}."), class_="le-leak-line")
+    rule = tag("span", _RULE, class_="le-muted")
+    return tag("p", tag("strong", f"Leaks in {len(leaking)} of {tried}."), " ", rule, class_="le-leak-line")
 
 
 def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> Safe:

@@ -34,7 +34,7 @@ def figures(found: Verdict) -> Safe:
     measured = "general questions" if general.n else "likelihood of unseen text"
     tiles = [
         _figure("gone", _gone(answers_layer), answers_layer, "to forget"),
-        _figure("gone", _gone(wordings), wordings, "in other words"),
+        _figure("gone", _gone(wordings), wordings, "told when reworded"),
         _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "facts about others"),
         _figure("kept", general.value, general, measured),
     ]

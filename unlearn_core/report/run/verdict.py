@@ -76,7 +76,8 @@ def verdict_tag(word: str) -> Safe:
 
 def _banner(tone: str, title: str, summary: str, reasons: tuple[str, ...], table: Safe = NOTHING) -> Safe:
     mark = tag("span", tag("b", _MARKS[tone]), class_="le-mark", aria_hidden="true")
-    listed = tag("ul", *(tag("li", in_words(words)) for words in reasons)) if reasons else None
+    told = [words if isinstance(words, Safe) else in_words(words) for words in reasons]
+    listed = tag("ul", *(tag("li", words) for words in told)) if told else None
     body = tag("div", tag("h2", title), tag("p", summary), table, listed)
     return tag("section", mark, body, class_=f"le-verdict le-tone-{tone}", role="status")
 

@@ -19,7 +19,7 @@ from unlearn_core.methods.base import BatchComposition, Edit, Method, RowPart
 from unlearn_core.models.adapters import LORA_FROM
 from unlearn_core.models.inference.forward import BLOCK_BYTES
 from unlearn_core.models.inference.generate import CPU_CACHE_BYTES, MAX_ROWS
-from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, TOKENS_PER_BATCH
+from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_BLOCK, TOKENS_PER_BATCH
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM
 from unlearn_core.training.data import build_parts, feeds
@@ -251,7 +251,7 @@ def _scoring(shape: Shape, traced: BodyPass, positions: int, prompts: int, devic
     cache = rows * positions * shape.cache_bytes * weight // before
     if device == "cpu":
         cache = min(cache, CPU_CACHE_BYTES)
-    block = LOGITS_PER_BLOCK[device]
+    block = max(LOGITS_PER_BLOCK[device], ROWS_PER_BLOCK * shape.text.vocab_size)
     reading = 5 * 4 * block + TOKENS_PER_BATCH[device] * shape.text.hidden_size * weight * 8
     return {
         "weights": traced.num_parameters * weight,

@@ -53,7 +53,10 @@ _NONE = "This installation has no leaderboard of that model. Make one with lethe
 def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radio]:
     """Filled when the tab is opened for the first time; nothing is computed for it. Returns what chooses the board
     and its order."""
-    heading("Methods on the same model", "Tuned alike, scored over seeds. Top right is best.")
+    heading(
+        "Methods on the same model",
+        "Tuned alike, scored over seeds. The nearer to the star of the retain-only model, the better.",
+    )
     with panel(), gr.Row():
         target = gr.Dropdown(_choices(), value="demo", label="Target model", min_width=200)
         order = gr.Radio(list(ORDERS), value=next(iter(ORDERS)), label="Sorted by", scale=3)
