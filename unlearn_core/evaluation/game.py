@@ -168,13 +168,14 @@ class Game:
 
 def secrets(original: Scores | None) -> list[Example]:
     """The questions of the forget set that the original model answers right, as it was scored, and whose answers do
-    not stand in them."""
+    not stand in them; those of one line, where there are any: a rendered template is no question to a player."""
     rows = [row for row in of_splits(original, "forget").values() if row.kind == "question" and is_told(row)]
     found = [
         Example(row.id, row.input, row.gold, row.task, subject=row.subject, topic=row.topic, paraphrases=row.aliases)
         for row in rows
     ]
-    return [row for row in found if _sought(row.output, row) and not contains(row.input, row.output, row.paraphrases)]
+    hidden = [row for row in found if _sought(row.output, row) and not contains(row.input, row.output, row.paraphrases)]
+    return [row for row in hidden if "\n" not in row.input] or hidden
 
 
 def choose(found: Sequence[Example], seed: int, but: str = "") -> Example:

@@ -15,6 +15,7 @@ from typing import Any
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.evaluation.verdict.types import word_of
+from unlearn_core.store.uploads import PREFIX
 
 SORTS = (
     "created",
@@ -193,10 +194,13 @@ def setup_of(spec: Mapping[str, Any]) -> str:
 
 
 def about_of(spec: Mapping[str, Any]) -> str:
-    """What a run forgets, in short: its subject, the first of facts that were typed, or what its data is called."""
+    """What a run forgets, in short: its subject, the first of facts that were typed, or what its data is called; the
+    name of the run where that is a file among the uploads."""
     data = str(spec.get("data", ""))
     if spec.get("subject"):
         return str(spec["subject"])
+    if data.startswith(PREFIX):
+        return str(spec.get("name") or "an uploaded file")
     typed = data.removeprefix("facts:")
     facts = [line.partition("=>")[0].strip() for line in typed.splitlines() if line.strip() and line.strip()[0] != "#"]
     if typed == data or not facts:

@@ -160,7 +160,9 @@ class RunStore:
         elif isinstance(event, ev.PromptChosen):
             self._change(run_id, {"spec": {**self.get(run_id).spec, "prompt": event.name}})
         elif isinstance(event, ev.SubjectFound):
-            self._change(run_id, {"spec": {**self.get(run_id).spec, "data": event.data, "subject": None}})
+            spec = self.get(run_id).spec
+            name = spec.get("name") or str(event.sheet.get("subject", ""))  # its data is a file from here on
+            self._change(run_id, {"spec": {**spec, "data": event.data, "subject": None, "name": name}})
         else:
             self._change(run_id, _changes(event, self.home))
         _log(run_id, event)
