@@ -88,7 +88,6 @@ def test(arguments: list[str]) -> int:
         workers,
         "--dist",
         "loadfile",
-        "--no-loadscope-reorder",
         *arguments,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
