@@ -80,16 +80,7 @@ def test(arguments: list[str]) -> int:
     failed = check([])
     # A process per core, one thread each: whole files go to a process, so that they share their fixtures.
     workers = str(min(4, os.cpu_count() or 1))
-    command = [
-        str(BIN / "python"),
-        "-m",
-        "pytest",
-        "-n",
-        workers,
-        "--dist",
-        "loadfile",
-        *arguments,
-    ]
+    command = [str(BIN / "python"), "-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     failed = subprocess.call(command, cwd=ROOT, env=environment) or failed  # negative: ended by a signal
     result = "FAILED" if failed else "all passed"

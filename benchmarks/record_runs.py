@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Id, title, and what `lethe run` is asked for: on a real model a success; on the bundled one a collapse, a leak and
-# a success.
+# Id, title, and what `lethe run` is asked for: on a real model one of which little is left; on the bundled one a
+# collapse, a leak and a success.
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "recorded-einstein": (
         "A real model: little is still told",

@@ -8,11 +8,12 @@ import torch
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods import build
 from unlearn_core.models.adapters import apply_lora, lora_layers
-from unlearn_core.models.inference.forward import layer_of, layers
+from unlearn_core.models.inference.forward import canonical_name, layer_of, layers, num_layers
 from unlearn_core.models.inference.frozen_bottom import bottom_of, frozen_below
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.training.loop import lowest_to_train
 from unlearn_core.training.packing import forward, pack_parts
+from unlearn_core.training.trainable import Trainable
 
 ROWS = {
     "forget": [Encoded((5, 9, 17, 30, 31), 2, 0), Encoded((7, 8, 9), 1, 1)],
@@ -90,6 +91,20 @@ def test_what_will_train_is_known_before(tiny_model) -> None:
     assert lowest_to_train(build("npo"), model, "lora") == 0
     assert lowest_to_train(build("npo"), model, None) == 0  # all weights
     assert lowest_to_train(build("revs"), model, None) == 0
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2", "mixtral", "olmoe"])
+def test_nothing_trains_below_what_was_said_before(arch, tiny_model) -> None:
+    """Experts and GPT-2's maps are no linear layers, and get adapters all the same."""
+    model, method = tiny_model(arch), build("lethe_pretrained")
+    depth = num_layers(model)
+    lowest = lowest_to_train(method, model, None)
+    trained = Trainable(
+        model, None, 4, 0, method.adapter, lambda name: method.trains(canonical_name(model, name), depth)
+    )
+    layers_trained = {layer_of(canonical_name(trained.model, name)) for name in trained.named}
+    assert None not in layers_trained
+    assert min(layers_trained) >= lowest > 0
 
 
 def test_where_all_layers_train_every_pass_is_whole(tiny_model) -> None:

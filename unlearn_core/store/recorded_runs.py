@@ -32,10 +32,13 @@ def put_recorded_runs(store: RunStore) -> None:
     """Copy those that this home never had; one that cannot be copied keeps no server from its start."""
     brought = _brought(store.home)
     for source in sorted((assets_directory() / "recorded_runs").glob("recorded-*")):
-        _put_data(source, store)
-        if source.name in brought or (store.runs / source.name).exists():
+        if (store.runs / source.name).exists():
+            _put_data(source, store)
+            continue
+        if source.name in brought:  # and deleted
             continue
         try:
+            _put_data(source, store)
             _put(source, store.runs)
             brought.append(source.name)
             write_json(store.home / _BROUGHT, brought)

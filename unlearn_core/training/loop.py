@@ -187,10 +187,9 @@ def lowest_to_train(method: Method, model: PreTrainedModel, adapter: str | None)
     lora = choose_adapter(model, adapter, method.adapter) == "lora"
     if isinstance(method, Edit) or not lora or not has_layers(model):
         return 0
-    depth, head = num_layers(model), model.get_output_embeddings()
-    linear = [(f"{name}.weight", part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
-    adapted = [name for name, part in linear if part is not head and method.trains(canonical_name(model, name), depth)]
-    return _first_trained(method, model, adapted)
+    # More than an adapter is put on, and so never above the first that is: experts are no linear layers.
+    depth, names = num_layers(model), (name for name, _ in model.named_parameters())
+    return _first_trained(method, model, [n for n in names if method.trains(canonical_name(model, n), depth)])
 
 
 def _units(

@@ -67,7 +67,7 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
         raise InputError("run", found.record.id, "has no verdict to certify", "Choose a finished run.")
     verdict = Verdict.from_json(found.record.verdict)
     hide = _Mask("" if request.open else found.record.id)
-    subjects, answers = _subjects(found, hide), _answers(found, hide)
+    subjects, rows = _subjects(found, hide), _answered(found)
     record = {
         "kind": KIND,
         "version": 1,
@@ -83,8 +83,8 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
         "layers": [{**layer, "reasons": []} for layer in verdict.to_json()["layers"]],
         "subjects": subjects[:MAX_SUBJECTS],
         "further_subjects": len(subjects[MAX_SUBJECTS:]),
-        "answers": answers[:MAX_ANSWERS],
-        "further_answers": len(answers[MAX_ANSWERS:]),
+        "answers": [_answer(row, after, hide) for row, after in rows[:MAX_ANSWERS]],
+        "further_answers": len(rows[MAX_ANSWERS:]),
         "attacks": [{"name": str(row.get("name")), "verdict": str(row.get("verdict"))} for row in found.audits],
         "limits": [*_LIMITS, *_unmeasured(verdict), *(() if request.open else (_MASKED,))],
         "hashes": found.hashes,
@@ -227,7 +227,7 @@ def _light(asked: int, known: int, told: int) -> dict[str, Any]:
     return {"state": state, "known": known, "told": told}
 
 
-def _answers(found: RunReport, hide: _Mask) -> list[dict[str, Any]]:
+def _answered(found: RunReport) -> list[tuple[Generation, Generation]]:
     """What the original told, with what is answered now; what is still told first."""
     scores = found.story.scores
     if not {"original", "unlearned"} <= set(scores):
@@ -235,7 +235,7 @@ def _answers(found: RunReport, hide: _Mask) -> list[dict[str, Any]]:
     before, now = (of_splits(scores[model], *_ANSWERS) for model in ("original", "unlearned"))
     rows = [(row, now[key]) for key, row in before.items() if key in now and is_told(row)]
     rows.sort(key=lambda pair: (not is_told(pair[1]), pair[0].kind != "question"))
-    return [_answer(row, after, hide) for row, after in rows]
+    return rows
 
 
 def _answer(row: Generation, after: Generation, hide: _Mask) -> dict[str, Any]:
