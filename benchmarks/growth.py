@@ -189,9 +189,9 @@ def resident() -> int:
     """Bytes that this process holds, after everything unused was given back."""
     import psutil
 
-    from unlearn_core.runs.run import free_memory
+    from unlearn_core.system.memory import release_memory
 
-    free_memory()
+    release_memory()
     return int(psutil.Process().memory_info().rss)
 
 

@@ -61,10 +61,10 @@ class Peak:
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """The block's peak: allocated memory on a GPU, resident memory of this process on a CPU."""
-    from unlearn_core.runs.run import free_memory
+    from unlearn_core.system.memory import release_memory
 
     peak = Peak()
-    free_memory()
+    release_memory()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

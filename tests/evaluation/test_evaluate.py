@@ -12,11 +12,13 @@ import torch
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols import official
 from unlearn_core.evaluation.protocols.official_inference import infer, row_losses
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 from unlearn_core.models.hashing import weights_hash
+from unlearn_core.models.inference.likelihood import traces
 
 
 def finish(steps: Any) -> tuple[list[Progress], Scores]:
@@ -50,6 +52,22 @@ def test_everything_is_scored_and_progress_reaches_its_total(tiny_model, tiny_to
     assert details.attacks["loss"] == pytest.approx(scores.mia_auc)
     assert 0 <= details.extraction_strength["forget"] <= details.exact_memorisation["forget"] <= 1
     assert len(details.truth_ratios["forget"]) > 0
+
+
+def test_an_answer_measured_in_several_roles_passes_the_model_once(
+    tiny_model, tiny_tokenizer, tiny_data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[Any] = []
+
+    def recorded(model: Any, rows: list[Any], *rest: Any, **named: Any) -> Any:
+        passed.append(rows)
+        return traces(model, rows, *rest, **named)
+
+    monkeypatch.setattr("unlearn_core.evaluation.evaluate.traces", recorded)
+    finish(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data))
+    answers = passed[-1]
+    assert len(answers) == len({(row.ids, row.num_prompt) for row in answers})
+    assert len(answers) < len(AnswerTraces.plan(tiny_data, 90))
 
 
 def test_scores_survive_json(tiny_model, tiny_tokenizer, tiny_data) -> None:

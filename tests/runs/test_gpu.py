@@ -23,6 +23,7 @@ from unlearn_core.runs.plan import plan
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audits import AuditsPlanned, audit_case, open_case
 from unlearn_core.system import gpu
+from unlearn_core.system.memory import release_memory
 from unlearn_core.training.distributed import sharded
 from unlearn_core.training.packing import pack_parts
 
@@ -46,7 +47,7 @@ def test_a_page_on_zerogpu_never_touches_the_gpu(said: None, tmp_path: Path, mon
     assert costs.RunMeter().cost(costs.device(None, tmp_path)).memory
     assert costs.present_memory()
     assert targets.load_target("demo").model.device.type == "cpu"
-    run_module.free_memory()
+    release_memory()
 
 
 def test_memory_that_is_not_given_back_hides_nothing(said: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,8 +207,11 @@ class _Job:
 
     def answer_traces(self) -> Generator[Progress, None, AnswerTraces]:
         rows = self.probes.encode(self.tokenizer, front_of(self.model).ask)
-        found = yield from self._traces("likelihoods", rows)
-        return self.probes.filled(found, [row.num_end for row in rows])
+        different = {(row.ids, row.num_prompt): row for row in rows}  # an answer may be measured in several roles
+        found = yield from self._traces("likelihoods", list(different.values()))
+        yield self._step("likelihoods", len(rows) - len(different))
+        traced = dict(zip(different, found, strict=True))
+        return self.probes.filled([traced[row.ids, row.num_prompt] for row in rows], [row.num_end for row in rows])
 
     def questions(self) -> Generator[Progress, None, list[int]]:
         data = self.data

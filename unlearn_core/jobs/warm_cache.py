@@ -17,7 +17,7 @@ def prescore(home: Path) -> Iterator[Progress]:
     runs are compared with, bit by bit: whoever has something better to do closes it."""
     from unlearn_core.evaluation.evaluate import evaluate
     from unlearn_core.models.targets import load_target, retain_model_of
-    from unlearn_core.runs.run import free_memory
+    from unlearn_core.system.memory import release_memory
 
     data, cache = load_data("demo"), ScoreCache(home)
     try:
@@ -32,4 +32,4 @@ def prescore(home: Path) -> Iterator[Progress]:
         if read_wiped(home, ground_of({"original": facts})) is None:
             yield from score_wiped(home, target, data)
     finally:
-        free_memory()
+        release_memory()

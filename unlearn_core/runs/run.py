@@ -9,7 +9,6 @@ steps or two evaluation batches, and frees the model.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import time
 import traceback
@@ -61,8 +60,8 @@ from unlearn_core.runs.stored_scores import read_stored
 from unlearn_core.runs.timing import StageTimer, ThroughputCache
 from unlearn_core.system import distributed
 from unlearn_core.system.files import save_complete
-from unlearn_core.system.gpu import empty_cache
 from unlearn_core.system.home import home_dir
+from unlearn_core.system.memory import release_memory
 from unlearn_core.system.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
@@ -107,7 +106,7 @@ def run(
         end = failed(error)
         traceback.clear_frames(error.__traceback__)  # they hold the model
     finally:
-        free_memory()
+        release_memory()
     if end is not None:
         yield end
 
@@ -560,15 +559,3 @@ def _choose_threads(model: PreTrainedModel) -> None:
     ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
     with torch.no_grad():
         faster_of_two(lambda: model(input_ids=ids, use_cache=False))
-
-
-def free_memory() -> None:
-    """Give memory back: collect, empty the device's cache, and return the heap to the system."""
-    import ctypes
-
-    gc.collect()
-    empty_cache()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return  # not glibc

@@ -44,11 +44,11 @@ class Answerer:
 
     def release(self) -> None:
         """Drop the models; the next question loads what it needs."""
-        from unlearn_core.runs.run import free_memory
+        from unlearn_core.system.memory import release_memory
 
         with self._lock:
             self._models.clear()
-        free_memory()
+        release_memory()
 
     def answer(self, target: str, prompt: str, max_new_tokens: int = 64) -> str:
         """The target model's greedy answer."""

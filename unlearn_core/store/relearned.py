@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Example, Prompt
-from unlearn_core.runs.run import free_memory
 from unlearn_core.store.audits import open_case
+from unlearn_core.system.memory import release_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,7 +48,7 @@ def relearned(run_id: str, home: Path, secret: Example, public: bool = False) ->
         raise
     finally:
         case = None
-        free_memory()
+        release_memory()
 
 
 def _of(case: AuditCase, secret: Example) -> Iterator[Relearned]:

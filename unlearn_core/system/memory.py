@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 from pathlib import Path
 
 import psutil
+
+from unlearn_core.system.gpu import empty_cache
 
 _TEXTS = (
     "out of memory",
@@ -48,6 +53,19 @@ def _reclaimable(folder: Path) -> int:
         if name in ("inactive_file", "total_inactive_file"):
             return int(value)
     return 0
+
+
+def return_heap() -> None:
+    """Give what the allocator holds and nobody uses back to the system; nothing where it is not glibc's."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def release_memory() -> None:
+    """Give memory back: collect, empty the device's cache, and return the heap to the system."""
+    gc.collect()
+    empty_cache()
+    return_heap()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

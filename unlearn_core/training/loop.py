@@ -28,7 +28,7 @@ from unlearn_core.models.inference.positions import max_positions
 from unlearn_core.models.split import whole
 from unlearn_core.system import distributed
 from unlearn_core.system.gpu import empty_cache
-from unlearn_core.system.memory import is_out_of_memory
+from unlearn_core.system.memory import is_out_of_memory, return_heap
 from unlearn_core.system.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
 from unlearn_core.training.distributed.sharded import ShardedTrainable
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact
 
 Trained = Trainable | ShardedTrainable
+# Steps: the activations of short ones leave holes that only grow, and to fault memory in again takes its time.
+HEAP_RETURNED_EVERY = 4
 
 
 def unlearn(
@@ -258,6 +260,8 @@ def _steps(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         threads.end(num_tokens)
+        if trainable.wrapped is not None and model.device.type == "cpu" and (step + 1) % HEAP_RETURNED_EVERY == 0:
+            return_heap()
         method.after_step(context, step, losses)
         snapshot.step = step + 1
         seconds = time.perf_counter() - began

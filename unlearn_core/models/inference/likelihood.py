@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 # Logits (values) in memory at a time: on a CPU few enough to stay in its cache.
 LOGITS_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 27}
-ROWS_PER_BLOCK = 40  # at least: a product with fewer rows is slow, whatever the vocabulary
+ROWS_PER_BLOCK = 128  # at least: a product with fewer rows is slow, whatever the vocabulary
 
 
 @dataclass(frozen=True)
