@@ -15,7 +15,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError
 from unlearn_core.models import model_files
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.targets import CATALOGUE, load_target
+from unlearn_core.models.targets import load_target, offered
 
 
 @pytest.fixture
@@ -90,11 +90,31 @@ def test_what_is_no_model_name_is_refused_without_a_network(ref) -> None:
     assert "demo" in caught.value.mend
 
 
-def test_strangers_may_use_bundled_models_only(saved) -> None:
+def test_strangers_may_use_bundled_models_only(saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LETHE_SMOLLM2", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     for ref in (str(saved), "someone/model", "demo:../../x", "lume-7b", "smollm2"):
         with pytest.raises(InputError, match="offered here"):
             load_target(ref, public=True)
-    assert [info.name for info in CATALOGUE if info.public] == ["demo"]
+    assert [info.name for info in offered(public=True)] == ["demo"]
+
+
+def test_strangers_may_use_the_small_real_model_where_it_is(
+    saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named by LETHE_SMOLLM2, or in the Hub's cache; no other name or place opens with it."""
+    monkeypatch.setenv("LETHE_SMOLLM2", str(saved))
+    assert [info.name for info in offered(public=True)] == ["demo", "smollm2"]
+    assert load_target("smollm2", public=True).ref == "smollm2"
+    with pytest.raises(InputError, match="offered here"):
+        load_target(str(saved), public=True)
+    monkeypatch.delenv("LETHE_SMOLLM2")
+    snapshot = tmp_path / "models--HuggingFaceTB--SmolLM2-135M-Instruct" / "snapshots" / "0"
+    shutil.copytree(saved, snapshot)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("0")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert [info.name for info in offered(public=True)] == ["demo", "smollm2"]
 
 
 def break_in(folder: Path, how: str) -> None:

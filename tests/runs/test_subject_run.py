@@ -8,10 +8,14 @@ import pytest
 
 from unlearn_core.cli import main
 from unlearn_core.data import subject_sheet
-from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, write_sheet
+from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, read_sheet, write_sheet
 from unlearn_core.data.world import demo_data
+from unlearn_core.errors import InputError
 from unlearn_core.runs.data import asks_the_model
+from unlearn_core.runs.events import SubjectFound
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.subject import keep_sheet
+from unlearn_core.store.store import RunStore
 
 
 @pytest.fixture
@@ -69,3 +73,19 @@ def test_the_result_holds_the_sheet_with_what_was_said_before_and_after(sheet_fi
 )
 def test_a_subject_without_data_is_asked_of_the_model(spec, asked) -> None:
     assert asks_the_model(RunSpec(**spec)) is asked
+
+
+def test_what_a_run_found_is_its_owners_to_use_again(sheet_file, tmp_path) -> None:
+    """Two visitors of one server may ask about the same subject; neither reads the other's sheet."""
+    store = RunStore(tmp_path / "home", shared=True)
+    sheet = read_sheet(sheet_file)
+    names = []
+    for owner in ("first visitor", "second visitor"):
+        run = store.create(RunSpec(target="smollm2", subject=sheet.subject, method="lethe_pretrained"), owner=owner)
+        names.append(keep_sheet(sheet, store.uploads))
+        store.append(run.id, SubjectFound(sheet.to_json(), names[-1]))
+        assert store.get(run.id).spec["data"] == names[-1]
+        store.check_uploads(owner, names[-1])
+    assert names[0] != names[1]
+    with pytest.raises(InputError, match="not here any more"):
+        store.check_uploads("second visitor", names[0])

@@ -31,7 +31,9 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 
 
 @pytest.fixture
-def public_studio(tmp_path: Path) -> Iterator[Studio]:
+def public_studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    monkeypatch.delenv("LETHE_SMOLLM2", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))  # no model lies here
     made = Studio(tmp_path / "public", public=True)
     made.worker.carrier.runner = scripted
     yield made

@@ -346,9 +346,9 @@ def test_a_large_call_has_its_place_until_it_was_carried_out() -> None:
 
 
 def test_the_pages_own_files_are_passed_on_without_their_address() -> None:
-    record = {"path": "/tmp/gradio/x/a.jsonl", "url": "http://127.0.0.1:7860/gradio_api/file=/tmp/gradio/x/a.jsonl"}
+    record = {"path": "/uploads/x/a.jsonl", "url": "http://127.0.0.1:7860/gradio_api/file=/uploads/x/a.jsonl"}
     assert client().post("/run", json={"data": [record]}).json() == len(
-        '{"data": [{"path": "/tmp/gradio/x/a.jsonl", "url": null}]}'
+        '{"data": [{"path": "/uploads/x/a.jsonl", "url": null}]}'
     )
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import KEPT_BYTES, KEPT_DAYS, KEPT_UPLOADS
 from unlearn_core.store.store import OPEN, RunStore
-from unlearn_core.store.uploads import PREFIX
 from unlearn_core.system.files import read_json, write_json
 from unlearn_core.system.log import LOGGER, note
 
@@ -129,7 +129,7 @@ def _things(store: RunStore) -> Iterator[_Expiring]:
     kept = set()  # the data of the runs that ship stays with them
     for record in store.list_runs(limit=1_000_000):
         if record.is_recorded:
-            kept.add(str(record.spec["data"]).removeprefix(PREFIX))
+            kept.add(str(record.spec["data"]).removeprefix(UPLOAD))
         elif record.status not in OPEN:
             yield _Expiring(record.id, record.created, _size(store.folder(record.id)), True)
     for folder in store.uploads.iterdir():

@@ -13,6 +13,7 @@ Never remote code, never pickle: see `model_files`.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ from unlearn_core.system.gpu import has_gpu
 from unlearn_core.system.hub_id import HUB_ID
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _LUME = "llmunlearningsemeval2025organization"
 _MAX_REF = 4096
@@ -109,6 +110,7 @@ CATALOGUE: tuple[TargetInfo, ...] = (
         134_515_008,
         "any laptop with 4 GB",
         "A real pretrained model; 0.3 GB download, or a local copy named by LETHE_SMOLLM2.",
+        public=True,
     ),
     TargetInfo(
         "smollm2-360m",
@@ -201,9 +203,18 @@ def retain_model_of(target: str, data: str, named: str | None = None, subject: s
 
 
 def offered(public: bool = False) -> tuple[TargetInfo, ...]:
-    """What is listed: to strangers what ships with Lethe and one small model, since all else would be fetched
-    for them."""
-    return tuple(info for info in CATALOGUE if info.public or not public)
+    """What is listed: to strangers the bundled model, and one small real one where it is on this machine, since
+    nothing is fetched for them."""
+    return tuple(info for info in CATALOGUE if not public or (info.public and _is_here(info)))
+
+
+def _is_here(info: TargetInfo) -> bool:
+    """Whether a model of the catalogue ships with Lethe, is named by LETHE_SMOLLM2, or lies in the Hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if info.ref in _BUNDLED or (info.name == "smollm2" and os.environ.get("LETHE_SMOLLM2")):
+        return True
+    return isinstance(try_to_load_from_cache(info.ref, "config.json"), str)
 
 
 # Names that load like the catalogue's but are not offered as something to unlearn.
@@ -261,8 +272,8 @@ def load_target(
         needed = memory_needed(files, torch.float32 if unpacked else precision)
         split = is_too_large(needed, free_memory(place))
         require_memory(ref, needed // distributed.size() if split else needed, place)
-        _require_weights(folder, ref, sum(file.num_values for file in files))
-        model = _load_model(folder, ref, precision, place, split)
+        config = _checked_config(folder, ref, sum(file.num_values for file in files))
+        model = _load_model(folder, ref, config, precision, place, split)
         tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
@@ -394,8 +405,9 @@ def _known() -> str:
     return f"Use {', '.join(info.name for info in CATALOGUE)}, a local directory, a GGUF file or a Hub id."
 
 
-def _require_weights(folder: Path, ref: str, stored: int) -> None:
-    """Refuse what declares more weights than it stores: transformers would make up the rest, at any size."""
+def _checked_config(folder: Path, ref: str, stored: int) -> PreTrainedConfig:
+    """The model's configuration; refused where it declares more weights than are stored, since transformers would
+    make up the rest, at any size."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
@@ -403,9 +415,9 @@ def _require_weights(folder: Path, ref: str, stored: int) -> None:
         config = AutoConfig.from_pretrained(place, **settings)
         packed = hasattr(config, "quantization_config") and "gguf_file" not in settings
         if packed:  # several values in one that is stored
-            return
+            return config
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
         declared = sum(parameter.numel() for parameter in model.parameters())
     except Exception as error:
         raise _unloadable(ref, error) from error
@@ -416,6 +428,7 @@ def _require_weights(folder: Path, ref: str, stored: int) -> None:
             f"lacks weights: {declared:,} are declared and {stored:,} stored",
             "Save or download the model again.",
         )
+    return config
 
 
 def _unloadable(ref: str, error: Exception) -> InputError:
@@ -430,7 +443,7 @@ def _unloadable(ref: str, error: Exception) -> InputError:
 
 
 def _load_model(
-    folder: Path, ref: str, dtype: torch.dtype, device: torch.device, split: bool = False
+    folder: Path, ref: str, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device, split: bool = False
 ) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -438,7 +451,7 @@ def _load_model(
     logging.disable_progress_bar()  # the caller shows progress
     load: Any = AutoModelForCausalLM.from_pretrained
     place, settings = source_of(folder, ref)
-    settings |= {"dtype": dtype, "local_files_only": True, **LOADING}
+    settings |= {"config": config, "dtype": dtype, "local_files_only": True, **LOADING}
     if split:
         settings["tp_plan"] = "auto"
     try:

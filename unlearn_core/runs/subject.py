@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def keep_sheet(sheet: SubjectSheet, uploads: Path) -> str:
-    """Keep the sheet among the files that were given; the name that a spec's `data` takes."""
-    record = json.dumps(sheet.to_json(), sort_keys=True)
-    token = hashlib.sha256(record.encode()).hexdigest()[:32]
+    """Keep the sheet among the files that were given; the name that a spec's `data` takes. Each run has its own,
+    which goes with it."""
+    token = secrets.token_hex(16)
     folder = uploads / token
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

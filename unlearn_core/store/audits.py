@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.errors import InputError, IntegrityError, LetheError
 from unlearn_core.evaluation.protocols.reference import is_stored
 from unlearn_core.runs.data import load_for
 from unlearn_core.runs.events import Cancelled, Failed
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.run import WEIGHTS, free_memory
+from unlearn_core.runs.run import WEIGHTS
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
+from unlearn_core.system.memory import release_memory
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from unlearn_core.evaluation.audits import Audit, AuditCase, AuditResult
 
 BUDGET = 90.0  # seconds; enough for all audits of the bundled model on two cores
@@ -107,7 +110,7 @@ def run_audits(
         traceback.clear_frames(error.__traceback__)  # they hold the models
     finally:
         opened = None
-        free_memory()
+        release_memory()
     if end is not None:
         yield end
 
@@ -231,9 +234,19 @@ def open_case(
     if named is not None and not is_stored(named):
         with contextlib.suppress(IntegrityError):  # not in this installation
             retain_only = load_target(named, public=public).model
+    if retain_only is not None or _has_room_beside(unlearned.model):
+        with contextlib.suppress(LetheError):  # not on this machine, or no room
             original = load_target(spec.target, public=public).model
     model, digest = unlearned.model, unlearned.weights_hash
     return AuditCase(model, unlearned.tokenizer, loaded, original, retain_only, seed=spec.seed, weights_hash=digest)
+
+
+def _has_room_beside(model: PreTrainedModel) -> bool:
+    """Whether as much again as what an attack takes, the model and its gradients, is free."""
+    from unlearn_core.models.model_files import free_memory
+
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return 4 * size < free_memory(model.device)
 
 
 def _find(run: str | Path, store: RunStore, target: str | None, data: str | None) -> tuple[RunSpec, Path]:

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip
 from unlearn_core.evaluation.verdict.types import word_of
 from unlearn_core.runs import events as ev
@@ -160,8 +161,11 @@ class RunStore:
         elif isinstance(event, ev.PromptChosen):
             self._change(run_id, {"spec": {**self.get(run_id).spec, "prompt": event.name}})
         elif isinstance(event, ev.SubjectFound):
-            spec = self.get(run_id).spec
+            record = self.get(run_id)
+            spec = record.spec
             name = spec.get("name") or str(event.sheet.get("subject", ""))  # its data is a file from here on
+            if event.data.startswith(UPLOAD):
+                uploads.give(self.uploads, event.data, record.owner)
             self._change(run_id, {"spec": {**spec, "data": event.data, "subject": None, "name": name}})
         else:
             self._change(run_id, _changes(event, self.home))
@@ -350,7 +354,7 @@ class RunStore:
     def check_uploads(self, owner: str | None, *names: str | None) -> None:
         """InputError for an upload that is somebody else's, the same as for one that is not there."""
         for name in names:
-            if self.shared and name and name.startswith(uploads.PREFIX):
+            if self.shared and name and name.startswith(UPLOAD):
                 uploads.check_owner(self.uploads, name, owner_hash(owner))
 
     def drop_upload(self, name: str) -> None:

@@ -14,10 +14,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError
 from unlearn_core.system.files import disk_errors
 
-PREFIX = "upload:"
 OWNER = ".owner"
 _GONE = "an upload that was deleted"
 _TOKEN = re.compile(r"[\w-]{16,64}", re.ASCII)
@@ -32,12 +32,20 @@ def keep(folder: Path, source: Path, filename: str, owner: str) -> str:
         place.mkdir(parents=True)
         (place / OWNER).write_text(owner, encoding="ascii")
         shutil.copyfile(source, place / (stem or "data.jsonl"))
-    return f"{PREFIX}{token}"
+    return f"{UPLOAD}{token}"
+
+
+def give(folder: Path, name: str, owner: str) -> None:
+    """Say whose a file is that a run made there."""
+    place = folder / name.removeprefix(UPLOAD)
+    if place.is_dir():
+        with disk_errors(place):
+            (place / OWNER).write_text(owner, encoding="ascii")
 
 
 def drop(folder: Path, name: str) -> None:
     """Remove what `keep` kept under this name."""
-    token = name.removeprefix(PREFIX)
+    token = name.removeprefix(UPLOAD)
     if _TOKEN.fullmatch(token):
         shutil.rmtree(folder / token, ignore_errors=True)
 
@@ -53,19 +61,19 @@ def is_of(place: Path, owner: str) -> bool:
 
 def check_owner(folder: Path, name: str, owner: str) -> None:
     """InputError unless `name` is an upload of this hash; what is not there and what is another's look alike."""
-    token = name.removeprefix(PREFIX)
+    token = name.removeprefix(UPLOAD)
     if not _TOKEN.fullmatch(token) or not is_of(folder / token, owner):
         raise InputError("data", name, "is not here any more", "Upload the file again.", ("tab", "data"))
 
 
 def handed_on(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """A run's spec without tokens: an upload by the name of its file. Its fingerprint stands with the scores."""
-    uploads = {key: value for key, value in spec.items() if isinstance(value, str) and value.startswith(PREFIX)}
+    uploads = {key: value for key, value in spec.items() if isinstance(value, str) and value.startswith(UPLOAD)}
     return {**spec, **{key: _file(folder, name) for key, name in uploads.items()}}
 
 
 def _file(folder: Path, name: str) -> str:
-    token = name.removeprefix(PREFIX)
+    token = name.removeprefix(UPLOAD)
     with contextlib.suppress(OSError):
         if _TOKEN.fullmatch(token):
             return next((path.name for path in (folder / token).iterdir() if path.name != OWNER), _GONE)
