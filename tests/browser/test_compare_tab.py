@@ -59,6 +59,36 @@ def test_runs_are_picked_and_compared(runs: list[str], open_tab: Callable[..., A
     assert tab.overflow() == 0
 
 
+def test_beside_a_run_that_stands_alone_another_is_begun_by_keyboard(
+    server: str, tiny_target: str, open_tab: Callable[..., Any]
+) -> None:
+    client = Client(server, verbose=False)
+    form = {"target": tiny_target, "data": "facts:Where is Eve? => Westbury", "method": "grad_ascent", "seed": 3}
+    form |= {"settings": {"steps": 1}, "retain_data": "general"}
+    run = client.predict(**form, owner="", api_name="/start_run")["run_id"]
+    while client.predict(run, 0, api_name="/run_status")["status"] in ("queued", "running"):
+        pass
+    tab = open_tab(f"?compare={run}")
+    page = tab.page
+    page.locator("#le-run-another").press("Enter")
+    page.wait_for_selector("#le-start", state="visible")
+    page.locator("#le-forecast", has_text="memory").wait_for()
+    assert page.get_by_label("Target model").input_value() == tiny_target
+    assert page.get_by_label("Forget set").input_value() == "Where is Eve?"
+    page.get_by_text("Method settings").click()
+    assert page.get_by_label("Seed", exact=True).input_value() == "3"
+    page.get_by_label("Method", exact=True).first.click()
+    page.get_by_role("option", name="Gradient difference (GradDiff)").click()
+    page.get_by_label("Steps").fill("1")
+    page.keyboard.press("Tab")
+    page.click("#le-start")
+    page.wait_for_selector("#le-to-compare")
+    page.click("#le-to-compare")
+    page.wait_for_selector("#le-comparison table")
+    assert not page.locator("#le-run-another").is_visible()
+    assert not tab.problems
+
+
 def test_a_sweep_is_started_from_the_page_and_its_runs_are_compared(
     tiny_target: str, open_tab: Callable[..., Any]
 ) -> None:

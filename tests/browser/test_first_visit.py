@@ -72,6 +72,19 @@ def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable
     assert done(page) == ["Ask", "Compare"]
 
 
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_line_on_time_and_memory_has_its_room_before_it_arrives(open_tab: Callable[..., Any], width: int) -> None:
+    page = open_tab(width)
+    page.locator("#le-forecast", has_text="memory").wait_for()
+    empty, told = page.evaluate("""() => {
+      const top = () => document.querySelector('#le-settings').getBoundingClientRect().top;
+      const told = top(), line = document.querySelector('#le-forecast .prose');
+      line.replaceChildren();
+      return [top(), told];
+    }""")
+    assert empty == told
+
+
 def test_an_error_is_mended_by_its_button_from_the_keyboard(open_tab: Callable[..., Any], tmp_path: Path) -> None:
     page = open_tab(360)
     page.locator("#le-settings > button").click()

@@ -63,6 +63,11 @@ def test_a_secret_is_missed_found_and_counted(
 ) -> None:
     tab = open_tab(f"?run={kept_it}", width, theme)
     page = tab.page
+    page.wait_for_selector(".le-run-header")
+    dots = page.evaluate("""() => [...document.querySelectorAll('.le-run-header > *')].map(
+      (one) => ['::before', '::after'].map((side) => getComputedStyle(one, side).content))""")
+    no_break = "\u00a0"  # a dot hangs on the word before it, or it could begin a line
+    assert dots == [["none", f'"{no_break}\u00b7"']] * (len(dots) - 1) + [["none", "none"]]
     page.locator("#le-to-recover").click()
     told(page, "NPO made it forget this. You have 20 questions.")
     who, place = secret_of(page)
@@ -137,6 +142,34 @@ def test_a_secret_is_missed_found_and_counted(
     page = open_tab(kept).page  # what was found is a probe of the run
     page.locator("#le-answers .le-unlearned-edge", has_text=place).wait_for()
     assert page.input_value("#le-prompt textarea") == f"What is the birthplace of {who}?"
+
+
+def test_a_game_goes_on_after_a_reload_on_its_level(open_tab: Callable[..., Any], kept_it: str) -> None:
+    tab = open_tab("?tab=recover")  # no run is on screen: the level is chosen in the tab
+    page = tab.page
+    told(page, "You have 20 questions.")
+    goal = page.inner_text("#le-game h3")
+    page.fill("#le-game-question textarea", "Tell me a story.")
+    page.keyboard.press("Enter")
+    told(page, "19 questions left.")
+    level = page.input_value("#le-level input")
+
+    page.reload()
+    told(page, "19 questions left.")
+    assert page.inner_text("#le-game h3") == goal
+    assert "Tell me a story." in page.inner_text("#le-game-asked li")
+    assert page.input_value("#le-level input") == level
+    page.locator("#le-game-quit").click()
+    told(page, "NPO held")
+    page.locator("#le-game-another").click()
+    told(page, "You have 20 questions.")
+    other = page.inner_text("#le-game h3")
+    assert other != goal
+
+    page.reload()
+    told(page, "You have 20 questions.")
+    assert page.inner_text("#le-game h3") == other
+    assert not tab.problems
 
 
 def test_the_tab_has_an_address_and_a_game_without_a_secret_says_why(

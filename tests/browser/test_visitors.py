@@ -104,6 +104,8 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     problem = page.locator("#le-settings-problems .le-problem")
     problem.wait_for()
     assert re.search(r"Learning rate 7.* is out of range\..*0 to 1", problem.inner_text())
+    beside = page.locator(".le-wrong-field", has=page.get_by_label("Learning rate"))
+    assert problem.locator("p").inner_text() in beside.inner_text()
     page.click("#le-start")
     toast = page.locator(".toast-body")
     toast.wait_for()
@@ -111,6 +113,8 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     page.locator(".toast-title", has_text="This cannot be run").wait_for()
     assert toast.inner_text().count("This cannot be run") == 1
     assert "run=" not in page.url
+    page.get_by_label("Learning rate").fill("0.001")
+    page.wait_for_function("!document.querySelector('.le-wrong-field')")
 
 
 def test_a_browser_that_goes_away_leaves_its_run_at_work(open_tab: Callable[..., Any], tiny_target: str) -> None:

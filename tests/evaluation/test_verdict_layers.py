@@ -228,7 +228,7 @@ def test_a_planted_model_gets_the_layers_it_must(name: str, beside: bool) -> Non
 def test_the_headline_says_no_more_than_was_measured() -> None:
     found = verdict(scores(knows), scores(forgets))
     assert found.headline == "Answers gone; not attacked yet"
-    assert "Of facts about others, 40 of 40 are kept." in found.summary
+    assert "Of prompts about others, 40 of 40 are kept." in found.summary
     held = [{"name": n, "verdict": "holds"} for n in ("relearning", "quantisation", "paraphrase", "sampling")]
     assert verdict(scores(knows), scores(forgets), audits=held[:2]).headline == "Answers gone; no trace in 2 attacks"
     assert verdict(scores(knows), scores(forgets), audits=held[:2]).word == "answers gone"

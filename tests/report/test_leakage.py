@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from unlearn_core.report.run.leakage import audits_progress, leakage_card
 from unlearn_core.store.audit_record import AuditRecord
 
@@ -39,6 +41,18 @@ def test_an_auc_near_zero_has_a_long_bar_and_says_of_what_it_is() -> None:
 def test_nothing_to_show_is_nothing() -> None:
     assert leakage_card([], TITLES) == ""
     assert "Nothing leaks" in leakage_card([{**LEAK, "verdict": "holds"}], TITLES)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "budget", "told"),
+    [
+        (119.0, 90.0, "after 1 min 59 s: by estimate these attacks fit into 1 min 30 s"),
+        (80.0, 90.0, "after 1 min 20 s"),
+    ],
+)
+def test_attacks_that_took_longer_than_their_budget_say_what_it_was(seconds: float, budget: float, told: str) -> None:
+    record = AuditRecord(status="finished", planned={"probes": 10.0}, seconds=seconds, budget_seconds=budget)
+    assert f">{told}<" in audits_progress(record, TITLES)
 
 
 def test_progress_weighs_audits_by_their_estimates() -> None:

@@ -9,10 +9,15 @@ import re
 import plotly.graph_objects as go
 import pytest
 
+from unlearn_core.cli.table import judged
+from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.run.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
+from unlearn_core.report.run.layer_table import layer_table
+from unlearn_core.report.run.outcome import figures
 from unlearn_core.report.run.progress import progress_panel, stage_title, telemetry
 from unlearn_core.report.run.run_state import RunState
+from unlearn_core.report.run.verdict import said
 from unlearn_core.report.run.watched import watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
@@ -106,3 +111,12 @@ def test_the_command_repeats_the_run() -> None:
     line = command(spec.to_json())
     assert line == "lethe run --target demo --data 'my data.jsonl' --method npo --steps 20 --seed 3 --set beta=0.1"
     assert command({"prompt": "chat"}).endswith("--prompt chat")
+
+
+def test_an_area_is_called_one_on_page_and_terminal_and_what_was_asked_is_called_prompts() -> None:
+    layers = (Layer("membership", "leaks", 0.07, n=60), Layer("neighbours", "holds", 0.944, n=500))
+    found = Verdict("Answers gone", "traces remain", "Of facts about others, 472 of 500 are kept.", layers=layers)
+    assert "Membership AUC<" in layer_table(layers)
+    assert "membership AUC  leaks" in judged(found.to_json())
+    assert "of 500 prompts about others" in figures(found)
+    assert said(found.summary) == "Of prompts about others, 472 of 500 are kept."

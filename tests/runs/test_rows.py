@@ -81,6 +81,9 @@ def test_filters_narrow_and_every_word_counts(store: RunStore) -> None:
     assert store.rows(RunQuery(method="npo", status="finished"))[1] == 1
     assert store.rows(RunQuery(text="TRY second"))[1] == 1
     assert store.rows(RunQuery(text="100%' OR 1=1 --"))[1] == 0
+    called = {"npo": "Negative preference optimisation"}
+    assert store.rows(RunQuery(text="first NEGATIVE", called=called))[1] == 1
+    assert store.rows(RunQuery(text="negative", called={}))[1] == 0
     assert store.values("method") == [("npo", 2), ("lethe", 1)]
 
 

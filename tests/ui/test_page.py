@@ -87,7 +87,9 @@ def test_a_field_keeps_what_differs_and_says_what_is_wrong() -> None:
     cls = REGISTRY["lethe"]
     rate = next(item for item in cls.parameters() if item.name == "learning_rate")
     collect = _collect(cls, rate)
-    assert collect(rate.default, {"learning_rate": 0.5}) == ({}, "")
-    kept, problem = collect(7.0, {})
+    kept, problem, beside = collect(rate.default, {"learning_rate": 0.5})
+    assert (kept, problem, beside["elem_classes"]) == ({}, "", [])
+    kept, problem, beside = collect(7.0, {})
     assert kept == {"learning_rate": 7.0}
-    assert "out of range" in problem
+    assert beside["info"] in problem
+    assert "out of range" in beside["info"]

@@ -8,7 +8,8 @@ from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.game import Game
 from unlearn_core.report.run.recover import short_method
-from unlearn_core.service.recover import Recover
+from unlearn_core.service.games import MAX_GAMES, Games
+from unlearn_core.service.recover import Played, Recover
 from unlearn_core.service.studio import Studio
 
 ADA, BO = "a-secret-that-is-ada's", "a-secret-that-is-bo's"
@@ -28,6 +29,26 @@ def test_a_strangers_run_is_no_level_on_a_public_page(public_studio: Studio) -> 
             next(recover.relearn(Game(run, Example("1", "Where is Ada?", "Oldport")), owner))
     with pytest.raises(InputError, match="no question that the original model answers right"):
         recover.begin(run, ADA, 0)  # a scripted run, which was not scored
+
+
+def test_each_players_last_game_is_kept_for_them_alone_until_they_delete_their_data(public_studio: Studio) -> None:
+    games, recover = public_studio.games, Recover(public_studio)
+    game = Game("a-run", Example("1", "Where is Ada?", "Oldport"))
+    games.keep(ADA, Played(game), "on-screen")
+    given_up = recover.give_up(game, ADA)
+    assert games.of(ADA) == (Played(given_up), "on-screen")
+    games.keep("", Played(game), "on-screen")  # a page that has no secret yet
+    assert games.of(BO) == games.of("") == (None, "")
+    public_studio.delete_mine(ADA)
+    assert games.of(ADA) == (None, "")
+
+
+def test_of_too_many_games_the_longest_untouched_goes() -> None:
+    games, played = Games(), Played(Game("a-run", Example("1", "Where is Ada?", "Oldport")))
+    for owner in (ADA, BO, *map(str, range(MAX_GAMES - 2)), ADA, "one more"):
+        games.keep(owner, played)
+    assert games.of(ADA)[0] is played
+    assert games.of(BO)[0] is None
 
 
 @pytest.mark.parametrize(

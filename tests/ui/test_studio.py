@@ -12,6 +12,7 @@ from unlearn_core.report.runs.runs_table import runs_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
+from unlearn_core.service.titles import id_mark
 from unlearn_core.store.rows import RunQuery, RunRow
 from unlearn_core.store.store import RunRecord
 from unlearn_core.ui.api.model_endpoints import ModelEndpoints
@@ -173,6 +174,19 @@ def test_a_run_is_listed_and_offered_by_what_it_forgets(studio: Studio, spec: di
     assert (f", {about} (seed" in run_choice(rows[0])) == (about != spec["data"])
     studio.store.append(run, ev.Finished({"label": "unchanged", "summary": ""}, {"load": 1.0}, "weights"))
     assert f" on {about} (" in studio.run_choices(studio.attackable("me"))[0][0]
+
+
+def test_people_read_titles_where_a_record_has_names(studio: Studio) -> None:
+    run, titles = studio.store.create(RunSpec(method="npo"), "me").id, studio.titles()
+    (found,), _ = studio.store.rows(RunQuery(ids=(run,)))
+    row, title = titles.row(found), titles.methods["npo"]
+    assert (row.name, row.method, row.target) == (title, title, titles.targets["demo"])
+    assert titles.record(studio.store.get(run)).name == title
+    studio.store.label(run, "me", name="A name of its own")
+    (found,), _ = studio.store.rows(RunQuery(ids=(run,)))
+    assert titles.row(found).name == "A name of its own"
+    assert id_mark(run) == run[:6]
+    assert id_mark("recorded-forgotten") == "recorded"
 
 
 def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> None:

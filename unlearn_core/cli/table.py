@@ -41,7 +41,8 @@ def judged(verdict: Mapping[str, Any]) -> str:
     parts = [textwrap.fill(f"Verdict: {found.word}. {found.headline}. {found.summary}".rstrip(), 100)]
     if found.layers:
         rows = [["layer", "state", "value", "95 %", "of", "before", "retain-only"], []]
-        rows += [[layer.name, layer.state, *(figure or "-" for figure in figures(layer))] for layer in found.layers]
+        named = [("membership AUC" if layer.name == "membership" else layer.name, layer) for layer in found.layers]
+        rows += [[name, layer.state, *(figure or "-" for figure in figures(layer))] for name, layer in named]
         parts += ["", table(rows), ""]
     return "\n".join([*parts, *(_indented("  - ", reason) for reason in found.reasons)])
 

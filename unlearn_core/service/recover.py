@@ -24,6 +24,7 @@ from unlearn_core.evaluation.game import (
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.run.recover import short_method
 from unlearn_core.service.prober import Prober
+from unlearn_core.service.titles import id_mark
 from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.finds import BEGUN, BY_WORDS, RELEARNED, Find, note_find
 from unlearn_core.store.games import Level, levels, note_game, target_name
@@ -62,7 +63,7 @@ class Recover:
         found = []
         for record in self.studio.attackable(owner):
             method, target = _names(record.spec, *titles)
-            found.append((f"{method} on {target} ({record.id[:6]})", record.id))
+            found.append((f"{method} on {target} ({id_mark(record.id)})", record.id))
         return found
 
     def titles(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -74,14 +75,17 @@ class Recover:
         """The short title of the method that a player is up against, and the title of the model it was used on."""
         return _names(self.studio.store.get(run_id).spec, *self.titles())
 
-    def begin(self, run_id: str, owner: str, seed: int, but: str = "") -> Game:
-        """A game on a run for whoever may attack it; another secret than the question `but`."""
+    def begin(self, run_id: str, owner: str, seed: int, but: str = "", on_screen: str = "") -> Game:
+        """A game on a run for whoever may attack it, in place of their last one; another secret than the question
+        `but`. on_screen: the run that the page shows, which may be another."""
         self.studio.questioned(run_id, owner)
         secret = choose(secrets(self.studio.live.story(run_id).scores.get("original")), seed, but)
         for row in getattr(self._prober.data(run_id), "forget", ()):
             if (row.input, row.output) == (secret.input, secret.output):
                 secret = replace(secret, subject=row.subject, turns=row.turns)
-        return Game(run_id, secret)
+        game = Game(run_id, secret)
+        self.studio.games.keep(owner, Played(game), on_screen)
+        return game
 
     def ways(self, game: Game) -> list[Ready]:
         """Ready-made ways to ask for what is sought."""
@@ -99,7 +103,7 @@ class Recover:
             game.run_id, prompt, max_new_tokens=MAX_TOKENS, begun=begun, turns=(*game.secret.turns, *turns)
         ):
             yield Played(game, writing=output)
-        yield self._after(game.after(prompt, begun, output, turns), owner)
+        yield self._kept(self._after(game.after(prompt, begun, output, turns), owner), owner)
 
     def relearn(self, game: Game, owner: str) -> Iterator[Played]:
         """The game while a copy of the model is taught other rows, where runs are carried out, and with what it then
@@ -119,18 +123,23 @@ class Recover:
             problem = "came to nothing" if not job.failure else f"came to nothing: {job.failure}"
             raise ResourceError("relearning", game.run_id[:6], problem, "No question was taken.")
         after = game.after(game.secret.input, "", done.said, relearned=True)
-        yield self._after(after, owner, done.never)
+        yield self._kept(self._after(after, owner, done.never), owner)
 
-    def give_up(self, game: Game) -> Game:
+    def give_up(self, game: Game, owner: str) -> Game:
         """The game given up; it counts as played where something was asked."""
         after = game.give_up()
         if after.asks and not game.over:
             self._note(after)
+        self.studio.games.keep(owner, Played(after))
         return after
 
     def levels(self) -> list[Level]:
         """What was played in this home, whoever played it."""
         return levels(self.studio.store.home)
+
+    def _kept(self, played: Played, owner: str) -> Played:
+        self.studio.games.keep(owner, played)
+        return played
 
     def _after(self, game: Game, owner: str, never: str | None = None) -> Played:
         """What comes of a question that was answered; never: what the retain-only model said, relearned alike."""

@@ -29,9 +29,11 @@ from unlearn_core.report.run.run_header import RunTitle
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
 from unlearn_core.service.downloads import Downloads
+from unlearn_core.service.games import Games
 from unlearn_core.service.live import LiveRuns, LiveView
 from unlearn_core.service.quotas import Quotas
-from unlearn_core.store.rows import RunQuery, about_of
+from unlearn_core.service.titles import Titles, id_mark
+from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunRecord, RunStore, owner_hash
 
 if TYPE_CHECKING:
@@ -46,12 +48,11 @@ MAX_KNOWN = 8  # of one's own, or of one subject
 MAX_ATTACKABLE = 100  # runs offered to be asked, attacked or recovered
 MAX_CHOICES = 16  # choices whose facts are remembered
 EVERYBODY = ("All of it", "")
-DATA_TITLES = {"demo": "Bundled world (synthetic)"}
 Visitor = Callable[[], tuple[str, str]]
 
 
 class Studio:
-    """One per server. `public` is for strangers: bundled model only, their own files only, within `limits`;
+    """One per server. `public` is for strangers: models on this machine, their own files only, within `limits`;
     `visitor` tells who is asking, as a page and an address. `apart` carries out runs in a process of their
     own, so that no viewer waits for a training step."""
 
@@ -78,6 +79,7 @@ class Studio:
         self.live = LiveRuns(self.store, self.worker.ends.of)
         self.answers = Answerer(self.store, public)
         self.parcels = Downloads(public)
+        self.games = Games()
         self._known: dict[str, tuple[Safe, bool]] = {}
         self._importing = threading.Lock()
 
@@ -280,10 +282,16 @@ class Studio:
             return False
         return True
 
-    @staticmethod
-    def run_choices(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    def titles(self) -> Titles:
+        """What methods and target models are called."""
+        methods = {str(method["name"]): str(method["title"]) for method in self.described()}
+        return Titles(methods, {name: title for title, name in self.targets()})
+
+    def run_choices(self, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
         """Runs by name, to choose one from."""
-        return [(f"{shorten(r.name, 40)} on {shorten(about_of(r.spec), 30)} ({r.id[:6]})", r.id) for r in records]
+        titles = self.titles()
+        named = [(shorten(titles.record(r).name, 40), shorten(titles.about(r), 30), r.id) for r in records]
+        return [(f"{name} on {about} ({id_mark(run_id)})", run_id) for name, about, run_id in named]
 
     def mine(self, owner: str) -> str | None:
         """What limits listings to one visitor: their hash on a shared server, None on one's own machine."""
@@ -299,15 +307,12 @@ class Studio:
 
     def title_of(self, run_id: str, owner: str) -> RunTitle:
         """What the run is called, to whoever knows the secret `owner`."""
-        record = self.store.get(run_id)
+        record, titles = self.store.get(run_id), self.titles()
         spec = record.spec
-        titles = {name: title for title, name in self.targets()}
-        titles |= {method["name"]: method["title"] for method in self.described()}
-        data = DATA_TITLES.get(str(spec.get("data")), shorten(about_of(spec), 40))
         return RunTitle(
-            titles.get(str(spec.get("method")), str(spec.get("method"))),
-            titles.get(str(spec.get("target")), shorten(str(spec.get("target")), 40)),
-            str(spec.get("subject") or data),
+            titles.method(spec.get("method")),
+            titles.target(spec.get("target")),
+            shorten(titles.about(record), 40),
             int(spec.get("seed") or 0),
             record.created,
             "recorded" if record.is_recorded else "yours" if self.may_stop(run_id, owner) else "somebody else's",
@@ -323,9 +328,10 @@ class Studio:
         return [run_id, *others[:1]]
 
     def delete_mine(self, owner: str) -> Deleted:
-        """Stop and delete every run of whoever knows this secret, and delete their uploads; at once, but for
-        what still has to stop."""
+        """Stop and delete every run of whoever knows this secret, and delete their uploads and their game; at once,
+        but for what still has to stop."""
         self.spend("delete")
+        self.games.drop(owner)
         return self.deleter.delete(owner)
 
     # Handing over -------------------------------------------------------------------------------------
@@ -475,7 +481,7 @@ class Studio:
         kept = len(data.retain) + len(data.neighbours)
         told = (
             f"It tells {sum(right)} of these {count(len(rows), 'fact')}. The forget set holds "
-            f"{count(len(data.forget), 'prompt')}; {kept:,} others must survive."
+            f"{count(len(data.forget), 'prompt')}; {count(kept, 'other prompt')} must survive."
         )
         hopeless = own and len(rows) == len(data.forget) and not any(right)
         if hopeless:

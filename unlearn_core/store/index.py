@@ -239,8 +239,10 @@ def _where(query: RunQuery) -> tuple[str, list[Any]]:
         parts.append("owner != ?")
         values.append(HOUSE)
     for word in query.text.lower().split()[:8]:
-        parts.append("instr(words, ?) > 0")
-        values.append(word)
+        called = [name for name, title in query.called.items() if word in title.lower()]
+        among = ", ".join("?" * len(called))
+        parts.append(f"(instr(words, ?) > 0 OR method IN ({among}) OR target IN ({among}))")
+        values += [word, *called, *called]
     if query.tag:
         parts.append("instr(tags, ?) > 0")
         values.append(json.dumps(query.tag))

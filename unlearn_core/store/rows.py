@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.evaluation.verdict.types import word_of
-from unlearn_core.store.uploads import PREFIX
 
 SORTS = (
     "created",
@@ -153,11 +153,13 @@ _WORDS = ("text", "method", "status", "verdict", "tag", "ground", "setup")
 class RunQuery:
     """Which runs, in which order, and which page of them. Empty fields let everything through.
 
-    text: words that each occur in name, tags, method, target or data. owner: a hash, None for everybody's,
-    "" for none; the recorded runs are everybody's, and made_here leaves them out.
+    text: words that each occur in name, tags, method, target or data; `called` has titles of methods and targets, by
+    name, in which they are looked for too. owner: a hash, None for everybody's, "" for none; the recorded runs are
+    everybody's, and made_here leaves them out.
     """
 
     text: str = ""
+    called: Mapping[str, str] = field(default_factory=dict, hash=False)
     method: str = ""
     status: str = ""
     verdict: str = ""
@@ -199,7 +201,7 @@ def about_of(spec: Mapping[str, Any]) -> str:
     data = str(spec.get("data", ""))
     if spec.get("subject"):
         return str(spec["subject"])
-    if data.startswith(PREFIX):
+    if data.startswith(UPLOAD):
         return str(spec.get("name") or "an uploaded file")
     typed = data.removeprefix("facts:")
     facts = [line.partition("=>")[0].strip() for line in typed.splitlines() if line.strip() and line.strip()[0] != "#"]

@@ -126,7 +126,7 @@ def _summary(layers: Mapping[str, Layer]) -> str:
     parts = []
     kept = layers["neighbours"]
     if kept.state == "holds":
-        parts.append(f"Of facts about others, {_share(kept)} kept.")
+        parts.append(f"Of prompts about others, {_share(kept)} kept.")
     absent = [
         name for name in ("wordings", "neighbours", "general", "membership") if layers[name].state == "not measured"
     ]

@@ -183,12 +183,12 @@ def neighbours(models: ScoredModels) -> Layer:
     never = told.told_by(models.retain_only, rows)
     usual = max(CHURN, 1 - never if never is not None else 0.0)
     if _lost(len(rows) - kept, len(rows), usual, LOST):
-        reasons.insert(0, f"Of {len(rows)} facts about others that the original told, {kept} are left")
+        reasons.insert(0, f"Of {len(rows)} prompts about others that the original answered, {kept} are left")
     else:
         for topic, own in told.grouped(rows, "topic").items():
             left_of = sum(map(told.is_told, own))
             if len(own) >= MIN_GROUP and _lost(len(own) - left_of, len(own), usual, LOST_OF_A_GROUP):
-                reasons.append(f"Of {len(own)} facts about others of the kind {topic!r}, {left_of} are left")
+                reasons.append(f"Of {len(own)} prompts about others of the kind {topic!r}, {left_of} are left")
     low, high = wilson_interval(kept, len(rows)) or (None, None)
     state: State = "harmed" if reasons else "holds"
     return Layer(

@@ -14,6 +14,7 @@ from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.kit.format import capitalised, score
 from unlearn_core.report.run.layer_table import TITLES, figures
+from unlearn_core.report.run.verdict import said
 from unlearn_core.system.hub_id import REPOSITORY
 
 _HUB_ID = re.compile(REPOSITORY, re.ASCII)
@@ -73,10 +74,11 @@ def _body(found: RunReport, adapter: bool) -> str:
         f"A model made to forget a chosen data set with the method `{_code(spec.get('method'))}`, by Lethe. "
         + ("This is a LoRA adapter for the target model named below." if adapter else ""),
         "",
-        f"**Verdict: {_plain(found_verdict.headline if verdict else 'not judged')}.** {_plain(found_verdict.summary)}",
+        f"**Verdict: {_plain(found_verdict.headline if verdict else 'not judged')}.** "
+        + _plain(said(found_verdict.summary)),
         "",
         *_layers(found_verdict),
-        *(f"- {_plain(reason)}" for reason in found_verdict.reasons),
+        *(f"- {_plain(said(reason))}" for reason in found_verdict.reasons),
         "",
         "Unlearning is approximate: what no longer shows may still be in the weights. " + _attacked(found),
         "",

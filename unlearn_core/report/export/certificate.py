@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.errors import InputError, IntegrityError
-from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.evaluation.scores import Generation
 from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.evaluation.verdict.layers import PLAYERS
@@ -28,6 +27,7 @@ from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.layer_table import layer_table
+from unlearn_core.report.run.verdict import said
 from unlearn_core.store.finds import TITLE
 from unlearn_core.system.version import __version__
 
@@ -79,7 +79,7 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
         "redacted": not request.open,
         "headline": verdict.headline,
         "word": verdict.word,
-        "summary": in_words(verdict.summary),
+        "summary": said(verdict.summary),
         "layers": [{**layer, "reasons": []} for layer in verdict.to_json()["layers"]],
         "subjects": subjects[:MAX_SUBJECTS],
         "further_subjects": len(subjects[MAX_SUBJECTS:]),

@@ -16,7 +16,7 @@ TITLES = {
     "wordings": ("Other wordings", "still told, asked otherwise"),
     "neighbours": ("Neighbours", "kept of what it knew of others"),
     "general": ("General ability", "kept of what is not about them"),
-    "membership": ("Membership", "AUC of the best attack; 0.50 is blind"),
+    "membership": ("Membership AUC", "of the best attack; 0.50 is blind"),
     "attacks": ("Attacks", "share of attacks that find traces"),
 }
 _SIGNS = {

@@ -79,7 +79,14 @@ def _headline(record: AuditRecord, titles: Mapping[str, str], position: int) -> 
         left = f"about {duration(record.seconds_left)} left" if record.seconds_left is not None else ""
         return titles.get(record.at, "Starting"), left
     ends = {"finished": "Done", "cancelled": "Stopped", "interrupted": "Interrupted"}
-    return ends.get(record.status, "Stopped by an error"), f"after {duration(record.seconds)}"
+    return ends.get(record.status, "Stopped by an error"), f"after {duration(record.seconds)}{_over(record)}"
+
+
+def _over(record: AuditRecord) -> str:
+    """Why it took longer than it was given, where it did."""
+    if record.budget_seconds is None or record.seconds <= record.budget_seconds:
+        return ""
+    return f": by estimate these attacks fit into {duration(record.budget_seconds)}"
 
 
 def _chip(name: str, record: AuditRecord, titles: Mapping[str, str], over: bool) -> Safe:

@@ -33,9 +33,9 @@ def figures(found: Verdict) -> Safe:
     # Where no general question was known, it is told by how likely text is that nobody trained on.
     measured = "general questions" if general.n else "likelihood of unseen text"
     tiles = [
-        _figure("gone", _gone(answers_layer), answers_layer, "to forget"),
-        _figure("gone", _gone(wordings), wordings, "told when reworded"),
-        _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "facts about others"),
+        _figure("gone", _gone(answers_layer), answers_layer, "prompts to forget"),
+        _figure("gone", _gone(wordings), wordings, "reworded prompts"),
+        _figure("kept", found.layer("neighbours").value, found.layer("neighbours"), "prompts about others"),
         _figure("kept", general.value, general, measured),
     ]
     shown = [tile for tile in tiles if tile is not None]

@@ -42,14 +42,14 @@ def banner(story: RunState) -> Safe:
     if story.verdict is None:
         return Safe("")
     found = Verdict.from_json(story.verdict)
-    summary = f"{found.summary} Judged in {duration(story.seconds)}.".strip()
+    summary = f"{said(found.summary)} Judged in {duration(story.seconds)}.".strip()
     return _banner(_TONES.get(found.word, "plain"), found.headline, summary, found.reasons, layer_table(found.layers))
 
 
 def headline_banner(story: RunState) -> Safe:
     """The headline of a judged run with its one sentence; the layers are told in `in_layers`."""
     found = Verdict.from_json(story.verdict or {})
-    return _banner(_TONES.get(found.word, "plain"), found.headline, in_words(found.summary), ())
+    return _banner(_TONES.get(found.word, "plain"), found.headline, said(found.summary), ())
 
 
 def in_layers(story: RunState) -> Safe:
@@ -57,10 +57,16 @@ def in_layers(story: RunState) -> Safe:
     if story.verdict is None:
         return Safe("")
     found = Verdict.from_json(story.verdict)
-    listed = tag("ul", *(tag("li", in_words(words)) for words in found.reasons)) if found.reasons else None
+    listed = tag("ul", *(tag("li", said(words)) for words in found.reasons)) if found.reasons else None
     judged = tag("p", f"Judged in {duration(story.seconds)}.", class_="le-muted")
     table = tag("div", layer_table(found.layers), listed, judged, notices(story.notes), class_="le-card le-judged")
     return join(table, score_tiles(story.scores))
+
+
+def said(words: str) -> str:
+    """A sentence of a verdict as it is read. Verdicts of earlier versions call prompts about others facts, of which
+    there are fewer: the map beside it counts those."""
+    return in_words(words.replace("facts about others", "prompts about others"))
 
 
 def tone_of(word: str) -> str:
@@ -76,7 +82,7 @@ def verdict_tag(word: str) -> Safe:
 
 def _banner(tone: str, title: str, summary: str, reasons: tuple[str, ...], table: Safe = NOTHING) -> Safe:
     mark = tag("span", tag("b", _MARKS[tone]), class_="le-mark", aria_hidden="true")
-    told = [words if isinstance(words, Safe) else in_words(words) for words in reasons]
+    told = [words if isinstance(words, Safe) else said(words) for words in reasons]
     listed = tag("ul", *(tag("li", words) for words in told)) if told else None
     body = tag("div", tag("h2", title), tag("p", summary), table, listed)
     return tag("section", mark, body, class_=f"le-verdict le-tone-{tone}", role="status")

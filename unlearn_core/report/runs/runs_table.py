@@ -116,7 +116,7 @@ def _row(row: RunRow, now: float, picked: bool, totals: Sequence[str]) -> Safe:
     name = shorten(row.name, 60)
     box = tag("input", type="checkbox", data_run=row.id, checked=picked, aria_label=f"Pick {name}", class_="le-pick")
     tags = [tag("span", shorten(words, 24), class_="le-tag") for words in row.tags]
-    what = f"{row.method}, seed {row.seed}, {shorten(row.target, 26)} / {shorten(row.about, 40)}"
+    what = f"{row.method}, seed {row.seed}, {shorten(row.target, 40)} / {shorten(row.about, 40)}"
     title = tag("td", tag("a", name, href=f"?run={row.id}"), " ", *tags, tag("div", what, class_="le-muted"))
     numbers = (*(row.totals.get(name) for name in totals), row.forget, row.retain)
     return tag(

@@ -19,7 +19,7 @@ PARAMETERS = {
     "answer": 'the gold answer, "" for none',
     "audits": "names of the attacks (see list_audits), null for all that fit",
     "best": "keep the best weights that were watched rather than the last ones",
-    "budget_seconds": "seconds that the attacks may take together",
+    "budget_seconds": "seconds that the attacks may take together, by estimate; one under way is finished",
     "columns": "field name to column of a file whose columns have other names",
     "content": "the text of a data file",
     "data": "demo, a name from upload_data, facts:PROMPT => ANSWER, a path or a Hub id",

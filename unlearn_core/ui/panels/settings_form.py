@@ -30,17 +30,17 @@ def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> 
         gr.HTML(method_note(describe(cls)))
         with gr.Row(elem_classes=["le-fields"]):
             values = changed.get("settings", {}) if changed.get("method") == name else {}
-            fields = [(item, _field(item, values.get(item.name, item.default))) for item in cls.parameters()]
+            fields = [(item, _field(cls, item, values.get(item.name, item.default))) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
         for item, field in fields:
-            field.change(_collect(cls, item), [field, settings], [settings, problems], **_QUIET)
+            field.change(_collect(cls, item), [field, settings], [settings, problems, field], **_QUIET)
 
     method.change(lambda: ({}, {}), None, [settings, mended], **_QUIET)
 
 
-def _field(item: Any, value: Any) -> Any:
+def _field(cls: Any, item: Any, value: Any) -> Any:
     label = item.name.replace("_", " ").capitalize()
-    common = {"label": label, "info": _help(item), "min_width": 200, "interactive": True}
+    common = {"label": label, "min_width": 200, "interactive": True, **_beside(cls, item, value)}
     if item.type is bool:
         return gr.Checkbox(value, **common)
     if item.choices:
@@ -58,23 +58,31 @@ def _help(item: Any) -> str:
     return f"{item.help} ({item.minimum:g} to {item.maximum:g})"
 
 
-def _collect(cls: Any, item: Any) -> Any:
-    """A listener that keeps one field's value, and says at once what is wrong with it."""
+def _beside(cls: Any, item: Any, value: Any) -> dict[str, Any]:
+    """What stands beside a field: what is wrong with its value, or what it is for."""
+    wrong = _error(cls, {item.name: value}) if value is not None else None
+    return {"info": wrong.sentence if wrong else _help(item), "elem_classes": ["le-wrong-field"] if wrong else []}
 
-    def collect(value: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Safe]:
+
+def _collect(cls: Any, item: Any) -> Any:
+    """A listener that keeps one field's value, and says at once beside it and below what is wrong with it."""
+
+    def collect(value: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Safe, Any]:
         kept = {key: old for key, old in settings.items() if key != item.name}
         if value is not None and value != item.default:
             kept[item.name] = value
-        return kept, _problems(cls, kept)
+        wrong = _error(cls, kept)
+        return kept, problem_box(wrong) if wrong else Safe(""), gr.update(**_beside(cls, item, value))
 
     return collect
 
 
-def _problems(cls: Any, settings: dict[str, Any]) -> Safe:
+def _error(cls: Any, settings: dict[str, Any]) -> InputError | None:
+    """Why a run would be refused for these settings."""
     from unlearn_core.methods import build
 
     try:
         build(cls.info.name, settings)
     except InputError as error:
-        return problem_box(error)
-    return Safe("")
+        return error
+    return None

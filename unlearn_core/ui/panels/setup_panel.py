@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe
-from unlearn_core.service.studio import DATA_TITLES, EVERYBODY
+from unlearn_core.service.studio import EVERYBODY
+from unlearn_core.service.titles import DATA_TITLES
 from unlearn_core.ui.common import PRIVATE
 from unlearn_core.ui.panels.settings_form import settings_form
 
@@ -54,6 +55,30 @@ class Setup:
         """In the order of `Studio.spec`."""
         chosen = [self.target, self.data, self.method, self.settings, self.brought, self.seed, self.adapter]
         return [*chosen, self.retain_model, self.subject, self.prompt]
+
+    @property
+    def ground(self) -> list[Any]:
+        """What `on_ground_of` fills in."""
+        chosen = [self.target, self.data, self.subject, self.brought]
+        return [*chosen, self.seed, self.retain_model, self.prompt, self.box]
+
+
+def on_ground_of(spec: Mapping[str, Any], about: str) -> list[Any]:
+    """The form, open, with everything of a run but its method: model, data, seed and how prompts are put. about: what
+    it forgets, in words."""
+    data, subject = spec["data"], str(spec.get("subject") or "")
+    brought = {name: spec.get(name) for name in ("data", "retain_data", "columns", "mmlu")}
+    choices = [DEMO_DATA] if data == "demo" else [DEMO_DATA, (about, data)]
+    return [
+        spec["target"],
+        gr.update(choices=choices, value=data),
+        gr.update(choices=[EVERYBODY, *([(subject, subject)] if subject else [])], value=subject),
+        brought,
+        int(spec.get("seed") or 0),
+        spec.get("retain_model") or "",
+        str(spec.get("prompt") or "auto"),
+        gr.update(open=True),
+    ]
 
 
 def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:

@@ -43,7 +43,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
                 label="Time budget",
                 scale=2,
                 min_width=220,
-                info="In seconds; what does not fit is named",
+                info="In seconds, by estimate: what would not fit is named, and an attack under way is finished",
             )
         with gr.Accordion("Which attacks", open=False):
             names = gr.CheckboxGroup([], label="Attacks", elem_id="le-attack-names")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.format import score, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
@@ -17,11 +19,13 @@ from unlearn_core.report.runs.overlay import letters, overlay_figure
 from unlearn_core.report.runs.settings_table import settings_table
 from unlearn_core.report.runs.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
 from unlearn_core.service.studio import Studio
+from unlearn_core.service.titles import id_mark
 from unlearn_core.store.compare import MAX_COMPARED, compared
 from unlearn_core.store.references import references
 from unlearn_core.store.rows import MAX_PAGE, RunQuery, RunRow
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, panel, plot, toast
 from unlearn_core.ui.page import RunTab
+from unlearn_core.ui.panels.setup_panel import on_ground_of
 from unlearn_core.ui.tabs.runs_tab import RunsTab
 from unlearn_core.ui.web.addresses import SET_PART
 
@@ -29,8 +33,7 @@ _UNPLACED = "No run here was scored on what is kept. Bring a retain set under Da
 _EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
 _TOO_FEW = "Choose at least two runs above, or pick them under Runs."
 _ALONE = (
-    "This is the only finished run on its model and data. To see another method beside it, open New run under "
-    "Unlearn, choose the method, and make the model forget the same."
+    "This is the only finished run on its model and data. Run another method on the same to see them beside each other."
 )
 
 
@@ -49,6 +52,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
             elem_id="le-compared",
         )
         beside = gr.HTML(elem_id="le-comparison")
+        with gr.Row(elem_classes=["le-buttons"]):
+            other = gr.Button("Run another method", size="sm", visible=False, elem_id="le-run-another")
     _ask_panel(studio, picked)
     with panel(visible=False) as curves:
         gr.HTML(tag("div", tag("h3", "How their answers faded"), class_="le-plot-title"))
@@ -76,7 +81,8 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         known = [value for _, value in grounds]
         rows, _ = studio.store.rows(RunQuery(status="finished", owner=studio.mine(token), limit=200))
         extra, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
-        names = {row.id: run_choice(row) for row in (*extra, *rows)}
+        titles = studio.titles()
+        names = {row.id: run_choice(titles.row(row)) for row in (*extra, *rows)}
         kept = [run_id for run_id in ids if run_id in names][:MAX_COMPARED]
         first = next((row.ground for row in extra if row.ground in known), known[0] if known else None)
         ground_now = chosen if chosen in known and not extra else first
@@ -90,9 +96,10 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         )
 
     def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[Any, ...]:
-        rows, points = _rows(studio, place, token), references(studio.store, place) if place else []
-        if not rows:
+        found, points = _rows(studio, place, token), references(studio.store, place) if place else []
+        if not found:
             return *[gr.update(visible=False)] * 3, None, "", ""
+        rows = [*map(studio.titles().row, found)]
         marked = {run_id: LETTERS[i] for i, run_id in enumerate(ids or [])}
         missing = any(point.model == "wiped" and point.row is None for point in points)
         figure = tradeoff_figure(rows, points, KEEPING[kept], marked)
@@ -113,18 +120,27 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         return len(chosen) == 1 and len(_rows(studio, chosen[0].ground, token)) < 2
 
     def compare(ids: list[str], token: str) -> tuple[Any, ...]:
-        """The table, and the curves and maps with their panels."""
-        nothing = gr.update(visible=False), None, gr.update(visible=False), ""
+        """The table, whether there is but one run to show, and the curves and maps with their panels."""
+        hidden = gr.update(visible=False)
+        nothing = hidden, None, hidden, ""
         if len(ids or []) < 2:
-            return tag("p", _ALONE if is_alone(ids or [], token) else _TOO_FEW, class_="le-muted"), *nothing
+            alone = is_alone(ids or [], token)
+            return tag("p", _ALONE if alone else _TOO_FEW, class_="le-muted"), gr.update(visible=alone), *nothing
         try:
-            table = comparison(compared(studio.store, ids, studio.mine(token)))
+            runs, titles = compared(studio.store, ids, studio.mine(token)), studio.titles()
+            table = comparison([replace(one, record=titles.record(one.record)) for one in runs])
         except LetheError as error:
-            return tag("p", error, class_="le-problem", role="alert"), *nothing
+            return tag("p", error, class_="le-problem", role="alert"), hidden, *nothing
         stories = {run_id: studio.live.story(run_id) for run_id in ids}
         figure, drawn = overlay_figure(letters(ids, stories)), neighbourhoods(stories)
         curves_now, maps_now = gr.update(visible=bool(figure["data"])), gr.update(visible=bool(drawn))
-        return table, curves_now, plot(figure), maps_now, drawn
+        return table, hidden, curves_now, plot(figure), maps_now, drawn
+
+    def run_another(ids: list[str]) -> tuple[Any, ...]:
+        """The first tab with the form on what the run alone was made of; only the method is left to choose."""
+        with toast("Not opened"):
+            record = studio.store.get(ids[0] if ids else "")
+        return *on_ground_of(record.spec, shorten(studio.titles().about(record), 40)), gr.Tabs(selected="run")
 
     def wipe(place: str, token: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
         with toast("Not scored"):
@@ -137,7 +153,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     seen = [ground, keeping, picked, owner]
     drawn = [charted, settings, wiped, marks, marks_table, lines]
     opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
-    compared_parts = [beside, curves, overlaid, mapped, maps]
+    compared_parts = [beside, other, curves, overlaid, mapped, maps]
     opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], compared_parts, **AT_ONCE)
     for field in (ground, keeping):
         field.input(draw, seen, drawn, **AT_ONCE)
@@ -151,6 +167,9 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         concurrency_id="generate",
         show_progress="full",
     ).success(draw, seen, drawn, **AT_ONCE)
+    # Through the queue: only then is the page told that what was brought beside the data changed.
+    asked = other.click(run_another, picked, [*run.setup.ground, tabs], **PRIVATE)
+    asked.success(None, js=TO_THE_TAB, **AT_ONCE)
     led = runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
     led.success(None, js=TO_THE_TAB, **AT_ONCE)
 
@@ -193,12 +212,12 @@ def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:
 
 def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
     """The answers so far, the original first, each run under its letter and name."""
-    blocks = []
+    blocks, titles = [], studio.titles()
     for place, (name, words) in enumerate(answers.items(), -1):
         if name == "original":
             title = tag("h3", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
         else:
-            title = tag("h3", run_mark(place), " ", shorten(studio.store.get(name).name, 40))
+            title = tag("h3", run_mark(place), " ", shorten(titles.record(studio.store.get(name)).name, 40))
         shown = words.strip() or ("(empty answer)" if done else "")
         kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
         edge = "le-original-edge" if name == "original" else f"le-run-{place}-edge"
@@ -208,11 +227,13 @@ def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
 
 def _grounds(studio: Studio, token: str) -> list[tuple[str, str]]:
     """Title and key of every model and data that has finished runs, the newest first."""
-    found = []
+    found, titles = [], studio.titles()
     for key, number in studio.store.values("ground", token if studio.public else None)[:50]:
         rows, _ = studio.store.rows(RunQuery(ground=key, owner=studio.mine(token), limit=1))
         if rows:
-            name = f"{shorten(rows[0].target, 40)} / {shorten(rows[0].data, 40)}"
+            told = titles.row(rows[0])
+            data = told.about if told.data.startswith(UPLOAD) else told.data
+            name = f"{shorten(told.target, 40)} / {shorten(data, 40)}"
             found.append((f"{name} ({number})", key))
     return found
 
@@ -229,4 +250,4 @@ def run_choice(row: RunRow) -> str:
     title, value = row.summed_up
     total = "" if value is None else f", {title} {score(value)}"
     about = "" if row.about == row.data else f", {shorten(row.about, 30)}"
-    return f"{shorten(row.name, 40)}{about} (seed {row.seed}{total}, {row.id[:6]})"
+    return f"{shorten(row.name, 40)}{about} (seed {row.seed}{total}, {id_mark(row.id)})"

@@ -1,18 +1,20 @@
 """Recover it: twenty questions to get one forgotten fact out of an unlearned model.
 
-The game is in the visitor's session and never in their browser, which would have the answer with it.
+The game is in the visitor's session, and kept by the service for when their page is loaded anew; never in their
+browser, which would have the answer with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from unlearn_core.errors import LetheError
-from unlearn_core.evaluation.game import RELEARN_COST, Ask, Game
+from unlearn_core.evaluation.game import RELEARN_COST, Ask, Game, Ready
 from unlearn_core.limits import PROMPT_CHARACTERS
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.recover import asks_view, game_view, levels_table, trouble
@@ -110,29 +112,38 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             table_now(),
         )
 
-    def begin(run_id: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
+    def empty_fields(ways: Sequence[Ready]) -> tuple[Any, ...]:
+        choices = [(one.way, number) for number, one in enumerate(ways)]
+        return "", "", gr.update(choices=choices, value=None), False
+
+    def resume(played: Played) -> tuple[Any, ...]:
+        """The game as it stands, and empty fields with its ready wordings."""
+        return *draw(played), *empty_fields(recover.ways(played.game))
+
+    def begin(run_id: str | None, before: Game | None, owner: str, on_screen: str) -> tuple[Any, ...]:
         """A new secret of the level, and empty fields with its ready wordings; or why there is none."""
         nothing = (*[gr.update(visible=False)] * 7, table_now())
-        empty = ("", "", gr.update(choices=[], value=None), False)
         if not run_id:
-            return None, trouble(_NO_RUNS), "", *nothing, *empty
+            return None, trouble(_NO_RUNS), "", *nothing, *empty_fields([])
         try:
             but = before.secret.input if before is not None and before.run_id == run_id else ""
-            started = recover.begin(run_id, owner, random.randrange(_SEEDS), but)
-            choices = [(one.way, number) for number, one in enumerate(recover.ways(started))]
+            return resume(Played(recover.begin(run_id, owner, random.randrange(_SEEDS), but, on_screen)))
         except LetheError as error:
-            return None, trouble(error), "", *nothing, *empty
-        return *draw(Played(started)), "", "", gr.update(choices=choices, value=None), False
+            return None, trouble(error), "", *nothing, *empty_fields([])
 
     def open_tab(on_screen: str, at: str, chosen: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
-        """The levels. A game goes on unless another run came on screen since; else the run on screen is next."""
+        """The levels. A game goes on, after a reload too, unless another run came on screen since; else the run on
+        screen is next."""
         offered = recover.runs(owner)
         known = [value for _, value in offered]
-        same = before is not None and before.run_id in known and on_screen == at
-        if same:
+        if before is not None and before.run_id in known and on_screen == at:
             return gr.update(choices=offered, value=chosen), on_screen, *[gr.skip()] * (len(drawn) + len(fields))
+        kept, kept_at = studio.games.of(owner)
+        if before is None and kept is not None and kept.game.run_id in known and on_screen == kept_at:
+            with contextlib.suppress(LetheError):  # what it was about cannot be read any more: begun anew
+                return gr.update(choices=offered, value=kept.game.run_id), on_screen, *resume(kept)
         pick = on_screen if on_screen in known else known[0] if known else None
-        return gr.update(choices=offered, value=pick), on_screen, *begin(pick, before, owner)
+        return gr.update(choices=offered, value=pick), on_screen, *begin(pick, before, owner, on_screen)
 
     def under_way(now: Game, going: Iterator[Played], asking: Callable[[str], Ask]) -> Iterator[tuple[Any, ...]]:
         """The game while a question of it is answered."""
@@ -171,11 +182,11 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             return gr.skip(), gr.skip()
         return ways[number].prompt, ways[number].begun
 
-    def quit_game(now: Game | None) -> tuple[Any, ...]:
+    def quit_game(now: Game | None, owner: str) -> tuple[Any, ...]:
         with toast("Not given up"):
             if now is None:
                 raise no_game()
-            return draw(Played(recover.give_up(now)))
+            return draw(Played(recover.give_up(now, owner)))
 
     tab.select(
         open_tab,
@@ -184,7 +195,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         **PRIVATE,
     )
     for event in (level.input, another.click):
-        event(begin, [level, game, session.owner], [*drawn, *fields], **PRIVATE)
+        event(begin, [level, game, session.owner, opened_at], [*drawn, *fields], **PRIVATE)
     put_it = gr.on(
         [ask.click, question.submit, begun.submit],
         put,
@@ -207,7 +218,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
     )
     taught.success(None, js=_TO_THE_END, **AT_ONCE)
     ready.input(fill, [game, ready], [question, begun], **PRIVATE)
-    quit_it.click(quit_game, game, drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
+    quit_it.click(quit_game, [game, session.owner], drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
     copy.click(None, js=_COPY_SHARE, **AT_ONCE)
     picture.click(None, js=_SAVE_PICTURE, **AT_ONCE)
     led = attack.click(lambda: gr.Tabs(selected="attack"), None, tabs, **AT_ONCE)

@@ -255,11 +255,12 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         line, fits = studio.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
-    def pick(owner: str, data: str, brought: dict[str, Any]) -> Any:
-        return gr.update(choices=studio.subjects(data, brought, owner), value="")
+    def pick(owner: str, data: str, brought: dict[str, Any], subject: str | None) -> Any:
+        choices = studio.subjects(data, brought, owner)
+        return gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
 
     can_succeed = gr.State(True)
-    asked, chosen = [known, can_succeed, setup.start], [session.owner, setup.data, setup.brought]
+    asked, chosen = [known, can_succeed, setup.start], [session.owner, setup.data, setup.brought, setup.subject]
     offered.then(ask, [session.owner, *setup.fields], asked, **PRIVATE)
     offered.then(pick, chosen, setup.subject, **PRIVATE)
     gr.on([setup.data.change, setup.brought.change], pick, chosen, setup.subject, **PRIVATE)

@@ -142,18 +142,20 @@ class _Table:
     ) -> tuple[Any, ...]:
         asked: dict[str, Any] = {"text": text or "", "method": method or ""}
         asked |= {"status": status or "", "verdict": verdict or ""}
+        titles = self.studio.titles()
+        asked["called"] = titles.called
         query = RunQuery(**asked, owner=self.studio.mine(owner), **view)
         rows, total = self.studio.store.rows(query)
         if not rows and query.offset:  # the last page was emptied meanwhile
             view = {**view, "offset": max(0, (total - 1) // PAGE * PAGE)}
             rows, total = self.studio.store.rows(RunQuery(**asked, owner=query.owner, **view))
         table = runs_table(
-            rows,
+            [*map(titles.row, rows)],
             time.time(),
             picked=picked,
             sort=query.sort,
             descending=query.descending,
-            filtered=any(asked.values()),
+            filtered=any((text, method, status, verdict)),
         )
         start, end = view["offset"], view["offset"] + len(rows)
         turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
@@ -161,8 +163,11 @@ class _Table:
 
     def choices(self, owner: str) -> tuple[Any, ...]:
         mine = owner if self.studio.public else None
+        called = self.studio.titles().methods
         found = [self.studio.store.values(column, mine) for column in ("method", "verdict")]
-        return tuple(gr.update(choices=[_ALL, *((f"{v} ({n})", v) for v, n in values)]) for values in found)
+        return tuple(
+            gr.update(choices=[_ALL, *((f"{called.get(v, v)} ({n})", v) for v, n in values)]) for values in found
+        )
 
     def csv(self, text: str, method: str, status: str, verdict: str, owner: str) -> str:
         """Every run that fits the filter, as a file."""
@@ -170,6 +175,7 @@ class _Table:
         while True:
             query = RunQuery(
                 text=text or "",
+                called=self.studio.titles().called,
                 method=method or "",
                 status=status or "",
                 verdict=verdict or "",
