@@ -6,13 +6,16 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from unlearn_core.errors import InputError
 from unlearn_core.runs import costs
-from unlearn_core.runs.plan import Planner, plan
+from unlearn_core.runs.plan import Planner, plan, rate_of
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.timing import ThroughputCache
 
 
 @pytest.mark.parametrize(
@@ -98,3 +101,23 @@ def test_too_little_memory_names_what_to_change(step: int, holes: int, kept: int
     cost = costs.Cost(None, None, sum(parts.values()), None, "this CPU", parts=parts)
     assert mend in str(costs.shortage(cost, cost.memory - 500))  # type: ignore[operator]
     assert costs.shortage(cost, 5000) is None
+
+
+def test_a_subject_is_planned_for_before_the_model_is_asked(saved_model: Any, tmp_path: Path) -> None:
+    """By the size of what a run that ships found; the method that takes an adapter alone is planned with one."""
+    spec = RunSpec(target=str(saved_model()), subject="Marie Curie", method="lethe_pretrained")
+    cost = plan(spec, tmp_path)
+    assert cost.seconds
+    assert cost.parts
+    assert cost.parts["weights before the run"] == 0
+    assert cost.parts["reference"] > 0
+    whole = plan(replace(spec, method="npo", adapter="full"), tmp_path)
+    assert whole.parts
+    assert whole.parts["weights before the run"] > 0
+
+
+def test_small_and_large_models_have_rates_of_their_own(tmp_path: Path) -> None:
+    assert rate_of(torch.float32) != rate_of(torch.bfloat16)
+    ThroughputCache(tmp_path).write(rate_of(torch.float32), 1e12)
+    told = plan(RunSpec(method="npo", steps=4), tmp_path)
+    assert told.seconds == pytest.approx(told.flops / 1e12)

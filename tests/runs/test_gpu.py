@@ -149,7 +149,7 @@ def test_weights_are_hashed_once_a_load_and_once_a_training(
     case = open_case(weights, home=tmp_path / "home", target=memorised.model, data=memorised.data)
     planned = next(audit_case(case, []))
     assert isinstance(planned, AuditsPlanned)
-    assert len(hashed) == 1
+    assert len(hashed) == 2  # the unlearned one, and the original beside it
     assert planned.weights_hash == json.loads((weights / "complete.json").read_text())["weights_hash"]
 
 

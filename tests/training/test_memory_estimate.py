@@ -56,6 +56,25 @@ def test_a_traced_pass_keeps_what_a_real_one_keeps(tiny_model: Callable[..., Any
     assert traced.kept_bytes == pytest.approx(kept_by(model, 3, 40), rel=0.15)
 
 
+@pytest.mark.parametrize("arch", ["olmo2", "llama", "qwen2"])
+def test_a_traced_pass_keeps_nothing_below_the_lowest_layer_with_an_adapter(
+    tiny_model: Callable[..., Any], arch: str
+) -> None:
+    """Six layers of which the upper three train, and of those the feed-forward maps alone."""
+    model = tiny_model(arch, num_hidden_layers=6, hidden_size=64, intermediate_size=160)
+    method = methods.build("lethe_pretrained", {}, None)
+    shape = Shape(model.config, torch.float32, "lora", rank=4, trains=method.trains)
+    everywhere = Shape(model.config, torch.float32, "lora", rank=4)
+    apply_lora(model, 4, trains=lambda name: method.trains(name, 6))
+    traced, whole = (one.trace(3 * 40, 3 * 40**2) for one in (shape, everywhere))
+    assert shape.num_upper == 3
+    assert everywhere.num_upper == 6
+    assert traced.num_trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert traced.num_parameters == whole.num_parameters
+    assert traced.kept_bytes == pytest.approx(kept_by(model, 3, 40), rel=0.15)
+    assert traced.kept_bytes < 0.6 * whole.kept_bytes
+
+
 @pytest.mark.parametrize("arch", ["olmo2", "llama"])
 def test_a_recomputed_pass_keeps_its_layers_inputs_and_one_layer(tiny_model: Callable[..., Any], arch: str) -> None:
     model = tiny_model(arch, num_hidden_layers=6, hidden_size=64, intermediate_size=160)

@@ -264,6 +264,8 @@ class Method:
     info: ClassVar[Info]
     # The only adapter the method can train ("full", "lora", "none"); None: full weights or LoRA.
     adapter: ClassVar[str | None] = None
+    # Whether what the original says is stored beside an adapter too, and not asked of it with that switched off.
+    stores_reference: ClassVar[bool] = False
     # Which way the forget curve goes when all is well. False for methods that first learn what they will
     # take away, and where the curve is a distance to a target.
     forget_rises: ClassVar[bool] = True

@@ -38,6 +38,7 @@ class LethePretrained(Method):
         "may bring the rest back. Run the audits.",
     )
     adapter: ClassVar[str | None] = "lora"
+    stores_reference: ClassVar[bool] = True
 
     learning_rate: float = parameter(3e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
@@ -70,7 +71,7 @@ class LethePretrained(Method):
 
     def prepare(self, context: Context) -> None:
         """Store what the original says, with the answers struck from it where they are to go."""
-        context.reference.keep("retain", stored=True)
+        context.reference.keep("retain", stored=self.stores_reference)
         rows = context.parts["forget"].rows
         data, tokenizer = context.data, context.tokenizer
         stand_ins: dict[str, list[Any]] = {}

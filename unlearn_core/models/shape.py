@@ -7,6 +7,8 @@ device), one short row is traced through them, and the rest are layers and posit
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -57,12 +59,16 @@ def standing(num_parameters: int, num_trained: int, dtype: torch.dtype, adapter:
 
 @dataclass(frozen=True)
 class Shape:
-    """A causal language model's configuration, the type of its weights, and what would be trained of it."""
+    """A causal language model's configuration, the type of its weights, and what would be trained of it.
+
+    trains: of an adapter, the weights it is put on, by name and number of layers (see `Method.trains`); None for all.
+    """
 
     config: Any
     dtype: torch.dtype
     adapter: str = "full"
     rank: int = 16
+    trains: Callable[[str, int], bool] | None = None
 
     @property
     def text(self) -> Any:
@@ -80,14 +86,32 @@ class Shape:
         All but attention's products grows with the number of positions, also what fused attention keeps. With
         `recompute` every layer keeps its input alone, and one at a time what it computes again from that.
         """
-        (one, two), layers = self._rows, self.text.num_hidden_layers
+        (one, two), layers, upper = self._rows, self.text.num_hidden_layers, self.num_upper
         found = BodyPass(*(a + (layers - 1) * (b - a) for a, b in zip(one, two, strict=True)))
+        if upper < layers:  # nothing of those below is kept
+            trained, kept = (a + (upper - 1) * (b - a) for a, b in list(zip(one, two, strict=True))[1:3])
+            found = found._replace(num_trained=trained, kept_bytes=kept)
         kept = found.kept_bytes
         if recompute:
-            kept = one.kept_bytes + layers * _TRACED * self.text.hidden_size * self.dtype.itemsize
+            kept = one.kept_bytes + upper * _TRACED * self.text.hidden_size * self.dtype.itemsize
         factor = positions / _TRACED
         attention = 4 * pairs * self.text.hidden_size * layers
         return found._replace(kept_bytes=round(kept * factor), flops=round(found.flops * factor) + attention)
+
+    @cached_property
+    def num_upper(self) -> int:
+        """Layers from the lowest that trains upward: no gradient goes below, and what is there is computed once."""
+        layers = self.text.num_hidden_layers
+        return layers - next(iter(self._trained_layers), 0)
+
+    @cached_property
+    def _trained_layers(self) -> list[int]:
+        """The layers that an adapter is put on, where not all are."""
+        if self.trains is None or self.adapter != "lora":
+            return []
+        layers = self.text.num_hidden_layers
+        names = [name for name, _ in _hollow(self.config, 1, self.dtype).named_parameters()]
+        return [n for n in range(layers) if any(self.trains(_in_layer(name, n), layers) for name in names)]
 
     @cached_property
     def _rows(self) -> tuple[BodyPass, BodyPass]:
@@ -95,12 +119,18 @@ class Shape:
         left out."""
         return self._traced(1), self._traced(2)
 
+    def _adapts(self, name: str) -> bool:
+        """Whether an adapter is put on a weight, in the layers where one is put on any."""
+        if self.trains is None or not self._trained_layers:
+            return True
+        return self.trains(_in_layer(name, self._trained_layers[0]), self.text.num_hidden_layers)
+
     def _traced(self, num_layers: int) -> BodyPass:
         from torch.utils.flop_counter import FlopCounterMode
 
         model = _hollow(self.config, num_layers, self.dtype)
         if self.adapter == "lora":
-            apply_lora(model, self.rank)
+            apply_lora(model, self.rank, trains=self._adapts)
             hold_in(model, self.dtype)  # as it computes
         trained = [p for p in model.parameters() if p.requires_grad]
         base = {id(p): p for p in model.parameters() if self.adapter == "full" or not p.requires_grad}
@@ -133,6 +163,11 @@ class Shape:
             sum(storage.nbytes() for storage in kept.values()),
             int(counter.get_total_flops()),
         )
+
+
+def _in_layer(name: str, number: int) -> str:
+    """The name of the same weight in another layer."""
+    return re.sub(r"((?:^|\.)(?:layers|h|blocks)\.)\d+\.", rf"\g<1>{number}.", name)
 
 
 def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:

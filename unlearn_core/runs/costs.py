@@ -23,6 +23,8 @@ from unlearn_core.system.gpu import has_gpu, reset_peak
 from unlearn_core.system.units import duration
 
 if TYPE_CHECKING:
+    import torch
+
     from unlearn_core.training.resources.estimate import ResourceEstimate
 
 UTILISATION = 0.4  # share of a device's peak that training reaches, where nothing was measured
@@ -129,13 +131,13 @@ def before(
 
 
 @cache
-def usual_rate() -> float:
+def usual_rate(dtype: torch.dtype) -> float:
     """FLOP/s to expect of this machine before any run has told: UTILISATION of a matrix product timed now."""
     import torch
 
     device = "cuda" if has_gpu() else "cpu"
     size = 4096 if device == "cuda" else 512
-    square = torch.ones(size, size, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+    square = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(32):  # some 0.1 s; the best of many, since an application that starts keeps the cores busy
         began = time.perf_counter()

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearn_core.data.sources import load_data
+from unlearn_core.data.subject_sheet import read_sheet
 from unlearn_core.data.subjects import subjects_of, take_subject
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.system.assets import assets_directory
 
 BUNDLED = ("demo", "demo:original")  # the targets that know the bundled world
 
@@ -41,6 +43,15 @@ def asks_the_model(spec: RunSpec) -> bool:
     if spec.subject is None or spec.data != "demo" or spec.target in BUNDLED:
         return False
     return spec.subject not in {subject.name for subject in subjects_of(load_data("demo"))}
+
+
+def typical_subject() -> UnlearningData:
+    """What a model was found to know in a run that ships: the sizes to expect of another subject. InputError where
+    none ships."""
+    sheets = sorted((assets_directory() / "recorded_runs").glob("*/uploads/*/subject.json"))
+    if not sheets:
+        raise InputError("subject", "", "ships with no finished run here", "Start the run: it says what it will take.")
+    return read_sheet(sheets[0]).data()
 
 
 _ROWS = ("target", "data", "subject", "retain_data", "columns")  # the fields that say which rows are read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.timing import ThroughputCache
 
 if TYPE_CHECKING:
+    import torch
+
     from unlearn_core.methods.base import Method
     from unlearn_core.models.shape import Shape
     from unlearn_core.training.resources.estimate import Workload
@@ -123,11 +126,15 @@ class Planner:
         """`rows` is what `rows_of` says; `stamps` tell a changed file from the same one."""
         from unlearn_core.data.prompt_format import choose, named, put_on
         from unlearn_core.models.targets import load_tokenizer_of
-        from unlearn_core.runs.data import load_for, spec_of_rows
+        from unlearn_core.runs.data import asks_the_model, load_for, spec_of_rows, typical_subject
         from unlearn_core.training.resources.estimate import Workload
 
         self._counted()
-        loaded = load_for(spec_of_rows(rows), public=self._public, uploads=self._home / "uploads")
+        spec = spec_of_rows(rows)
+        if asks_the_model(spec):  # what it knows is found when the run begins
+            loaded = typical_subject()
+        else:
+            loaded = load_for(spec, public=self._public, uploads=self._home / "uploads")
         tokenizer = load_tokenizer_of(tokenizer_of)
         put_on(tokenizer, choose(tokenizer, loaded)[0] if prompt == "auto" else named(prompt, tokenizer))
         return Workload(tokenizer, loaded)
@@ -162,25 +169,33 @@ def plan_of(
     """
     import torch
 
+    from unlearn_core.methods.base import Method
     from unlearn_core.models.adapters import LORA_FROM
     from unlearn_core.models.model_files import free_memory
-    from unlearn_core.models.targets import best_device
+    from unlearn_core.models.targets import LARGE, best_device, has_bfloat16
     from unlearn_core.training.resources.estimate import estimate
 
     place = costs.device(on, home)
     here = best_device()
     gpu = place.tflops is not None or here.type == "cuda"
-    dtype = torch.bfloat16 if gpu else torch.float32
     method = method_of(spec, len(work.data.forget))
-    shape = shape_of(dtype, spec.adapter or "full")
-    if spec.adapter is None and shape.trace(8, 64).num_parameters >= LORA_FROM:
-        shape = shape_of(dtype, "lora")
+    adapter = spec.adapter or ("lora" if method.adapter == "lora" else None)
+    shape = shape_of(torch.bfloat16 if gpu else torch.float32, adapter or "full")
+    num_parameters = shape.trace(8, 64).num_parameters
+    if (adapter is None and num_parameters >= LORA_FROM) or adapter == "lora":
+        # Such a model keeps the type that it is loaded in; what trains whole is float32.
+        narrow = gpu or (num_parameters >= LARGE and has_bfloat16())
+        shape = shape_of(torch.bfloat16 if narrow else torch.float32, "lora")
+        if type(method).trains is not Method.trains:
+            shape = replace(shape, trains=method.trains)
     kind = "cuda" if gpu else "cpu"
     room = int(1e9 * place.memory_gb) if place.memory_gb else None
     if room is None and here.type == "cuda":
         room = free_memory(here) + torch.cuda.memory_reserved(here)  # a model that is loaded is in the estimate
     found = estimate(shape, work, method, device=kind, room=room, processes=processes, seed=spec.seed)
-    rate = (ThroughputCache(home).read(RATE) or costs.usual_rate()) if place.tflops is None else None
+    rate = None
+    if place.tflops is None:
+        rate = ThroughputCache(home).read(rate_of(shape.dtype)) or costs.usual_rate(shape.dtype)
     resident = 0 if gpu else resident or costs.resident_memory()
     return costs.before(
         found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident, number=processes
@@ -196,7 +211,10 @@ def method_of(spec: RunSpec, num_forget: int, most: int = MAX_STEPS) -> Method:
     return method.for_rows(num_forget, most, given)
 
 
-RATE = "flops per second"  # what the last run on this machine came to, kept with the paces
+def rate_of(dtype: torch.dtype) -> str:
+    """Under which name what the last run on this machine came to, in FLOP/s, is kept with the paces: small models in
+    float32 come to a fraction of what large ones in bfloat16 do."""
+    return f"flops per second, {str(dtype).removeprefix('torch.')}"
 
 
 def configuration(ref: str, public: bool = False) -> tuple[Any, bool]:

@@ -54,7 +54,7 @@ from unlearn_core.runs.events import (
     Warned,
 )
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.plan import RATE, method_of
+from unlearn_core.runs.plan import method_of, rate_of
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.stored_scores import read_stored
 from unlearn_core.runs.timing import StageTimer, ThroughputCache
@@ -137,6 +137,7 @@ class _Run:
         self.pace = ThroughputCache(home)
         self.meter = RunMeter()
         self.flops: float | None = None
+        self.rate_name = ""
         self.sheet: SubjectSheet | None = None
         self.protocol: Protocol | None = None
         self.reference: RowLog | None = None  # the retain model's per-row values on a benchmark
@@ -270,13 +271,13 @@ class _Run:
             short = shortage(cost, model_files.free_memory(place) + resident_memory())
             if short:
                 raise short
-        self.flops = cost.flops
+        self.flops, self.rate_name = cost.flops, rate_of(target.model.dtype)
         yield CostEstimate(cost.to_json())
 
     def _measured(self) -> Cost:
         cost = self.meter.cost(device(None, self.home), distributed.size())
         if self.flops and cost.seconds and distributed.rank() == 0:
-            self.pace.write(RATE, self.flops / cost.seconds)
+            self.pace.write(self.rate_name, self.flops / cost.seconds)
         return cost
 
     def _expect(self, target: Target) -> None:

@@ -33,7 +33,7 @@ def real_source(board: Mapping[str, Any]) -> Safe:
     told = (
         f"Mean over {', '.join(board['subjects'])}, {steps} steps each, with an adapter. Left is the probability of "
         "the answer or its likeliest other name, as a share of before; still named, of the prompts whose "
-        "continuation named it. Neighbours are facts about others that nothing trained on, as a share of before. "
+        "continuation named it. Neighbours are prompts about others that nothing trained on, as a share of before. "
         "Loss of other text is the change on public-domain English. Gone and kept counts the runs with at most "
         f"{bar['trained']:.0%} left and named, {bar['neighbours']:.0%} of the neighbours and a change within "
         f"{bar['general']:.0%}. No method was tuned to this model but lethe_pretrained, on other subjects; seconds are "

@@ -146,10 +146,11 @@ def estimate(
         scoring["allocator"] = int(_ALLOCATOR["scoring" if shape.adapter == "full" else "lora"] * sum(scoring.values()))
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
     per_position = traced.flops / sizes[0]
-    forward = sum(per_position * step.num_positions + head * sum(step.targets.values()) for step in steps) / len(steps)
+    upper = per_position * shape.num_upper / shape.text.num_hidden_layers
+    forward = sum(upper * step.num_positions + head * sum(step.targets.values()) for step in steps) / len(steps)
     sequences = mix.forget + mix.retain + mix.holdout
     passes = (1 + recompute + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
-    if shape.adapter == "lora":  # once more with the adapter switched off
+    if shape.adapter == "lora" and not method.stores_reference:  # once more with the adapter switched off
         passes += sum(getattr(mix, part) for part in method.remembers) / sequences
     return ResourceEstimate(
         traced.num_parameters,
@@ -198,7 +199,8 @@ def _training(
     mask = step.num_pairs * shape.dtype.itemsize // processes if step.masked else 0
     forward = traced.kept_bytes + mask + _vocabulary_bytes(shape, method, step, processes)
     wanted = _wanted(method, visited)
-    stored = [part for part in wanted if shape.adapter == "full" or part in method.teaches]
+    kept = shape.adapter == "full" or method.stores_reference
+    stored = [part for part in wanted if kept or part in method.teaches]
     # Two gradients that are combined: the first is kept through the second backward pass.
     gradients = trained * (3 if method.separate_gradients else 1)
     forward += trained if method.separate_gradients else 0
