@@ -76,6 +76,13 @@ def test_the_figure_holds_every_method_and_both_reference_points() -> None:
     assert lethe["x"][lethe["text"].index("lethe")] == 0.9
 
 
+def test_methods_stand_in_the_figure_by_their_short_titles() -> None:
+    figure = board_figure(BOARD, {"npo": {"title": "Negative preference optimisation (NPO)"}})
+    names = {name for trace in figure["data"] for name in trace.get("customdata", ())}
+    assert {"NPO", "lethe"} <= names
+    assert "npo" not in names
+
+
 def test_weights_and_versions_are_named() -> None:
     told = made_with(BOARD)
     assert "aaaaaaaaaaaa" in told

@@ -7,7 +7,7 @@ import pytest
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.game import Game
-from unlearn_core.report.run.recover import short_method
+from unlearn_core.report.kit.format import short_method
 from unlearn_core.service.games import MAX_GAMES, Games
 from unlearn_core.service.recover import Played, Recover
 from unlearn_core.service.studio import Studio

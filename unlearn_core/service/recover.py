@@ -21,8 +21,7 @@ from unlearn_core.evaluation.game import (
     ready_ways,
     secrets,
 )
-from unlearn_core.report.kit.format import count, shorten
-from unlearn_core.report.run.recover import short_method
+from unlearn_core.report.kit.format import count, short_method, shorten
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.titles import id_mark
 from unlearn_core.store.audit_record import read_audits

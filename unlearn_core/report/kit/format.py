@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 from unlearn_core.system.units import MISSING
 from unlearn_core.system.units import score as score
 
+_IN_SHORT = re.compile(r"^(?P<long>.+?) \((?P<short>[^)]+)\)$")
 MODEL_TITLES = {
     "original": "Original",
     "unlearned": "Unlearned",
@@ -89,3 +91,11 @@ def ago(seconds: float) -> str:
     if seconds < 86400:
         return f"{seconds // 3600:.0f} h ago"
     return f"{count(int(seconds // 86400), 'day')} ago"
+
+
+def short_method(title: str) -> str:
+    """A method's short name: "NPO" of "Negative preference optimisation (NPO)", "Lethe" of "Lethe (matched ...)"."""
+    match = _IN_SHORT.match(title)
+    if match is None:
+        return title
+    return match["short"] if " " not in match["short"] else match["long"]

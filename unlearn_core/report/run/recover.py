@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -14,15 +13,6 @@ from unlearn_core.store.games import Level
 from unlearn_core.system.units import MISSING
 
 MAX_SAID = 120  # characters of the last answer, beside how many questions are left
-_IN_SHORT = re.compile(r"^(?P<long>.+?) \((?P<short>[^)]+)\)$")
-
-
-def short_method(title: str) -> str:
-    """A method's short name: "NPO" of "Negative preference optimisation (NPO)", "Lethe" of "Lethe (matched ...)"."""
-    match = _IN_SHORT.match(title)
-    if match is None:
-        return title
-    return match["short"] if " " not in match["short"] else match["long"]
 
 
 def game_view(game: Game, method: str, target: str, doing: str = "", probe: str = "") -> Safe:

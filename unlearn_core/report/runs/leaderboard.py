@@ -14,7 +14,7 @@ from unlearn_core.evaluation.verdict import GONE, earlier_word
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.figure import AXIS, LEGEND, Figure, layout, plain
-from unlearn_core.report.kit.format import capitalised, model_title, score
+from unlearn_core.report.kit.format import capitalised, model_title, score, short_method
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.runs.bench import COLUMNS, RANKED_BY, commonest
@@ -108,9 +108,15 @@ def _spread_out(figures: Mapping[str, Any]) -> list[float | None]:
     return [(figures.get(key) or {}).get(part) for key in COLUMNS for part in ("mean", "spread")]
 
 
-def board_figure(board: Board) -> Figure:
-    """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right."""
+def board_figure(board: Board, methods: Mapping[str, Any] | None = None) -> Figure:
+    """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right. `methods` are the
+    declarations by name, whose titles are shown in short."""
     traces: list[Figure] = []
+
+    def called(name: str) -> str:
+        told = (methods or {}).get(name)
+        return plain(short_method(str(told["title"])) if told else name)
+
     named = _named(board)
     for label, (color, symbol) in palette.VERDICTS.items():
         rows = [row for row in board["methods"] if _verdict(row) == label]
@@ -124,8 +130,8 @@ def board_figure(board: Board) -> Figure:
                     "name": label,
                     "x": [round(x, 4) for _, x, _ in shown],
                     "y": [round(y, 4) for _, _, y in shown],
-                    "text": [plain(row["method"]) if row["method"] in named else "" for row, _, _ in shown],
-                    "customdata": [plain(row["method"]) for row, _, _ in shown],
+                    "text": [called(row["method"]) if row["method"] in named else "" for row, _, _ in shown],
+                    "customdata": [called(row["method"]) for row, _, _ in shown],
                     "textposition": [_beside(x) for _, x, _ in shown],
                     "textfont": {"size": 10},
                     "hovertemplate": "%{customdata}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",

@@ -79,7 +79,7 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
         return (
             tasks,
             tasks,
-            plot(board_figure(board)),
+            plot(board_figure(board, studio.by_name())),
             board_table(board, by, studio.by_name()),
             made_with(board),
         )
