@@ -30,8 +30,10 @@ def real_source(board: Mapping[str, Any]) -> Safe:
     """How it was measured, and with what."""
     steps = " to ".join(str(number) for number in dict.fromkeys((board["steps"][0], board["steps"][-1])))
     bar = board["bar"]
+    runs = max(row["num_runs"] for row in board["methods"])
+    measured = "One run on" if runs == 1 else "Mean over"
     told = (
-        f"Mean over {', '.join(board['subjects'])}, {steps} steps each, with an adapter. Left is the probability of "
+        f"{measured} {', '.join(board['subjects'])}, {steps} steps each, with an adapter. Left is the probability of "
         "the answer or its likeliest other name, as a share of before; still named, of the prompts whose "
         "continuation named it. Neighbours are prompts about others that nothing trained on, as a share of before. "
         "Loss of other text is the change on public-domain English. Gone and kept counts the runs with at most "
