@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlearn_core.service.studio import EVERYBODY, Studio
+from unlearn_core.service.studio import EVERYBODY, NOBODY, Studio
 
 
 def form(data: str, subject: str = "", target: str = "demo") -> tuple[object, ...]:
@@ -17,6 +17,13 @@ def test_the_page_offers_the_subjects_of_the_data_and_knows_what_the_model_tells
     assert offered[0] == EVERYBODY
     assert ("Ferek Rudlow: 5 facts", "Ferek Rudlow") in offered
     assert studio.subjects("facts:Who keeps the key? => Ada") == [EVERYBODY]
+    real = studio.subjects("demo", target="smollm2")
+    assert real[0] == NOBODY
+    assert ("Albert Einstein, person", "Albert Einstein") in real
+    assert len(real) > 60
+    assert studio.method_for("smollm2", "demo", "lethe") == "lethe_pretrained"
+    assert studio.method_for("demo", "demo", "lethe_pretrained") == "lethe"
+    assert studio.method_for("smollm2", "demo", "npo") == "npo"
     assert studio.spec(*form("demo", "Ferek Rudlow")).subject == "Ferek Rudlow"  # type: ignore[arg-type]
 
     told, may_start = studio.known_now(*form("demo", "Ferek Rudlow"))

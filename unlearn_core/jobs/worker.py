@@ -309,11 +309,13 @@ class Worker:
             if job is not None:
                 job.given_up = True
                 job.control.cancel()
-            self._begin()
-            self._wake.notify_all()
         note("worker replaced", level=logging.ERROR, run=job.id if job else "")
         if job is not None:
-            self.ends.note(job, end)
+            self.ends.note(job, end)  # before the next run begins, which may be over at once
+        with self._wake:
+            if not self._closed:
+                self._begin()
+                self._wake.notify_all()
 
     def end(self, error: LetheError) -> None:
         """End the run at work with this error, at its next event."""
@@ -329,10 +331,10 @@ class Worker:
     def _check(self, spec: RunSpec) -> None:
         """Refuse at once what would fail anyway, so that the form can say so."""
         from unlearn_core.methods import build
-        from unlearn_core.models.targets import locate
+        from unlearn_core.models.targets import locate, offered
 
         method = build(spec.method, spec.settings, spec.steps)
-        if self.public and spec.target != "demo":
+        if self.public and spec.target not in [info.name for info in offered(public=True)]:
             raise InputError("target", spec.target, "is not offered here", "Use `demo`.", ("target", "demo"))
         locate(spec.target, self.public)
         if self.public and spec.retain_model is not None:

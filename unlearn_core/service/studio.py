@@ -48,6 +48,7 @@ MAX_KNOWN = 8  # of one's own, or of one subject
 MAX_ATTACKABLE = 100  # runs offered to be asked, attacked or recovered
 MAX_CHOICES = 16  # choices whose facts are remembered
 EVERYBODY = ("All of it", "")
+NOBODY = ("Choose, or type a name", "")
 Visitor = Callable[[], tuple[str, str]]
 
 
@@ -180,11 +181,17 @@ class Studio:
             prompt=prompt or "auto",
         )
 
-    def subjects(self, data: str, brought: dict[str, Any] | None = None, owner: str = "") -> list[tuple[str, str]]:
-        """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one."""
+    def subjects(
+        self, data: str, brought: dict[str, Any] | None = None, owner: str = "", target: str = "demo"
+    ) -> list[tuple[str, str]]:
+        """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one. Of a
+        listed model that never saw the bundled world, those that such models are known to know."""
         self.warm_up()
         from unlearn_core.data.subjects import subjects_of
+        from unlearn_core.knowledge.listed import listed_subjects
 
+        if data == "demo" and self._never_saw_the_world(target):
+            return [NOBODY, *((f"{one.name}, {one.kind}", one.name) for one in listed_subjects())]
         try:
             found = subjects_of(self._rows(self.spec("demo", data, "lethe", {}, brought), owner))
         except LetheError:  # said where it is typed, or when the run is started
@@ -595,13 +602,27 @@ class Studio:
     def _of_another_model(self, spec: RunSpec) -> InputError | None:
         """Why a listed model cannot forget the bundled world, which it never saw; None for any other choice."""
         from unlearn_core.models.targets import CATALOGUE
+
+        if spec.data != "demo" or spec.subject or not self._never_saw_the_world(spec.target):
+            return None
+        title = next(info.title for info in CATALOGUE if info.name == spec.target)
+        mend = "Choose whom or what it should forget, or bring rows under Data."
+        return InputError("target", title, "never saw the bundled world", mend, ("tab", "data"))
+
+    @staticmethod
+    def _never_saw_the_world(target: str) -> bool:
+        """Whether a model is one of those listed, and none of the bundled ones."""
+        from unlearn_core.models.targets import CATALOGUE
         from unlearn_core.runs.data import BUNDLED
 
-        listed = {info.name: info.title for info in CATALOGUE}
-        if spec.data != "demo" or spec.subject or spec.target in BUNDLED or spec.target not in listed:
-            return None
-        mend = "Choose under Data what it should forget."
-        return InputError("target", listed[spec.target], "never saw the bundled world", mend, ("tab", "data"))
+        return target not in BUNDLED and target in {info.name for info in CATALOGUE}
+
+    def method_for(self, target: str, data: str, method: str) -> str:
+        """The method to offer for a choice of model and data: Lethe has one for what a pretrained model knows, and
+        one for what a model was trained on. Any other choice stays."""
+        if method not in ("lethe", "lethe_pretrained"):
+            return method
+        return "lethe_pretrained" if data == "demo" and self._never_saw_the_world(target) else "lethe"
 
     @cached_property
     def planner(self) -> Planner:

@@ -37,10 +37,10 @@ def keep(folder: Path, source: Path, filename: str, owner: str) -> str:
 
 def give(folder: Path, name: str, owner: str) -> None:
     """Say whose a file is that a run made there."""
-    place = folder / name.removeprefix(UPLOAD)
-    if place.is_dir():
-        with disk_errors(place):
-            (place / OWNER).write_text(owner, encoding="ascii")
+    token = name.removeprefix(UPLOAD)
+    if _TOKEN.fullmatch(token) and (folder / token).is_dir():
+        with disk_errors(folder / token):
+            (folder / token / OWNER).write_text(owner, encoding="ascii")
 
 
 def drop(folder: Path, name: str) -> None:

@@ -112,6 +112,7 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
                 value="",
                 label="Whom or what of it",
                 elem_id="le-subject",
+                allow_custom_value=True,
                 min_width=200,
                 info="Type to search; the others are kept",
                 scale=3,

@@ -255,15 +255,23 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         line, fits = studio.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
-    def pick(owner: str, data: str, brought: dict[str, Any], subject: str | None) -> Any:
-        choices = studio.subjects(data, brought, owner)
-        return gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
+    def pick(
+        owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None, method: str
+    ) -> tuple[Any, Any]:
+        """Whom or what may be chosen, and the method for it where no other was."""
+        choices = studio.subjects(data, brought, owner, target)
+        now = subject if subject in [name for _, name in choices] else ""
+        offered = studio.method_for(target, data, method)
+        return gr.update(choices=choices, value=now), gr.skip() if offered == method else offered
 
     can_succeed = gr.State(True)
-    asked, chosen = [known, can_succeed, setup.start], [session.owner, setup.data, setup.brought, setup.subject]
+    asked = [known, can_succeed, setup.start]
+    chosen = [session.owner, setup.target, setup.data, setup.brought, setup.subject, setup.method]
+    picked = [setup.subject, setup.method]
     offered.then(ask, [session.owner, *setup.fields], asked, **PRIVATE)
-    offered.then(pick, chosen, setup.subject, **PRIVATE)
-    gr.on([setup.data.change, setup.brought.change], pick, chosen, setup.subject, **PRIVATE)
+    offered.then(pick, chosen, picked, **PRIVATE)
+    grounds = [setup.target.change, setup.data.change, setup.brought.change]
+    gr.on(grounds, pick, chosen, picked, trigger_mode="always_last", **PRIVATE)
     changes = [field.change for field in (setup.target, setup.data, setup.brought, setup.subject)]
     gr.on(changes, ask, [session.owner, *setup.fields], asked, trigger_mode="always_last", **PRIVATE)
     foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
