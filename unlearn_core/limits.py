@@ -23,7 +23,7 @@ IDENTIFIER_CHARACTERS = 64  # what a browser or a program calls its session, its
 
 # A run: optimiser steps, seconds until its training is ended and scored (twice that, and it is stopped),
 # and what its training may take of the memory by the estimate made before it.
-STEPS, RUN_SECONDS, RUN_BYTES = 500, 300, 4096 * MIB
+STEPS, RUN_SECONDS, RUN_BYTES = 500, 600, 4096 * MIB
 AUDIT_SECONDS = 180
 
 # A question, and one that is asked in some fifteen ways: each takes no longer than 5 s of one core.
