@@ -24,6 +24,8 @@ def test_the_page_offers_the_subjects_of_the_data_and_knows_what_the_model_tells
     assert studio.method_for("smollm2", "demo", "lethe") == "lethe_pretrained"
     assert studio.method_for("demo", "demo", "lethe_pretrained") == "lethe"
     assert studio.method_for("smollm2", "demo", "npo") == "npo"
+    assert studio.method_for("smollm2", "upload:of-a-run", "lethe_pretrained") == "lethe_pretrained"
+    assert studio.method_for("someone/model", "demo", "lethe_pretrained") == "lethe_pretrained"
     assert studio.spec(*form("demo", "Ferek Rudlow")).subject == "Ferek Rudlow"  # type: ignore[arg-type]
 
     told, may_start = studio.known_now(*form("demo", "Ferek Rudlow"))

@@ -75,8 +75,8 @@ def estimate_target(ref: str, *, public: bool = False) -> DownloadEstimate:
     device = targets.best_device()
     named = next((info for info in targets.CATALOGUE if ref in (info.name, info.ref)), None)
     tensors, download = _look(targets.locate(ref, public), ref)
-    dtype = targets.default_dtype(device, tensors)
     count = sum(tensor.num_values for tensor in tensors)
+    dtype = targets.default_dtype(device, count)
     load = memory_needed(tensors, dtype)
     full, lora = (
         load - count * dtype.itemsize + sum(standing(count, num_trained, dtype, adapter).values())

@@ -266,13 +266,14 @@ def load_target(
         return replace(base, model=merged, ref=ref, weights_hash=weights_hash(merged))
     files = check_files(folder, ref)
     unpacked = gguf_of(folder, ref) is not None
-    precision = dtype or _as_kept(folder, files) or default_dtype(place, files)
+    stored = sum(file.num_values for file in files)
+    precision = dtype or _as_kept(folder, files) or default_dtype(place, stored)
     with building(), parsed_once() if unpacked else nullcontext():
         # Every tensor of a GGUF file is unpacked as float32 before it takes its precision.
         needed = memory_needed(files, torch.float32 if unpacked else precision)
         split = is_too_large(needed, free_memory(place))
         require_memory(ref, needed // distributed.size() if split else needed, place)
-        config = _checked_config(folder, ref, sum(file.num_values for file in files))
+        config = _checked_config(folder, ref, stored)
         model = _load_model(folder, ref, config, precision, place, split)
         tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -288,16 +289,14 @@ def _as_kept(folder: Path, files: Sequence[TensorInfo]) -> torch.dtype | None:
 LARGE = 50_000_000  # weights from which a CPU that multiplies bfloat16 itself is given them so
 
 
-def default_dtype(device: torch.device, files: Sequence[TensorInfo] = ()) -> torch.dtype:
+def default_dtype(device: torch.device, num_weights: int = 0) -> torch.dtype:
     """bfloat16 on a GPU, and for large models on a CPU that has its arithmetic; otherwise float32.
 
-    `files`: the tensors of the model. Pretrained models are published in bfloat16, so nothing is lost; small
-    ones gain nothing by it.
+    Pretrained models are published in bfloat16, so nothing is lost; small ones gain nothing by it.
     """
     if device.type != "cpu":
         return torch.bfloat16
-    large = sum(file.num_values for file in files) >= LARGE
-    return torch.bfloat16 if large and has_bfloat16() else torch.float32
+    return torch.bfloat16 if num_weights >= LARGE and has_bfloat16() else torch.float32
 
 
 def has_bfloat16() -> bool:

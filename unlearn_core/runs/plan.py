@@ -172,7 +172,7 @@ def plan_of(
     from unlearn_core.methods.base import Method
     from unlearn_core.models.adapters import LORA_FROM
     from unlearn_core.models.model_files import free_memory
-    from unlearn_core.models.targets import LARGE, best_device, has_bfloat16
+    from unlearn_core.models.targets import best_device, default_dtype
     from unlearn_core.training.resources.estimate import estimate
 
     place = costs.device(on, home)
@@ -182,10 +182,9 @@ def plan_of(
     adapter = spec.adapter or ("lora" if method.adapter == "lora" else None)
     shape = shape_of(torch.bfloat16 if gpu else torch.float32, adapter or "full")
     num_parameters = shape.trace(8, 64).num_parameters
+    loaded = default_dtype(torch.device("cuda" if gpu else "cpu"), num_parameters)
     if (adapter is None and num_parameters >= LORA_FROM) or adapter == "lora":
-        # Such a model keeps the type that it is loaded in; what trains whole is float32.
-        narrow = gpu or (num_parameters >= LARGE and has_bfloat16())
-        shape = shape_of(torch.bfloat16 if narrow else torch.float32, "lora")
+        shape = shape_of(loaded, "lora")  # such a model keeps the type that it is loaded in
         if type(method).trains is not Method.trains:
             shape = replace(shape, trains=method.trains)
     kind = "cuda" if gpu else "cpu"
@@ -195,7 +194,7 @@ def plan_of(
     found = estimate(shape, work, method, device=kind, room=room, processes=processes, seed=spec.seed)
     rate = None
     if place.tflops is None:
-        rate = ThroughputCache(home).read(rate_of(shape.dtype)) or costs.usual_rate(shape.dtype)
+        rate = ThroughputCache(home).read(rate_of(loaded)) or costs.usual_rate(loaded)
     resident = 0 if gpu else resident or costs.resident_memory()
     return costs.before(
         found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident, number=processes
@@ -212,8 +211,8 @@ def method_of(spec: RunSpec, num_forget: int, most: int = MAX_STEPS) -> Method:
 
 
 def rate_of(dtype: torch.dtype) -> str:
-    """Under which name what the last run on this machine came to, in FLOP/s, is kept with the paces: small models in
-    float32 come to a fraction of what large ones in bfloat16 do."""
+    """Under which name what the last run on this machine came to, in FLOP/s, is kept with the paces, by the type that
+    a model is loaded in: small ones in float32 come to a fraction of what large ones in bfloat16 do."""
     return f"flops per second, {str(dtype).removeprefix('torch.')}"
 
 

@@ -618,11 +618,13 @@ class Studio:
         return target not in BUNDLED and target in {info.name for info in CATALOGUE}
 
     def method_for(self, target: str, data: str, method: str) -> str:
-        """The method to offer for a choice of model and data: Lethe has one for what a pretrained model knows, and
-        one for what a model was trained on. Any other choice stays."""
-        if method not in ("lethe", "lethe_pretrained"):
-            return method
-        return "lethe_pretrained" if data == "demo" and self._never_saw_the_world(target) else "lethe"
+        """The method to offer once a model was chosen: Lethe has one for what a pretrained model knows, and one for
+        what the bundled model was trained on. Any other choice stays."""
+        from unlearn_core.runs.data import BUNDLED
+
+        if method == "lethe" and data == "demo" and self._never_saw_the_world(target):
+            return "lethe_pretrained"
+        return "lethe" if method == "lethe_pretrained" and target in BUNDLED else method
 
     @cached_property
     def planner(self) -> Planner:

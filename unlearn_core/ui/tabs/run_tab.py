@@ -255,23 +255,19 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         line, fits = studio.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
-    def pick(
-        owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None, method: str
-    ) -> tuple[Any, Any]:
-        """Whom or what may be chosen, and the method for it where no other was."""
+    def pick(owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None) -> Any:
         choices = studio.subjects(data, brought, owner, target)
-        now = subject if subject in [name for _, name in choices] else ""
-        offered = studio.method_for(target, data, method)
-        return gr.update(choices=choices, value=now), gr.skip() if offered == method else offered
+        return gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
 
     can_succeed = gr.State(True)
     asked = [known, can_succeed, setup.start]
-    chosen = [session.owner, setup.target, setup.data, setup.brought, setup.subject, setup.method]
-    picked = [setup.subject, setup.method]
+    chosen = [session.owner, setup.target, setup.data, setup.brought, setup.subject]
     offered.then(ask, [session.owner, *setup.fields], asked, **PRIVATE)
-    offered.then(pick, chosen, picked, **PRIVATE)
+    offered.then(pick, chosen, setup.subject, **PRIVATE)
     grounds = [setup.target.change, setup.data.change, setup.brought.change]
-    gr.on(grounds, pick, chosen, picked, trigger_mode="always_last", **PRIVATE)
+    gr.on(grounds, pick, chosen, setup.subject, trigger_mode="always_last", **PRIVATE)
+    # By hand alone: a form that is filled in from a run keeps that run's method.
+    setup.target.input(studio.method_for, [setup.target, setup.data, setup.method], setup.method, **PRIVATE)
     changes = [field.change for field in (setup.target, setup.data, setup.brought, setup.subject)]
     gr.on(changes, ask, [session.owner, *setup.fields], asked, trigger_mode="always_last", **PRIVATE)
     foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
