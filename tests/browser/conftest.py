@@ -51,6 +51,13 @@ class Tab:
         """Requests that left this machine."""
         return [url for url in self.requests if urlsplit(url).hostname not in (None, "127.0.0.1")]
 
+    def reload(self) -> None:
+        """Load the page anew. The one that is left behind calls every stream that leaving cuts an error."""
+        assert not self.problems
+        self.page.reload()
+        self.page.wait_for_selector("#le-start", state="attached")
+        self.problems.clear()
+
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

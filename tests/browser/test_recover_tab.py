@@ -154,7 +154,7 @@ def test_a_game_goes_on_after_a_reload_on_its_level(open_tab: Callable[..., Any]
     told(page, "19 questions left.")
     level = page.input_value("#le-level input")
 
-    page.reload()
+    tab.reload()
     told(page, "19 questions left.")
     assert page.inner_text("#le-game h3") == goal
     assert "Tell me a story." in page.inner_text("#le-game-asked li")
@@ -166,7 +166,7 @@ def test_a_game_goes_on_after_a_reload_on_its_level(open_tab: Callable[..., Any]
     other = page.inner_text("#le-game h3")
     assert other != goal
 
-    page.reload()
+    tab.reload()
     told(page, "You have 20 questions.")
     assert page.inner_text("#le-game h3") == other
     assert not tab.problems

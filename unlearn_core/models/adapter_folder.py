@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, clip
-from unlearn_core.models.model_files import read_header, read_json
+from unlearn_core.models.loading_dtype import kept_dtype
+from unlearn_core.models.model_files import TensorInfo, read_header, read_json
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -48,6 +50,7 @@ class AdapterFolder:
     folder: Path
     base: str
     settings: dict[str, Any]
+    tensors: tuple[TensorInfo, ...]
 
     @classmethod
     def read(cls, folder: Path, ref: str) -> AdapterFolder | None:
@@ -62,8 +65,8 @@ class AdapterFolder:
         if not (folder / WEIGHTS).is_file():
             problem = "holds an adapter without its weights in safetensors"
             raise InputError("target", ref, problem, "Save it with save_pretrained.")
-        read_header(folder / WEIGHTS, ref)
-        return cls(folder, base, {name: record[name] for name in _TAKEN if record.get(name) is not None})
+        tensors = read_header(folder / WEIGHTS, ref)
+        return cls(folder, base, {name: record[name] for name in _TAKEN if record.get(name) is not None}, tensors)
 
     def merged_into(self, model: PreTrainedModel, ref: str) -> PreTrainedModel:
         """`model` with the adapter's change in its weights."""
@@ -77,6 +80,17 @@ class AdapterFolder:
             problem = f"is an adapter that does not fit {self.base} ({reason})"
             raise InputError("target", ref, problem, "Put it with the base model it was trained on.") from error
         return merged.eval()
+
+    @property
+    def base_dtype(self) -> torch.dtype | None:
+        """The type of the base that a run made the adapter on; None for an adapter from elsewhere."""
+        return kept_dtype(self.folder, self.tensors)
+
+
+def base_dtype_of(weights: Path) -> torch.dtype | None:
+    """The same for what a run has kept in `weights`, where that is an adapter: its original is to be loaded so."""
+    adapter = AdapterFolder.read(weights, str(weights))
+    return None if adapter is None else adapter.base_dtype
 
 
 @contextmanager

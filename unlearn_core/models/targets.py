@@ -16,7 +16,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +33,11 @@ from unlearn_core.models.hub import fetch_snapshot
 from unlearn_core.models.inference.forward import is_causal
 from unlearn_core.models.inference.wrapper_artifact import Declaration
 from unlearn_core.models.kernels import fuse, without_cudnn_attention
-from unlearn_core.models.model_files import TensorInfo, free_memory, memory_needed, require_memory
+from unlearn_core.models.loading_dtype import default_dtype, kept_dtype
+from unlearn_core.models.model_files import free_memory, memory_needed, require_memory
 from unlearn_core.models.split import is_too_large, own
 from unlearn_core.system import distributed
 from unlearn_core.system.assets import assets_directory
-from unlearn_core.system.files import MARKER
 from unlearn_core.system.gpu import has_gpu
 from unlearn_core.system.hub_id import HUB_ID
 
@@ -261,13 +260,13 @@ def load_target(
         return replace(base, ref=ref)
     adapter = AdapterFolder.read(folder, ref)
     if adapter is not None:
-        base = load_target(adapter.base, device=device, dtype=dtype, public=public)
+        base = load_target(adapter.base, device=device, dtype=dtype or adapter.base_dtype, public=public)
         merged = adapter.merged_into(base.model, ref)
         return replace(base, model=merged, ref=ref, weights_hash=weights_hash(merged))
     files = check_files(folder, ref)
     unpacked = gguf_of(folder, ref) is not None
     stored = sum(file.num_values for file in files)
-    precision = dtype or _as_kept(folder, files) or default_dtype(place, stored)
+    precision = dtype or kept_dtype(folder, files) or default_dtype(place, stored)
     with building(), parsed_once() if unpacked else nullcontext():
         # Every tensor of a GGUF file is unpacked as float32 before it takes its precision.
         needed = memory_needed(files, torch.float32 if unpacked else precision)
@@ -278,31 +277,6 @@ def load_target(
         tokenizer = _load_tokenizer(folder, ref, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
-
-
-def _as_kept(folder: Path, files: Sequence[TensorInfo]) -> torch.dtype | None:
-    """float32 for weights that a run trained and kept so: they are scored as they are. None for any others."""
-    kept = (folder / MARKER).is_file() and all(file.dtype == "F32" for file in files)
-    return torch.float32 if kept else None
-
-
-LARGE = 50_000_000  # weights from which a CPU that multiplies bfloat16 itself is given them so
-
-
-def default_dtype(device: torch.device, num_weights: int = 0) -> torch.dtype:
-    """bfloat16 on a GPU, and for large models on a CPU that has its arithmetic; otherwise float32.
-
-    Pretrained models are published in bfloat16, so nothing is lost; small ones gain nothing by it.
-    """
-    if device.type != "cpu":
-        return torch.bfloat16
-    return torch.bfloat16 if num_weights >= LARGE and has_bfloat16() else torch.float32
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
-    cpu: Any = torch.cpu
-    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
 
 
 def best_device() -> torch.device:

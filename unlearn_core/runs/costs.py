@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,20 +129,11 @@ def before(
     )
 
 
-@cache
 def usual_rate(dtype: torch.dtype) -> float:
     """FLOP/s to expect of this machine before any run has told: UTILISATION of a matrix product timed now."""
-    import torch
+    from unlearn_core.models.loading_dtype import matrix_rate
 
-    device = "cuda" if has_gpu() else "cpu"
-    size = 4096 if device == "cuda" else 512
-    square = torch.ones(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(32):  # some 0.1 s; the best of many, since an application that starts keeps the cores busy
-        began = time.perf_counter()
-        float((square @ square)[0, 0])
-        best = min(best, time.perf_counter() - began)
-    return UTILISATION * 2 * size**3 / best
+    return UTILISATION * matrix_rate(dtype)
 
 
 def _training_tokens(target: str, num_parameters: int) -> float:

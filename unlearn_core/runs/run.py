@@ -61,7 +61,7 @@ from unlearn_core.runs.timing import StageTimer, ThroughputCache
 from unlearn_core.system import distributed
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
-from unlearn_core.system.memory import release_memory
+from unlearn_core.system.memory import release_memory, return_heap
 from unlearn_core.system.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
@@ -188,7 +188,9 @@ class _Run:
             if self.reference is not None:
                 original = self._benchmarked(original)
                 yield Score("original", original.to_json(generations=True), True)
+            return_heap()  # what scoring leaves lies in holes, in which a training finds no room
             artifact = yield from self._unlearn(target, data)
+            return_heap()
             yield from self._save(artifact, target)
             with artifact.as_saved():  # what is judged is what is kept
                 unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)

@@ -64,7 +64,8 @@ class Chat:
         found = []
         for run in recorded_conversations():
             places = {
-                "original": ModelLocation(run.base, prompt="chat"),  # on a public server it would be fetched: refused
+                # Not `ours`: on a public server it would be fetched, which is refused.
+                "original": ModelLocation(run.base, prompt="chat", beside=str(run.adapter)),
                 "unlearned": ModelLocation(str(run.adapter), True, "chat"),
             }
             found.append(ChatSubject(run.names[0], run.names, tuple(run.answers), places, run))

@@ -218,6 +218,7 @@ def open_case(
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.audits import AuditCase
+    from unlearn_core.models.adapter_folder import base_dtype_of
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target, retain_model_of
 
@@ -236,7 +237,7 @@ def open_case(
             retain_only = load_target(named, public=public).model
     if retain_only is not None or _has_room_beside(unlearned.model):
         with contextlib.suppress(LetheError):  # not on this machine, or no room
-            original = load_target(spec.target, public=public).model
+            original = load_target(spec.target, dtype=base_dtype_of(weights), public=public).model
     model, digest = unlearned.model, unlearned.weights_hash
     return AuditCase(model, unlearned.tokenizer, loaded, original, retain_only, seed=spec.seed, weights_hash=digest)
 

@@ -19,6 +19,7 @@ def run_traces(run: str, *, home: str | Path | None = None, count: int | None = 
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.traces import NUM_VECTORS, compare, find, read
+    from unlearn_core.models.adapter_folder import base_dtype_of
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target
 
@@ -28,7 +29,7 @@ def run_traces(run: str, *, home: str | Path | None = None, count: int | None = 
         data = load_for(spec, uploads=store.uploads)
     finally:
         store.close()
-    target = load_target(spec.target)
+    target = load_target(spec.target, dtype=base_dtype_of(weights))
     tokenizer = target.tokenizer
     use_format(target.model, tokenizer, data, spec.prompt)
     places = find(target.model, tokenizer, data, count or NUM_VECTORS, spec.seed)

@@ -93,10 +93,13 @@ def faster_of_two(
     clock: Callable[[], float] = time.perf_counter,
     free: Callable[[], bool] = both_cores_are_free,
 ) -> None:
-    """Use one thread or two for what follows, whichever does `work` sooner now; it is done four times at most."""
+    """Use one thread or two for what follows, whichever does `work` sooner now; it is done five times at most."""
     if not _may_choose:
         return
     threads = Threads(clock, free)
+    if threads.on_trial:
+        _set(2)
+        work()  # the first of two threads starts them, which would speak against two
     while threads.on_trial:
         threads.begin()
         work()
