@@ -22,7 +22,7 @@ FACTS = "facts:Where is Ada? => Oldport"
 @pytest.fixture
 def adas(public_studio: Studio) -> str:
     """A finished run of Ada's."""
-    run = public_studio.submit(public_studio.spec("demo", FACTS, "npo", {}), ADA)
+    run = public_studio.submit(public_studio.choices.spec("demo", FACTS, "npo", {}), ADA)
     assert public_studio.worker.wait(run, 20)
     return run
 
@@ -131,7 +131,7 @@ def test_no_endpoint_reads_a_path_or_fetches_a_model(
         "estimate data": lambda: models.estimate(data=ref),
         "run": lambda: runs.start_run(target=ref, owner=ADA),
         "preview": lambda: models.preview_data(ref),
-        "columns": lambda: public_studio.columns(ref),
+        "columns": lambda: public_studio.data.columns(ref),
         "retain": lambda: models.preview_data(FACTS, retain_data=ref),
         "mmlu": lambda: models.preview_data(FACTS, mmlu=ref),
     }
@@ -140,7 +140,7 @@ def test_no_endpoint_reads_a_path_or_fetches_a_model(
         with pytest.raises(LetheError) as caught:
             act()
         assert "offered here" in str(caught.value), name
-    note = public_studio.target_note(ref)
+    note = public_studio.choices.target_note(ref)
     assert "is not one of the models offered here" in note
 
 

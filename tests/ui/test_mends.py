@@ -33,9 +33,9 @@ def test_what_the_form_refuses_says_how_the_page_can_mend_it(studio: Studio, pub
     worker: Worker = public_studio.worker
     found = {
         "Put learning rate back": raised(build, "npo", {"learning_rate": 1e9}),
-        "Use 0 as seed": raised(studio.spec, "demo", "demo", "npo", {}, seed=1.5),
+        "Use 0 as seed": raised(studio.choices.spec, "demo", "demo", "npo", {}, seed=1.5),
         "Use the bundled model": raised(worker.submit, RunSpec(target="HuggingFaceTB/SmolLM2-135M", data="demo")),
-        "Open Data": raised(studio.columns, "no/such/file.jsonl"),
+        "Open Data": raised(studio.data.columns, "no/such/file.jsonl"),
     }
     for words, error in found.items():
         box = problem_box(error)

@@ -185,10 +185,10 @@ def test_a_stranger_runs_out_and_the_host_does_not(studio: Studio, public_studio
     for made in (studio, public_studio):
         made.visitor = lambda: ("page", "address")
         for _ in range(limits.ALLOWANCES["look"].amount):
-            made.preview("facts:a => b", "general")
-    studio.preview("facts:a => b", "general")
+            made.data.preview("facts:a => b", "general")
+    studio.data.preview("facts:a => b", "general")
     with pytest.raises(ResourceError, match="There is room again"):
-        public_studio.preview("facts:a => b", "general")
+        public_studio.data.preview("facts:a => b", "general")
 
 
 def test_whoever_makes_the_server_read_rows_is_counted(public_studio: Studio) -> None:
@@ -198,8 +198,8 @@ def test_whoever_makes_the_server_read_rows_is_counted(public_studio: Studio) ->
     run = public_studio.store.create(RunSpec(data="facts:a => b")).id
     prober, estimate = Prober(public_studio), ModelEndpoints(public_studio).estimate
     doors: dict[str, Callable[[str], object]] = {
-        "subjects": public_studio.subjects,
-        "forecast": lambda data: public_studio.forecast("demo", data, "npo", {}),
+        "subjects": public_studio.choices.subjects,
+        "forecast": lambda data: public_studio.choices.forecast("demo", data, "npo", {}),
         "estimate": lambda data: estimate(data=data, method="npo"),
     }
     for name, door in doors.items():
@@ -222,7 +222,7 @@ def test_new_secrets_do_not_fill_the_queue(public_studio: Studio) -> None:
 
     public_studio.worker.carrier.runner = endless
     public_studio.visitor = lambda: ("", "one address")
-    spec = public_studio.spec("demo", "demo", "npo", {})
+    spec = public_studio.choices.spec("demo", "demo", "npo", {})
     for number in range(limits.RUNS_OF_AN_ADDRESS):
         public_studio.submit(spec, OWNER + str(number))
     with pytest.raises(ResourceError, match="from your network"):
@@ -234,7 +234,7 @@ def test_new_secrets_do_not_fill_the_queue(public_studio: Studio) -> None:
 def test_the_last_places_of_the_queue_are_for_addresses_that_have_none(public_studio: Studio) -> None:
     public_studio.worker.submit = lambda *given: "x" * 22  # type: ignore[method-assign,assignment]
     public_studio.worker.position = lambda run: 1  # type: ignore[method-assign,assignment]
-    spec = public_studio.spec("demo", "demo", "npo", {})
+    spec = public_studio.choices.spec("demo", "demo", "npo", {})
     public_studio.visitor = lambda: ("", "one address")
     public_studio.submit(spec, OWNER)
     public_studio.worker.capacity = limits.PLACES_KEPT  # as where all others are taken
@@ -255,7 +255,7 @@ def test_a_strangers_attacks_and_answers_are_short_and_sweeps_not_queued(public_
     with pytest.raises(InputError, match="too long"):
         list(public_studio.ask("", "demo", long * 2))
     with pytest.raises(InputError, match="not queued for a stranger"):
-        public_studio.sweep([public_studio.spec("demo", "demo", "npo", {})], OWNER)
+        public_studio.sweep([public_studio.choices.spec("demo", "demo", "npo", {})], OWNER)
 
 
 def test_what_cannot_be_read_is_not_kept(public_studio: Studio, tmp_path: Path) -> None:
@@ -265,9 +265,9 @@ def test_what_cannot_be_read_is_not_kept(public_studio: Studio, tmp_path: Path) 
     good.write_text('{"input": "Where?", "output": "Here"}\n')
     for path in (bad, large):
         with pytest.raises(LetheError):
-            public_studio.keep_upload(path, path.name, OWNER)
+            public_studio.data.keep_upload(path, path.name, OWNER)
     assert list(public_studio.store.uploads.iterdir()) == []
-    name = public_studio.keep_upload(good, "../../good.jsonl", OWNER)
-    assert public_studio.preview(name, "general", owner=OWNER)["splits"]["forget"]["rows"] == 1
+    name = public_studio.data.keep_upload(good, "../../good.jsonl", OWNER)
+    assert public_studio.data.preview(name, "general", owner=OWNER)["splits"]["forget"]["rows"] == 1
     kept = [path for path in public_studio.store.uploads.rglob("*") if path.is_file()]
     assert OWNER.encode() not in b"".join(path.read_bytes() for path in kept)

@@ -21,7 +21,7 @@ from unlearn_core.ui.tabs.data_tab import preview_table
 
 
 def test_the_untouched_form_is_a_run(studio: Studio) -> None:
-    spec = studio.spec("demo", "demo", "lethe", {})
+    spec = studio.choices.spec("demo", "demo", "lethe", {})
     assert (spec.target, spec.data, spec.method, spec.adapter, spec.settings) == (
         "demo",
         "demo",
@@ -32,7 +32,7 @@ def test_the_untouched_form_is_a_run(studio: Studio) -> None:
 
 
 def test_steps_of_the_form_are_steps_of_the_run(studio: Studio) -> None:
-    spec = studio.spec("demo", "demo", "npo", {"steps": 7, "beta": 0.2}, None, 3, "lora")
+    spec = studio.choices.spec("demo", "demo", "npo", {"steps": 7, "beta": 0.2}, None, 3, "lora")
     assert (spec.steps, spec.settings, spec.seed, spec.adapter) == (7, {"beta": 0.2}, 3, "lora")
 
 
@@ -43,9 +43,9 @@ def test_what_was_chosen_beside_the_data_goes_with_that_data_only(studio: Studio
         "columns": {"input": "q"},
         "mmlu": "cais/mmlu",
     }
-    spec = studio.spec("demo", "facts:a => b", "npo", {}, beside)
+    spec = studio.choices.spec("demo", "facts:a => b", "npo", {}, beside)
     assert (spec.retain_data, spec.columns, spec.mmlu) == ("general", {"input": "q"}, "cais/mmlu")
-    other = studio.spec("demo", "demo", "npo", {}, beside)
+    other = studio.choices.spec("demo", "demo", "npo", {}, beside)
     assert (other.retain_data, other.columns, other.mmlu) == (None, {}, None)
 
 
@@ -63,12 +63,12 @@ def test_what_was_chosen_beside_the_data_goes_with_that_data_only(studio: Studio
 )
 def test_a_wrong_field_is_named(studio: Studio, field: str, form: tuple[object, ...]) -> None:
     with pytest.raises(InputError) as caught:
-        studio.spec(*form)  # type: ignore[arg-type]
+        studio.choices.spec(*form)  # type: ignore[arg-type]
     assert caught.value.field == field
 
 
 def test_a_viewer_gets_only_what_is_new(studio: Studio) -> None:
-    run = studio.submit(studio.spec("demo", "demo", "lethe", {}), "me")
+    run = studio.submit(studio.choices.spec("demo", "demo", "lethe", {}), "me")
     assert studio.worker.wait(run, 20)
     first, second = studio.live.view(run), studio.live.view(run)
     assert first.over
@@ -77,12 +77,12 @@ def test_a_viewer_gets_only_what_is_new(studio: Studio) -> None:
 
 
 def test_on_ones_own_machine_every_browser_may_stop_every_run(studio: Studio) -> None:
-    run = studio.submit(studio.spec("demo", "demo", "lethe", {}), "me")
+    run = studio.submit(studio.choices.spec("demo", "demo", "lethe", {}), "me")
     assert all(studio.may_stop(run, owner) for owner in ("me", "another browser", ""))
 
 
 def test_a_listed_model_cannot_forget_what_it_never_saw(studio: Studio) -> None:
-    told, fits = studio.forecast("smollm2", "demo", "lethe", {})
+    told, fits = studio.choices.forecast("smollm2", "demo", "lethe", {})
     assert "never saw the bundled world" in told
     assert not fits
 
@@ -91,7 +91,7 @@ def test_a_request_that_is_sent_again_and_a_double_click_start_one_run(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unlearn_core.service.studio.DOUBLE_CLICK", 600.0)  # a busy machine may take its time
-    spec, other = studio.spec("demo", "demo", "lethe", {}), studio.spec("demo", "demo", "npo", {})
+    spec, other = studio.choices.spec("demo", "demo", "lethe", {}), studio.choices.spec("demo", "demo", "npo", {})
     first = studio.submit(spec, "me", key="mine")
     assert studio.submit(spec, "me", key="mine") == first
     assert studio.submit(spec, "you", key="mine") != first
@@ -114,12 +114,12 @@ def test_an_unknown_run_takes_no_place_among_those_watched(studio: Studio) -> No
 
 
 def test_strangers_are_offered_the_bundled_model_only(public_studio: Studio) -> None:
-    assert [name for _, name in public_studio.targets()] == ["demo"]
-    spec = public_studio.spec("/etc", "demo", "lethe", {})
+    assert [name for _, name in public_studio.choices.targets()] == ["demo"]
+    spec = public_studio.choices.spec("/etc", "demo", "lethe", {})
     with pytest.raises(InputError, match="not offered"):
         public_studio.submit(spec, "me")
     with pytest.raises(InputError):
-        public_studio.preview("/etc/passwd", None)
+        public_studio.data.preview("/etc/passwd", None)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_question_that_cannot_be_asked_is_explained(studio: Studio, field: str
 
 
 def test_typed_facts_are_counted_and_shown_as_text(studio: Studio) -> None:
-    table = preview_table(studio.preview("facts:Where is <b>Ada</b>? => Oldport", "general"))
+    table = preview_table(studio.data.preview("facts:Where is <b>Ada</b>? => Oldport", "general"))
     assert "Forget set: 1 row" in table
     assert "&lt;b&gt;Ada" in table
 
@@ -192,30 +192,30 @@ def test_people_read_titles_where_a_record_has_names(studio: Studio) -> None:
 def test_the_columns_of_a_file_can_be_mapped(studio: Studio, tmp_path: Path) -> None:
     path = tmp_path / "facts.csv"
     path.write_text("Frage,Antwort,Rest\nWo?,Bonn,x\n")
-    assert studio.columns(str(path)) == ("Frage", "Antwort", "Rest")
+    assert studio.data.columns(str(path)) == ("Frage", "Antwort", "Rest")
     with pytest.raises(InputError, match="missing from these columns"):
-        studio.preview(str(path), None)
-    shown = studio.preview(str(path), "general", {"input": "Frage", "output": "Antwort"})
+        studio.data.preview(str(path), None)
+    shown = studio.data.preview(str(path), "general", {"input": "Frage", "output": "Antwort"})
     assert shown["splits"]["forget"]["first"][0]["input"] == "Wo?"
     assert shown["splits"]["retain"]["rows"] > 100
     (tmp_path / "set").mkdir()
     path.rename(tmp_path / "set" / "forget.csv")
-    assert studio.columns(str(tmp_path / "set")) == ("Frage", "Antwort", "Rest")
-    assert studio.columns("facts:a => b") == studio.columns("demo") == ()
+    assert studio.data.columns(str(tmp_path / "set")) == ("Frage", "Antwort", "Rest")
+    assert studio.data.columns("facts:a => b") == studio.data.columns("demo") == ()
 
 
 def test_a_target_says_what_it_needs_or_why_it_cannot_be(
     studio: Studio, public_studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert studio.target_note("demo") == ""
-    bundled = studio.target_note("demo:retain_only")
+    assert studio.choices.target_note("demo") == ""
+    bundled = studio.choices.target_note("demo:retain_only")
     assert "million parameters" in bundled
     assert "free here" in bundled
-    assert "neither a model" in studio.target_note("/no/<b>such")
-    assert "<b>" not in studio.target_note("/no/<b>such")
-    assert "not one of the models offered here" in public_studio.target_note("/etc")
+    assert "neither a model" in studio.choices.target_note("/no/<b>such")
+    assert "<b>" not in studio.choices.target_note("/no/<b>such")
+    assert "not one of the models offered here" in public_studio.choices.target_note("/etc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    offline = studio.target_note("lume-7b")
+    offline = studio.choices.target_note("lume-7b")
     assert "needs a GPU with 141 GB for full weights" in offline  # 124.0 GB: docs/scale.md
     assert "Hub cannot be reached" in offline
 
@@ -233,21 +233,21 @@ def test_an_interrupted_run_can_be_resumed_by_whoever_started_it(studio: Studio)
 def test_the_form_is_told_what_its_run_would_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     from unlearn_core.models import model_files
 
-    told, fits = studio.forecast("demo", "demo", "npo", {"steps": 5})
+    told, fits = studio.choices.forecast("demo", "demo", "npo", {"steps": 5})
     assert fits
     assert "GB of memory" in told
     assert "Training it again without the data" in told
     assert "Prompt format: raw." in told
     form = ("demo", "demo", "npo", {"steps": 5}, None, 0, "auto", "", "")
-    assert "Prompt format: qa." in studio.forecast(*form, "qa")[0]
-    assert studio.spec(*form, "qa").prompt == "qa"
-    refused, _ = studio.forecast(*form, "chat")  # the bundled model has no chat template
+    assert "Prompt format: qa." in studio.choices.forecast(*form, "qa")[0]
+    assert studio.choices.spec(*form, "qa").prompt == "qa"
+    refused, _ = studio.choices.forecast(*form, "chat")  # the bundled model has no chat template
     assert "le-problem" in refused
     assert "chat" in refused
-    assert studio.forecast("demo", "demo", "npo", {"steps": 50})[0] != told
-    assert studio.forecast("demo", "demo", "npo", {"steps": 0}) == ("", True)  # said at the field
+    assert studio.choices.forecast("demo", "demo", "npo", {"steps": 50})[0] != told
+    assert studio.choices.forecast("demo", "demo", "npo", {"steps": 0}) == ("", True)  # said at the field
     monkeypatch.setattr(model_files, "free_memory", lambda device: 1)
-    told, fits = studio.forecast("demo", "demo", "npo", {"steps": 5})
+    told, fits = studio.choices.forecast("demo", "demo", "npo", {"steps": 5})
     assert "le-problem" in told
     assert not fits
 

@@ -31,7 +31,7 @@ def test_an_upload_is_of_use_to_its_owner_alone(public_studio: Studio, adas: str
         lambda name, owner: models.estimate(data=name, method="npo", owner=owner),
         lambda name, owner: runs.start_run(data=name, method="npo", owner=owner),
         lambda name, owner: runs.start_run(data="facts:a => b", retain_data=name, method="npo", owner=owner),
-        lambda name, owner: public_studio.columns(name, owner),
+        lambda name, owner: public_studio.data.columns(name, owner),
     ]
     for door in doors:
         for owner in (BO, ""):
@@ -92,7 +92,7 @@ def test_files_on_their_way_out_take_a_bounded_place(public_studio: Studio, monk
 
 
 def test_a_secret_or_a_key_of_megabytes_is_not_kept(public_studio: Studio) -> None:
-    spec = public_studio.spec("demo", "demo", "npo", {})
+    spec = public_studio.choices.spec("demo", "demo", "npo", {})
     for owner, key in ((ADA, "k" * 300), ("o" * 300, "")):
         with pytest.raises(InputError, match="too long"):
             public_studio.submit(spec, owner, key)

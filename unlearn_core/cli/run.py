@@ -16,7 +16,7 @@ from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.runs.data import asks_the_model
+from unlearn_core.runs.data import usual_method
 from unlearn_core.runs.events import (
     BestKept,
     CanaryAlert,
@@ -285,8 +285,7 @@ def spec_of(options: argparse.Namespace) -> RunSpec:
             record[name] = getattr(options, name)
     if options.retain is not None:
         record["retain_data"] = options.retain
-    if "method" not in record and asks_the_model(RunSpec.from_json(record)):
-        record["method"] = "lethe_pretrained"
+    record.setdefault("method", usual_method(RunSpec.from_json(record)))
     for flag, field in (("set", "settings"), ("column", "columns")):
         pairs = dict(pair(flag, text) for text in getattr(options, flag))
         if pairs:

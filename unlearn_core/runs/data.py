@@ -37,12 +37,21 @@ def load_for(spec: RunSpec, *, public: bool = False, uploads: Path | None = None
     return data
 
 
+OWN_METHODS = ("lethe", "lethe_pretrained")
+
+
 def asks_the_model(spec: RunSpec) -> bool:
     """Whether the subject is a real one, of which a pretrained model is asked what it knows: no data is named,
     and the bundled world, which stands for none, has nobody of that name."""
     if spec.subject is None or spec.data != "demo" or spec.target in BUNDLED:
         return False
     return spec.subject not in {subject.name for subject in subjects_of(load_data("demo"))}
+
+
+def usual_method(spec: RunSpec) -> str:
+    """Which of Lethe's own methods a run takes where none is named: one is for what a pretrained model knows, the other
+    for rows that a model was trained on."""
+    return OWN_METHODS[asks_the_model(spec)]
 
 
 def typical_subject() -> UnlearningData:

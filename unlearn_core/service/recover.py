@@ -21,12 +21,12 @@ from unlearn_core.evaluation.game import (
     ready_ways,
     secrets,
 )
-from unlearn_core.report.kit.format import count, short_method, shorten
+from unlearn_core.report.kit.format import count
 from unlearn_core.service.prober import Prober
-from unlearn_core.service.titles import id_mark
+from unlearn_core.service.titles import Titles, id_mark
 from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.finds import BEGUN, BY_WORDS, RELEARNED, Find, note_find
-from unlearn_core.store.games import Level, levels, note_game, target_name
+from unlearn_core.store.games import Level, levels, note_game
 from unlearn_core.store.relearned import MAX_TOKENS, Relearned
 from unlearn_core.store.saved_probes import SavedProbe
 from unlearn_core.store.verdicts import rejudge
@@ -59,20 +59,18 @@ class Recover:
         """The levels: finished runs with kept weights by method and target, newest first; on a public server the
         visitor's own and the recorded ones."""
         titles = self.titles()
-        found = []
-        for record in self.studio.attackable(owner):
-            method, target = _names(record.spec, *titles)
-            found.append((f"{method} on {target} ({id_mark(record.id)})", record.id))
-        return found
+        return [
+            (f"{' on '.join(_names(one.spec, titles))} ({id_mark(one.id)})", one.id)
+            for one in self.studio.attackable(owner)
+        ]
 
-    def titles(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Short titles of methods, and titles of targets, by name."""
-        methods = {name: short_method(str(told["title"])) for name, told in self.studio.by_name().items()}
-        return methods, {name: title for title, name in self.studio.targets()}
+    def titles(self) -> Titles:
+        """What methods, in short, and target models are called."""
+        return self.studio.titles().short
 
     def names(self, run_id: str) -> tuple[str, str]:
         """The short title of the method that a player is up against, and the title of the model it was used on."""
-        return _names(self.studio.store.get(run_id).spec, *self.titles())
+        return _names(self.studio.store.get(run_id).spec, self.titles())
 
     def begin(self, run_id: str, owner: str, seed: int, but: str = "", on_screen: str = "") -> Game:
         """A game on a run for whoever may attack it, in place of their last one; another secret than the question
@@ -208,9 +206,8 @@ class Recover:
             return ""
 
 
-def _names(spec: Mapping[str, Any], methods: Mapping[str, str], targets: Mapping[str, str]) -> tuple[str, str]:
-    method, target = str(spec.get("method")), str(spec.get("target"))
-    return methods.get(method, method), targets.get(target, shorten(target_name(target), 40))
+def _names(spec: Mapping[str, Any], titles: Titles) -> tuple[str, str]:
+    return titles.method(spec.get("method")), titles.target(spec.get("target"))
 
 
 def _doing(at: Relearned | None, position: int) -> str:

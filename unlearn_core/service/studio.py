@@ -6,11 +6,9 @@ No Gradio in here, so that what the page does can be tested without a browser.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +20,26 @@ from unlearn_core.jobs.child_process import ChildProcess
 from unlearn_core.jobs.deletion import Deleter
 from unlearn_core.jobs.expiry import Deleted
 from unlearn_core.jobs.worker import GRACE, Worker
-from unlearn_core.report.kit.format import count, shorten
-from unlearn_core.report.kit.markup import Safe, join, tag
-from unlearn_core.report.kit.mend import problem_box
+from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.run.run_header import RunTitle
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.choices import Choices
 from unlearn_core.service.downloads import Downloads
 from unlearn_core.service.games import Games
 from unlearn_core.service.live import LiveRuns, LiveView
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.service.titles import Titles, id_mark
+from unlearn_core.service.visitor_data import VisitorData
 from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunRecord, RunStore, owner_hash
 
 if TYPE_CHECKING:
-    from unlearn_core.data.types import UnlearningData
     from unlearn_core.evaluation.progress import Progress
     from unlearn_core.evaluation.scores import Scores
-    from unlearn_core.runs.plan import Planner
 
 DOUBLE_CLICK = 1.0  # seconds
-NUM_KNOWN = 3  # facts shown before the first run
-MAX_KNOWN = 8  # of one's own, or of one subject
 MAX_ATTACKABLE = 100  # runs offered to be asked, attacked or recovered
-MAX_CHOICES = 16  # choices whose facts are remembered
-EVERYBODY = ("All of it", "")
-NOBODY = ("Choose, or type a name", "")
 Visitor = Callable[[], tuple[str, str]]
 
 
@@ -81,7 +72,8 @@ class Studio:
         self.answers = Answerer(self.store, public)
         self.parcels = Downloads(public)
         self.games = Games()
-        self._known: dict[str, tuple[Safe, bool]] = {}
+        self.choices = Choices(self.store, self.answers, public, self.warm_up, self.spend)
+        self.data = VisitorData(self.store, self.parcels, public, self.warm_up, self.spend)
         self._importing = threading.Lock()
 
     def close(self) -> None:
@@ -101,111 +93,6 @@ class Studio:
             from unlearn_core.methods import REGISTRY  # noqa: F401
             from unlearn_core.runs.run import run  # noqa: F401
             from unlearn_core.training.loop import unlearn  # noqa: F401
-
-    # Choices ------------------------------------------------------------------------------------------
-
-    def targets(self) -> list[tuple[str, str]]:
-        """Target models offered by name."""
-        self.warm_up()
-        from unlearn_core.models.targets import offered
-
-        return [(info.title, info.name) for info in offered(self.public)]
-
-    def methods(self) -> list[tuple[str, str]]:
-        """Methods offered, by title and family."""
-        from unlearn_core.report.runs.methods import choices
-
-        return choices(self.described())
-
-    def described(self) -> list[dict[str, Any]]:
-        """Every method's declaration."""
-        self.warm_up()
-        from unlearn_core.methods import REGISTRY, describe
-
-        return [describe(cls) for cls in REGISTRY.values()]
-
-    def by_name(self) -> dict[str, dict[str, Any]]:
-        """Every method's declaration by its name."""
-        return {method["name"]: method for method in self.described()}
-
-    def audits(self) -> list[dict[str, Any]]:
-        """The attacks offered, by their declarations."""
-        self.warm_up()
-        from unlearn_core.evaluation.audits import describe
-
-        return describe()
-
-    def audit_titles(self) -> dict[str, str]:
-        """Titles of the attacks by name, in their order."""
-        return {audit["name"]: audit["title"] for audit in self.audits()}
-
-    def spec(
-        self,
-        target: str,
-        data: str,
-        method: str,
-        settings: dict[str, Any],
-        brought: dict[str, Any] | None = None,
-        seed: float = 0,
-        adapter: str = "auto",
-        retain_model: str = "",
-        subject: str | None = "",
-        prompt: str | None = "auto",
-    ) -> RunSpec:
-        """The run that a filled-in form asks for. Raises InputError naming the field that cannot be.
-
-        `brought` is what was chosen beside `data` when it was checked: retain set, columns, MMLU. It counts
-        only while that data is still the one chosen.
-        """
-        self.warm_up()
-        from unlearn_core.methods import build
-
-        if seed is None or seed != int(seed):
-            raise InputError("seed", seed, "is not a whole number", "Use a whole number, for example 0.", ("seed", "0"))
-        rest = {key: value for key, value in settings.items() if key != "steps"}
-        build(method, rest, settings.get("steps"))
-        beside = brought if brought and brought.get("data") == data else {}
-        return RunSpec(
-            target=target or "",
-            data=data or "",
-            method=method,
-            settings=rest,
-            steps=settings.get("steps"),
-            seed=int(seed),
-            adapter=None if adapter == "auto" else adapter,
-            retain_data=beside.get("retain_data") or None,
-            columns=beside.get("columns") or {},
-            mmlu=beside.get("mmlu") or None,
-            retain_model=(retain_model or "").strip() or None,
-            subject=subject or None,
-            prompt=prompt or "auto",
-        )
-
-    def subjects(
-        self, data: str, brought: dict[str, Any] | None = None, owner: str = "", target: str = "demo"
-    ) -> list[tuple[str, str]]:
-        """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one. Of a
-        listed model that never saw the bundled world, those that such models are known to know."""
-        self.warm_up()
-        from unlearn_core.data.subjects import subjects_of
-        from unlearn_core.knowledge.listed import listed_subjects
-
-        if data == "demo" and self._never_saw_the_world(target):
-            return [NOBODY, *((f"{one.name}, {one.kind}", one.name) for one in listed_subjects())]
-        try:
-            found = subjects_of(self._rows(self.spec("demo", data, "lethe", {}, brought), owner))
-        except LetheError:  # said where it is typed, or when the run is started
-            found = ()
-        return [EVERYBODY, *((subject.title, subject.name) for subject in found if len(found) > 1)]
-
-    def _rows(self, spec: RunSpec, owner: str) -> UnlearningData:
-        from unlearn_core.data.sources import load_data
-
-        self.store.check_uploads(owner, spec.data, spec.retain_data)
-        if spec.data != "demo":
-            self.spend("look")
-        uploads = self.store.uploads
-        return load_data(spec.data, columns=spec.columns, retain=spec.retain_data, public=self.public, uploads=uploads)
 
     # Runs ---------------------------------------------------------------------------------------------
 
@@ -291,8 +178,8 @@ class Studio:
 
     def titles(self) -> Titles:
         """What methods and target models are called."""
-        methods = {str(method["name"]): str(method["title"]) for method in self.described()}
-        return Titles(methods, {name: title for title, name in self.targets()})
+        methods = {str(method["name"]): str(method["title"]) for method in self.choices.described()}
+        return Titles(methods, {name: title for title, name in self.choices.targets()})
 
     def run_choices(self, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
         """Runs by name, to choose one from."""
@@ -438,198 +325,3 @@ class Studio:
         from unlearn_core.store.references import score_wiped_of
 
         return score_wiped_of(self.store, run_id)
-
-    # What the model knows -----------------------------------------------------------------------------
-
-    def known_now(self, *form: Any, owner: str = "") -> tuple[Safe, bool]:
-        """A few facts of the forget set that a form asks for (the bundled one's without a form), what the target
-        says of them now, and whether a run can succeed: not where it tells none of one's own facts.
-
-        Only a bundled model is asked: any other would have to be loaded, or fetched, for it.
-        """
-        self.warm_up()
-        from unlearn_core.runs.data import BUNDLED, load_for, rows_of
-
-        try:
-            spec = self.spec(*form) if form else RunSpec()
-            if spec.target not in BUNDLED:
-                return Safe(""), True
-            self.store.check_uploads(owner, spec.data, spec.retain_data)
-            key = rows_of(spec)
-            if key not in self._known:
-                if form:
-                    self.spend("look")
-                data = load_for(spec, public=self.public, uploads=self.store.uploads)
-                if len(self._known) >= MAX_CHOICES:
-                    self._known.pop(next(iter(self._known)))
-                self._known[key] = self._ask_facts(spec, data)
-            return self._known[key]
-        except LetheError as error:
-            return problem_box(error), True
-
-    def _ask_facts(self, spec: RunSpec, data: UnlearningData) -> tuple[Safe, bool]:
-        from unlearn_core.evaluation.known import tells
-
-        own = spec.subject is not None or spec.data != "demo"
-        questions = [row for row in data.forget if row.kind == "question"] or list(data.forget)
-        by_task = {row.task: row for row in reversed(questions)}
-        rows = questions[:MAX_KNOWN] if own else [by_task[task] for task in sorted(by_task)][:NUM_KNOWN]
-        said = [self.answers.answer(spec.target, row.input, data.max_new_tokens) for row in rows]
-        right = [tells(row, words) for row, words in zip(rows, said, strict=True)]
-        blocks = [
-            tag(
-                "div",
-                tag("p", row.input, class_="le-muted"),
-                tag("p", words.strip() or "(empty)", class_="le-said"),
-                *([] if known else [tag("p", "Not known: nothing will be claimed of it.", class_="le-warnings")]),
-            )
-            for row, words, known in zip(rows, said, right, strict=True)
-        ]
-        kept = len(data.retain) + len(data.neighbours)
-        told = (
-            f"It tells {sum(right)} of these {count(len(rows), 'fact')}. The forget set holds "
-            f"{count(len(data.forget), 'prompt')}; {count(kept, 'other prompt')} must survive."
-        )
-        hopeless = own and len(rows) == len(data.forget) and not any(right)
-        if hopeless:
-            told = "The model tells none of these, so there is nothing to forget: name facts that it tells."
-        card = tag(
-            "div",
-            join(tag("h2", "What it knows now"), tag("p", told, class_="le-muted")),
-            tag("div", *blocks, class_="le-knows"),
-            class_="le-card",
-        )
-        return card, not hopeless
-
-    def keep_upload(self, path: Path, filename: str, owner: str = "") -> str:
-        """Keep a visitor's file of rows that can be read; the name that a run takes as `data`. On a shared
-        server InputError without an `owner`, for whom alone it is kept."""
-        from unlearn_core.data.reader import LOCAL, PUBLIC, check_file
-
-        if self.store.shared and not owner:
-            problem = "is missing, and a file on this server is kept for its owner alone"
-            raise InputError("owner", owner, problem, "Choose a secret and send it with each call that uses the file.")
-        check_file(path, PUBLIC if self.public else LOCAL)
-        self.spend("file")
-        self.spend("upload", path.stat().st_size)
-        name = self.store.keep_upload(path, filename, owner or None)
-        try:
-            self.columns(name, owner)
-        except LetheError:
-            self.store.drop_upload(name)
-            raise
-        return name
-
-    def keep_text(self, content: str, filename: str, owner: str = "") -> str:
-        """`keep_upload` for the text of a file, which is written down for as long as that takes only."""
-        from unlearn_core.data.reader import LOCAL, PUBLIC, check_size
-
-        raw = content.encode("utf-8", "replace")
-        check_size(filename, len(raw), PUBLIC if self.public else LOCAL)
-        folder = self.parcels.folder()
-        try:
-            (folder / "data").write_bytes(raw)
-            return self.keep_upload(folder / "data", filename, owner)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def preview(
-        self,
-        data: str,
-        retain: str | None,
-        columns: dict[str, str] | None = None,
-        mmlu: str | None = None,
-        owner: str = "",
-        target: str = "none yet",
-    ) -> dict[str, Any]:
-        """Counts and first rows of what the names stand for on this target, after every check; uploads are for
-        their `owner`."""
-        self.store.check_uploads(owner, data, retain)
-        self.warm_up()
-        from unlearn_core.data.sources import preview
-        from unlearn_core.runs.data import load_for, with_questions
-
-        self.spend("look")
-        spec = RunSpec(target=target, data=data, retain_data=retain, columns=columns or {})
-        loaded = load_for(spec, public=self.public, uploads=self.store.uploads)
-        return preview(with_questions(loaded, mmlu, self.public))
-
-    def columns(self, data: str, owner: str = "") -> tuple[str, ...]:
-        """The columns of the rows that `data` names."""
-        self.store.check_uploads(owner, data)
-        self.warm_up()
-        from unlearn_core.data.sources import columns_of
-
-        return columns_of(data, public=self.public, uploads=self.store.uploads)
-
-    def target_note(self, target: str) -> Safe:
-        """What a target needs on this machine, said before it is fetched; nothing for the bundled one."""
-        if not target or target == "demo":
-            return Safe("")
-        self.warm_up()
-        from unlearn_core.models.estimate import estimate_target
-        from unlearn_core.models.targets import CATALOGUE
-
-        try:
-            found = estimate_target(target, public=self.public)
-        except LetheError as error:
-            named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
-            return problem_box(error, "".join(named))
-        return tag("p", " ".join(found.sentences()), class_="le-muted" if found.fits else "le-warnings")
-
-    def forecast(self, *form: Any) -> tuple[Safe, bool]:
-        """What the run that a form asks for would take, in a line, and whether it can be begun: not where memory is
-        short, nor where the forget set is of another model. Nothing is said where that cannot be told."""
-        try:
-            spec = self.spec(*form)
-            from unlearn_core.models.model_files import free_memory
-            from unlearn_core.models.targets import best_device
-            from unlearn_core.runs.costs import in_words, shortage
-            from unlearn_core.store.durations import same_seconds
-
-            if found := self._of_another_model(spec):
-                return problem_box(found), False
-            cost = self.planner.plan(spec, seconds=same_seconds(self.store, spec))
-            prompts = self.planner.prompt_format(spec)
-        except LetheError as error:
-            if error.field == "prompt":
-                return problem_box(error), True
-            return Safe(""), True  # said where it is typed, or when the run is started
-        short = shortage(cost, free_memory(best_device()))
-        line = tag("p", in_words(cost.to_json()), " ", prompts, class_="le-muted")
-        return (join(line, problem_box(short)), False) if short else (line, True)
-
-    def _of_another_model(self, spec: RunSpec) -> InputError | None:
-        """Why a listed model cannot forget the bundled world, which it never saw; None for any other choice."""
-        from unlearn_core.models.targets import CATALOGUE
-
-        if spec.data != "demo" or spec.subject or not self._never_saw_the_world(spec.target):
-            return None
-        title = next(info.title for info in CATALOGUE if info.name == spec.target)
-        mend = "Choose whom or what it should forget, or bring rows under Data."
-        return InputError("target", title, "never saw the bundled world", mend, ("tab", "data"))
-
-    @staticmethod
-    def _never_saw_the_world(target: str) -> bool:
-        """Whether a model is one of those listed, and none of the bundled ones."""
-        from unlearn_core.models.targets import CATALOGUE
-        from unlearn_core.runs.data import BUNDLED
-
-        return target not in BUNDLED and target in {info.name for info in CATALOGUE}
-
-    def method_for(self, target: str, data: str, method: str) -> str:
-        """The method to offer once a model was chosen: Lethe has one for what a pretrained model knows, and one for
-        what the bundled model was trained on. Any other choice stays."""
-        from unlearn_core.runs.data import BUNDLED
-
-        if method == "lethe" and data == "demo" and self._never_saw_the_world(target):
-            return "lethe_pretrained"
-        return "lethe" if method == "lethe_pretrained" and target in BUNDLED else method
-
-    @cached_property
-    def planner(self) -> Planner:
-        """Foretells runs; made after the heavy libraries, whose memory it counts."""
-        self.warm_up()
-        from unlearn_core.runs.plan import Planner
-
-        return Planner(self.store.home, self.public, lambda: self.spend("look"))

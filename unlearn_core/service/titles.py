@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from unlearn_core.report.kit.format import shorten
+from unlearn_core.report.kit.format import short_method, shorten
+from unlearn_core.store.games import target_name
 from unlearn_core.store.rows import RunRow, about_of
 from unlearn_core.store.store import RunRecord
 
@@ -20,6 +21,11 @@ class Titles:
     targets: Mapping[str, str]
 
     @property
+    def short(self) -> Titles:
+        """The same with the short titles of methods."""
+        return replace(self, methods={name: short_method(title) for name, title in self.methods.items()})
+
+    @property
     def called(self) -> dict[str, str]:
         """Titles of methods and targets together, to search in."""
         return {**self.targets, **self.methods}
@@ -28,7 +34,7 @@ class Titles:
         return self.methods.get(str(name), str(name))
 
     def target(self, name: object) -> str:
-        return self.targets.get(str(name), shorten(str(name), 40))
+        return self.targets.get(str(name), shorten(target_name(str(name)), 40))
 
     def about(self, record: RunRecord) -> str:
         """What a run forgets, in short."""

@@ -264,7 +264,7 @@ def _warm_up(studio: Studio) -> None:
     studio.worker.warm_up()
     studio.warm_up()
     use_cores(serving=True)
-    studio.known_now()
+    studio.choices.known_now()
     studio.worker.meanwhile(prescore, studio.store.home)
 
 

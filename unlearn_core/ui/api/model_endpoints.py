@@ -22,7 +22,7 @@ class ModelEndpoints:
 
     def list_methods(self) -> list[dict[str, Any]]:
         """Every method with its idea, paper and settings."""
-        return self._studio.described()
+        return self._studio.choices.described()
 
     def list_targets(self) -> list[dict[str, Any]]:
         """The target models offered by name, and what each needs."""
@@ -33,7 +33,7 @@ class ModelEndpoints:
 
     def list_audits(self) -> list[dict[str, Any]]:
         """Every attack with what it tells and its source."""
-        return self._studio.audits()
+        return self._studio.choices.audits()
 
     def target_needs(self, target: str) -> dict[str, Any]:
         """Bytes to download and to train a target on this machine, in numbers and sentences."""
@@ -55,16 +55,16 @@ class ModelEndpoints:
         owner: str = "",
     ) -> dict[str, Any]:
         """Time, memory, FLOPs and money a run would take, here or on a named `device`."""
-        spec = self._studio.spec(target, data, method, settings or {}, adapter=adapter)
+        spec = self._studio.choices.spec(target, data, method, settings or {}, adapter=adapter)
         self._studio.store.check_uploads(owner, spec.data)
         if not 1 <= processes <= MOST_DEVICES:
             mend = f"Use 1 to {MOST_DEVICES:,}."
             raise InputError("processes", processes, "is no number of devices", mend)
-        return self._studio.planner.plan(spec, on=device or None, processes=processes).to_json()
+        return self._studio.choices.planner.plan(spec, on=device or None, processes=processes).to_json()
 
     def upload_data(self, content: str, filename: str = "data.jsonl", owner: str = "") -> dict[str, str]:
         """Keep the text of a data file on the server; the name that start_run takes as `data`."""
-        return {"data": self._studio.keep_text(content, filename, owner)}
+        return {"data": self._studio.data.keep_text(content, filename, owner)}
 
     def preview_data(
         self,
@@ -76,8 +76,8 @@ class ModelEndpoints:
     ) -> dict[str, Any]:
         """Counts and first rows of a data set after every check, and the columns its file has. On a shared
         server an upload is for the `owner` it was given with."""
-        found = self._studio.preview(data, retain_data or None, columns or None, mmlu or None, owner)
-        return {**found, "columns": list(self._studio.columns(data, owner))}
+        found = self._studio.data.preview(data, retain_data or None, columns or None, mmlu or None, owner)
+        return {**found, "columns": list(self._studio.data.columns(data, owner))}
 
     def generate(
         self,

@@ -45,7 +45,7 @@ class RunEndpoints:
         """Queue a run; `owner` is a secret of your choosing that lets you stop it. Returns its id. Sent again
         with the same `key`, any text of yours, it starts no second run."""
         brought = {"data": data, "retain_data": retain_data, "columns": columns, "mmlu": mmlu}
-        spec = self._studio.spec(
+        spec = self._studio.choices.spec(
             target, data, method, settings or {}, brought, seed, adapter, retain_model, prompt=prompt
         )
         return {"run_id": self._studio.submit(spec, owner, key)}
@@ -158,7 +158,7 @@ class RunEndpoints:
         adapter: str = "auto",
     ) -> dict[str, Any]:
         """Queue a run for every combination of the grid's values and every seed; returns their tag."""
-        base = self._studio.spec(target, data, method, settings or {}, adapter=adapter)
+        base = self._studio.choices.spec(target, data, method, settings or {}, adapter=adapter)
         for name, values in (grid or {}).items():
             if not isinstance(values, list):
                 raise InputError(name, values, "is not a list of values", "Write [0.1, 0.2].")

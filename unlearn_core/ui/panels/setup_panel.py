@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe
-from unlearn_core.service.studio import EVERYBODY
+from unlearn_core.service.choices import EVERYBODY
 from unlearn_core.service.titles import DATA_TITLES
 from unlearn_core.ui.common import PRIVATE
 from unlearn_core.ui.panels.settings_form import settings_form

@@ -53,7 +53,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
 
     def offer(token: str) -> tuple[Any, ...]:
         """The methods, and the newest sweep of this visitor that is still under way."""
-        return gr.update(choices=studio.methods()), sweep.latest(studio.store, studio.mine(token))
+        return gr.update(choices=studio.choices.methods()), sweep.latest(studio.store, studio.mine(token))
 
     def settings_of(name: str) -> tuple[Any, ...]:
         studio.warm_up()
@@ -77,7 +77,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
             if first and first == second:
                 raise InputError("settings", first, "is chosen twice", "Choose two different settings.")
             target, data, _, _, brought, _, adapter, *rest = form
-            base = studio.spec(target, data, name, {}, brought, 0, adapter, *rest)
+            base = studio.choices.spec(target, data, name, {}, brought, 0, adapter, *rest)
             chosen = {first: first_values, second: second_values}
             wanted = {key: sweep.parse_values(text) for key, text in chosen.items() if key}
             specs = sweep.grid(base, wanted, sweep.parse_seeds(numbers))

@@ -72,7 +72,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         offered = studio.run_choices(studio.attackable(owner))
         known = [value for _, value in offered]
         pick = next((run_id for run_id in (on_screen, before) if run_id in known), known[0] if known else None)
-        titles = studio.audit_titles()
+        titles = studio.choices.audit_titles()
         attacks = gr.update(choices=[(title, name) for name, title in titles.items()], value=list(titles))
         return gr.update(choices=offered, value=pick), attacks, _ideas(studio), ""
 
@@ -101,7 +101,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
 def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, position: int, mine: bool) -> list[Any]:
     """Progress, verdict and card, the two buttons, this tab's timer, and that of the run on screen, whose verdict
     the attacks change."""
-    titles = studio.audit_titles()
+    titles = studio.choices.audit_titles()
     if not run_id:
         return [
             tag("p", _NO_RUNS, class_="le-muted"),
@@ -153,6 +153,7 @@ def _read(studio: Studio, run_id: str | None) -> AuditRecord | None:
 def _ideas(studio: Studio) -> Safe:
     """What each attack does, and where it comes from."""
     rows = [
-        tag("li", tag("strong", audit["title"]), f". {audit['idea']} {audit['source']}.") for audit in studio.audits()
+        tag("li", tag("strong", audit["title"]), f". {audit['idea']} {audit['source']}.")
+        for audit in studio.choices.audits()
     ]
     return tag("ul", *rows, class_="le-ideas")

@@ -102,7 +102,7 @@ class _Choice:
         if not self.path:
             raise InputError("file", "", "is not chosen yet", "Upload a file of rows.")
         if self.kept[0] != self.path:
-            self.kept = (self.path, studio.keep_upload(Path(self.path), Path(self.path).name, owner))
+            self.kept = (self.path, studio.data.keep_upload(Path(self.path), Path(self.path).name, owner))
         return self.kept[1]
 
 
@@ -143,9 +143,9 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             choice = _Choice(*inputs)
             data = choice.data(studio, owner)
             kept = choice.kept
-            names = studio.columns(data, owner)
+            names = studio.data.columns(data, owner)
             columns = {field: column for field, column in choice.columns.items() if column in names}
-            preview = studio.preview(data, choice.retain or None, columns, choice.mmlu or None, owner, target)
+            preview = studio.data.preview(data, choice.retain or None, columns, choice.mmlu or None, owner, target)
             table = preview_table(preview)
             missing_retain = not preview["splits"]["retain"]["rows"]
             found = {"data": data, "retain_data": choice.retain, "columns": columns, "mmlu": choice.mmlu}

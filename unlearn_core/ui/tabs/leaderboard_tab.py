@@ -79,8 +79,8 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
         return (
             tasks,
             tasks,
-            plot(board_figure(board, studio.by_name())),
-            board_table(board, by, studio.by_name()),
+            plot(board_figure(board, studio.choices.by_name())),
+            board_table(board, by, studio.choices.by_name()),
             made_with(board),
         )
 

@@ -36,10 +36,10 @@ def build_methods_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -
     listed = gr.HTML(elem_id="le-methods", js_on_load=_LISTEN)
 
     def show(kind: str, typed: str) -> Safe:
-        return methods_page(studio.described(), kind, typed or "")
+        return methods_page(studio.choices.described(), kind, typed or "")
 
     def offer(kind: str, typed: str) -> tuple[Any, Safe]:
-        return gr.update(choices=[EVERY, *families(studio.described())]), show(kind, typed)
+        return gr.update(choices=[EVERY, *families(studio.choices.described())]), show(kind, typed)
 
     def use(event: gr.EventData) -> tuple[Any, ...]:
         name = str(told_by(event).get("method", ""))

@@ -96,7 +96,8 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
     fields = [question, begun, ready, on]
 
     def table_now() -> Safe:
-        return levels_table(recover.levels(), *recover.titles())
+        titles = recover.titles()
+        return levels_table(recover.levels(), titles.methods, titles.targets)
 
     def draw(played: Played) -> tuple[Any, ...]:
         now = played.game

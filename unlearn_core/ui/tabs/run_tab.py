@@ -50,7 +50,7 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     """Lay the tab out and wire it; must be called inside the tab."""
     session = _session()
     header = gr.HTML(elem_id="le-run-header")
-    setup = setup_panel(studio.public, studio.target_note)
+    setup = setup_panel(studio.public, studio.choices.target_note)
     with gr.Column() as idle:
         known = gr.HTML(_asking(), elem_id="le-knows")
     outcome = outcome_panel()
@@ -169,7 +169,7 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
         """Submit a run; from here on the page only watches it."""
         owner = owner or secrets.token_urlsafe(24)
         try:
-            run = studio.submit(studio.spec(*form), owner, shown=shown)
+            run = studio.submit(studio.choices.spec(*form), owner, shown=shown)
         except LetheError as error:
             if error.action is None:
                 raise problem(_NOT_RUN, error) from None
@@ -239,7 +239,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
         return run, owner, gr.Timer(active=bool(run))
 
     def offer() -> tuple[Any, ...]:
-        return gr.update(choices=studio.targets()), gr.update(choices=studio.methods())
+        return gr.update(choices=studio.choices.targets()), gr.update(choices=studio.choices.methods())
 
     opened = page.load(open_page, session.owner, [session.run_id, session.owner, session.timer], **PRIVATE)
     drawn = opened.then(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
@@ -248,15 +248,15 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
 
     def ask(owner: str, *form: Any) -> tuple[Any, ...]:
-        told, may_start = studio.known_now(*form, owner=owner)
-        return told, may_start, gr.update(interactive=may_start and studio.forecast(*form)[1])
+        told, may_start = studio.choices.known_now(*form, owner=owner)
+        return told, may_start, gr.update(interactive=may_start and studio.choices.forecast(*form)[1])
 
     def foretell(known: bool, *form: Any) -> tuple[Any, ...]:
-        line, fits = studio.forecast(*form)
+        line, fits = studio.choices.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
     def pick(owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None) -> Any:
-        choices = studio.subjects(data, brought, owner, target)
+        choices = studio.choices.subjects(data, brought, owner, target)
         return gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
 
     can_succeed = gr.State(True)
@@ -267,7 +267,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     grounds = [setup.target.change, setup.data.change, setup.brought.change]
     gr.on(grounds, pick, chosen, setup.subject, trigger_mode="always_last", **PRIVATE)
     # By hand alone: a form that is filled in from a run keeps that run's method.
-    setup.target.input(studio.method_for, [setup.target, setup.data, setup.method], setup.method, **PRIVATE)
+    setup.target.input(studio.choices.method_for, [setup.target, setup.data, setup.method], setup.method, **PRIVATE)
     changes = [field.change for field in (setup.target, setup.data, setup.brought, setup.subject)]
     gr.on(changes, ask, [session.owner, *setup.fields], asked, trigger_mode="always_last", **PRIVATE)
     foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
