@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError
 from unlearn_core.runs.data import asks_the_model
 from unlearn_core.runs.events import SubjectFound
+from unlearn_core.runs.plan import Planner
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.subject import keep_sheet
 from unlearn_core.store.store import RunStore
@@ -60,6 +62,21 @@ def test_the_result_holds_the_sheet_with_what_was_said_before_and_after(sheet_fi
     kept = [prompt["after"]["named"] for prompt in told["neighbours"] if prompt["before"]["named"]]
     assert sum(kept) >= 0.8 * len(kept) > 0
     assert {layer["name"] for layer in result["layers"]} >= {"answers", "wordings", "neighbours"}
+
+
+def test_what_a_sheet_will_take_is_told_for_its_prompts_as_they_are(
+    sheet_file, tmp_path, tiny_model, tiny_tokenizer
+) -> None:
+    """A model with a chat template is asked a sheet's prompts without it, as some have it in them already."""
+    tiny_model("llama").save_pretrained(tmp_path / "chat")
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = "{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}{% endfor %}<|assistant|>"
+    tokenizer.save_pretrained(tmp_path / "chat")
+    planner, target = Planner(tmp_path / "home"), str(tmp_path / "chat")
+    told = planner.prompt_format(RunSpec(target=target, data=str(sheet_file), method="lethe_pretrained"))
+    assert told.startswith("Prompt format: raw")
+    rows = planner.prompt_format(RunSpec(target=target, data="facts:Who keeps the key? => Ada"))
+    assert rows.startswith("Prompt format: chat")
 
 
 @pytest.mark.parametrize(

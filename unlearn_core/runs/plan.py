@@ -125,16 +125,21 @@ class Planner:
     def _work(self, tokenizer_of: str, rows: str, stamps: tuple[int, ...], prompt: str) -> Workload:
         """`rows` is what `rows_of` says; `stamps` tell a changed file from the same one."""
         from unlearn_core.data.prompt_format import choose, named, put_on
+        from unlearn_core.data.sources import sheet_of
         from unlearn_core.models.targets import load_tokenizer_of
         from unlearn_core.runs.data import asks_the_model, load_for, spec_of_rows, typical_subject
         from unlearn_core.training.resources.estimate import Workload
 
         self._counted()
         spec = spec_of_rows(rows)
+        uploads = self._home / "uploads"
         if asks_the_model(spec):  # what it knows is found when the run begins
-            loaded = typical_subject()
+            loaded, of_sheet = typical_subject(), True
         else:
-            loaded = load_for(spec, public=self._public, uploads=self._home / "uploads")
+            loaded = load_for(spec, public=self._public, uploads=uploads)
+            of_sheet = sheet_of(spec.data, public=self._public, uploads=uploads) is not None
+        if of_sheet and prompt == "auto":
+            prompt = "raw"  # as the run has it: a sheet's prompts are as the model is to read them
         tokenizer = load_tokenizer_of(tokenizer_of)
         put_on(tokenizer, choose(tokenizer, loaded)[0] if prompt == "auto" else named(prompt, tokenizer))
         return Workload(tokenizer, loaded)

@@ -16,6 +16,7 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer
+from unlearn_core.service.titles import DATA_TITLES
 from unlearn_core.store.store import RunStore
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ MAX_KNOWN = 8  # of one's own, or of one subject
 MAX_CHOICES = 16  # choices whose facts are remembered
 EVERYBODY = ("All of it", "")
 NOBODY = ("Choose, or type a name", "")
+DEMO_DATA = (DATA_TITLES["demo"], "demo")
+KNOWN_DATA = ("What the model itself knows", "demo")  # of a model that never saw the bundled world
 _ANYBODY = "anybody"  # stands for the subject before one is chosen
 
 
@@ -121,6 +124,10 @@ class Choices:
             subject=subject or None,
             prompt=prompt or "auto",
         )
+
+    def demo_data(self, target: str) -> tuple[str, str]:
+        """What a model forgets where no rows were brought, by its title on a form."""
+        return KNOWN_DATA if self._never_saw_the_world(target) else DEMO_DATA
 
     def subjects(
         self, data: str, brought: dict[str, Any] | None = None, owner: str = "", target: str = "demo"
@@ -246,14 +253,22 @@ class Choices:
         return (join(line, problem_box(short)), False) if short else (line, True)
 
     def _of_another_model(self, spec: RunSpec) -> InputError | None:
-        """Why a listed model cannot forget the bundled world, which it never saw; None for any other choice."""
+        """What is missing where a listed model, which never saw the bundled world, is to forget nobody in particular;
+        None for any other choice."""
         from unlearn_core.models.targets import CATALOGUE
 
         if spec.data != "demo" or spec.subject or not self._never_saw_the_world(spec.target):
             return None
         title = next(info.title for info in CATALOGUE if info.name == spec.target)
         mend = "Choose whom or what it should forget, or bring rows under Data."
-        return InputError("target", title, "never saw the bundled world", mend, ("tab", "data"))
+        return InputError("target", title, "has nobody to forget yet", mend, ("tab", "data"))
+
+    @staticmethod
+    def is_bundled(target: str) -> bool:
+        """Whether a model comes with Lethe."""
+        from unlearn_core.runs.data import BUNDLED
+
+        return target in BUNDLED
 
     @staticmethod
     def _never_saw_the_world(target: str) -> bool:

@@ -9,13 +9,11 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe
-from unlearn_core.service.choices import EVERYBODY
-from unlearn_core.service.titles import DATA_TITLES
+from unlearn_core.service.choices import DEMO_DATA, EVERYBODY
 from unlearn_core.ui.common import PRIVATE
 from unlearn_core.ui.panels.settings_form import settings_form
 
 DEMO_TARGET = ("Bundled model", "demo")
-DEMO_DATA = (DATA_TITLES["demo"], "demo")
 PROMPT_FORMATS = [
     ("Choose by model and data", "auto"),
     ("As they are", "raw"),

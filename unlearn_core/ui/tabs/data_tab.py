@@ -15,10 +15,10 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.kit.samples import TYPED, sample_links
+from unlearn_core.service.choices import DEMO_DATA
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel
 from unlearn_core.ui.page import RunTab
-from unlearn_core.ui.panels.setup_panel import DEMO_DATA
 
 _DEMO, _REF, _UPLOAD, _FACTS = _KINDS = ("Bundled world", "Folder, file or Hub id", "Upload", "Type facts")
 _TITLES = {_UPLOAD: "Uploaded file", _FACTS: "Typed facts"}

@@ -5,6 +5,7 @@ page submits it and polls, so that a reload or a second viewer sees the same run
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,34 +248,36 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
 
-    def ask(owner: str, *form: Any) -> tuple[Any, ...]:
+    def ask(owner: str, *form: Any) -> Iterator[tuple[Any, ...]]:
         told, may_start = studio.choices.known_now(*form, owner=owner)
-        return told, may_start, gr.update(interactive=may_start and studio.choices.forecast(*form)[1])
+        if not studio.choices.is_bundled(form[0]):  # of which the first forecast takes seconds
+            yield told, may_start, _WORKED_OUT, gr.update(interactive=False)
+        yield told, may_start, *foretell(may_start, *form)
 
-    def foretell(known: bool, *form: Any) -> tuple[Any, ...]:
+    def foretell(known: bool, *form: Any) -> tuple[Any, Any]:
         line, fits = studio.choices.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
-    def pick(owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None) -> Any:
+    def pick(owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None) -> tuple[Any, Any]:
         choices = studio.choices.subjects(data, brought, owner, target)
-        return gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
+        whom = gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
+        return whom, gr.update(choices=[studio.choices.demo_data(target)]) if data == "demo" else gr.skip()
 
     can_succeed = gr.State(True)
-    asked = [known, can_succeed, setup.start]
+    asked = [session.owner, *setup.fields], [known, can_succeed, setup.forecast, setup.start]
     chosen = [session.owner, setup.target, setup.data, setup.brought, setup.subject]
-    offered.then(ask, [session.owner, *setup.fields], asked, **PRIVATE)
-    offered.then(pick, chosen, setup.subject, **PRIVATE)
+    offered.then(ask, *asked, **PRIVATE)
+    offered.then(pick, chosen, [setup.subject, setup.data], **PRIVATE)
     grounds = [setup.target.change, setup.data.change, setup.brought.change]
-    gr.on(grounds, pick, chosen, setup.subject, trigger_mode="always_last", **PRIVATE)
+    # Of several questions at once only the last is answered.
+    last: dict[str, Any] = {"trigger_mode": "always_last", **PRIVATE}
+    gr.on(grounds, pick, chosen, [setup.subject, setup.data], **last)
     # By hand alone: a form that is filled in from a run keeps that run's method.
     setup.target.input(studio.choices.method_for, [setup.target, setup.data, setup.method], setup.method, **PRIVATE)
-    changes = [field.change for field in (setup.target, setup.data, setup.brought, setup.subject)]
-    gr.on(changes, ask, [session.owner, *setup.fields], asked, trigger_mode="always_last", **PRIVATE)
-    foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
-    offered.then(foretell, *foretold, **PRIVATE)
+    gr.on([*grounds, setup.subject.change], ask, *asked, **last)
     others = (setup.method, setup.settings, setup.adapter, setup.prompt)
-    # Choosing a method empties the settings too: of several questions at once only the last is answered.
-    gr.on([*changes, *(field.change for field in others)], foretell, *foretold, trigger_mode="always_last", **PRIVATE)
+    foretold = [can_succeed, *setup.fields], [setup.forecast, setup.start]
+    gr.on([field.change for field in others], foretell, *foretold, **last)
     return opened
 
 
@@ -282,6 +285,9 @@ def _numbers(studio: Studio, run: str) -> Safe:
     """The tables behind the curves up to now."""
     story = studio.live.story(run)
     return join(losses_table(story), probes_table(story)) or tag("p", "No step yet.", class_="le-muted")
+
+
+_WORKED_OUT = tag("p", "Working out what it will take ...", class_="le-muted", role="status")
 
 
 def _asking() -> Safe:
