@@ -251,7 +251,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     def ask(owner: str, *form: Any) -> Iterator[tuple[Any, ...]]:
         told, may_start = studio.choices.known_now(*form, owner=owner)
         if not studio.choices.is_bundled(form[0]):  # of which the first forecast takes seconds
-            yield told, may_start, _WORKED_OUT, gr.update(interactive=False)
+            yield told, may_start, _WORKED_OUT, gr.skip()
         yield told, may_start, *foretell(may_start, *form)
 
     def foretell(known: bool, *form: Any) -> tuple[Any, Any]:
