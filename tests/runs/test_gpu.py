@@ -17,6 +17,7 @@ from unlearn_core.models import hashing, targets
 from unlearn_core.models.building import holding
 from unlearn_core.models.inference import packed
 from unlearn_core.models.inference.forward import device_of
+from unlearn_core.models.loading_dtype import matrix_rate
 from unlearn_core.runs import costs, events
 from unlearn_core.runs import run as run_module
 from unlearn_core.runs.plan import plan
@@ -32,9 +33,9 @@ from unlearn_core.training.packing import pack_parts
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A torch that says there is a GPU, as ZeroGPU's does in every process, where what touches it fails."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    costs.usual_rate.cache_clear()
+    matrix_rate.cache_clear()
     yield
-    costs.usual_rate.cache_clear()
+    matrix_rate.cache_clear()
 
 
 def test_a_page_on_zerogpu_never_touches_the_gpu(said: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
