@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from unlearn_core.models.artifacts import Adapter
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.loading_dtype import LARGE, bfloat16_is_faster, default_dtype, matrix_rate
 from unlearn_core.models.targets import load_target
-from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.answers import Answerer, original
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import MARKER
 
@@ -70,5 +71,8 @@ def test_what_a_run_kept_is_loaded_in_the_type_it_was_scored_in(
     kept = load_target(str(folder))
     assert (kept.model.dtype, kept.weights_hash) == (torch.bfloat16, judged)
     answers = Answerer(RunStore(tmp_path / "home"))
-    original = answers.model(ModelLocation(base, beside=str(folder)))
-    assert (original.model.dtype, original.weights_hash) == (torch.bfloat16, before)
+    beside = answers.model(original(base, "auto", str(folder)))
+    assert (beside.model.dtype, beside.weights_hash) == (torch.bfloat16, before)
+    again = tmp_path / "of another run"
+    shutil.copytree(folder, again)
+    assert answers.model(original(base, "auto", str(again))) is beside, "loaded once for all runs of one type"

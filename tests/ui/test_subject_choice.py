@@ -26,6 +26,7 @@ def test_the_page_offers_the_subjects_of_the_data_and_knows_what_the_model_tells
     assert studio.choices.method_for("demo", "demo", "lethe_pretrained") == "lethe"
     assert studio.choices.method_for("smollm2", "demo", "npo") == "npo"
     assert studio.choices.method_for("smollm2", "upload:of-a-run", "lethe_pretrained") == "lethe_pretrained"
+    assert studio.choices.method_for("someone/model", "demo", "lethe_pretrained") == "lethe_pretrained"
     assert studio.choices.method_for("someone/model", "demo", "lethe") == "lethe_pretrained"  # as `lethe run` has it
     assert studio.choices.method_for("someone/model", "upload:of-a-run", "lethe") == "lethe"
     assert studio.choices.spec(*form("demo", "Ferek Rudlow")).subject == "Ferek Rudlow"  # type: ignore[arg-type]

@@ -285,7 +285,8 @@ def spec_of(options: argparse.Namespace) -> RunSpec:
             record[name] = getattr(options, name)
     if options.retain is not None:
         record["retain_data"] = options.retain
-    record.setdefault("method", usual_method(RunSpec.from_json(record)))
+    if "method" not in record:
+        record["method"] = usual_method(RunSpec.from_json(record))
     for flag, field in (("set", "settings"), ("column", "columns")):
         pairs = dict(pair(flag, text) for text in getattr(options, flag))
         if pairs:

@@ -37,7 +37,7 @@ def load_for(spec: RunSpec, *, public: bool = False, uploads: Path | None = None
     return data
 
 
-OWN_METHODS = ("lethe", "lethe_pretrained")
+TRAINED_ROWS, KNOWLEDGE = OWN_METHODS = ("lethe", "lethe_pretrained")  # by what they are made to forget
 
 
 def asks_the_model(spec: RunSpec) -> bool:
@@ -51,7 +51,12 @@ def asks_the_model(spec: RunSpec) -> bool:
 def usual_method(spec: RunSpec) -> str:
     """Which of Lethe's own methods a run takes where none is named: one is for what a pretrained model knows, the other
     for rows that a model was trained on."""
-    return OWN_METHODS[asks_the_model(spec)]
+    return KNOWLEDGE if asks_the_model(spec) else TRAINED_ROWS
+
+
+def wanted_format(prompt: str, of_sheet: bool) -> str:
+    """The prompt format to look for; a sheet's prompts are as the model is to read them, some in its own template."""
+    return "raw" if of_sheet and prompt == "auto" else prompt
 
 
 def typical_subject() -> UnlearningData:

@@ -127,7 +127,7 @@ class Planner:
         from unlearn_core.data.prompt_format import choose, named, put_on
         from unlearn_core.data.sources import sheet_of
         from unlearn_core.models.targets import load_tokenizer_of
-        from unlearn_core.runs.data import asks_the_model, load_for, spec_of_rows, typical_subject
+        from unlearn_core.runs.data import asks_the_model, load_for, spec_of_rows, typical_subject, wanted_format
         from unlearn_core.training.resources.estimate import Workload
 
         self._counted()
@@ -138,8 +138,7 @@ class Planner:
         else:
             loaded = load_for(spec, public=self._public, uploads=uploads)
             of_sheet = sheet_of(spec.data, public=self._public, uploads=uploads) is not None
-        if of_sheet and prompt == "auto":
-            prompt = "raw"  # as the run has it: a sheet's prompts are as the model is to read them
+        prompt = wanted_format(prompt, of_sheet)
         tokenizer = load_tokenizer_of(tokenizer_of)
         put_on(tokenizer, choose(tokenizer, loaded)[0] if prompt == "auto" else named(prompt, tokenizer))
         return Workload(tokenizer, loaded)

@@ -36,7 +36,7 @@ from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
 from unlearn_core.runs.costs import Cost, RunMeter, device, present_memory, resident_memory, shortage
-from unlearn_core.runs.data import BUNDLED, asks_the_model, load_for, with_questions
+from unlearn_core.runs.data import BUNDLED, asks_the_model, load_for, wanted_format, with_questions
 from unlearn_core.runs.events import (
     CostEstimate,
     Event,
@@ -61,7 +61,7 @@ from unlearn_core.runs.timing import StageTimer, ThroughputCache
 from unlearn_core.system import distributed
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
-from unlearn_core.system.memory import release_memory, return_heap
+from unlearn_core.system.memory import release_memory
 from unlearn_core.system.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
@@ -188,9 +188,7 @@ class _Run:
             if self.reference is not None:
                 original = self._benchmarked(original)
                 yield Score("original", original.to_json(generations=True), True)
-            return_heap()  # what scoring leaves lies in holes, in which a training finds no room
             artifact = yield from self._unlearn(target, data)
-            return_heap()
             yield from self._save(artifact, target)
             with artifact.as_saved():  # what is judged is what is kept
                 unlearned = yield from self._score("unlearned", target, data, cache=False, gold=gold)
@@ -205,8 +203,7 @@ class _Run:
         """Fix how prompts are put to the model; every later step, and the record, has it by name."""
         from unlearn_core.models.inference.prompting import use_format
 
-        # A sheet's prompts are as the model is to read them, some of them in its own template.
-        wanted = "raw" if self.sheet is not None and self.spec.prompt == "auto" else self.spec.prompt
+        wanted = wanted_format(self.spec.prompt, self.sheet is not None)
         chosen = use_format(target.model, target.tokenizer, data, wanted)
         self.spec = replace(self.spec, prompt=chosen.format.name)
         self.prompt = digest_of(target.tokenizer)

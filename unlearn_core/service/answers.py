@@ -27,12 +27,19 @@ MAX_NEW_TOKENS = 512
 @dataclass(frozen=True)
 class ModelLocation:
     """Where a model is found, and how prompts are put to it. `ours` are folders that the store itself named,
-    never text of a visitor. `beside`: the kept weights that it is compared with, so that both are of one type."""
+    never text of a visitor. `dtype`: of its weights (torch's), where kept weights are to be compared with it."""
 
     ref: str
     ours: bool = False
     prompt: str = "auto"  # a format by name; "auto" for the chat template where there is one, else raw
-    beside: str = ""
+    dtype: Any = None
+
+
+def original(ref: str, prompt: str, weights: str) -> ModelLocation:
+    """Where the original is found that kept weights are compared with, in the type they were made on."""
+    from unlearn_core.models.adapter_folder import base_dtype_of
+
+    return ModelLocation(ref, prompt=prompt, dtype=base_dtype_of(Path(weights)))
 
 
 class Answerer:
@@ -74,7 +81,7 @@ class Answerer:
         if run_id:
             with contextlib.suppress(LetheError):  # still under way, stopped, or not kept
                 found["unlearned"] = self.unlearned(run_id)
-                found["original"] = replace(found["original"], beside=found["unlearned"].ref)
+                found["original"] = original(target, prompt, found["unlearned"].ref)
         if retain_model is not None and not is_stored(retain_model):
             found["retain_only"] = ModelLocation(retain_model, prompt=prompt)
         return found
@@ -173,13 +180,11 @@ class Answerer:
 
     def model(self, place: ModelLocation) -> Any:
         """The model there with its tokenizer, loaded where it is not in memory."""
-        from unlearn_core.models.adapter_folder import base_dtype_of
         from unlearn_core.models.targets import load_target
 
         with self._lock:
             if place not in self._models:
-                dtype = base_dtype_of(Path(place.beside)) if place.beside else None
-                target = load_target(place.ref, dtype=dtype, public=self.public and not place.ours)
+                target = load_target(place.ref, dtype=place.dtype, public=self.public and not place.ours)
                 put_on(target.tokenizer, usual(target.tokenizer, place.prompt))
                 self._models[place] = target
             self._models.move_to_end(place)

@@ -16,7 +16,7 @@ from unlearn_core.data.subject_sheet import SubjectSheet
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.run.chat import MODELS
-from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.answers import Answerer, ModelLocation, original
 from unlearn_core.store.recorded_conversations import RecordedConversation, recorded_conversations
 from unlearn_core.store.rows import about_of
 
@@ -65,7 +65,7 @@ class Chat:
         for run in recorded_conversations():
             places = {
                 # Not `ours`: on a public server it would be fetched, which is refused.
-                "original": ModelLocation(run.base, prompt="chat", beside=str(run.adapter)),
+                "original": original(run.base, "chat", str(run.adapter)),
                 "unlearned": ModelLocation(str(run.adapter), True, "chat"),
             }
             found.append(ChatSubject(run.names[0], run.names, tuple(run.answers), places, run))

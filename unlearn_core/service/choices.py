@@ -162,11 +162,11 @@ class Choices:
         Only a bundled model is asked: any other would have to be loaded, or fetched, for it.
         """
         self._warm_up()
-        from unlearn_core.runs.data import BUNDLED, load_for, rows_of
+        from unlearn_core.runs.data import load_for, rows_of
 
         try:
             spec = self.spec(*form) if form else RunSpec()
-            if spec.target not in BUNDLED:
+            if not self.is_bundled(spec.target):
                 return Safe(""), True
             self._store.check_uploads(owner, spec.data, spec.retain_data)
             key = rows_of(spec)
@@ -240,7 +240,7 @@ class Choices:
             from unlearn_core.runs.costs import in_words, shortage
             from unlearn_core.store.durations import same_seconds
 
-            if found := self._of_another_model(spec):
+            if found := self._names_nobody(spec):
                 return problem_box(found), False
             cost = self.planner.plan(spec, seconds=same_seconds(self._store, spec))
             prompts = self.planner.prompt_format(spec)
@@ -252,7 +252,7 @@ class Choices:
         line = tag("p", in_words(cost.to_json()), " ", prompts, class_="le-muted")
         return (join(line, problem_box(short)), False) if short else (line, True)
 
-    def _of_another_model(self, spec: RunSpec) -> InputError | None:
+    def _names_nobody(self, spec: RunSpec) -> InputError | None:
         """What is missing where a listed model, which never saw the bundled world, is to forget nobody in particular;
         None for any other choice."""
         from unlearn_core.models.targets import CATALOGUE
@@ -274,16 +274,15 @@ class Choices:
     def _never_saw_the_world(target: str) -> bool:
         """Whether a model is one of those listed, and none of the bundled ones."""
         from unlearn_core.models.targets import CATALOGUE
-        from unlearn_core.runs.data import BUNDLED
 
-        return target not in BUNDLED and target in {info.name for info in CATALOGUE}
+        return not Choices.is_bundled(target) and target in {info.name for info in CATALOGUE}
 
     def method_for(self, target: str, data: str, method: str) -> str:
         """The method to offer once a model was chosen: of Lethe's own two the one for what it is to forget. Any other
         choice stays, and so does one for rows of one's own."""
-        from unlearn_core.runs.data import BUNDLED, OWN_METHODS, usual_method
+        from unlearn_core.runs.data import OWN_METHODS, usual_method
 
-        if method not in OWN_METHODS or (data != "demo" and target not in BUNDLED):
+        if method not in OWN_METHODS or (data != "demo" and not self.is_bundled(target)):
             return method
         return usual_method(RunSpec(target=target, data=data, subject=_ANYBODY))
 

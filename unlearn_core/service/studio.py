@@ -23,7 +23,7 @@ from unlearn_core.jobs.worker import GRACE, Worker
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.run.run_header import RunTitle
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.answers import Answerer, ModelLocation, original
 from unlearn_core.service.choices import Choices
 from unlearn_core.service.downloads import Downloads
 from unlearn_core.service.games import Games
@@ -304,8 +304,8 @@ class Studio:
         self.spend("question")
         formats = {run_id: str(self.store.get(run_id).spec.get("prompt", "raw")) for run_id in chosen}
         kept = {run_id: ModelLocation(str(self.store.weights(run_id)), True, formats[run_id]) for run_id in chosen}
-        original = ModelLocation(targets[0], prompt=formats[chosen[0]])
-        return self.answers.ask_places({"original": original} | kept, prompt, **sampling)
+        before = original(targets[0], formats[chosen[0]], kept[chosen[0]].ref)
+        return self.answers.ask_places({"original": before} | kept, prompt, **sampling)
 
     def ask_unlearned(
         self, run_id: str, prompt: str, turns: Sequence[tuple[str, str]] = (), **sampling: Any
