@@ -34,8 +34,8 @@ def test_a_cpu_takes_bfloat16_where_it_is_much_faster_at_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: hardware)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    rates = {torch.bfloat16: 1e11 * times_as_fast, torch.float32: 1e11}
-    monkeypatch.setattr(loading_dtype, "matrix_rate", rates.__getitem__)
+    seconds = {torch.bfloat16: 1e-3 / times_as_fast, torch.float32: 1e-3}
+    monkeypatch.setattr(loading_dtype, "_fastest_product", lambda dtype, times: seconds[dtype])
     bfloat16_is_faster.cache_clear()
     try:
         assert default_dtype(CPU, LARGE) == (torch.bfloat16 if faster else torch.float32)

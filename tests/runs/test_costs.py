@@ -110,7 +110,6 @@ def test_a_subject_is_planned_for_before_the_model_is_asked(saved_model: Any, tm
     assert cost.seconds
     assert cost.parts
     assert cost.parts["weights before the run"] == 0
-    assert cost.parts["reference"] > 0
     whole = plan(replace(spec, method="npo", adapter="full"), tmp_path)
     assert whole.parts
     assert whole.parts["weights before the run"] > 0

@@ -42,6 +42,11 @@ class Encoded:
     def num_targets(self) -> int:
         return len(self.ids) - self.num_prompt
 
+    @property
+    def num_predicted(self) -> int:
+        """Targets that have a token before them, by which they are predicted."""
+        return len(self.ids) - max(self.num_prompt, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -266,6 +266,9 @@ class Method:
     adapter: ClassVar[str | None] = None
     # Whether what the original says is stored beside an adapter too, and not asked of it with that switched off.
     stores_reference: ClassVar[bool] = False
+    # Whether the losses of some of a step's sequences, each held against what all of them number (`Context.rows`), add
+    # up to those of the step: it may then be taken in pieces, for less memory.
+    additive: ClassVar[bool] = False
     # Which way the forget curve goes when all is well. False for methods that first learn what they will
     # take away, and where the curve is a distance to a target.
     forget_rises: ClassVar[bool] = True

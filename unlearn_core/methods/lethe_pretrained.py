@@ -39,6 +39,7 @@ class LethePretrained(Method):
     )
     adapter: ClassVar[str | None] = "lora"
     stores_reference: ClassVar[bool] = True
+    additive: ClassVar[bool] = True
 
     learning_rate: float = parameter(3e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
@@ -90,8 +91,10 @@ class LethePretrained(Method):
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None
-        forget = mean_per_row(context.reference.kl("forget", batch.forget), batch.forget).mean()
-        retain = context.reference.kl("retain", batch.retain).mean()
+        num_retain = sum(row.num_predicted for row in context.rows["retain"])
+        forget = mean_per_row(context.reference.kl("forget", batch.forget), batch.forget).sum()
+        forget = forget / len(context.rows["forget"])
+        retain = context.reference.kl("retain", batch.retain).sum() / num_retain
         return Losses(forget + self.retain_weight * retain, forget, retain)
 
 

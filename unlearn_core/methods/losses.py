@@ -68,7 +68,9 @@ def bucket_kl_divergence(
 
     All other tokens count as one outcome. By the data-processing inequality this is at most the full KL.
     """
-    log_probs_NK = logits_NV.float().log_softmax(-1).gather(1, tokens_NK)
+    logits_NV = logits_NV.float()
+    # The log-softmax at these tokens alone: nothing as wide as the vocabulary is kept for the backward pass.
+    log_probs_NK = logits_NV.gather(1, tokens_NK) - logits_NV.logsumexp(-1, keepdim=True)
     reference_NK = reference_log_probs_NK.exp()
     kept_N = (reference_NK * (reference_log_probs_NK - log_probs_NK)).sum(-1)
     rest_N = (1 - reference_NK.sum(-1)).clamp(min=1e-9)

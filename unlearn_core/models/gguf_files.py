@@ -79,11 +79,17 @@ def parsed_once() -> Iterator[None]:
     Held by one thread at a time (see `models.building`).
     """
     import gguf
+    import numpy as np
     from transformers import modeling_gguf_pytorch_utils as reading
+
+    class Reader(gguf.GGUFReader):
+        """Slices a plain array of the mapped file: a vocabulary takes millions of slices, slow ones of a memmap."""
+
+        data = property(lambda self: self.plain, lambda self, mapped: setattr(self, "plain", mapped.view(np.ndarray)))
 
     places = ((gguf, "GGUFReader"), (gguf, "get_tensor_name_map"), (reading, "tqdm"))
     before = [getattr(module, name) for module, name in places]
-    after = [lru_cache(maxsize=1)(before[0]), lru_cache(maxsize=4)(before[1]), partial(before[2], disable=True)]
+    after = [lru_cache(maxsize=1)(Reader), lru_cache(maxsize=4)(before[1]), partial(before[2], disable=True)]
     for (module, name), value in zip(places, after, strict=True):
         setattr(module, name, value)
     try:

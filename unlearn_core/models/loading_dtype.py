@@ -45,18 +45,29 @@ def bfloat16_is_faster() -> bool:
     cpu: Any = torch.cpu
     if not (cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()):
         return False
-    return matrix_rate(torch.bfloat16) > MUCH_FASTER * matrix_rate(torch.float32)
+    # By turns, so that what else the machine does at the time slows both.
+    turns = [(_fastest_product(torch.bfloat16, 4), _fastest_product(torch.float32, 4)) for _ in range(8)]
+    halves, floats = zip(*turns, strict=True)
+    return min(floats) > MUCH_FASTER * min(halves)
 
 
 @cache
 def matrix_rate(dtype: torch.dtype) -> float:
     """FLOP/s of a matrix product, timed now on the GPU, or on this CPU where there is none."""
-    device = "cuda" if has_gpu() else "cpu"
-    size = 4096 if device == "cuda" else 512
-    square = torch.ones(size, size, device=device, dtype=dtype)
+    # Some 0.1 s; the best of many, since an application that starts keeps the cores busy.
+    return 2 * _size() ** 3 / _fastest_product(dtype, 32)
+
+
+def _size() -> int:
+    return 4096 if has_gpu() else 512
+
+
+def _fastest_product(dtype: torch.dtype, times: int) -> float:
+    """Seconds of the fastest of some products of two matrices of `_size`."""
+    square = torch.ones(_size(), _size(), device="cuda" if has_gpu() else "cpu", dtype=dtype)
     best = float("inf")
-    for _ in range(32):  # some 0.1 s; the best of many, since an application that starts keeps the cores busy
+    for _ in range(times):
         began = time.perf_counter()
         float((square @ square)[0, 0])
         best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    return best

@@ -33,7 +33,7 @@ from unlearn_core.system.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
-from unlearn_core.training.packing import gradients, pack_parts
+from unlearn_core.training.packing import added, gradients, in_pieces, pack_parts
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
@@ -302,15 +302,18 @@ def _backward(
     while True:
         try:
             limit = fit.micro_batch
-            layout = pack_parts(model, rows, pad_id, limit, apart=method.separate_gradients)
-            # A layer computed again for its gradient would be computed without the attack's shift.
-            with recomputed(model, fit.recompute and attack is None):
-                shift = None
-                if attack is not None:
-                    seed = (context.seed << 32) + context.step
-                    shift = attack.layer, find_shift(model, rows["forget"], pad_id, attack, seed, limit)
-                losses = gradients(model, method, context, layout, limit is not None, shift)
-            return losses, layout.num_tokens, fit
+            found, num_tokens = [], 0
+            for piece in in_pieces(method, rows, model.device):
+                layout = pack_parts(model, piece, pad_id, limit, apart=method.separate_gradients)
+                # A layer computed again for its gradient would be computed without the attack's shift.
+                with recomputed(model, fit.recompute and attack is None):
+                    shift = None
+                    if attack is not None:
+                        seed = (context.seed << 32) + context.step
+                        shift = attack.layer, find_shift(model, piece["forget"], pad_id, attack, seed, limit)
+                    found.append(gradients(model, method, context, layout, limit is not None, shift))
+                num_tokens += layout.num_tokens
+            return added(found), num_tokens, fit
         except Exception as error:
             if not is_out_of_memory(error) or distributed.size() > 1:  # the others wait for this step as it is
                 raise

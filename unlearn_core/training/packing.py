@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
+PIECE_TOKENS = 600  # of a step's piece: smaller ones would be slower
 CHUNK = 64  # sequences in one forward pass outside the steps
 Packer = Callable[[Sequence[int]], tuple[int, list[list[int]]]]  # lengths -> row width, members of each row
 Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
@@ -103,10 +104,8 @@ def pack_parts(
     if stands_alone(model, longest):
         limit = 1
     drafts = _drafts(rows, shares, list(stops), limit or len(rows), pad_id, packer)
-    # The first token of a sequence has nothing before it and is never a target.
-    firsts = [max(row.num_prompt, 1) for row in rows]
-    counts = torch.tensor([len(row.ids) - first for row, first in zip(rows, firsts, strict=True)])
-    labels = [token for row, first in zip(rows, firsts, strict=True) for token in row.ids[first:]]
+    counts = torch.tensor([row.num_predicted for row in rows])
+    labels = [token for row in rows for token in row.ids[len(row.ids) - row.num_predicted :]]
     parts, start = [], 0
     for name, part in rows_by_part.items():
         parts.append((name, start, start + len(part)))
@@ -123,6 +122,19 @@ def pack_parts(
     bounds = tuple(offsets[share] for share in shares)
     num_tokens = sum(len(row.ids) for row in rows)
     return StepLayout(tuple(parts), tuple(packs), bounds, labels_N, row_N, index_S, index, offsets, num_tokens)
+
+
+def in_pieces(
+    method: Method, rows_by_part: dict[str, list[Encoded]], device: torch.device | str
+) -> list[dict[str, list[Encoded]]]:
+    """The step's sequences in pieces that go forward and back one after the other, where the method's losses allow it
+    (`Method.additive`) and a CPU computes: the activations of one piece at a time, and no pass more."""
+    num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
+    number = min(-(-num_tokens // PIECE_TOKENS), *(len(part) for part in rows_by_part.values()))
+    if not method.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
+        number = 1
+    # Every so manieth, so that a piece has its share of each part and of its long texts.
+    return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(max(1, number))]
 
 
 def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
@@ -436,6 +448,14 @@ def gradients(
     for parameter, gradient in zip(parameters, method.combine(*wanted), strict=True):
         parameter.grad = gradient
     return losses
+
+
+def added(pieces: Sequence[Losses]) -> Losses:
+    """The losses of a step from those of its pieces."""
+    if len(pieces) == 1:
+        return pieces[0]
+    names = ("total", "forget", "retain")
+    return Losses(*(sum(getattr(piece, name).detach() for piece in pieces) for name in names))
 
 
 def _backward(

@@ -44,7 +44,10 @@ class Trainable:
         self.came_in, computing = model.dtype, training_dtype(model)
         self.kind = choose_adapter(model, adapter, only)
         if self.kind == "lora":
+            from unlearn_core.models.lean_lora import make_lean  # peft, which takes its time to import
+
             self.wrapped = apply_lora(model, rank, seed=seed, trains=trains)
+            make_lean(self.wrapped)
         elif self.kind == "full":
             for parameter in model.parameters():
                 parameter.requires_grad_(True)

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from unlearn_core.data.encode import Batch
-from unlearn_core.models.inference.forward import layers, stands_alone, unwrap
+from unlearn_core.models.inference.forward import body_and_head, layers, stands_alone, unwrap
 from unlearn_core.models.inference.hidden import hidden_after
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def frozen_below(model: PreTrainedModel, first: int) -> Iterator[None]:
         yield
         return
     _KEPT.pop(inner, None)
+    body_and_head(model)  # tried now, on the whole model: within a pass that begins higher it would seem not to fit
     if first > 0 and _begins_the_same(model, first):
         _KEPT[inner] = FrozenBottom(model, first)
     try:

@@ -23,7 +23,7 @@ from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM
 from unlearn_core.training.data import build_parts, feeds
-from unlearn_core.training.packing import WHOLE_BYTES, cheapest_bins
+from unlearn_core.training.packing import WHOLE_BYTES, cheapest_bins, in_pieces
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ResourceEstimate:
 
 
 class _Step(NamedTuple):
-    """One step's sequences as they are packed, and the labelled positions of each part."""
+    """The sequences of a step, or of a piece of one, as they are packed, and the labelled positions of each part."""
 
     num_positions: int
     num_pairs: int  # of positions that attention compares
@@ -115,12 +115,11 @@ def estimate(
     mix = method.mix()
     parts = work.parts(mix)
     plan = feeds(method, parts, work.data, seed)
-    steps = [
-        _packed(feed.step(step), shape.text.hidden_size, device)
-        for phase, feed in plan
-        for step in range(min(phase.steps, _STEPS_LOOKED_AT))
+    drawn = [feed.step(step) for phase, feed in plan for step in range(min(phase.steps, _STEPS_LOOKED_AT))]
+    pieces = [
+        _packed(piece, shape.text.hidden_size, device) for rows in drawn for piece in in_pieces(method, rows, device)
     ]
-    largest = max(steps, key=lambda step: step.num_positions)
+    largest = max(pieces, key=lambda piece: piece.num_positions)
     sizes = max(1, largest.num_positions // processes), max(1, largest.num_pairs // processes)
     traced = shape.trace(*sizes)
     visited = {name: sorted({row for phase, feed in plan for row in feed.visited(name, phase.steps)}) for name in parts}
@@ -147,7 +146,7 @@ def estimate(
     head = 2 * shape.text.hidden_size * shape.text.vocab_size
     per_position = traced.flops / sizes[0]
     upper = per_position * shape.num_upper / shape.text.num_hidden_layers
-    forward = sum(upper * step.num_positions + head * sum(step.targets.values()) for step in steps) / len(steps)
+    forward = sum(upper * piece.num_positions + head * sum(piece.targets.values()) for piece in pieces) / len(drawn)
     sequences = mix.forget + mix.retain + mix.holdout
     passes = (1 + recompute + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
     if shape.adapter == "lora" and not method.stores_reference:  # once more with the adapter switched off
@@ -157,7 +156,7 @@ def estimate(
         traced.num_trained,
         training,
         scoring,
-        sum(step.num_tokens for step in steps) / len(steps),
+        sum(piece.num_tokens for piece in pieces) / len(drawn),
         forward * passes * method.steps,
         (per_position + head) * scoring_tokens,
     )
