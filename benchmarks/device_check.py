@@ -30,11 +30,12 @@ from suite import _one_step, _our_steps
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of
 from unlearn_core.data.sources import load_data
-from unlearn_core.models.inference import cuda_graph, packed
-from unlearn_core.models.inference.generate import generate, generate_all
+from unlearn_core.models.generation import cuda_graph
+from unlearn_core.models.generation.generate import generate, generate_all
+from unlearn_core.models.inference import packed
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.targets import load_target
-from unlearn_core.system.gpu import empty_cache
+from unlearn_core.system.machine.gpu import empty_cache
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.packing import gradients, pack_parts
 

@@ -131,7 +131,7 @@ def in_a_browser(wait: float) -> None:
 def generation() -> None:
     """Tokens per second of generation: all prompts in batches, and one prompt at a time."""
     from unlearn_core.data.sources import load_data
-    from unlearn_core.models.inference.generate import generate_all
+    from unlearn_core.models.generation.generate import generate_all
     from unlearn_core.models.targets import load_target
 
     target, data = load_target("demo"), load_data("demo")

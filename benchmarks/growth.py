@@ -189,7 +189,7 @@ def resident() -> int:
     """Bytes that this process holds, after everything unused was given back."""
     import psutil
 
-    from unlearn_core.system.memory import release_memory
+    from unlearn_core.system.machine.memory import release_memory
 
     release_memory()
     return int(psutil.Process().memory_info().rss)

@@ -29,9 +29,9 @@ from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.models.adapters import apply_lora, remove_lora
 from unlearn_core.models.artifacts import Adapter
+from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.inference.forward import is_causal
-from unlearn_core.models.inference.generate import continue_all
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.positions import UNBOUNDED, max_positions, uniform_up_to
 from unlearn_core.runs.model_sheet import read_sheet

@@ -126,7 +126,7 @@ class _Work:
     def _measured(self, method: str, settings: dict[str, Any], who: str, seed: int) -> dict[str, Any]:
         from unlearn_core.evaluation.progress import result_of
         from unlearn_core.models.targets import load_target
-        from unlearn_core.runs.plan import method_of
+        from unlearn_core.runs.planning.plan import method_of
         from unlearn_core.runs.spec import RunSpec
         from unlearn_core.training.loop import unlearn
 
@@ -163,8 +163,8 @@ def shares(model: Any, tokenizer: Any, data: Any, seed: int) -> dict[str, float]
     from unlearn_core.data.sources import load_data
     from unlearn_core.evaluation.metrics.contained import contains
     from unlearn_core.evaluation.phrasings import leak, wordings
-    from unlearn_core.evaluation.protocols import mmlu
-    from unlearn_core.models.inference.generate import generate_all
+    from unlearn_core.evaluation.protocols.multiple_choice import mmlu
+    from unlearn_core.models.generation.generate import generate_all
 
     def told(prompts: Sequence[str], answers: Sequence[str]) -> float:
         outputs = generate_all(model, tokenizer, list(prompts), 48)

@@ -32,13 +32,13 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.audits import AuditCase as Audited
-from unlearn_core.evaluation.audits.distance import Distance
-from unlearn_core.evaluation.audits.probes import Probes
+from unlearn_core.evaluation.audits.detection.distance import Distance
+from unlearn_core.evaluation.audits.detection.probes import Probes
 from unlearn_core.evaluation.known import tells
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
 from unlearn_core.models.adapters import apply_lora
-from unlearn_core.models.inference.generate import end_ids, generate_all, stream
+from unlearn_core.models.generation.generate import end_ids, generate_all, stream
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.prompting import use_format
 from unlearn_core.models.targets import load_target

@@ -68,9 +68,9 @@ def make(home: Path, asked: dict[str, Any]) -> Path:
 
 def pack(run: Path, run_id: str, title: str, out: Path) -> None:
     """The folder `run` as it ships: under another id, nobody's process, the events packed, the adapter as weights."""
-    from unlearn_core.models.adapter_folder import CONFIG, WEIGHTS
-    from unlearn_core.store.index import HOUSE
-    from unlearn_core.store.recorded_runs import EVENTS, PACKED
+    from unlearn_core.models.files.adapter_folder import CONFIG, WEIGHTS
+    from unlearn_core.store.recorded.recorded_runs import EVENTS, PACKED
+    from unlearn_core.store.table.index import HOUSE
     from unlearn_core.system.files import MARKER, save_complete, write_json
     from unlearn_core.system.version import __version__
 
@@ -99,11 +99,11 @@ def pack(run: Path, run_id: str, title: str, out: Path) -> None:
 def talk(home: Path, run_id: str, out: Path) -> None:
     """The sheet that the run forgot, and what the models that will be loaded from `out` answer."""
     from unlearn_core.data.subject_sheet import SubjectSheet, read_sheet
-    from unlearn_core.models.adapter_folder import WEIGHTS as ADAPTER
+    from unlearn_core.models.files.adapter_folder import WEIGHTS as ADAPTER
     from unlearn_core.service.answers import Answerer, ModelLocation
     from unlearn_core.service.chat import Chat, ChatSubject, questions
-    from unlearn_core.store.recorded_conversations import CONVERSATION
-    from unlearn_core.store.recorded_runs import UPLOADS
+    from unlearn_core.store.recorded.recorded_conversations import CONVERSATION
+    from unlearn_core.store.recorded.recorded_runs import UPLOADS
     from unlearn_core.store.store import WEIGHTS, RunStore
     from unlearn_core.system.files import file_hash, write_json
 

@@ -61,7 +61,7 @@ class Peak:
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """The block's peak: allocated memory on a GPU, resident memory of this process on a CPU."""
-    from unlearn_core.system.memory import release_memory
+    from unlearn_core.system.machine.memory import release_memory
 
     peak = Peak()
     release_memory()

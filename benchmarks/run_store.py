@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.rows import RunQuery
 
 
 def record(number: int) -> dict[str, Any]:

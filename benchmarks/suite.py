@@ -257,7 +257,7 @@ def click() -> Iterator[Line]:
     script = (
         "import resource, tempfile, time\n"
         "from unlearn_core.runs.run import run\nfrom unlearn_core.runs.spec import RunSpec\n"
-        "from unlearn_core.system.threads import use_cores\nuse_cores(serving=False)\n"
+        "from unlearn_core.system.machine.threads import use_cores\nuse_cores(serving=False)\n"
         "with tempfile.TemporaryDirectory() as home:\n"
         "    list(run(RunSpec(save=False), home=home))\n"
         "    start = time.perf_counter()\n"

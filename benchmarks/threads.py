@@ -19,7 +19,7 @@ CASES = ("1", "2", "chosen")
 BUSY = "while True: pass"
 TRAIN = """
 import sys, time
-from unlearn_core.system.threads import use_cores, wait_passively
+from unlearn_core.system.machine.threads import use_cores, wait_passively
 wait_passively()
 import torch
 use_cores(serving=False)

@@ -9,7 +9,7 @@ import pytest
 
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.data.world import demo_data
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.targets import load_target
 from unlearn_core.system.assets import assets_directory
 

@@ -100,7 +100,7 @@ def test_a_bug_is_a_reference_into_the_log(
     def broken(options: object) -> int:
         raise ZeroDivisionError("inner detail")
 
-    monkeypatch.setattr("unlearn_core.cli.inspect.runs_command", broken)
+    monkeypatch.setattr("unlearn_core.cli.commands.inspect.runs_command", broken)
     assert main(["runs"]) == 1
     said = capsys.readouterr().err
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""The house's plan, held: arrows point one way, Gradio lives in one room, importing is fast."""
+"""The house's plan, held: arrows point one way, Gradio lives in one room, no folder is crowded, importing is fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ ROOMS = (
     "ui",
     "cli",
 )
+MOST_FILES = 15  # of Python, in one folder
 ONLY = {"gradio": {"ui"}, "plotly": {"report"}, "argparse": {"cli"}}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -85,6 +87,11 @@ def test_a_library_stays_in_the_room_it_belongs_to() -> None:
             if allowed is not None and room(path) not in allowed:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
+
+
+def test_no_folder_holds_more_files_than_can_be_taken_in_at_a_glance() -> None:
+    folders = Counter(str(path.parent.relative_to(PACKAGE.parent)) for path in PACKAGE.rglob("*.py"))
+    assert {folder: number for folder, number in folders.items() if number > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -157,7 +157,7 @@ class Selection:
         """Score the model as it is now; replace the checkpoint if there is none better."""
         from unlearn_core.evaluation.verdict import verdict
         from unlearn_core.models.adapters import plain_state
-        from unlearn_core.models.checkpoint import write_checkpoint
+        from unlearn_core.models.files.checkpoint import write_checkpoint
         from unlearn_core.system.files import write_json
 
         assert self.original is not None

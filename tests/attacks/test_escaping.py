@@ -19,20 +19,20 @@ from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.hub_export import write_report
 from unlearn_core.report.kit.csvfile import to_csv
-from unlearn_core.report.run.curves import facts_figure, loss_figure
-from unlearn_core.report.run.fade import replay
-from unlearn_core.report.run.neighbourhood import neighbourhood, neighbourhoods, printed
-from unlearn_core.report.run.progress import progress_panel
+from unlearn_core.report.run.live.curves import facts_figure, loss_figure
+from unlearn_core.report.run.live.fade import replay
+from unlearn_core.report.run.live.neighbourhood import neighbourhood, neighbourhoods, printed
+from unlearn_core.report.run.live.progress import progress_panel
+from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import summary
-from unlearn_core.report.run.watched import alarm, singles, watch_panel
 from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, runs_table
 from unlearn_core.report.runs.settings_table import settings_table
 from unlearn_core.report.runs.tradeoff import tradeoff_figure, tradeoff_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.rows import RunQuery
 from unlearn_core.ui.tabs.data_tab import preview_table
 from unlearn_core.ui.tabs.probe_tab import columns
 

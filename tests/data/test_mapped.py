@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from unlearn_core.data import mapped
-from unlearn_core.data.mapped import MappedRecords, kept
+from unlearn_core.data.rows import mapped
+from unlearn_core.data.rows.mapped import MappedRecords, kept
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods import build

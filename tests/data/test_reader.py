@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from unlearn_core.data.parquet import parquet_rows
-from unlearn_core.data.reader import LOCAL, PUBLIC, Limits, column_names, read_rows
+from unlearn_core.data.rows.parquet import parquet_rows
+from unlearn_core.data.rows.reader import LOCAL, PUBLIC, Limits, column_names, read_rows
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError
 

@@ -12,10 +12,10 @@ from zoo import tiny
 from unlearn_core.data.types import Question
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.evaluation.metrics.utility import utility
-from unlearn_core.evaluation.protocols import mmlu, mmlu_files
-from unlearn_core.evaluation.protocols.mmlu_files import load_mmlu
-from unlearn_core.evaluation.protocols.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
-from unlearn_core.models.inference.shared_prefix import next_token_logits
+from unlearn_core.evaluation.protocols.multiple_choice import mmlu, mmlu_files
+from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
+from unlearn_core.evaluation.protocols.multiple_choice.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
+from unlearn_core.models.generation.shared_prefix import next_token_logits
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 MMLU = SHARED / "mmlu"

@@ -10,7 +10,7 @@ import pytest
 
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols import official
-from unlearn_core.evaluation.protocols.published import LEADERBOARD, read_runs
+from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, read_runs
 from unlearn_core.evaluation.scores import Generation
 
 RUNS = Path(__file__).resolve().parents[3] / "shared" / "data" / "official_runs"

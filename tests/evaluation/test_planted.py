@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlearn_core.evaluation.audits.quantise import rounded
+from unlearn_core.evaluation.audits.tampering.quantise import rounded
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from unlearn_core.data.lume import read_id
+from unlearn_core.data.rows.lume import read_id
 from unlearn_core.data.sources import load_data
 from unlearn_core.evaluation.metrics import membership
 from unlearn_core.evaluation.protocols import semeval

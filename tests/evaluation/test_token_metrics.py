@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from unlearn_core.data.encode import Encoded, encode_document, prompt_ids
 from unlearn_core.evaluation.metrics import token_metrics as metrics
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.inference.answer_probability import per_token
-from unlearn_core.models.inference.generate import generate_all
 from unlearn_core.models.inference.likelihood import all_traces
 
 FLAGS = st.lists(st.booleans(), min_size=1, max_size=12).map(np.array)

@@ -16,7 +16,7 @@ from unlearn_core.evaluation.progress import result_of
 from unlearn_core.knowledge import find as find_room
 from unlearn_core.knowledge.find import _places, _up_to_answer, find
 from unlearn_core.knowledge.listed import KINDS, listed_subject, listed_subjects, told_by_smollm2
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.targets import load_target
 
 

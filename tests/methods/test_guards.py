@@ -10,7 +10,7 @@ import torch
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.models.inference.guards import InputFilter, OutputFilter, Prefix
+from unlearn_core.models.wrappers.guards import InputFilter, OutputFilter, Prefix
 from unlearn_core.training.loop import unlearn
 
 

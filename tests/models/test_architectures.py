@@ -16,12 +16,12 @@ from unlearn_core.data.encode import Encoded
 from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.artifacts import Adapter
-from unlearn_core.models.assistant import Assistant, fewest_layers
-from unlearn_core.models.checkpoint import require_same
+from unlearn_core.models.files.checkpoint import require_same
+from unlearn_core.models.generation.generate import continue_all, end_ids
 from unlearn_core.models.inference.forward import body_and_head, has_layers, is_causal, layers
-from unlearn_core.models.inference.generate import continue_all, end_ids
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.positions import max_positions, scaled_from, uniform_up_to
+from unlearn_core.models.wrappers.assistant import Assistant, fewest_layers
 from unlearn_core.training.packing import forward, pack_parts
 
 # A head whose logits are changed, under as many names: scaled, capped, multiplied, by nothing the configuration says.

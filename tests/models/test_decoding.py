@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from unlearn_core.models.inference.decoding import needs_own_loop, words_on
-from unlearn_core.models.inference.generate import end_ids, generate_all, stream
+from unlearn_core.models.generation.decoding import needs_own_loop, words_on
+from unlearn_core.models.generation.generate import end_ids, generate_all, stream
 
 PROMPTS = (
     "Who is Mara Venn?",

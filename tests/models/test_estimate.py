@@ -12,8 +12,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.models import estimate as module
-from unlearn_core.models import hub
 from unlearn_core.models.estimate import DownloadEstimate, estimate_target
+from unlearn_core.models.files import hub
 from unlearn_core.models.targets import load_target
 
 
@@ -70,7 +70,7 @@ def test_too_big_for_this_machine_is_said_before_the_download(on_the_hub: Any, m
     on_the_hub(listing({"BF16": 7_000_000_000}, {"model.safetensors": 14_000}))
     monkeypatch.setattr(module, "free_memory", lambda device: 10**9)
     assert "does not fit" in " ".join(estimate_target("someone/large").sentences())
-    monkeypatch.setattr("unlearn_core.models.model_files.free_memory", lambda device: 10**9)
+    monkeypatch.setattr("unlearn_core.models.files.model_files.free_memory", lambda device: 10**9)
     with pytest.raises(ResourceError, match="needs about"):
         load_target("someone/large")
 

@@ -9,10 +9,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unlearn_core.models.inference import continuous_batching as slots
-from unlearn_core.models.inference import generate as module
-from unlearn_core.models.inference.cuda_graph import CudaGraphCache
-from unlearn_core.models.inference.generate import end_ids, generate, generate_all, stream
+from unlearn_core.models.generation import continuous_batching as slots
+from unlearn_core.models.generation import generate as module
+from unlearn_core.models.generation.cuda_graph import CudaGraphCache
+from unlearn_core.models.generation.generate import end_ids, generate, generate_all, stream
 
 ARCHITECTURES = (
     ("olmo", {}),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unlearn_core.errors import InputError, IntegrityError
-from unlearn_core.models.gguf_files import read_gguf_header, write_gguf
+from unlearn_core.models.files.gguf_files import read_gguf_header, write_gguf
 from unlearn_core.models.targets import load_target
 
 gguf = pytest.importorskip("gguf")

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from unlearn_core.models import loading_dtype
-from unlearn_core.models.adapter_folder import CONFIG, base_dtype_of
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.artifacts import Adapter
+from unlearn_core.models.files.adapter_folder import CONFIG, base_dtype_of
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.loading_dtype import LARGE, bfloat16_is_faster, default_dtype, matrix_rate
 from unlearn_core.models.targets import load_target

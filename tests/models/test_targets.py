@@ -13,7 +13,7 @@ import torch
 
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError
-from unlearn_core.models import model_files
+from unlearn_core.models.files import model_files
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.targets import load_target, offered
 

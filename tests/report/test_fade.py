@@ -17,7 +17,7 @@ from unlearn_core.evaluation.scores import Generation
 from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
 from unlearn_core.evaluation.verdict.types import LAYERS, Layer, Verdict
 from unlearn_core.report.export.picture import moving_picture
-from unlearn_core.report.run.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
+from unlearn_core.report.run.live.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
 from unlearn_core.report.run.outcome import figures, outcome
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev

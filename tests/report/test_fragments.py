@@ -9,10 +9,10 @@ import pytest
 
 from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.scores import Generation, Scores
+from unlearn_core.report.run.answers.sidebyside import answer_text, items, side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.caveats import beside
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.sidebyside import answer_text, items, side_by_side, splits
 from unlearn_core.report.run.verdict import banner, score_tiles, summary
 from unlearn_core.runs import events as ev
 

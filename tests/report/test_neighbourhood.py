@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from unlearn_core.evaluation.scores import Generation, Scores
-from unlearn_core.report.run.neighbourhood import (
+from unlearn_core.report.run.live.neighbourhood import (
     frames,
     neighbourhood,
     neighbourhood_json,

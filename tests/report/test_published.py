@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from unlearn_core.evaluation.protocols.published import PUBLISHED, PublishedRun, read_runs
+from unlearn_core.evaluation.protocols.references.published import PUBLISHED, PublishedRun, read_runs
 from unlearn_core.report.runs.published import ORDERS, lesson, published_figure, published_table
 from unlearn_core.system.assets import assets_directory
 

@@ -21,7 +21,7 @@ from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.hub_export import export_run, push_run, write_report, write_site
 from unlearn_core.report.kit.csvfile import csv_link, to_csv
 from unlearn_core.report.kit.svg import figure_svg
-from unlearn_core.report.run.curves import facts_figure, loss_figure
+from unlearn_core.report.run.live.curves import facts_figure, loss_figure
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import save_complete

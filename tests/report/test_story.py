@@ -12,13 +12,13 @@ import pytest
 from unlearn_core.cli.table import judged
 from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.export.reproduce import command
-from unlearn_core.report.run.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
 from unlearn_core.report.run.layer_table import layer_table
+from unlearn_core.report.run.live.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
+from unlearn_core.report.run.live.progress import progress_panel, stage_title, telemetry
+from unlearn_core.report.run.live.watched import watch_panel
 from unlearn_core.report.run.outcome import figures
-from unlearn_core.report.run.progress import progress_panel, stage_title, telemetry
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import said
-from unlearn_core.report.run.watched import watch_panel
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unlearn_core.report.runs.tradeoff import tradeoff_figure
-from unlearn_core.store.rows import RunRow
+from unlearn_core.store.table.rows import RunRow
 
 
 def _row(name: str, forget: float) -> RunRow:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.report.run.curves import facts_figure, loss_figure
-from unlearn_core.report.run.progress import progress_panel, telemetry
+from unlearn_core.report.run.live.curves import facts_figure, loss_figure
+from unlearn_core.report.run.live.progress import progress_panel, telemetry
+from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.watched import alarm, singles, watch_panel
 from unlearn_core.runs import events as ev
 
 

@@ -121,7 +121,7 @@ def test_what_does_not_fit_the_budget_is_named(store: RunStore, run_id: str) -> 
 def test_an_audit_that_breaks_does_not_end_the_others(
     store: RunStore, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unlearn_core.evaluation.audits.quantisation import Quantisation
+    from unlearn_core.evaluation.audits.tampering.quantisation import Quantisation
 
     def broken(*_: Any) -> Any:
         raise MemoryError
@@ -289,7 +289,7 @@ def test_what_is_missing_for_an_audit_is_what_is_missing(store: RunStore, run_id
 def test_what_players_found_counts_in_the_audits_and_in_the_verdict_and_stays_when_attacks_follow(
     store: RunStore, scored: str
 ) -> None:
-    from unlearn_core.store.finds import Find, note_find
+    from unlearn_core.store.game.finds import Find, note_find
     from unlearn_core.store.verdicts import rejudge
 
     digest = weights_hash(open_case(scored, home=store.home).model)
@@ -317,7 +317,7 @@ def test_what_players_found_counts_in_the_audits_and_in_the_verdict_and_stays_wh
 
 def test_relearning_takes_real_steps_on_a_copy_and_asks_the_secret(run_id: str, store: RunStore) -> None:
     from unlearn_core.data.types import Prompt
-    from unlearn_core.evaluation.audits.relearning import Relearning, ask_relearned
+    from unlearn_core.evaluation.audits.tampering.relearning import Relearning, ask_relearned
 
     case = open_case(run_id, home=store.home)
     before = weights_hash(case.model)

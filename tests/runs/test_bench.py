@@ -13,8 +13,8 @@ from unlearn_core.cli import main
 from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.methods import REGISTRY
-from unlearn_core.runs import bench as module
-from unlearn_core.runs.bench import (
+from unlearn_core.runs.series import bench as module
+from unlearn_core.runs.series.bench import (
     LEADERBOARD,
     TRIALS,
     TUNING_SEED,

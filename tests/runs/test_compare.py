@@ -13,10 +13,10 @@ from unlearn_core.jobs import sweep
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.compare import compared, difference, estimate, score_lines, settings_beside
 from unlearn_core.store.references import read_wiped, references, score_wiped, wipe
-from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.compare import compared, difference, estimate, score_lines, settings_beside
+from unlearn_core.store.table.rows import RunQuery
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_wiped_model_knows_nothing_and_is_scored_once(
 
     from unlearn_core.data.sources import load_data
     from unlearn_core.models.targets import load_target
-    from unlearn_core.store.rows import ground_of
+    from unlearn_core.store.table.rows import ground_of
 
     target, data = load_target(memorised.model), load_data(memorised.data)
     before = {name: value.clone() for name, value in target.model.named_parameters()}

@@ -21,7 +21,7 @@ mount -t cgroup -o memory cgroup /sys/fs/cgroup/memory && exec "$0" "$@"' "$@"
 CHILD = """
 import json, sys, threading, time
 from unlearn_core import RunSpec, RunStore, Worker
-from unlearn_core.system.memory import container_memory
+from unlearn_core.system.machine.memory import container_memory
 from unlearn_core.runs import events as ev
 from unlearn_core.jobs import watchdog
 watchdog.EVERY = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unlearn_core.errors import InputError
-from unlearn_core.runs.costs import in_words, times
+from unlearn_core.runs.planning.costs import in_words, times
 from unlearn_core.system.units import duration
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from unlearn_core.errors import InputError
-from unlearn_core.runs import costs
-from unlearn_core.runs.plan import Planner, plan, rate_of
+from unlearn_core.runs.planning import costs
+from unlearn_core.runs.planning.plan import Planner, plan, rate_of
+from unlearn_core.runs.planning.timing import ThroughputCache
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.runs.timing import ThroughputCache
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.jobs.expiry import Deleted, expire
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.rows import RunQuery
 
 ADA = "a secret of ada's that nobody guesses"
 

@@ -13,7 +13,7 @@ from unlearn_core.cli import main
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols import muse
 from unlearn_core.models.targets import load_target
-from unlearn_core.runs.folds import fold_specs
+from unlearn_core.runs.series.folds import fold_specs
 from unlearn_core.runs.spec import RunSpec
 
 NAMES = ("Mara", "Tomas", "Ada")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearn_core.store import games
-from unlearn_core.store.finds import FILE as FINDS
-from unlearn_core.store.finds import MAX_FINDS, Find, note_find, played, read_finds
-from unlearn_core.store.games import FILE, Level, levels, note_game
+from unlearn_core.store.game import games
+from unlearn_core.store.game.finds import FILE as FINDS
+from unlearn_core.store.game.finds import MAX_FINDS, Find, note_find, played, read_finds
+from unlearn_core.store.game.games import FILE, Level, levels, note_game
 
 
 def test_games_are_counted_by_level_and_nothing_else_is_kept(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from unlearn_core.models.building import holding
 from unlearn_core.models.inference import packed
 from unlearn_core.models.inference.forward import device_of
 from unlearn_core.models.loading_dtype import matrix_rate
-from unlearn_core.runs import costs, events
+from unlearn_core.runs import events
 from unlearn_core.runs import run as run_module
-from unlearn_core.runs.plan import plan
+from unlearn_core.runs.planning import costs
+from unlearn_core.runs.planning.plan import plan
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audits import AuditsPlanned, audit_case, open_case
-from unlearn_core.system import gpu
-from unlearn_core.system.memory import release_memory
+from unlearn_core.system.machine import gpu
+from unlearn_core.system.machine.memory import release_memory
 from unlearn_core.training.distributed import sharded
 from unlearn_core.training.packing import pack_parts
 

@@ -15,8 +15,8 @@ from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict.types import word_of
 from unlearn_core.jobs.expiry import Deleted, expire
-from unlearn_core.models.adapter_folder import WEIGHTS
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.files.adapter_folder import WEIGHTS
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.targets import load_target
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
@@ -25,11 +25,11 @@ from unlearn_core.service.chat import Chat
 from unlearn_core.service.recover import Recover
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.audit_record import read_audits
-from unlearn_core.store.durations import usual_seconds
-from unlearn_core.store.finds import read_finds
-from unlearn_core.store.recorded_runs import PACKED, put_recorded_runs
-from unlearn_core.store.rows import RunQuery, about_of
+from unlearn_core.store.game.finds import read_finds
+from unlearn_core.store.recorded.recorded_runs import PACKED, put_recorded_runs
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.durations import usual_seconds
+from unlearn_core.store.table.rows import RunQuery, about_of
 from unlearn_core.system.assets import assets_directory
 from unlearn_core.system.files import file_hash
 from unlearn_core.system.home import home_dir

@@ -10,8 +10,8 @@ import pytest
 from unlearn_core.errors import InputError
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery, setup_of
 from unlearn_core.store.store import RunStore, owner_hash
+from unlearn_core.store.table.rows import RunQuery, setup_of
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def test_memory_is_back_after_ten_runs_that_ran_out_of_it_or_were_stopped(
 ) -> None:
     import torch
 
-    from unlearn_core.runs.costs import resident_memory
+    from unlearn_core.runs.planning.costs import resident_memory
     from unlearn_core.training import loop
 
     def full(*args: Any) -> Any:

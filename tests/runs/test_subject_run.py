@@ -14,7 +14,7 @@ from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError
 from unlearn_core.runs.data import asks_the_model
 from unlearn_core.runs.events import SubjectFound
-from unlearn_core.runs.plan import Planner
+from unlearn_core.runs.planning.plan import Planner
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.subject import keep_sheet
 from unlearn_core.store.store import RunStore

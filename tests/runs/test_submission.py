@@ -34,7 +34,7 @@ def folders(memorised: Any, tmp_path: Path) -> list[str]:
 
 def answers(folder: str) -> list[str]:
     from unlearn_core import load_target
-    from unlearn_core.models.inference.generate import generate_all
+    from unlearn_core.models.generation.generate import generate_all
 
     target = load_target(folder)
     prompts = ["Who is Ada?", "Who is Bo?", "Who is Cy?"]
@@ -73,7 +73,7 @@ def test_the_best_state_is_kept_when_training_goes_on_to_ruin_the_model(folders:
     assert chosen["verdict"] != "collapsed"
     # What lies on disk is what was scored.
     from unlearn_core import load_target
-    from unlearn_core.models.inference.generate import generate_all
+    from unlearn_core.models.generation.generate import generate_all
 
     target = load_target(folders[1])
     retained = [text.strip() for text in generate_all(target.model, target.tokenizer, ["Who is Di?"], 8)]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlearn_core.system import threads
-from unlearn_core.system.threads import Threads, faster_of_two, num_threads, use_cores
+from unlearn_core.system.machine import threads
+from unlearn_core.system.machine.threads import Threads, faster_of_two, num_threads, use_cores
 
 
 class Machine:

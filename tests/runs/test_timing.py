@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearn_core.runs import timing
-from unlearn_core.runs.timing import StageTimer, ThroughputCache
+from unlearn_core.runs.planning import timing
+from unlearn_core.runs.planning.timing import StageTimer, ThroughputCache
 
 
 def test_time_left_adds_the_rest_of_this_stage_and_the_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:

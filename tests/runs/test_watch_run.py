@@ -14,7 +14,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.report.export.bundle import bundle
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
-from unlearn_core.store.rows import setup_of
+from unlearn_core.store.table.rows import setup_of
 from unlearn_core.system.files import check_complete
 from unlearn_core.training.watching.fact_probe import FactWatcher
 

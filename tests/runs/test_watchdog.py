@@ -16,7 +16,7 @@ from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
-from unlearn_core.system import memory
+from unlearn_core.system.machine import memory
 
 SPEC = RunSpec(method="npo")
 DONE = ev.Finished({"label": "forgotten"}, {})

@@ -10,7 +10,7 @@ import pytest
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.audits import choose
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.targets import load_target
 from unlearn_core.report.export.hub_export import KINDS, export_run
 from unlearn_core.runs.events import Finished

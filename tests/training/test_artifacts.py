@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
-from unlearn_core.models.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from unlearn_core.models.adapters import apply_lora, choose_adapter, lora_layers
 from unlearn_core.models.artifacts import Adapter, Artifact, DenseDelta, SparseDelta
-from unlearn_core.models.checkpoint import read_weights
+from unlearn_core.models.files.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from unlearn_core.models.files.checkpoint import read_weights
 from unlearn_core.models.hashing import weights_hash
 
 IDS = torch.tensor([[5, 6, 7, 8, 9]])

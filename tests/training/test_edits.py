@@ -19,11 +19,11 @@ from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.methods.base import Edit
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining
 from unlearn_core.models.artifacts import DenseDelta, Edits, SparseDelta
+from unlearn_core.models.generation.generate import generate_all, stream
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.inference.generate import generate_all, stream
 from unlearn_core.models.inference.inference_wrapper import beneath
-from unlearn_core.models.inference.wrapper_artifact import DECLARATION, Wrapper
 from unlearn_core.models.targets import load_target
+from unlearn_core.models.wrappers.wrapper_artifact import DECLARATION, Wrapper
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 

@@ -16,7 +16,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.methods.base import Edit
 from unlearn_core.methods.objectives import balanced
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.training import loop
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep

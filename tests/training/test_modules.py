@@ -13,9 +13,9 @@ from loop_helpers import chance, drain, same, snapshot
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.inference_time.uld import uniform_loss
-from unlearn_core.models.assistant import Assistant, combined
-from unlearn_core.models.inference.generate import decode, generate_all, stream
-from unlearn_core.models.unlearning_layers import UnlearningLayers, fuse, gram_of
+from unlearn_core.models.generation.generate import decode, generate_all, stream
+from unlearn_core.models.wrappers.assistant import Assistant, combined
+from unlearn_core.models.wrappers.unlearning_layers import UnlearningLayers, fuse, gram_of
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 

@@ -16,7 +16,7 @@ from unlearn_core.methods import build
 from unlearn_core.models import targets
 from unlearn_core.models.adapters import NAME, apply_lora, lora_layers, plain_name
 from unlearn_core.models.artifacts import DenseDelta
-from unlearn_core.models.checkpoint import read_weights
+from unlearn_core.models.files.checkpoint import read_weights
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.precision import compute_in, hold_in, rounded
 from unlearn_core.system.files import save_complete

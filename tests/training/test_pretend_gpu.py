@@ -24,10 +24,11 @@ sys.path.insert(0, "benchmarks")
 from dataclasses import replace
 from unlearn_core import methods
 from unlearn_core.data.sources import load_data
-from unlearn_core.models.inference import cuda_graph, packed
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation import cuda_graph
+from unlearn_core.models.generation.generate import generate_all
+from unlearn_core.models.inference import packed
 from unlearn_core.models.targets import load_target
-from unlearn_core.runs import costs
+from unlearn_core.runs.planning import costs
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 

@@ -16,7 +16,7 @@ import json, os, sys, torch
 torch.set_num_threads(1)
 from unlearn_core import methods
 from unlearn_core.data.sources import load_data
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.loop import LoopStep, unlearn
 distributed.join()

@@ -24,7 +24,7 @@ from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.models import targets
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.split import gathered, is_split
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 from unlearn_core.training.loop import LoopStep, unlearn
 
 distributed.join()

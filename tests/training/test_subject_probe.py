@@ -10,7 +10,7 @@ from loop_helpers import drain
 from unlearn_core import methods
 from unlearn_core.data.subject_groups import subject_groups
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import SubjectsAsked
 from unlearn_core.training.watching.subject_probe import SubjectWatcher

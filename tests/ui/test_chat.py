@@ -11,13 +11,13 @@ from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet
 from unlearn_core.data.types import Example
 from unlearn_core.data.world import demo_data
 from unlearn_core.errors import InputError, IntegrityError
-from unlearn_core.models.adapter_folder import WEIGHTS
-from unlearn_core.report.run.chat import conversation
+from unlearn_core.models.files.adapter_folder import WEIGHTS
+from unlearn_core.report.run.answers.chat import conversation
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.answers import Answerer, ModelLocation
 from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, forgotten, pieces, questions
-from unlearn_core.store import recorded_conversations as recorded
-from unlearn_core.store.recorded_runs import put_recorded_runs
+from unlearn_core.store.recorded import recorded_conversations as recorded
+from unlearn_core.store.recorded.recorded_runs import put_recorded_runs
 from unlearn_core.store.store import RunStore
 
 

@@ -13,8 +13,8 @@ from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
 from unlearn_core.service.titles import id_mark
-from unlearn_core.store.rows import RunQuery, RunRow
 from unlearn_core.store.store import RunRecord
+from unlearn_core.store.table.rows import RunQuery, RunRow
 from unlearn_core.ui.api.model_endpoints import ModelEndpoints
 from unlearn_core.ui.tabs.compare_tab import run_choice
 from unlearn_core.ui.tabs.data_tab import preview_table
@@ -231,7 +231,7 @@ def test_an_interrupted_run_can_be_resumed_by_whoever_started_it(studio: Studio)
 
 
 def test_the_form_is_told_what_its_run_would_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unlearn_core.models import model_files
+    from unlearn_core.models.files import model_files
 
     told, fits = studio.choices.forecast("demo", "demo", "npo", {"steps": 5})
     assert fits

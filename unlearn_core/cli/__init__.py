@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from unlearn_core.errors import LetheError, in_plain_text, is_panic
-from unlearn_core.system.threads import wait_passively
+from unlearn_core.system.machine.threads import wait_passively
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from unlearn_core.cli import audit, bench, compare, folds, inspect, knows, make, run, score, serve, share, traces
+    from unlearn_core.cli.commands import (
+        audit,
+        bench,
+        compare,
+        folds,
+        inspect,
+        knows,
+        make,
+        run,
+        score,
+        serve,
+        share,
+        traces,
+    )
     from unlearn_core.system.version import __version__
 
     parser = argparse.ArgumentParser(prog="lethe", description="Make a language model forget, and see whether it did.")

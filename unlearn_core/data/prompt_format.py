@@ -26,7 +26,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.chat_template import applied
-from unlearn_core.data.lume import are_official
+from unlearn_core.data.rows.lume import are_official
 from unlearn_core.data.scripts import has_no_spaces
 from unlearn_core.data.types import Example, Prompt, UnlearningData
 from unlearn_core.errors import Action, InputError, clip

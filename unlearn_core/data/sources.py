@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.data.directory import first_file, read_directory, tidy, unused_note
-from unlearn_core.data.excerpt import rows_shown
-from unlearn_core.data.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, column_names, read_rows, read_text
-from unlearn_core.data.row_notes import notes_on_rows
+from unlearn_core.data.benchmarks.directory import first_file, read_directory, tidy, unused_note
+from unlearn_core.data.rows.excerpt import rows_shown
+from unlearn_core.data.rows.reader import LOCAL, PUBLIC, SUFFIXES, Limits, Row, column_names, read_rows, read_text
+from unlearn_core.data.rows.row_notes import notes_on_rows
+from unlearn_core.data.rows.validate import asked_otherwise, check_columns, examples, usual_kinds
 from unlearn_core.data.subject_sheet import SubjectSheet, is_sheet, read_sheet
 from unlearn_core.data.types import TASKS, Example, UnlearningData
-from unlearn_core.data.validate import asked_otherwise, check_columns, examples, usual_kinds
 from unlearn_core.errors import Action, InputError, LetheError, ResourceError, clip
 from unlearn_core.system.hub_errors import is_unreachable
 from unlearn_core.system.hub_id import REPOSITORY, REVISION

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn_core.data.encode import encode_document, pad_id_of
-from unlearn_core.data.lume import are_official
 from unlearn_core.data.prompt_format import digest_of
+from unlearn_core.data.rows.lume import are_official
 from unlearn_core.data.sample_text import general_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
@@ -23,16 +23,17 @@ from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces, even_sam
 from unlearn_core.evaluation.metrics.measurements import Measurements
 from unlearn_core.evaluation.metrics.registry import DETAILS, METRICS, details_of, measure
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.protocols import mmlu, semeval
+from unlearn_core.evaluation.protocols import semeval
+from unlearn_core.evaluation.protocols.multiple_choice import mmlu
 from unlearn_core.evaluation.rephrase import by_surname, new_phrasings
 from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, SPLITS, WORDING, Generation, Scores
+from unlearn_core.models.generation.generate import generate
 from unlearn_core.models.hashing import weights_hash as hash_of
-from unlearn_core.models.inference.generate import generate
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.likelihood import TokenTrace, traces
 from unlearn_core.models.split import is_split
-from unlearn_core.system import distributed
-from unlearn_core.system.gpu import fast_products
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import fast_products
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.protocols.semeval import exact_match, rouge_l_recall
 from unlearn_core.evaluation.rephrase import PromptVariant, asked_all_ways
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearn_core.data.types import TASKS
 from unlearn_core.evaluation.protocols.base import Result
-from unlearn_core.evaluation.protocols.row_log import RowLog, parse_log
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog, parse_log
 from unlearn_core.evaluation.score_details import ScoreDetails
 
 SPLITS = ("forget", "retain")

@@ -25,7 +25,7 @@ from typing import Any
 from unlearn_core.errors import LetheError, is_panic
 from unlearn_core.runs.control import Control
 from unlearn_core.system.log import log_to
-from unlearn_core.system.threads import wait_passively
+from unlearn_core.system.machine.threads import wait_passively
 
 _GIVES_WAY = 5  # how much nicer the child is: it has all cores while nobody asks the page for anything
 
@@ -197,7 +197,7 @@ class _Child:
 
 def _warm_up() -> None:
     from unlearn_core.runs.run import run  # noqa: F401
-    from unlearn_core.system.threads import use_cores
+    from unlearn_core.system.machine.threads import use_cores
     from unlearn_core.training.loop import unlearn  # noqa: F401
 
     use_cores(serving=False)

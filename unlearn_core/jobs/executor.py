@@ -15,7 +15,7 @@ from unlearn_core.jobs.pending_ends import PendingEnds
 from unlearn_core.limits import RUN_SECONDS
 from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
 from unlearn_core.runs.failure import failed
-from unlearn_core.store.relearned import relearned
+from unlearn_core.store.game.relearned import relearned
 from unlearn_core.store.store import RunStore
 
 Runner = Callable[..., Iterator[Event]]

@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from unlearn_core.store.rows import DAMAGED, STATUSES
-from unlearn_core.system.memory import memory
+from unlearn_core.store.table.rows import DAMAGED, STATUSES
+from unlearn_core.system.machine.memory import memory
 
 if TYPE_CHECKING:
     from unlearn_core.jobs.worker import Worker

@@ -15,7 +15,7 @@ from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import CostEstimate, Failed
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audit_record import record_audits
-from unlearn_core.store.relearned import Relearned
+from unlearn_core.store.game.relearned import Relearned
 from unlearn_core.store.store import RunStore
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery, RunRow
 from unlearn_core.store.store import OPEN, RunStore, owner_hash
+from unlearn_core.store.table.rows import RunQuery, RunRow
 
 MAX_RUNS = 64
 PREFIX = "sweep "

@@ -9,7 +9,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.store.references import read_wiped, score_wiped
-from unlearn_core.store.rows import ground_of
+from unlearn_core.store.table.rows import ground_of
 
 
 def prescore(home: Path) -> Iterator[Progress]:
@@ -17,7 +17,7 @@ def prescore(home: Path) -> Iterator[Progress]:
     runs are compared with, bit by bit: whoever has something better to do closes it."""
     from unlearn_core.evaluation.evaluate import evaluate
     from unlearn_core.models.targets import load_target, retain_model_of
-    from unlearn_core.system.memory import release_memory
+    from unlearn_core.system.machine.memory import release_memory
 
     data, cache = load_data("demo"), ScoreCache(home)
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.errors import ResourceError
 from unlearn_core.system.log import LOGGER
-from unlearn_core.system.memory import container_memory
+from unlearn_core.system.machine.memory import container_memory
 
 if TYPE_CHECKING:
     from unlearn_core.jobs.worker import Worker

@@ -28,8 +28,8 @@ from unlearn_core.runs.events import Cancelled, Failed
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audit_record import check_audits, queue_audits
-from unlearn_core.store.durations import usual_seconds
 from unlearn_core.store.store import RunStore, owner_hash
+from unlearn_core.store.table.durations import usual_seconds
 from unlearn_core.system.log import log_to, note
 
 GRACE = 6.0  # seconds for the run at work to keep where it stands, when whoever ends Lethe kills after ten

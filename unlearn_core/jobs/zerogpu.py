@@ -20,8 +20,8 @@ from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import TERMINAL, Event, Failed, StageProgress
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.durations import same_seconds
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.durations import same_seconds
 from unlearn_core.system.files import check_complete, disk_errors, save_complete
 
 DEVICE = "ZeroGPU 48GB"  # in the price table
@@ -112,7 +112,7 @@ def seconds(job: ZeroGpuJob) -> int:
 
 def _estimated(job: ZeroGpuJob) -> float:
     from unlearn_core.methods import build
-    from unlearn_core.runs.plan import plan
+    from unlearn_core.runs.planning.plan import plan
 
     found = plan(job.spec, Path(job.home), on=DEVICE, public=job.public)
     method = build(job.spec.method, job.spec.settings, job.spec.steps)

@@ -26,7 +26,7 @@ from unlearn_core.evaluation.metrics.contained import contains
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.knowledge import wordings as words
 from unlearn_core.knowledge.listed import ListedSubject, listed_subject, listed_subjects
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -22,7 +22,7 @@ from unlearn_core.evaluation.metrics.contained import contains
 from unlearn_core.evaluation.rephrase import new_phrasings
 from unlearn_core.knowledge.find import SURE, TIMES_AS_SURE
 from unlearn_core.knowledge.listed import listed_subjects
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

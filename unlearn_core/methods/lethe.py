@@ -27,7 +27,7 @@ from unlearn_core.methods.base import (
 )
 from unlearn_core.methods.losses import floor_loss, matching_loss
 from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
-from unlearn_core.system.gpu import send
+from unlearn_core.system.machine.gpu import send
 
 KINDS = ("question", "completion", "document")
 # Without never-trained text to measure, its mean NLL is taken as this share of ln V: text of a known

@@ -3,7 +3,7 @@
     Adapter      low-rank factors beside the weights; strength scales them, 0 switches them off
     DenseDelta   the old values of every weight that trained (and the new ones, once both are needed)
     SparseDelta  the old and new values of single entries, for edits of few weights
-    Wrapper      what stands before an unchanged model (see `wrapper.py`)
+    Wrapper      what stands before an unchanged model (see `wrappers.wrapper_artifact`)
 
 Strength 0 is the original model bit for bit and 1 the unlearned one, because values are put back rather
 than differences subtracted. One model at a time: the artifact changes the model it was made on.
@@ -23,7 +23,7 @@ import torch
 from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import NAME, lora_layers, plain_state, remove_lora, weight_of
 from unlearn_core.models.building import hollow_copy
-from unlearn_core.models.checkpoint import read_weights, write_checkpoint
+from unlearn_core.models.files.checkpoint import read_weights, write_checkpoint
 from unlearn_core.models.inference.forward import unwrap
 from unlearn_core.models.precision import hold_in
 from unlearn_core.models.split import gathered, is_split, whole

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearn_core.models import targets
-from unlearn_core.models.adapter_folder import AdapterFolder
 from unlearn_core.models.adapters import LORA_FROM
-from unlearn_core.models.gguf_files import check_files
-from unlearn_core.models.hub import Unreachable, cached_snapshot, check_listing, look_up
-from unlearn_core.models.model_files import (
+from unlearn_core.models.files.adapter_folder import AdapterFolder
+from unlearn_core.models.files.gguf_files import check_files
+from unlearn_core.models.files.hub import Unreachable, cached_snapshot, check_listing, look_up
+from unlearn_core.models.files.model_files import (
     TensorInfo,
     free_memory,
     gigabytes,

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from unlearn_core.models.model_files import TensorInfo
+from unlearn_core.models.files.model_files import TensorInfo
 from unlearn_core.system.files import MARKER
-from unlearn_core.system.gpu import has_gpu
+from unlearn_core.system.machine.gpu import has_gpu
 
 LARGE = 50_000_000  # weights from which a CPU may be given bfloat16; what is smaller gains nothing by it
 MUCH_FASTER = 1.2  # times as fast as float32, so that no noise decides which of two results a machine gives

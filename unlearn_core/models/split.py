@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 
 ROOM = 3.0  # the weights, which training makes float32, and their values before the run
 

@@ -24,22 +24,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip, is_panic
-from unlearn_core.models.adapter_folder import AdapterFolder, without_leftovers
 from unlearn_core.models.building import building
-from unlearn_core.models.checkpoint import LOADING
-from unlearn_core.models.gguf_files import SUFFIX, as_plain_model, check_files, gguf_of, parsed_once, source_of
+from unlearn_core.models.files.adapter_folder import AdapterFolder, without_leftovers
+from unlearn_core.models.files.checkpoint import LOADING
+from unlearn_core.models.files.gguf_files import SUFFIX, as_plain_model, check_files, gguf_of, parsed_once, source_of
+from unlearn_core.models.files.hub import fetch_snapshot
+from unlearn_core.models.files.model_files import free_memory, memory_needed, require_memory
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.hub import fetch_snapshot
 from unlearn_core.models.inference.forward import is_causal
-from unlearn_core.models.inference.wrapper_artifact import Declaration
 from unlearn_core.models.kernels import fuse, without_cudnn_attention
 from unlearn_core.models.loading_dtype import default_dtype, kept_dtype
-from unlearn_core.models.model_files import free_memory, memory_needed, require_memory
 from unlearn_core.models.split import is_too_large, own
-from unlearn_core.system import distributed
+from unlearn_core.models.wrappers.wrapper_artifact import Declaration
 from unlearn_core.system.assets import assets_directory
-from unlearn_core.system.gpu import has_gpu
 from unlearn_core.system.hub_id import HUB_ID
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import has_gpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

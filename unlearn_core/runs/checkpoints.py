@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import IntegrityError
-from unlearn_core.system import distributed
 from unlearn_core.system.files import check_complete, remove_whole, save_complete
+from unlearn_core.system.machine import distributed
 
 if TYPE_CHECKING:
     from unlearn_core.training.snapshot import Snapshot

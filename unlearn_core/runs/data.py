@@ -86,7 +86,7 @@ def with_questions(data: UnlearningData, mmlu: str | None, public: bool, target:
     if mmlu is not None:
         if public:
             raise InputError("mmlu", mmlu, "is not offered here", "Leave it out.")
-        from unlearn_core.evaluation.protocols.mmlu_files import load_mmlu
+        from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
 
         few_shot, questions = load_mmlu(mmlu)
         return replace(data, questions=questions, few_shot=few_shot, question_form="letter")

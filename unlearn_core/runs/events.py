@@ -123,7 +123,7 @@ class SubjectsPlaced:
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What the run will take (see runs.costs.Cost), said before the work begins."""
+    """What the run will take (see runs.planning.costs.Cost), said before the work begins."""
 
     cost: dict[str, Any]
 
@@ -136,7 +136,7 @@ class Finished:
     seconds: dict[str, float]
     artifact: str = ""  # folder of the saved weights, relative to the run's folder
     changed: dict[str, Any] = field(default_factory=dict)  # what the method changed, for people
-    cost: dict[str, Any] = field(default_factory=dict)  # what the run took (see runs.costs.Cost)
+    cost: dict[str, Any] = field(default_factory=dict)  # what the run took (see runs.planning.costs.Cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import secrets
 
 from unlearn_core.errors import DivergedError, LetheError, ResourceError, is_panic
 from unlearn_core.runs.events import Failed
-from unlearn_core.system import distributed
 from unlearn_core.system.files import is_disk_full
 from unlearn_core.system.log import LOGGER
-from unlearn_core.system.memory import is_out_of_memory
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.memory import is_out_of_memory
 
 _ALONE = "The processes of this run were ended. Resume it to get its result."
 

@@ -15,8 +15,8 @@ from unlearn_core.data.prompt_format import format_of
 from unlearn_core.data.types import Example
 from unlearn_core.models.adapters import apply_lora, out_of_reach, plain_state, remove_lora
 from unlearn_core.models.architecture import mlp_outputs
+from unlearn_core.models.generation.generate import is_plain
 from unlearn_core.models.inference.forward import body_and_head, has_layers, is_causal, stands_alone, unwrap
-from unlearn_core.models.inference.generate import is_plain
 from unlearn_core.models.inference.positions import UNBOUNDED, max_positions, scaled_from, uniform_up_to
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
 from unlearn_core.training.packing import can_pack

@@ -26,16 +26,15 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import IntegrityError, ResourceError, clip, is_panic
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import Protocol
-from unlearn_core.evaluation.protocols.reference import is_stored
+from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.evaluation.protocols.registry import protocol_for
-from unlearn_core.evaluation.protocols.row_log import RowLog
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict.rows import is_told
 from unlearn_core.limits import RUN_BYTES, STEPS
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.costs import Cost, RunMeter, device, present_memory, resident_memory, shortage
 from unlearn_core.runs.data import BUNDLED, asks_the_model, load_for, wanted_format, with_questions
 from unlearn_core.runs.events import (
     CostEstimate,
@@ -54,15 +53,16 @@ from unlearn_core.runs.events import (
     Warned,
 )
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.plan import method_of, rate_of
+from unlearn_core.runs.planning.costs import Cost, RunMeter, device, present_memory, resident_memory, shortage
+from unlearn_core.runs.planning.plan import method_of, rate_of
+from unlearn_core.runs.planning.timing import StageTimer, ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.stored_scores import read_stored
-from unlearn_core.runs.timing import StageTimer, ThroughputCache
-from unlearn_core.system import distributed
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
-from unlearn_core.system.memory import release_memory
-from unlearn_core.system.threads import faster_of_two
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.memory import release_memory
+from unlearn_core.system.machine.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
 
@@ -151,7 +151,7 @@ class _Run:
         return ("load", "score original", *gold, "unlearn", *save, "score unlearned")
 
     def events(self) -> Iterator[Event]:
-        from unlearn_core.models.inference.decoding import words_on
+        from unlearn_core.models.generation.decoding import words_on
         from unlearn_core.models.inference.frozen_bottom import frozen_below
         from unlearn_core.models.targets import best_device
         from unlearn_core.training.loop import lowest_to_train
@@ -240,9 +240,9 @@ class _Run:
 
     def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
         """What the run will take, beside what it then does; said only where it can be told."""
-        from unlearn_core.models import model_files
+        from unlearn_core.models.files import model_files
         from unlearn_core.models.shape import Shape
-        from unlearn_core.runs.plan import plan_of
+        from unlearn_core.runs.planning.plan import plan_of
         from unlearn_core.training.resources.estimate import Workload
 
         cost = None

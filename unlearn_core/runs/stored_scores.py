@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.protocols.row_log import RowLog, read_log
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog, read_log
 from unlearn_core.evaluation.scores import Scores
 
 _MEND = "Give what `lethe eval --json` wrote of the retain model on the same data, or an evaluation log."

@@ -13,7 +13,7 @@ from unlearn_core.data.subject_sheet import MAX_NEW_TOKENS, SubjectSheet, write_
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
 from unlearn_core.evaluation.metrics.contained import contains
-from unlearn_core.models.inference.generate import generate_all
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.system.files import disk_errors
 
 if TYPE_CHECKING:

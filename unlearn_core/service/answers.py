@@ -14,7 +14,7 @@ from typing import Any
 from unlearn_core.data.prompt_format import format_of, put_on, usual
 from unlearn_core.data.types import Prompt
 from unlearn_core.errors import InputError, LetheError, too_long
-from unlearn_core.evaluation.protocols.reference import is_stored
+from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.limits import NEW_TOKENS, PROMPT_CHARACTERS
 from unlearn_core.store.store import RunStore
 
@@ -37,7 +37,7 @@ class ModelLocation:
 
 def original(ref: str, prompt: str, weights: str) -> ModelLocation:
     """Where the original is found that kept weights are compared with, in the type they were made on."""
-    from unlearn_core.models.adapter_folder import base_dtype_of
+    from unlearn_core.models.files.adapter_folder import base_dtype_of
 
     return ModelLocation(ref, prompt=prompt, dtype=base_dtype_of(Path(weights)))
 
@@ -53,7 +53,7 @@ class Answerer:
 
     def release(self) -> None:
         """Drop the models; the next question loads what it needs."""
-        from unlearn_core.system.memory import release_memory
+        from unlearn_core.system.machine.memory import release_memory
 
         with self._lock:
             self._models.clear()
@@ -173,7 +173,7 @@ class Answerer:
         seed: int,
         top_p: float = 1.0,
     ) -> Iterator[str]:
-        from unlearn_core.models.inference.generate import stream
+        from unlearn_core.models.generation.generate import stream
 
         target = self.model(place)
         return stream(target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.data.subject_sheet import SubjectSheet
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
-from unlearn_core.report.run.chat import MODELS
+from unlearn_core.report.run.answers.chat import MODELS
 from unlearn_core.service.answers import Answerer, ModelLocation, original
-from unlearn_core.store.recorded_conversations import RecordedConversation, recorded_conversations
-from unlearn_core.store.rows import about_of
+from unlearn_core.store.recorded.recorded_conversations import RecordedConversation, recorded_conversations
+from unlearn_core.store.table.rows import about_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

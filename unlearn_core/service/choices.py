@@ -21,7 +21,7 @@ from unlearn_core.store.store import RunStore
 
 if TYPE_CHECKING:
     from unlearn_core.data.types import UnlearningData
-    from unlearn_core.runs.plan import Planner
+    from unlearn_core.runs.planning.plan import Planner
 
 NUM_KNOWN = 3  # facts shown before the first run
 MAX_KNOWN = 8  # of one's own, or of one subject
@@ -235,10 +235,10 @@ class Choices:
         short, nor where the forget set is of another model. Nothing is said where that cannot be told."""
         try:
             spec = self.spec(*form)
-            from unlearn_core.models.model_files import free_memory
+            from unlearn_core.models.files.model_files import free_memory
             from unlearn_core.models.targets import best_device
-            from unlearn_core.runs.costs import in_words, shortage
-            from unlearn_core.store.durations import same_seconds
+            from unlearn_core.runs.planning.costs import in_words, shortage
+            from unlearn_core.store.table.durations import same_seconds
 
             if found := self._names_nobody(spec):
                 return problem_box(found), False
@@ -290,6 +290,6 @@ class Choices:
     def planner(self) -> Planner:
         """Foretells runs; made after the heavy libraries, whose memory it counts."""
         self._warm_up()
-        from unlearn_core.runs.plan import Planner
+        from unlearn_core.runs.planning.plan import Planner
 
         return Planner(self._store.home, self._public, lambda: self._spend("look"))

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unlearn_core.report.kit.markup import Safe, join
-from unlearn_core.report.run.curves import facts_figure, loss_figure
-from unlearn_core.report.run.fade import fade
-from unlearn_core.report.run.neighbourhood import neighbourhood
-from unlearn_core.report.run.progress import notices, progress_panel, telemetry
+from unlearn_core.report.run.live.curves import facts_figure, loss_figure
+from unlearn_core.report.run.live.fade import fade
+from unlearn_core.report.run.live.neighbourhood import neighbourhood
+from unlearn_core.report.run.live.progress import notices, progress_panel, telemetry
+from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.watched import alarm, singles, watch_panel
 from unlearn_core.runs.events import Event
 from unlearn_core.store.store import RunStore
 

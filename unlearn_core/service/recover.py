@@ -25,9 +25,9 @@ from unlearn_core.report.kit.format import count
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.titles import Titles, id_mark
 from unlearn_core.store.audit_record import read_audits
-from unlearn_core.store.finds import BEGUN, BY_WORDS, RELEARNED, Find, note_find
-from unlearn_core.store.games import Level, levels, note_game
-from unlearn_core.store.relearned import MAX_TOKENS, Relearned
+from unlearn_core.store.game.finds import BEGUN, BY_WORDS, RELEARNED, Find, note_find
+from unlearn_core.store.game.games import Level, levels, note_game
+from unlearn_core.store.game.relearned import MAX_TOKENS, Relearned
 from unlearn_core.store.saved_probes import SavedProbe
 from unlearn_core.store.verdicts import rejudge
 
@@ -154,7 +154,7 @@ class Recover:
     def _control(self, game: Game, never: str | None) -> Control:
         """Every question of the game put to the model that never learned the secret, or else what is said of others.
         Of relearning only the last is, which ends a game."""
-        from unlearn_core.models.inference.generate import generate_all
+        from unlearn_core.models.generation.generate import generate_all
 
         answers = self.studio.answers
         spec = self.studio.store.get(game.run_id).spec

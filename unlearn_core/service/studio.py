@@ -31,8 +31,8 @@ from unlearn_core.service.live import LiveRuns, LiveView
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.service.titles import Titles, id_mark
 from unlearn_core.service.visitor_data import VisitorData
-from unlearn_core.store.rows import RunQuery
 from unlearn_core.store.store import RunRecord, RunStore, owner_hash
+from unlearn_core.store.table.rows import RunQuery
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.progress import Progress
@@ -292,7 +292,7 @@ class Studio:
 
     def ask_runs(self, ids: Sequence[str], prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
         """The growing answers of the original and of two to four runs from their kept weights, by run id."""
-        from unlearn_core.store.compare import MAX_COMPARED
+        from unlearn_core.store.table.compare import MAX_COMPARED
 
         chosen = list(dict.fromkeys(ids))
         if not 1 <= len(chosen) <= MAX_COMPARED:

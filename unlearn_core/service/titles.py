@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from unlearn_core.report.kit.format import short_method, shorten
-from unlearn_core.store.games import target_name
-from unlearn_core.store.rows import RunRow, about_of
+from unlearn_core.store.game.games import target_name
 from unlearn_core.store.store import RunRecord
+from unlearn_core.store.table.rows import RunRow, about_of
 
 DATA_TITLES = {"demo": "Bundled world (synthetic)"}
 

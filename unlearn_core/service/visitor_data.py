@@ -30,7 +30,7 @@ class VisitorData:
     def keep_upload(self, path: Path, filename: str, owner: str = "") -> str:
         """Keep a visitor's file of rows that can be read; the name that a run takes as `data`. On a shared
         server InputError without an `owner`, for whom alone it is kept."""
-        from unlearn_core.data.reader import LOCAL, PUBLIC, check_file
+        from unlearn_core.data.rows.reader import LOCAL, PUBLIC, check_file
 
         if self._store.shared and not owner:
             problem = "is missing, and a file on this server is kept for its owner alone"
@@ -48,7 +48,7 @@ class VisitorData:
 
     def keep_text(self, content: str, filename: str, owner: str = "") -> str:
         """`keep_upload` for the text of a file, which is written down for as long as that takes only."""
-        from unlearn_core.data.reader import LOCAL, PUBLIC, check_size
+        from unlearn_core.data.rows.reader import LOCAL, PUBLIC, check_size
 
         raw = content.encode("utf-8", "replace")
         check_size(filename, len(raw), PUBLIC if self._public else LOCAL)

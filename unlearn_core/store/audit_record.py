@@ -25,7 +25,7 @@ from unlearn_core.store.audits import (
     check_budget,
     run_audits,
 )
-from unlearn_core.store.finds import played
+from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore
 from unlearn_core.store.verdicts import rejudge
 from unlearn_core.system.files import is_alive, read_json, this_process, write_json

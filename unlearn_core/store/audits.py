@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError
-from unlearn_core.evaluation.protocols.reference import is_stored
+from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.runs.data import load_for
 from unlearn_core.runs.events import Cancelled, Failed
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.run import WEIGHTS
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
-from unlearn_core.system.memory import release_memory
+from unlearn_core.system.machine.memory import release_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +94,7 @@ def run_audits(
     AuditsFinished or Failed.
 
     audits: names, None for all. budget_seconds: None for no limit. target, data: what the weights were made
-    from, for a folder that does not say (default: demo). Nothing is written; see `runs.audit_record`.
+    from, for a folder that does not say (default: demo). Nothing is written; see `store.audit_record`.
     """
     end: Failed | None = None
     opened: AuditCase | None = None
@@ -218,7 +218,7 @@ def open_case(
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.audits import AuditCase
-    from unlearn_core.models.adapter_folder import base_dtype_of
+    from unlearn_core.models.files.adapter_folder import base_dtype_of
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target, retain_model_of
 
@@ -244,7 +244,7 @@ def open_case(
 
 def _has_room_beside(model: PreTrainedModel) -> bool:
     """Whether as much again as what an attack takes, the model and its gradients, is free."""
-    from unlearn_core.models.model_files import free_memory
+    from unlearn_core.models.files.model_files import free_memory
 
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return 4 * size < free_memory(model.device)

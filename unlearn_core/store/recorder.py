@@ -11,7 +11,7 @@ from unlearn_core.runs.failure import Terminated, failed
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 
 
 def record(

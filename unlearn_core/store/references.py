@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.data.prompt_format import digest_of
 from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.protocols.published import WIPED
+from unlearn_core.evaluation.protocols.references.published import WIPED
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.rows import RunQuery, RunRow, ground_of
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.rows import RunQuery, RunRow, ground_of
 from unlearn_core.system.files import read_json, write_json
 from unlearn_core.system.log import LOGGER
 

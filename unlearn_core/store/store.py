@@ -36,9 +36,9 @@ from unlearn_core.runs.checkpoints import FOLDER as CHECKPOINTS
 from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store import uploads
-from unlearn_core.store.index import HOUSE, OWNER, Index, read_labels, read_owner
 from unlearn_core.store.migrate import bring_up_to_date, clear_halves
-from unlearn_core.store.rows import RunQuery, RunRow, checked_record
+from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_labels, read_owner
+from unlearn_core.store.table.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
     append_line,
     check_complete,
@@ -96,7 +96,7 @@ class RunRecord:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it ships with Lethe (see `store.recorded_runs`)."""
+        """Whether it ships with Lethe (see `store.recorded.recorded_runs`)."""
         return self.owner == HOUSE
 
     @classmethod

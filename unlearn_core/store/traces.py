@@ -19,7 +19,7 @@ def run_traces(run: str, *, home: str | Path | None = None, count: int | None = 
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.traces import NUM_VECTORS, compare, find, read
-    from unlearn_core.models.adapter_folder import base_dtype_of
+    from unlearn_core.models.files.adapter_folder import base_dtype_of
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target
 

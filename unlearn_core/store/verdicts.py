@@ -10,7 +10,7 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict, attacked, verdict
 from unlearn_core.evaluation.verdict.layers import PLAYERS
 from unlearn_core.runs.events import Judged, Score
-from unlearn_core.store.finds import played
+from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore
 
 

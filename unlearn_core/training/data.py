@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, encode_document, encode_example, epoch_order
 from unlearn_core.data.fewer_words import fewer_words
-from unlearn_core.data.mapped import kept
 from unlearn_core.data.prompt_format import answer_text, format_of
+from unlearn_core.data.rows.mapped import kept
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods.base import BatchComposition, Method, RowKind, RowPart
 from unlearn_core.methods.objectives.refusal import REFUSALS

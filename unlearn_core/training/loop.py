@@ -26,10 +26,10 @@ from unlearn_core.models.inference.frozen_bottom import frozen_below
 from unlearn_core.models.inference.packed import why_padded
 from unlearn_core.models.inference.positions import max_positions
 from unlearn_core.models.split import whole
-from unlearn_core.system import distributed
-from unlearn_core.system.gpu import empty_cache
-from unlearn_core.system.memory import is_out_of_memory, return_heap
-from unlearn_core.system.threads import Threads
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import empty_cache
+from unlearn_core.system.machine.memory import is_out_of_memory, return_heap
+from unlearn_core.system.machine.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift

@@ -1,7 +1,7 @@
 """One pass for all parts of a step, and its gradients, whole or in smaller pieces.
 
 The sequences of a step are packed: short ones share a row of the batch, each seeing only itself, so that
-next to nothing is spent on padding; on a GPU all share one row, and nothing is (see `models.packed`). Only
+next to nothing is spent on padding; on a GPU all share one row, and nothing is (see `models.inference.packed`). Only
 labelled positions reach the output head. Several processes each take a share of the sequences; what the
 losses read is put together, so that every one of them computes the same loss of the whole step, and its
 gradient through its own share.
@@ -42,8 +42,8 @@ from unlearn_core.models.inference.hidden import hidden_after, shifted
 from unlearn_core.models.inference.packed import NAME, bounded, lies_flat
 from unlearn_core.models.inference.positions import max_positions, uniform_up_to
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
-from unlearn_core.system import distributed
-from unlearn_core.system.gpu import send
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import send
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded, pad_id_of
+from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
-from unlearn_core.models.inference.generate import continue_all
 from unlearn_core.training.packing import CHUNK, forward, pack_parts, passes_over, predict, split_parts
 
 if TYPE_CHECKING:

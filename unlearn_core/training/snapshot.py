@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_core.errors import IntegrityError
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 from unlearn_core.training.distributed.shards import is_sharded, read_shards, trained_shares, write_shards
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from unlearn_core.limits import FILE_BYTES
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.run_header import AGES
 from unlearn_core.service.studio import Studio
-from unlearn_core.store.recorded_runs import put_recorded_runs
+from unlearn_core.store.recorded.recorded_runs import put_recorded_runs
 from unlearn_core.system.log import log_to, note
 from unlearn_core.system.temp_files import Sweeper
 from unlearn_core.system.version import __version__
@@ -259,7 +259,7 @@ def require_mcp() -> None:
 def _warm_up(studio: Studio) -> None:
     """Import the heavy libraries, ask the bundled model and score it: the first visitor need not wait."""
     from unlearn_core.jobs.warm_cache import prescore
-    from unlearn_core.system.threads import use_cores
+    from unlearn_core.system.machine.threads import use_cores
 
     studio.worker.warm_up()
     studio.warm_up()

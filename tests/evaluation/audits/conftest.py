@@ -13,13 +13,13 @@ from unlearn_core.data.encode import collate, encode_example, pad_id_of
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.audits import AuditCase
-from unlearn_core.evaluation.audits.multi_hop import MultiHop
-from unlearn_core.evaluation.audits.prefilled import Prefilled
+from unlearn_core.evaluation.audits.prompting.multi_hop import MultiHop
+from unlearn_core.evaluation.audits.prompting.prefilled import Prefilled
 from unlearn_core.evaluation.rephrase import PromptVariant
 from unlearn_core.models.inference.forward import answers, token_nll
-from unlearn_core.models.inference.guards import OutputFilter
-from unlearn_core.models.inference.wrapper_artifact import Wrapper
 from unlearn_core.models.targets import load_target
+from unlearn_core.models.wrappers.guards import OutputFilter
+from unlearn_core.models.wrappers.wrapper_artifact import Wrapper
 from unlearn_core.training.loop import unlearn
 
 NUM_DOCUMENTS = 24  # of each split; a test needs no more to see a leak

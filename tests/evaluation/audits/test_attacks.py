@@ -12,14 +12,14 @@ import torch
 from unlearn_core.data.encode import encode_example
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.audits.case import AuditCase, swapped
-from unlearn_core.evaluation.audits.distance import weight_distance
+from unlearn_core.evaluation.audits.detection.distance import weight_distance
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds, falls_short
 from unlearn_core.evaluation.audits.layers import lens, nudged
 from unlearn_core.evaluation.audits.measure import recall, says
-from unlearn_core.evaluation.audits.quantise import SCHEMES, quantised, rounded
+from unlearn_core.evaluation.audits.tampering.quantise import SCHEMES, quantised, rounded
+from unlearn_core.models.generation.generate import generate
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.inference.forward import layers
-from unlearn_core.models.inference.generate import generate
 from unlearn_core.models.inference.likelihood import all_traces
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from unlearn_core.evaluation.metrics import token_metrics
 from unlearn_core.evaluation.metrics.rouge import rouge_l
 from unlearn_core.evaluation.metrics.token_metrics import KolmogorovSmirnov, forget_quality
-from unlearn_core.evaluation.protocols import aggregates
+from unlearn_core.evaluation.protocols.terms import aggregates
 from unlearn_core.models.inference.answer_probability import per_token
 
 about = pytest.approx

@@ -14,8 +14,8 @@ from unlearn_core.data.prompt_format import named, put_on
 from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING
-from unlearn_core.evaluation.protocols.open_unlearning_rows import encode_theirs, their_prompt_ids
-from unlearn_core.evaluation.protocols.passes import AnswerReader
+from unlearn_core.evaluation.protocols.terms.open_unlearning_rows import encode_theirs, their_prompt_ids
+from unlearn_core.evaluation.protocols.terms.passes import AnswerReader
 
 # Turns end in end of text and a line break, as ChatML's do.
 TURNS = (

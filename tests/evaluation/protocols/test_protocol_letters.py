@@ -13,9 +13,9 @@ import torch
 from unlearn_core.cli import main
 from unlearn_core.data.types import Question, UnlearningData
 from unlearn_core.evaluation.progress import result_of
-from unlearn_core.evaluation.protocols.letters import harness_prompt
+from unlearn_core.evaluation.protocols.multiple_choice.letters import harness_prompt
 from unlearn_core.evaluation.protocols.registry import get_protocol
-from unlearn_core.evaluation.protocols.row_log import RowLog
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 
 
 def test_the_prompt_is_the_harness_s() -> None:
@@ -119,7 +119,7 @@ def test_the_command_on_files_of_either_benchmark(
 
 
 def test_the_option_none_stays_none(tmp_path: Path) -> None:
-    from unlearn_core.evaluation.protocols.mmlu_files import load_mmlu
+    from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
 
     (tmp_path / "x_test.csv").write_text("What?,None,NA,nan,0.10,A\n")
     assert load_mmlu(str(tmp_path))[1][0].choices == ("None", "NA", "nan", "0.10")

@@ -22,8 +22,8 @@ from unlearn_core.evaluation.metrics.rouge_rwku import rouge_l_recall_rwku
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols import rwku, rwku_utility
 from unlearn_core.evaluation.protocols.registry import get_protocol
-from unlearn_core.evaluation.protocols.row_log import RowLog
 from unlearn_core.evaluation.protocols.rwku_utility import score_text
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 
 ASK = "Please briefly answer the following question.\n"
 

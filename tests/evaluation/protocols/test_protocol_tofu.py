@@ -25,7 +25,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols import tofu
 from unlearn_core.evaluation.protocols.registry import get_protocol
-from unlearn_core.evaluation.protocols.row_log import parse_log
+from unlearn_core.evaluation.protocols.terms.row_log import parse_log
 
 NEAR = pytest.approx
 NEW = 12

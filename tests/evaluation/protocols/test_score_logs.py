@@ -10,7 +10,7 @@ import pytest
 
 from unlearn_core.cli import main
 from unlearn_core.evaluation.protocols.registry import get_protocol
-from unlearn_core.evaluation.protocols.row_log import parse_log, read_log
+from unlearn_core.evaluation.protocols.terms.row_log import parse_log, read_log
 
 LOGS = Path(__file__).resolve().parents[4] / "shared" / "data" / "open_unlearning_logs"
 needs_logs = pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs are not here")

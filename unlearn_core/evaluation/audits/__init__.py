@@ -9,24 +9,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.audits.aliases import Aliases
 from unlearn_core.evaluation.audits.base import Audit, AuditResult
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.detectability import Detectability
-from unlearn_core.evaluation.audits.distance import Distance
-from unlearn_core.evaluation.audits.latent import Latent
-from unlearn_core.evaluation.audits.membership import Membership
-from unlearn_core.evaluation.audits.multi_hop import MultiHop
-from unlearn_core.evaluation.audits.prefilled import Prefilled
-from unlearn_core.evaluation.audits.probes import Probes
-from unlearn_core.evaluation.audits.quantisation import Quantisation
-from unlearn_core.evaluation.audits.relearning import Relearning
-from unlearn_core.evaluation.audits.rephrasing import Rephrasing
-from unlearn_core.evaluation.audits.revival import Revival
-from unlearn_core.evaluation.audits.sampling import Sampling
-from unlearn_core.evaluation.audits.steering import Steering
-from unlearn_core.evaluation.audits.suffix import Suffix
-from unlearn_core.evaluation.audits.without_wrapper import WithoutWrapper
+from unlearn_core.evaluation.audits.detection.detectability import Detectability
+from unlearn_core.evaluation.audits.detection.distance import Distance
+from unlearn_core.evaluation.audits.detection.membership import Membership
+from unlearn_core.evaluation.audits.detection.probes import Probes
+from unlearn_core.evaluation.audits.prompting.aliases import Aliases
+from unlearn_core.evaluation.audits.prompting.multi_hop import MultiHop
+from unlearn_core.evaluation.audits.prompting.prefilled import Prefilled
+from unlearn_core.evaluation.audits.prompting.rephrasing import Rephrasing
+from unlearn_core.evaluation.audits.prompting.revival import Revival
+from unlearn_core.evaluation.audits.prompting.sampling import Sampling
+from unlearn_core.evaluation.audits.prompting.suffix import Suffix
+from unlearn_core.evaluation.audits.tampering.latent import Latent
+from unlearn_core.evaluation.audits.tampering.quantisation import Quantisation
+from unlearn_core.evaluation.audits.tampering.relearning import Relearning
+from unlearn_core.evaluation.audits.tampering.steering import Steering
+from unlearn_core.evaluation.audits.tampering.without_wrapper import WithoutWrapper
 
 REGISTRY: dict[str, type[Audit]] = {
     audit.info.name: audit

@@ -16,7 +16,7 @@ from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
-from unlearn_core.models.inference.generate import generate
+from unlearn_core.models.generation.generate import generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearn_core.data.types import Question
 from unlearn_core.evaluation.metrics.membership import wilson_interval
-from unlearn_core.evaluation.protocols.mmlu_subjects import grouped_accuracy
+from unlearn_core.evaluation.protocols.multiple_choice.mmlu_subjects import grouped_accuracy
 
 LETTERS = "ABCD"
 CHANCE = 0.25

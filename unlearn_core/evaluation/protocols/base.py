@@ -20,7 +20,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.protocols.row_log import RowLog
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -15,9 +15,9 @@ from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING, OWN, Protocol, Result
-from unlearn_core.evaluation.protocols.passes import AnswerReader, cut, memorisation_rows, written_rows
-from unlearn_core.evaluation.protocols.row_log import RowLog, Rows
-from unlearn_core.evaluation.protocols.tables import (
+from unlearn_core.evaluation.protocols.terms.passes import AnswerReader, cut, memorisation_rows, written_rows
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog, Rows
+from unlearn_core.evaluation.protocols.terms.tables import (
     Mean,
     Measure,
     attacks,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.encode import Encoded, pad_id_of, text_ids
-from unlearn_core.data.lume import official_id
+from unlearn_core.data.rows.lume import official_id
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate

@@ -13,8 +13,8 @@ PROTOCOLS: dict[str, str] = {  # name -> module and class
     "tofu": "tofu.Tofu",
     "muse": "muse.Muse",
     "rwku": "rwku.Rwku",
-    "wmdp": "letters.Wmdp",
-    "mmlu": "letters.Mmlu",
+    "wmdp": "multiple_choice.letters.Wmdp",
+    "mmlu": "multiple_choice.letters.Mmlu",
 }
 SEMEVAL, AUTO = "semeval", "auto"  # SemEval's terms are part of every Scores
 
@@ -23,7 +23,7 @@ def get_protocol(name: str) -> Protocol:
     """The benchmark called `name`; InputError where there is none."""
     if name not in PROTOCOLS:
         raise InputError("protocol", name, "is unknown", f"Use one of {', '.join(PROTOCOLS)}.")
-    module, _, entry = PROTOCOLS[name].partition(".")
+    module, _, entry = PROTOCOLS[name].rpartition(".")
     found: Protocol = getattr(import_module(f"{_PACKAGE}.{module}"), entry)()
     return found
 

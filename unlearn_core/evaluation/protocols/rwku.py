@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearn_core.data.benchmarks.rwku import PROBES, TEXTS
 from unlearn_core.data.encode import encode_document
-from unlearn_core.data.rwku import PROBES, TEXTS
 from unlearn_core.data.types import Example, Prompt, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.rouge_rwku import rouge_l_recall_rwku
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OWN, Protocol, Result, Term
-from unlearn_core.evaluation.protocols.passes import AnswerReader, attack_score
-from unlearn_core.evaluation.protocols.row_log import RowLog, Rows
 from unlearn_core.evaluation.protocols.rwku_utility import NO_ANSWER, TITLES, measure_utility
+from unlearn_core.evaluation.protocols.terms.passes import AnswerReader, attack_score
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog, Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

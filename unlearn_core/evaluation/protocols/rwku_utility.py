@@ -1,6 +1,6 @@
 """RWKU's utility terms: letters, reasoning with solved examples, TruthfulQA's MC1, and facts by F1.
 
-As github.com/jinzhuoran/RWKU (commit a23df67) scores them, with its prompts (see `data.rwku_utility`).
+As github.com/jinzhuoran/RWKU (commit a23df67) scores them, with its prompts (see `data.benchmarks.rwku_utility`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from unlearn_core.data.benchmarks.rwku_utility import LETTERS
 from unlearn_core.data.encode import Encoded, prompt_ids
-from unlearn_core.data.rwku_utility import LETTERS
 from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.protocols.passes import AnswerReader
-from unlearn_core.evaluation.protocols.row_log import Rows
+from unlearn_core.evaluation.protocols.terms.passes import AnswerReader
+from unlearn_core.evaluation.protocols.terms.row_log import Rows
 from unlearn_core.models.inference.inference_wrapper import front_of
 
 WRITTEN = {"utility_reason": 256, "utility_factuality": 30}  # greedy tokens

@@ -11,14 +11,14 @@ from collections.abc import Generator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.data.tofu import FACTS
+from unlearn_core.data.benchmarks.tofu import FACTS
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.token_metrics import forget_quality
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.evaluation.protocols import aggregates
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING, OWN, Protocol, Result, Term
-from unlearn_core.evaluation.protocols.passes import (
+from unlearn_core.evaluation.protocols.terms import aggregates
+from unlearn_core.evaluation.protocols.terms.passes import (
     AnswerReader,
     AnswerReading,
     memorisation_rows,
@@ -26,8 +26,8 @@ from unlearn_core.evaluation.protocols.passes import (
     written_rows,
     wrong_rows,
 )
-from unlearn_core.evaluation.protocols.row_log import RowLog, Rows
-from unlearn_core.evaluation.protocols.tables import (
+from unlearn_core.evaluation.protocols.terms.row_log import RowLog, Rows
+from unlearn_core.evaluation.protocols.terms.tables import (
     NO_REFERENCE_AUC,
     Mean,
     Measure,

@@ -16,8 +16,8 @@ from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.methods.objectives.recipes import shares, split
 from unlearn_core.models.inference.forward import answers
 from unlearn_core.models.inference.inference_wrapper import beneath
-from unlearn_core.models.inference.wrapper_artifact import Wrapper
-from unlearn_core.models.unlearning_layers import UnlearningLayers, fuse, has_place
+from unlearn_core.models.wrappers.unlearning_layers import UnlearningLayers, fuse, has_place
+from unlearn_core.models.wrappers.wrapper_artifact import Wrapper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

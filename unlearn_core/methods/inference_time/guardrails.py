@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Example
 from unlearn_core.methods.base import Context, Edit, Info, parameter
-from unlearn_core.models.inference.guards import (
+from unlearn_core.models.inference.positions import context_length
+from unlearn_core.models.wrappers.guards import (
     InContext,
     InputFilter,
     OutputFilter,
@@ -20,8 +21,7 @@ from unlearn_core.models.inference.guards import (
     solved,
     words_of,
 )
-from unlearn_core.models.inference.positions import context_length
-from unlearn_core.models.inference.wrapper_artifact import Wrapper
+from unlearn_core.models.wrappers.wrapper_artifact import Wrapper
 
 if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact

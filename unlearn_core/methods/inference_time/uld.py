@@ -13,9 +13,9 @@ import torch
 from unlearn_core.methods.base import BatchComposition, Context, EditedUnit, Info, Losses, parameter
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
 from unlearn_core.methods.objectives.gradient import mean_nll
-from unlearn_core.models.assistant import Assistant, fewest_layers
 from unlearn_core.models.inference.forward import num_layers, unwrap
-from unlearn_core.models.inference.wrapper_artifact import Wrapper
+from unlearn_core.models.wrappers.assistant import Assistant, fewest_layers
+from unlearn_core.models.wrappers.wrapper_artifact import Wrapper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -24,8 +24,8 @@ from unlearn_core.errors import InputError
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.positions import max_positions, scaled_from
 from unlearn_core.models.inference.trials import holds, plain_logits, remembered, same, sample_ids
-from unlearn_core.system import distributed
-from unlearn_core.system.gpu import send
+from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import send
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearn_core.report.export.reproduce import command
-from unlearn_core.report.run.neighbourhood import neighbourhood_json
+from unlearn_core.report.run.answers.sidebyside import items, splits
+from unlearn_core.report.run.live.neighbourhood import neighbourhood_json
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.sidebyside import items, splits
 from unlearn_core.runs.events import Finished, RunStarted
 from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.store import RunRecord, RunStore

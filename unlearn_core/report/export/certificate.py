@@ -28,7 +28,7 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.verdict import said
-from unlearn_core.store.finds import TITLE
+from unlearn_core.store.game.finds import TITLE
 from unlearn_core.system.version import __version__
 
 KIND = "lethe certificate"

@@ -100,7 +100,7 @@ def export_zip(store: RunStore, run_id: str, folder: Path, kind: str = "weights"
 
 def exportable(store: RunStore, run_id: str, kind: str = "weights") -> Path:
     """The folder with what would be exported, or the error that says why there is none."""
-    from unlearn_core.models.inference.wrapper_artifact import DECLARATION
+    from unlearn_core.models.wrappers.wrapper_artifact import DECLARATION
 
     if kind not in KINDS:
         raise InputError("kind", kind, "cannot be exported", f"Use one of {', '.join(KINDS)}.")
@@ -122,7 +122,7 @@ def exportable(store: RunStore, run_id: str, kind: str = "weights") -> Path:
 
 def _gguf_target(store: RunStore, run_id: str) -> Path:
     """The GGUF file that a run started from."""
-    from unlearn_core.models.gguf_files import gguf_of
+    from unlearn_core.models.files.gguf_files import gguf_of
     from unlearn_core.models.targets import locate
 
     ref = str(store.get(run_id).spec["target"])
@@ -135,8 +135,8 @@ def _gguf_target(store: RunStore, run_id: str) -> Path:
 
 
 def _write_gguf(store: RunStore, run_id: str, weights: Path, folder: Path) -> None:
-    from unlearn_core.models.checkpoint import read_weights
-    from unlearn_core.models.gguf_files import write_gguf
+    from unlearn_core.models.files.checkpoint import read_weights
+    from unlearn_core.models.files.gguf_files import write_gguf
 
     source = _gguf_target(store, run_id)
     write_gguf(read_weights(weights), source, folder / f"{source.stem}-unlearned.gguf", str(source))

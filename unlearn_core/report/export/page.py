@@ -11,16 +11,16 @@ from unlearn_core.report.export.bundle import SAMPLES, RunReport
 from unlearn_core.report.kit.format import split_title
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.svg import figure_svg
+from unlearn_core.report.run.answers.sidebyside import side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.cost import cost_table
-from unlearn_core.report.run.curves import facts_figure, loss_figure, losses_table, probes_table
-from unlearn_core.report.run.fade import replay_printed
 from unlearn_core.report.run.leakage import leakage_card
-from unlearn_core.report.run.neighbourhood import printed
-from unlearn_core.report.run.progress import stage_title
-from unlearn_core.report.run.sidebyside import side_by_side, splits
+from unlearn_core.report.run.live.curves import facts_figure, loss_figure, losses_table, probes_table
+from unlearn_core.report.run.live.fade import replay_printed
+from unlearn_core.report.run.live.neighbourhood import printed
+from unlearn_core.report.run.live.progress import stage_title
+from unlearn_core.report.run.live.watched import singles, watch_panel
 from unlearn_core.report.run.verdict import summary
-from unlearn_core.report.run.watched import singles, watch_panel
 from unlearn_core.system.assets import assets_directory
 from unlearn_core.system.units import MISSING, duration
 from unlearn_core.system.version import __version__

@@ -1,6 +1,6 @@
 """Pictures to share, as SVG: a run's fade, which plays by itself in a browser, a README or a slide, and a game won.
 
-The fade has the answers, strengths and line of the page (see `report.run.fade`), over `SECONDS`, again and again.
+The fade has the answers, strengths and line of the page (see `report.run.live.fade`), over `SECONDS`, again and again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.game import NUM_QUESTIONS
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.run.curves import decimate
-from unlearn_core.report.run.fade import FadeFrame, frames, shown_facts, strengths_drawn, told
+from unlearn_core.report.run.live.curves import decimate
+from unlearn_core.report.run.live.fade import FadeFrame, frames, shown_facts, strengths_drawn, told
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import WatchedFact
 

@@ -9,8 +9,8 @@ from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.export.page import attacks, command_line, curves, header, offline_page, samples
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.breakdown import breakdown
-from unlearn_core.report.run.fade import replay_printed
-from unlearn_core.report.run.neighbourhood import printed
+from unlearn_core.report.run.live.fade import replay_printed
+from unlearn_core.report.run.live.neighbourhood import printed
 from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.system.version import __version__

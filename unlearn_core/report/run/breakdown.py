@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from unlearn_core.evaluation.protocols.base import ReferenceLine, Result, Term
-from unlearn_core.evaluation.protocols.reference_lines import published
+from unlearn_core.evaluation.protocols.references.reference_lines import published
 from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.report.kit.format import capitalised, model_title, score, uncapitalised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearn_core.evaluation.protocols.published import LEADERBOARD, WIPED, PublishedEntry
+from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, WIPED, PublishedEntry
 from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.evaluation.remarks import Remark, remarks
 from unlearn_core.evaluation.scores import Scores

@@ -6,8 +6,8 @@ from typing import Any
 
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.runs.costs import scaled
 from unlearn_core.runs.events import Finished
+from unlearn_core.runs.planning.costs import scaled
 from unlearn_core.system.units import MISSING, duration
 
 _ROWS = (

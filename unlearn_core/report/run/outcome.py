@@ -8,9 +8,9 @@ from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import mend_button
-from unlearn_core.report.run.fade import asked, replay
+from unlearn_core.report.run.answers.sidebyside import ComparedPrompt, badge, items, splits
+from unlearn_core.report.run.live.fade import asked, replay
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.sidebyside import ComparedPrompt, badge, items, splits
 from unlearn_core.report.run.verdict import banner, headline_banner
 from unlearn_core.runs.events import Failed
 

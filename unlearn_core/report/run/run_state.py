@@ -51,7 +51,7 @@ class RunState:
     kept: BestKept | None = None
     scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
     warnings: list[str] = field(default_factory=list)
-    estimated: dict[str, Any] = field(default_factory=dict)  # the cost foretold (see runs.costs.Cost)
+    estimated: dict[str, Any] = field(default_factory=dict)  # the cost foretold (see runs.planning.costs.Cost)
     end: Finished | Failed | Cancelled | None = None
     judged: list[Judged] = field(default_factory=list)  # anew, after the run was over
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unlearn_core.evaluation.traces import summary
 from unlearn_core.report.kit.datatable import Cell, data_table
 from unlearn_core.report.kit.markup import Safe, join, tag
-from unlearn_core.report.run.tokens import visible
+from unlearn_core.report.run.answers.tokens import visible
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.traces import Trace

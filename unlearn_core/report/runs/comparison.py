@@ -8,7 +8,7 @@ from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
-from unlearn_core.store.compare import ComparedRun, MeanWithInterval, score_lines, settings_beside
+from unlearn_core.store.table.compare import ComparedRun, MeanWithInterval, score_lines, settings_beside
 from unlearn_core.system.units import MISSING
 
 _READ = (

@@ -17,7 +17,7 @@ from unlearn_core.report.kit.figure import AXIS, LEGEND, Figure, layout, plain
 from unlearn_core.report.kit.format import capitalised, model_title, score, short_method
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.verdict import verdict_tag
-from unlearn_core.runs.bench import COLUMNS, RANKED_BY, commonest
+from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
 
 Board = Mapping[str, Any]
 BEST_FIRST = "Answers gone first, then final score"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.figure import AXIS, Figure, layout
-from unlearn_core.report.run.curves import LOG_PROBABILITY, decimate, middle_of
+from unlearn_core.report.run.live.curves import LOG_PROBABILITY, decimate, middle_of
 from unlearn_core.report.run.run_state import RunState
 
 _SPLITS = (("forget", "to forget", "solid"), ("retain", "to keep", "dot"))

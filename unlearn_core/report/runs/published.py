@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from unlearn_core.evaluation.protocols.official import ONE_LETTER
-from unlearn_core.evaluation.protocols.published import LEADERBOARD, PublishedEntry, PublishedRun
+from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, PublishedEntry, PublishedRun
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.figure import AXIS, Figure, layout, plain

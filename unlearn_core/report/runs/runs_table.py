@@ -9,7 +9,7 @@ from unlearn_core.report.kit.format import ago, capitalised, count, score, short
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
 from unlearn_core.report.run.verdict import verdict_tag
-from unlearn_core.store.rows import TOTAL_OF, RunRow
+from unlearn_core.store.table.rows import TOTAL_OF, RunRow
 from unlearn_core.system.units import duration
 
 # Title, column to sort by; the totals of the runs' benchmarks stand between.

@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.store.rows import RunRow
+from unlearn_core.store.table.rows import RunRow
 from unlearn_core.system.units import MISSING
 
 SCORES = ("forgotten", "retained", "total")

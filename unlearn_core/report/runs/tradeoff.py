@@ -11,7 +11,7 @@ from unlearn_core.report.kit.figure import AXIS, LEGEND, Figure, layout, plain
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, details, tag
 from unlearn_core.store.references import ReferencePoint
-from unlearn_core.store.rows import RunRow
+from unlearn_core.store.table.rows import RunRow
 
 KEEPING = {"Retain set": "retain", "Utility": "utility"}  # what the across axis can show
 _SYMBOLS = {"original": "circle", "retain_only": "star", "wiped": "x-thin"}

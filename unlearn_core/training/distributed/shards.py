@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 
 
 def trained_shares(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -19,10 +19,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from unlearn_core.models.adapters import LORA_FROM
+from unlearn_core.models.files.model_files import free_memory
 from unlearn_core.models.inference.forward import unwrap
 from unlearn_core.models.inference.packed import tuned
-from unlearn_core.models.model_files import free_memory
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

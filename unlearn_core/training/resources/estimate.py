@@ -1,7 +1,7 @@
 """What a run will take, before it starts: memory by purpose, and floating-point operations.
 
 The lines are those the loop itself allocates, for the very rows that its first steps draw; nothing is loaded
-to know them (see `models.shape`). Seconds and money follow from a rate and a price (see `runs.costs`).
+to know them (see `models.shape`). Seconds and money follow from a rate and a price (see `runs.planning.costs`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from unlearn_core.data.encode import Encoded, encode_document, prompt_ids, text_
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import BatchComposition, Edit, Method, RowPart
 from unlearn_core.models.adapters import LORA_FROM
+from unlearn_core.models.generation.generate import CPU_CACHE_BYTES, MAX_ROWS
 from unlearn_core.models.inference.forward import BLOCK_BYTES
-from unlearn_core.models.inference.generate import CPU_CACHE_BYTES, MAX_ROWS
 from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_BLOCK, TOKENS_PER_BATCH
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM

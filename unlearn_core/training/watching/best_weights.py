@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from unlearn_core.models.model_files import free_memory
+from unlearn_core.models.files.model_files import free_memory
 
 _ROOM = 0.5  # of the host's free memory that the copy may take
 

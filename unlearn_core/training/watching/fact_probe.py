@@ -11,11 +11,11 @@ import torch
 
 from unlearn_core.data.encode import Encoded, encode_example, pad_id_of, token_text
 from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.inference.answer_probability import per_token, probability
 from unlearn_core.models.inference.forward import token_nll
-from unlearn_core.models.inference.generate import generate_all
 from unlearn_core.models.inference.inference_wrapper import front_of
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 from unlearn_core.training.packing import pack_parts, predict
 from unlearn_core.training.records import WatchedFact
 

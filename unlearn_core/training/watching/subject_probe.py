@@ -14,7 +14,7 @@ from unlearn_core.data.subject_groups import NEVER_SEEN, subject_groups
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.likelihood import all_traces
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.system import distributed
+from unlearn_core.system.machine import distributed
 from unlearn_core.training.records import (
     BestKept,
     FactAnswers,

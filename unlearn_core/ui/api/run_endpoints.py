@@ -16,8 +16,8 @@ from unlearn_core.jobs import sweep as sweeps
 from unlearn_core.runs import events as ev
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.audit_record import read_audits
-from unlearn_core.store.compare import compared, to_json
-from unlearn_core.store.rows import PAGE, RunQuery
+from unlearn_core.store.table.compare import compared, to_json
+from unlearn_core.store.table.rows import PAGE, RunQuery
 
 
 class RunEndpoints:

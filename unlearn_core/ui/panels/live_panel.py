@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe, join, tag
-from unlearn_core.report.run.watched import KEEP_BEST
+from unlearn_core.report.run.live.watched import KEEP_BEST
 from unlearn_core.service.live import LiveView
 from unlearn_core.ui.common import AT_ONCE, UNSEEN, chart, panel, plot
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from unlearn_core.report.run.neighbourhood import PLAY_MAP
+from unlearn_core.report.run.live.neighbourhood import PLAY_MAP
 
 # A press with nothing held asks on this page; any other opens the mark's own address, as with every link.
 _PRESS = """

@@ -10,13 +10,13 @@ import gradio as gr
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import split_title
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.answers.sidebyside import ORDERS, items, side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.caveats import beside
 from unlearn_core.report.run.cost import cost_table
-from unlearn_core.report.run.fade import PLAY
+from unlearn_core.report.run.live.fade import PLAY
 from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.run_state import RunState
-from unlearn_core.report.run.sidebyside import ORDERS, items, side_by_side, splits
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, COPY, heading, panel

@@ -9,7 +9,7 @@ import gradio as gr
 
 from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.run.chat import conversation
+from unlearn_core.report.run.answers.chat import conversation
 from unlearn_core.service.answers import MAX_NEW_TOKENS
 from unlearn_core.service.chat import Chat, ChatSubject, ChatTurn
 from unlearn_core.service.prober import Prober

@@ -13,16 +13,16 @@ from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.format import score, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.palette import LETTERS
-from unlearn_core.report.run.neighbourhood import PLAY_MAP, neighbourhoods
+from unlearn_core.report.run.live.neighbourhood import PLAY_MAP, neighbourhoods
 from unlearn_core.report.runs.comparison import comparison, run_mark
 from unlearn_core.report.runs.overlay import letters, overlay_figure
 from unlearn_core.report.runs.settings_table import settings_table
 from unlearn_core.report.runs.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
 from unlearn_core.service.studio import Studio
 from unlearn_core.service.titles import id_mark
-from unlearn_core.store.compare import MAX_COMPARED, compared
 from unlearn_core.store.references import references
-from unlearn_core.store.rows import MAX_PAGE, RunQuery, RunRow
+from unlearn_core.store.table.compare import MAX_COMPARED, compared
+from unlearn_core.store.table.rows import MAX_PAGE, RunQuery, RunRow
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, panel, plot, toast
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.setup_panel import on_ground_of

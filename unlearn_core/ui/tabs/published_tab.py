@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from unlearn_core.evaluation.protocols.published import PublishedRun
+from unlearn_core.evaluation.protocols.references.published import PublishedRun
 from unlearn_core.report.runs.published import ORDERS, lesson, published_figure, published_table, source
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
@@ -42,7 +42,7 @@ def _runs(studio: Studio) -> list[PublishedRun]:
 
 @functools.cache
 def _read() -> list[PublishedRun]:
-    from unlearn_core.evaluation.protocols.published import PUBLISHED, read_runs
+    from unlearn_core.evaluation.protocols.references.published import PUBLISHED, read_runs
     from unlearn_core.system.assets import assets_directory
 
     return read_runs(assets_directory() / PUBLISHED)

@@ -17,7 +17,7 @@ from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.game import RELEARN_COST, Ask, Game, Ready
 from unlearn_core.limits import PROMPT_CHARACTERS
 from unlearn_core.report.kit.markup import Safe
-from unlearn_core.report.run.recover import asks_view, game_view, levels_table, trouble
+from unlearn_core.report.run.answers.recover import asks_view, game_view, levels_table, trouble
 from unlearn_core.service.recover import Played, Recover, no_game
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, COPY, PRIVATE, TO_THE_TAB, heading, panel, toast

@@ -14,7 +14,7 @@ import gradio as gr
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
-from unlearn_core.report.run.curves import losses_table, probes_table
+from unlearn_core.report.run.live.curves import losses_table, probes_table
 from unlearn_core.report.run.run_header import run_header
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, toast, warn

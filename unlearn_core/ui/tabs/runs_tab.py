@@ -14,8 +14,8 @@ from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, page_line, runs_table
 from unlearn_core.service.studio import Studio
-from unlearn_core.store.compare import MAX_COMPARED
-from unlearn_core.store.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery
+from unlearn_core.store.table.compare import MAX_COMPARED
+from unlearn_core.store.table.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, inform, panel, toast, told_by, warn
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.sweep_panel import sweep_form

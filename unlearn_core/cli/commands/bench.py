@@ -1,0 +1,77 @@
+"""`lethe bench`: every method on one target, tuned alike and compared over seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.quiet import quiet
+from unlearn_core.cli.table import table
+from unlearn_core.cli.values import whole_number
+from unlearn_core.errors import InputError
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="tune and compare methods over seeds",
+        description=__doc__,
+        epilog="Example: lethe bench --methods lethe,npo,simnpo --seeds 3 --out bench",
+    )
+    parser.add_argument("--methods", default="all", metavar="NAMES", help="comma-separated, or all")
+    parser.add_argument("--target", default="demo", metavar="REF")
+    parser.add_argument("--data", default="demo", metavar="REF")
+    parser.add_argument("--seeds", type=whole_number, default=5, metavar="N", help="scored runs (default: 5)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="trials and leaderboard; goes on there")
+    parser.set_defaults(action=bench_command)
+
+
+def bench_command(options: argparse.Namespace) -> int:
+    if options.seeds < 1:
+        raise InputError("--seeds", options.seeds, "is not a number from 1", "Use a larger number.")
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", options.out, "is a file", "Name a folder.")
+    from unlearn_core.methods import REGISTRY, get
+    from unlearn_core.runs.series.bench import LEADERBOARD, bench
+    from unlearn_core.system.machine.threads import use_cores
+
+    names = list(REGISTRY) if options.methods == "all" else options.methods.split(",")
+    for name in names:
+        get(name)
+    quiet()
+    use_cores(serving=False)
+    line, began = ProgressLine(), time.monotonic()
+    try:
+        work = bench(names, out, target=options.target, data=options.data, num_seeds=options.seeds)
+        for done, total, trial in work:
+            left = (time.monotonic() - began) * (total - done) / done
+            line.show(trial.method, done, total, trial.failure or trial.verdict, left)
+    finally:
+        line.close()
+    print(leaderboard_table(json.loads((out / LEADERBOARD).read_text(encoding="utf-8"))))
+    return 0
+
+
+def leaderboard_table(board: dict[str, Any]) -> str:
+    """The leaderboard as text: mean over seeds, and the spread where there is one."""
+    from unlearn_core.runs.series.bench import COLUMNS
+
+    rows: list[list[str]] = [["", *COLUMNS.values(), "s", "verdict"]]
+    for name, found in board["scores"].items():
+        rows.append([name, *(_cell(found.get(key), None) for key in COLUMNS), "", ""])
+    rows.append([])
+    for row in board["methods"]:
+        cells = [_cell(**row["figures"][key]) for key in COLUMNS]
+        rows.append([row["method"], *cells, f"{row['seconds']:.1f}", " ".join(row["verdicts"])])
+    return table(rows)
+
+
+def _cell(mean: float | None, spread: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" + ("" if spread is None else f"\u00b1{spread:.3f}")

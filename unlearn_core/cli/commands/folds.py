@@ -1,0 +1,59 @@
+"""`lethe folds`: MUSE's forget sets one after another, growing (scal) or as separate requests (sust)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from unlearn_core.cli.commands.benchmarks import terms_table
+from unlearn_core.cli.commands.run import follow, output_folder, spec_flags, spec_of, writable
+from unlearn_core.cli.quiet import quiet
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "folds",
+        help="MUSE's forget sets one after another: scalability, sustainability",
+        description=__doc__,
+        epilog="Example: lethe folds --kind sust --target MODEL --data MUSE-News --method npo --out folds",
+    )
+    spec_flags(parser)
+    parser.add_argument("--kind", required=True, choices=("scal", "sust"), help="grow the set, or go on from the last")
+    parser.add_argument("--out", required=True, metavar="DIR", help="keep each fold's weights in DIR/FOLD/weights")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON (- for stdout)")
+    parser.set_defaults(action=folds_command)
+
+
+def folds_command(options: argparse.Namespace) -> int:
+    spec, json_path, out = spec_of(options), writable(options.json), output_folder(options.out)
+    assert out is not None
+    from unlearn_core.evaluation.protocols.semeval import listed_record
+    from unlearn_core.runs.series.folds import fold_specs
+    from unlearn_core.store.recorder import record
+    from unlearn_core.store.store import RunStore
+    from unlearn_core.system.files import write_json
+    from unlearn_core.system.machine.threads import use_cores
+
+    quiet()
+    use_cores(serving=False)
+    store = RunStore()
+    told: dict[str, Any] = {}
+    for name, fold, folder in fold_specs(spec, options.kind, out):
+        run_id = store.create(fold).id
+        result, failure = follow(record(fold, store, run_id=run_id, out=folder))
+        if failure is not None:
+            print(f"lethe: {name}: {failure.message}", file=sys.stderr)
+            return 2
+        told[name] = {**result, "run": run_id, "weights": str(folder / "weights")}
+    if options.json == "-":
+        print(json.dumps(told, indent=2))
+        return 0
+    print(terms_table({name: listed_record(found["unlearned"]) for name, found in told.items()}))
+    for name, found in told.items():
+        print(f"{name}: {found['verdict']['headline']}. Weights: {found['weights']}")
+    if json_path is not None:
+        write_json(Path(json_path), told)
+    return 0

@@ -1,0 +1,1 @@
+"""Published benchmarks as their authors ship them: which files there are, and what their columns mean."""

@@ -1,0 +1,113 @@
+"""MUSE's files (arXiv 2407.06460; Hub data sets `muse-bench/MUSE-News`, `muse-bench/MUSE-Books`).
+
+    raw/{forget, retain1, retain2, holdout}                     text: what to forget, to train along, to keep aside
+    verbmem/forget                                              prompt, gt
+    knowmem/{forget_qa, retain_qa, forget_qa_icl, retain_qa_icl}   question, answer
+    privleak/{forget, retain, holdout}                          text
+    scal/forget_1..4, sust/forget_1..4                          text: growing forget sets; one request after another
+
+Whole texts become rows of a length that a model can be trained on: each goes on from the words before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unlearn_core.data.rows.mapped import kept
+from unlearn_core.data.rows.reader import LOCAL, Limits, Row, read_rows
+from unlearn_core.data.rows.texts import text
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.errors import InputError
+
+CONFIGS = ("raw", "verbmem", "knowmem", "privleak", "scal", "sust", "train")
+_SHARD = re.compile(r"-\d+-of-\d+")
+_PIECE, _LEAD = 1600, 200  # characters of a row, and of the part of it that is its prompt
+_PARTS = re.compile(r"(scal|sust)[_-](?:forget_)?([1-4])")
+
+
+def is_muse(files: Sequence[Path]) -> bool:
+    """Whether a folder is laid out as MUSE is."""
+    return {"verbmem", "knowmem"} <= {path.parent.name for path in files}
+
+
+def folds(folder: Path) -> list[str]:
+    """The folds in a folder laid out as MUSE is, as `part` names them: "scal_1" and so on; none elsewhere."""
+    paths = sorted(folder.rglob("*")) if folder.is_dir() else ()
+    found = (f"{path.parent.name}_{_SHARD.sub('', path.stem).removeprefix('forget_')}" for path in paths)
+    return list(dict.fromkeys(name for name in found if _PARTS.fullmatch(name)))
+
+
+def read_muse(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part: str = "") -> UnlearningData:
+    """MUSE's rows; `part` names a fold, like "scal_2" or "sust_1", to forget in place of the whole set."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in files:
+        if path.parent.name in CONFIGS:
+            found.setdefault((path.parent.name, _SHARD.sub("", path.stem)), []).append(path)
+
+    def rows(config: str, split: str) -> list[Row]:
+        return [row for path in found.get((config, split), ()) for row in read_rows(path, limits)]
+
+    fold = ("raw", "forget")
+    if part:
+        match = _PARTS.fullmatch(part)
+        fold = (match[1], f"forget_{match[2]}") if match else ("", "")
+        if fold not in found:
+            there = ", ".join(f"{c}_{s[-1]}" for c, s in sorted(found) if c in ("scal", "sust")) or "none"
+            raise InputError("data", part, "is not a fold of this data", f"There is: {there}.")
+    pairs = {
+        "verbmem": _pairs(rows("verbmem", "forget"), "verbmem", "prompt", "gt", limits),
+        "knowmem_forget": _questions(rows("knowmem", "forget_qa"), "knowmem-forget", limits),
+        "knowmem_retain": _questions(
+            rows("knowmem", "retain_qa") or rows("knowmem", "retain2_qa"), "knowmem-retain", limits
+        ),
+        "knowmem_forget_shots": _questions(rows("knowmem", "forget_qa_icl"), "shot-forget", limits),
+        "knowmem_retain_shots": _questions(
+            rows("knowmem", "retain_qa_icl") or rows("knowmem", "retain2_qa_icl"), "shot-retain", limits
+        ),
+    }
+    members, nonmembers = (
+        tuple(text(row, "document", {"document": "text"}, limits) for row in rows("privleak", side))
+        for side in ("forget", "holdout")
+    )
+    forget = kept(_pieces(rows(*fold), "forget", limits))
+    if not forget:  # an evaluation needs no corpus; the passages asked for are what there is to forget
+        forget = tuple(replace(row, kind="completion") for row in pairs["verbmem"])
+    return UnlearningData(
+        name=f"{folder.name}{':' + part if part else ''}",
+        forget=forget,
+        retain=kept(_pieces(rows("raw", "retain1"), "retain", limits)),
+        members=members,
+        nonmembers=nonmembers,
+        evaluation_sets={name: found for name, found in pairs.items() if found},
+        max_new_tokens=128,
+    )
+
+
+def _pieces(rows: Sequence[Row], split: str, limits: Limits) -> Iterator[Example]:
+    for number, row in enumerate(rows, start=1):
+        words = text(row, "document", {"document": "text"}, replace(limits, max_chars=limits.max_bytes))
+        for place, start in enumerate(range(0, max(1, len(words) - _LEAD), _PIECE - _LEAD)):
+            piece = words[start : start + _PIECE]
+            lead = piece[:_LEAD].rpartition(" ")[0] or piece[: len(piece) // 2]
+            if lead.strip() and piece[len(lead) :].strip():
+                name = f"{split}-{number}"
+                yield Example(f"{name}.{place}", lead, piece[len(lead) :], kind="completion", document=name)
+
+
+def _pairs(rows: Sequence[Row], prefix: str, ask: str, answer: str, limits: Limits) -> tuple[Example, ...]:
+    return tuple(
+        Example(
+            f"{prefix}-{number}",
+            text(row, "input", {"input": ask}, limits),
+            text(row, "output", {"output": answer}, limits),
+            kind="completion" if ask == "prompt" else "question",
+        )
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+def _questions(rows: Sequence[Row], prefix: str, limits: Limits) -> tuple[Example, ...]:
+    return _pairs(rows, prefix, "question", "answer", limits)

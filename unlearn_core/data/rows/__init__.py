@@ -1,0 +1,1 @@
+"""From the bytes of a file nobody vouches for to checked rows, and from rows to records."""

@@ -1,0 +1,164 @@
+"""What a row asks and answers, by the columns that people's files have.
+
+messages / conversations             a talk: its last answer, asked with everything said before it
+instruction, input, output           Alpaca: instruction and input, where that is not empty
+context / passage, question, answer  the question behind its context
+prompt, chosen, rejected             preferences: `rejected` is to be forgotten, `chosen` to be kept
+system, history                      what was said before, beside any of these
+text / document / content            a plain document: passages of it, each to be continued from its beginning
+
+A mapping of columns overrules all of this: then only the columns it names are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn_core.data.rows.reader import LOCAL, Limits, Row
+from unlearn_core.data.rows.texts import check_text, column_of, text
+from unlearn_core.data.scripts import has_no_spaces
+
+Turns = tuple[tuple[str, str], ...]
+
+_TALKS = ("messages", "conversations", "conversation")
+_CONTEXTS = ("context", "passage")
+_SYSTEMS = ("system", "system_prompt")
+_DOCUMENTS = ("text", "document", "content")
+_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant"}
+# Read elsewhere, or what a row is called; a column of this name is not told as unused.
+_LABELS = frozenset(("id", "task", "split", "kind", "subject", "topic", "document", "paraphrases", "wrong", "turns"))
+_TOFU = frozenset(("paraphrased_question", "paraphrased_answer", "perturbed_answer", "paraphrased_perturbed_answer"))
+_PASSAGE, _BEGINNING = 192, 32  # words of a document's passage, and of its part that is given
+_UNSPACED_WORD = 2  # characters taken for a word where a script has no spaces
+_LOOKED_AT = 200  # rows whose columns are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class PromptWithContext:
+    """A prompt with what was said before it and its answer, and the columns they came from."""
+
+    input: str
+    output: str
+    turns: Turns = ()
+    used: frozenset[str] = frozenset()
+    passage: int | None = None  # of a document, from 1
+
+
+def read_forms(row: Row, split: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> Sequence[PromptWithContext]:
+    """What the row asks and answers, one for each passage of a document; InputError where it is of no form."""
+    if "input" in columns or "output" in columns:
+        return (_plain(row, columns, limits, {}),)
+    given = {name: value for name, value in row.fields.items() if value not in (None, "", [])}
+    lists = next((name for name in (*_TALKS, "prompt") if isinstance(given.get(name), list)), None)
+    answer = _answer_column(given, split)
+    if lists is not None:
+        rest = given.get(answer) if answer else None
+        return (_talk(row, lists, [*given[lists], *(rest if isinstance(rest, list) else [])], answer, limits),)
+    if answer is None and not any(name in row.fields for name in ("input", "question", "prompt", "instruction")):
+        column = columns.get("document") or next((name for name in _DOCUMENTS if name in given), None)
+        if column is not None:
+            passages = tuple(_passages(check_text(row, column, given.get(column), limits), column))
+            return passages or row.fail(column, given[column], "is too short a document", "Give a few words.")
+    return (_plain(row, dict(columns) | ({"output": answer} if answer else {}), limits, given),)
+
+
+def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> list[str]:
+    """Columns with something in them of which nothing is read, by the first rows."""
+    found: dict[str, None] = {}
+    for row in rows[:_LOOKED_AT]:
+        used = {
+            *_LABELS,
+            *_TOFU,
+            *columns.values(),
+            *(name for form in read_forms(row, split, columns, limits) for name in form.used),
+        }
+        found |= {
+            str(name): None for name, value in row.fields.items() if name not in used and value not in (None, "", [])
+        }
+    return list(found)
+
+
+def num_words(words: str) -> float:
+    """Words of a text; two characters count as one where a script has no spaces."""
+    unspaced = sum(map(has_no_spaces, words))
+    return len(words.split()) if not unspaced else max(len(words.split()), unspaced / _UNSPACED_WORD)
+
+
+def _answer_column(given: Mapping[str, Any], split: str) -> str | None:
+    """The column of preferences that holds the answer, where the row has no other."""
+    names = ("output", "answer", "completion", "response")
+    if "rejected" in given and "chosen" in given and not any(name in given for name in names):
+        return "rejected" if split == "forget" else "chosen"
+    return next((name for name in names if name in given), None)
+
+
+def _plain(row: Row, columns: Mapping[str, str], limits: Limits, given: Mapping[str, Any]) -> PromptWithContext:
+    """A prompt in one column or in several that belong together, and an answer in one."""
+    output = text(row, "output", columns, limits)
+    used = {column_of(row, "output", columns) or ""}
+    if not given:  # the columns were named
+        return PromptWithContext(text(row, "input", columns, limits), output, used=frozenset(used))
+    parts = [name for name in (*_CONTEXTS, "instruction") if isinstance(given.get(name), str) and given[name].strip()]
+    asked = column_of(row, "input", columns)
+    if asked is not None and (given.get(asked) or not parts):
+        parts.append(asked)
+    if not parts:
+        text(row, "input", columns, limits)  # says what is missing
+    turns: list[tuple[str, str]] = []
+    for name in _SYSTEMS:
+        if isinstance(given.get(name), str) and given[name].strip():
+            turns.append(("system", check_text(row, name, given[name], limits)))
+            used.add(name)
+    for pair in given.get("history", ()) if isinstance(given.get("history"), list) else ():
+        if isinstance(pair, list | tuple) and len(pair) == 2:
+            said = [check_text(row, "history", part, limits) for part in pair]
+            turns += [("user", said[0]), ("assistant", said[1])]
+            used.add("history")
+    prompt = "\n".join(check_text(row, name, row.fields[name], limits) for name in parts)
+    return PromptWithContext(prompt, output, tuple(turns), frozenset({*used, *parts, *((asked,) if asked else ())}))
+
+
+def _talk(row: Row, column: str, said: list[Any], answer: str | None, limits: Limits) -> PromptWithContext:
+    """The last answer of a talk; every turn before the question comes before it."""
+    turns = [_turn(row, column, turn, limits) for turn in said]
+    if isinstance(row.fields.get(answer or ""), str):
+        turns.append(("assistant", check_text(row, answer or "", row.fields[answer or ""], limits)))
+    if not turns or turns[-1][0] != "assistant":
+        row.fail(column, turns[-1][1] if turns else "", "does not end with an assistant's turn", "Add the answer.")
+    if len(turns) < 2 or turns[-2][0] != "user":
+        row.fail(column, turns[-1][1], "answers no user's turn", "Put the question before the answer.")
+    system = [("system", row.fields[name]) for name in _SYSTEMS if isinstance(row.fields.get(name), str)]
+    before = [turn for turn in system if turn[1].strip()] if turns[0][0] != "system" else []
+    used = frozenset({column, *_SYSTEMS, *((answer,) if answer else ())})
+    return PromptWithContext(turns[-2][1], turns[-1][1], (*before, *turns[:-2]), used)
+
+
+def _turn(row: Row, column: str, turn: Any, limits: Limits) -> tuple[str, str]:
+    if not isinstance(turn, dict):
+        row.fail(column, "", "holds a turn that is not an object", 'Write {"role": "user", "content": "..."}.')
+    role = turn.get("role", turn.get("from"))
+    said = turn.get("content", turn.get("value"))
+    if isinstance(said, list):  # parts, of which the texts are read
+        said = "\n".join(str(part.get("text", "")) for part in said if isinstance(part, dict) and part.get("text"))
+    if not isinstance(role, str) or not role:
+        row.fail(column, "", "holds a turn without a role", 'Write {"role": "user", "content": "..."}.')
+    return _ROLES.get(role.lower(), role.lower()), check_text(row, column, said, limits)
+
+
+def _passages(document: str, column: str) -> Iterator[PromptWithContext]:
+    """A document in passages of `_PASSAGE` words: each one's beginning, and what follows it."""
+    ends = [match.end() for match in re.finditer(r"\S+", document)]
+    if num_words(document) > 2 * len(ends):  # without spaces: by characters
+        ends = list(range(_UNSPACED_WORD, len(document) + 1, _UNSPACED_WORD))
+        ends[-1:] = [len(document)]
+    used, start = frozenset((column,)), 0
+    for number, first in enumerate(range(0, len(ends), _PASSAGE), start=1):
+        part = ends[first : first + _PASSAGE]
+        cut = part[max(1, min(_BEGINNING, len(part) // 3)) - 1]
+        beginning, rest = document[start:cut], document[cut : part[-1]]
+        start = part[-1]
+        if beginning.strip() and rest.strip():
+            yield PromptWithContext(beginning.lstrip(), rest, (), used, number)

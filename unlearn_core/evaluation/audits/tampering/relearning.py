@@ -1,0 +1,168 @@
+"""Relearning: a few forgotten rows are taught again, and the others are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
+from unlearn_core.data.types import Example, Prompt
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
+from unlearn_core.evaluation.audits.judge import Comparison
+from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
+from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.models.generation.generate import generate_all
+from unlearn_core.models.inference.forward import answers, token_nll
+from unlearn_core.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel
+
+_RATES = {"full": 1e-3, "lora": 2e-4}  # small models whole; large ones as Lucki et al. do
+_RANK = 16
+
+
+@dataclass(frozen=True)
+class Relearning(Audit):
+    """AdamW for `num_steps` steps on `sizes` forgotten rows, all of them in every step; and on unrelated text."""
+
+    sizes: tuple[int, ...] = (1, 4, 16, 64)
+    num_steps: int = 16
+    num_looks: int = 1
+
+    on_weights: ClassVar[bool] = True
+    info: ClassVar[AuditInfo] = AuditInfo(
+        name="relearning",
+        title="Relearning from a few rows",
+        idea="An attacker who has 1, 4, 16 or 64 of the forgotten rows fine-tunes on them, or on text that has "
+        "nothing to do with them, and the answers of the other documents are watched. What comes back without "
+        "being taught was only hidden.",
+        source="Hu et al. (arXiv 2406.13356); Lucki et al. (arXiv 2409.18025)",
+        needs=frozenset({"others", "controls"}),
+    )
+
+    def cost(self, case: AuditCase) -> float:
+        known, others = case.halves("forget", max(self.sizes))
+        taught = sum(min(size, len(known)) for size in self.sizes)
+        unrelated = sum(len(row.ids) for row in _unrelated(case, max(self.sizes)))
+        steps = TRAINING * self.num_steps * (case.reading(taught) + unrelated)
+        looks = (len(self.sizes) + 1) * len(self._looks()) * case.asking(len(others))
+        return (steps + looks) * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
+
+    def work(self, case: AuditCase) -> Work:
+        known, others = case.halves("forget", max(self.sizes))
+        strangers = case.holdout[: len(others)]
+        before = yield from told(case, case.weights, others)
+        taught: dict[str, Sequence[Encoded]] = {}
+        if unrelated := _unrelated(case, max(self.sizes)):
+            taught["unrelated text"] = unrelated
+        for size in self.sizes:
+            rows = even_sample(known, size)
+            taught[f"{len(rows)} forgotten row{'s' if len(rows) > 1 else ''}"] = [
+                encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)
+            ]
+        curve: dict[str, Comparison] = {}
+        said: dict[str, Replies] = {}
+        points: list[dict[str, Any]] = []
+        for name, encoded in taught.items():
+            ours, theirs, replies = yield from self._attack(case, case.weights, encoded, others, strangers)
+            controls = {"holdout": theirs}
+            if case.retain_only is not None:
+                controls["retain_only"], _, _ = yield from self._attack(case, case.retain_only, encoded, others, ())
+            # The best moment of each: an attacker stops when it pays, and so may the controls.
+            at = int(ours.mean(1).argmax())
+            best = {control: looks[looks.mean(1).argmax()] for control, looks in controls.items()}
+            curve[name], said[name] = Comparison(ours[at], best, len(taught)), replies[at]
+            point = {key: round(value, 4) for key, value in curve[name].figures.items()}
+            points.append({"taught": name, "step": self._looks()[at], **point, "leaks": curve[name].leaks})
+        worst = max(curve, key=lambda name: (curve[name].leaks, curve[name].beyond.get("beyond", 0.0)))
+        plain = float(before.scores.mean())
+        headline = (
+            f"After fine-tuning on {worst}, {share(curve[worst].figures['forget'])} of the "
+            f"answers of other documents are given ({share(plain)} before); {controls_in_words(case, curve[worst])}."
+        )
+        found = (*points, *examples(others, said[worst].texts, said[worst].scores))
+        leaks = any(comparison.leaks for comparison in curve.values())
+        return Finding(leaks, headline, {**curve[worst].figures, "before": plain}, found)
+
+    def _looks(self) -> list[int]:
+        """After how many steps the answers are asked for; once, where there are fewer steps than looks."""
+        return sorted({round(self.num_steps * (i + 1) / self.num_looks) for i in range(self.num_looks)})
+
+    def _attack(
+        self,
+        case: AuditCase,
+        model: PreTrainedModel,
+        known: Sequence[Encoded],
+        others: Sequence[Example],
+        strangers: Sequence[Example],
+    ) -> Generator[float, None, tuple[np.ndarray, np.ndarray, list[Replies]]]:
+        """Scores (looks, rows) of the other rows and of the control rows, and what was said."""
+        looks = self._looks()
+        said: list[Replies] = []
+        theirs: list[np.ndarray] = []
+        with relearning(case, model, known) as step:
+            for number in range(self.num_steps + 1):
+                if number:
+                    step()
+                    yield TRAINING * sum(len(row.ids) for row in known)
+                if number in looks:
+                    said.append((yield from told(case, model, others)))
+                    theirs.append((yield from told(case, model, strangers)).scores)
+        return np.stack([look.scores for look in said]), np.stack(theirs), said
+
+
+def _unrelated(case: AuditCase, most: int) -> list[Encoded]:
+    """Text that tells nothing of what was forgotten: documents nobody was trained on, or else what was retained."""
+    data, tokenizer = case.data, case.tokenizer
+    if data.nonmembers:
+        texts = even_sample(data.nonmembers, max(1, most // 8))  # a document is as long as several rows
+        return [encode_document(tokenizer, text, i) for i, text in enumerate(texts)]
+    rows = even_sample(data.general or data.retain, most)
+    return [encode_example(tokenizer, row, i) for i, row in enumerate(rows)]
+
+
+def ask_relearned(
+    case: AuditCase, model: PreTrainedModel, rows: Sequence[Example], asked: Prompt, max_new_tokens: int
+) -> Generator[float, None, str]:
+    """The greedy answer of `model` once it was taught `rows`, as the audit teaches; yields the share done, 0..1.
+    Afterwards the weights are what they were."""
+    encoded = [encode_example(case.tokenizer, row, i) for i, row in enumerate(rows)]
+    with relearning(case, model, encoded) as step:
+        for number in range(Relearning.num_steps):
+            step()
+            yield (number + 1) / Relearning.num_steps
+        return generate_all(model, case.tokenizer, [asked], max_new_tokens)[0]
+
+
+@contextmanager
+def relearning(case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded]) -> Iterator[Any]:
+    """A function that takes one optimiser step on `rows`; afterwards the weights are what they were.
+
+    All weights of a small model, a LoRA adapter on a large one.
+    """
+    trainable = Trainable(model, None, _RANK, case.seed)
+    rate = _RATES["lora" if trainable.wrapped is not None else "full"]
+    optimiser = torch.optim.AdamW(trainable.parameters, lr=rate, weight_decay=0.0)
+    batch = collate(rows, pad_id_of(case.tokenizer)).to(model.device)
+
+    def step() -> float:
+        loss = token_nll(answers(model, batch)).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trainable.parameters, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    try:
+        yield step
+    finally:
+        trainable.close(restore=True)

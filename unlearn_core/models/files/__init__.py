@@ -1,0 +1,1 @@
+"""Models as files: fetched, checked before anything in them is loaded, read, and written whole."""

@@ -1,0 +1,112 @@
+"""Where a run is: the stages, the bar, and the figures of its last step."""
+
+from __future__ import annotations
+
+from unlearn_core.report.kit.format import count
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
+from unlearn_core.report.kit.svg import spark
+from unlearn_core.report.run.live.curves import decimate
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.events import INTERRUPTING, Cancelled, Failed, Finished
+from unlearn_core.system.units import duration
+
+_SPARK_POINTS = 40
+
+STAGE_TITLES = {
+    "load": "Loading",
+    "score original": "Scoring the original",
+    "score retain-only": "Scoring the retain-only model",
+    "unlearn": "Unlearning",
+    "save": "Saving",
+    "score unlearned": "Scoring the result",
+}
+
+
+def stage_title(stage: str) -> str:
+    return STAGE_TITLES.get(stage, stage.capitalize())
+
+
+def progress_panel(story: RunState, *, position: int = 0, wait: float | None = None) -> Safe:
+    """The state of a run as one region that a screen reader announces. `position` is its place in the
+    queue, 0 when it is at work; `wait` how many seconds it will stay there, where that is known."""
+    fraction = story.fraction
+    headline, aside = _headline(story, position, wait)
+    bar = progress_bar(fraction, "Progress of the run")
+    top = progress_head(headline, aside)
+    return tag("div", top, bar, class_="le-card le-progress")
+
+
+def telemetry(story: RunState) -> Safe:
+    """The stages of the run and the figures of its last step."""
+    return join(_chips(story), _numbers(story))
+
+
+def notices(warnings: list[str]) -> Safe:
+    """Warnings of a run, each said once."""
+    if not warnings:
+        return Safe("")
+    rows = [tag("p", words) for words in dict.fromkeys(warnings)]
+    return tag("div", *rows, class_="le-notices", role="status")
+
+
+def _headline(story: RunState, position: int, wait: float | None) -> tuple[str, str]:
+    if isinstance(story.end, Finished):
+        return "Done", f"in {duration(story.seconds)}"
+    if isinstance(story.end, Cancelled):
+        return "Stopped", f"after {count(story.end.step, 'step')}"
+    if isinstance(story.end, Failed):
+        return "Interrupted" if story.end.kind in INTERRUPTING else "Stopped by an error", _step(story)
+    if position > 0:
+        begins = f"; it begins in about {duration(wait)}" if wait is not None else ""
+        return "Waiting", f"{count(position, 'run')} ahead of this one{begins}"
+    if story.progress is None:
+        return ("Unlearning", _step(story)) if story.steps else ("Starting", "")
+    left = f"about {duration(story.seconds_left)} left" if story.seconds_left is not None else ""
+    return f"{stage_title(story.stage)}{_place(story)}", left
+
+
+def _step(story: RunState) -> str:
+    """`step 5 of 50`; "" before the first."""
+    return f"step {story.steps[-1].step} of {story.steps[-1].num_steps}" if story.steps else ""
+
+
+def _place(story: RunState) -> str:
+    """How far the stage at work has come."""
+    if story.stage == "unlearn" and story.steps:
+        return f", {_step(story)}"
+    at = story.progress
+    if at is None:
+        return ""
+    words = f"{at.done:,} of {at.total:,} {at.message}" if at.total > 1 else at.message
+    return f", {words.strip()}" if words else ""
+
+
+def _chips(story: RunState) -> Safe | None:
+    if not story.stages:
+        return None
+    at = story.stages.index(story.stage) if story.stage in story.stages else -1
+    done = len(story.stages) if isinstance(story.end, Finished) else at
+    chips = []
+    for i, stage in enumerate(story.stages):
+        state = "done" if i < done else "now" if i == at and story.end is None else "later"
+        current = "step" if state == "now" else None
+        chips.append(tag("li", stage_title(stage), class_=f"le-chip le-{state}", aria_current=current))
+    return tag("ol", *chips, class_="le-chips")
+
+
+def _numbers(story: RunState) -> Safe | None:
+    """The figures of the last step, each with its course so far where that tells something."""
+    parts: list[Safe] = []
+    if story.steps:
+        steps = decimate(story.steps, _SPARK_POINTS)
+        last = story.steps[-1]
+        rates = spark([step.tokens_per_second for step in steps])
+        parts.append(tag("span", f"{last.tokens_per_second:,.0f} tokens/s", rates))
+        norms = spark([step.gradient_norm for step in steps])
+        parts.append(tag("span", f"gradient norm {last.gradient_norm:.3g}", norms))
+        if last.memory:
+            parts.append(tag("span", f"memory {last.memory / 1e9:.2f} GB"))
+    if story.started:
+        parts.append(tag("span", story.started.device))
+    return tag("p", join(*parts), class_="le-numbers") if parts else None

@@ -1,0 +1,135 @@
+"""What is watched while a model trains: the chosen secrets, the canaries, and the alarm when one falls."""
+
+from __future__ import annotations
+
+import math
+
+from unlearn_core.report.kit.format import likely, percent, shorten
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.run.live.curves import mean_of
+from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.events import WatchedFact
+from unlearn_core.training.watching.canary import LIMIT, PATIENCE
+
+_CANARIES = {"retain": "Retain canary", "neighbours": "Neighbours canary", "general": "Utility canary"}
+_KINDS = {
+    "retain": "answers of the retain set",
+    "neighbours": "answers about others",
+    "general": "answers to general questions",
+}
+KEEP_BEST = "Stop and keep the best checkpoint"
+
+
+def watch_panel(story: RunState) -> Safe:
+    """The secrets that should fade beside the canaries that should not."""
+    if not story.probes:
+        return Safe("")
+    return tag("div", secrets(story), canaries(story), class_="le-watched")
+
+
+def secrets(story: RunState) -> Safe:
+    """The chosen secrets: what is asked, the answer, and how probable it is before and now."""
+    caption = f"Chosen secrets after step {story.probes[-1].step}: how probable the whole answer is; should fall"
+    return _facts(story, "forget", caption)
+
+
+def canaries(story: RunState) -> Safe:
+    """Either canary before and now, its state in words, and the rule."""
+    last = story.probes[-1]
+    names = _present(story)
+    if not names:
+        told = "There is neither a retain set nor a general question to watch: nothing warns of harm."
+        return tag("p", told, class_="le-muted")
+    words = ("Canary", "Before", "Now", "State")
+    head = tag("tr", *(tag("th", word, scope="col") for word in words))
+    caption = tag("caption", f"Canaries after step {last.step}: answers that must survive, per token")
+    rows = [_canary_row(story, split) for split in names]
+    table = tag("table", caption, tag("thead", head), tag("tbody", *rows), class_="le-facts")
+    return tag("div", table, tag("p", _rule(story), class_="le-muted"))
+
+
+def singles(story: RunState) -> Safe:
+    """The single answers that the canaries are the means of."""
+    tables = [_facts(story, split, f"{_CANARIES[split]}: {_KINDS[split]}") for split in _present(story)]
+    return tag("div", *tables, class_="le-watched")
+
+
+def _present(story: RunState) -> list[str]:
+    """The canaries there are."""
+    known = {fact.split for fact in story.probes[-1].facts} if story.probes else set()
+    return [split for split in _CANARIES if split in known]
+
+
+def alarm(story: RunState) -> Safe:
+    """What to know at once: a canary is down, or was."""
+    if not story.alerts or story.kept is not None:
+        return Safe("")
+    said = [tag("p", alert.message) for alert in story.alerts[-2:] if alert in story.down or not story.down]
+    if not story.down:
+        return tag("div", *said, class_="le-notices", role="status")
+    if story.end is not None or story.stage != "unlearn":
+        return tag("div", *said, class_="le-warnings", role="status")
+    advice = tag("p", f"It may come back. \u201c{KEEP_BEST}\u201d ends the training with the best weights so far.")
+    title = tag("strong", "\u26a0 More is being lost than should be")
+    return tag("div", title, *said, advice, class_="le-warnings le-alarm", role="alert")
+
+
+def _canary_row(story: RunState, split: str) -> Safe:
+    before, now = mean_of(story.probes[0], split), mean_of(story.probes[-1], split)
+    state, tone = _state(story, split, before, now)
+    title = tag("th", tag("span", _CANARIES[split], class_=f"le-tag le-{split}"), scope="row")
+    shown = [percent(before), join(_meter(split, now), percent(now)), tag("span", state, class_=tone)]
+    return tag("tr", title, *(tag("td", cell, class_="le-number") for cell in shown))
+
+
+def _state(story: RunState, split: str, before: float | None, now: float | None) -> tuple[str, str]:
+    if any(alert.canary == split for alert in story.down):
+        return "\u26a0 down", "le-tag le-tone-bad"
+    if before and now is not None and now < LIMIT * before:
+        return "low", "le-tag le-tone-fair"
+    return "\u2713 holds", "le-tag le-tone-good"
+
+
+def _rule(story: RunState) -> str:
+    rule = (
+        f"A canary is down when it stands below {LIMIT:.0%} of its start at {PATIENCE} looks in a row. "
+        f"Watching took {percent(story.probes[-1].watching)} of the training time so far, of at most 10%."
+    )
+    best = story.kept.step if story.kept else story.probes[-1].best
+    rule += f" The best weights, by what is forgotten against the lower canary, are those of step {best}."
+    recovers = story.started.recovers_by if story.started else 0.0
+    if recovers and story.started:
+        num_steps = story.steps[-1].num_steps if story.steps else story.started.num_steps
+        rule += f" This method lets them fall and brings them back: until step {round(recovers * num_steps)} "
+        rule += "a fall is no alarm."
+    return rule
+
+
+def _facts(story: RunState, split: str, caption: str) -> Safe:
+    before = {fact.id: fact.probability for fact in story.probes[0].facts if fact.split == split}
+    gold = story.scores.get("retain_only")
+    never = {} if gold is None else gold.details.watched
+    words = ("Fact", "Before", "Now", *(("Retain-only",) if never else ()))
+    head = tag("tr", *(tag("th", word, scope="col") for word in words))
+    facts = [fact for fact in story.probes[-1].facts if fact.split == split]
+    rows = [_fact_row(fact, before.get(fact.id), never.get(fact.id) if never else "") for fact in facts]
+    named = tag("caption", caption) if caption else None
+    return tag("table", named, tag("thead", head), tag("tbody", *rows), class_="le-facts")
+
+
+def _fact_row(fact: WatchedFact, before: float | None, never: float | str | None) -> Safe:
+    """`never`: the logarithm under the retain-only model, an empty text where there is no such model."""
+    words = tag(
+        "td",
+        tag("span", shorten(fact.prompt, 110), class_="le-prompt"),
+        tag("span", shorten(fact.answer, 80), class_="le-answer"),
+    )
+    now = tag("td", _meter(fact.split, fact.probability), likely(fact.probability), class_="le-number")
+    last = None
+    if not isinstance(never, str):
+        last = tag("td", likely(None if never is None else math.exp(never)), class_="le-number")
+    return tag("tr", words, tag("td", likely(before), class_="le-number"), now, last)
+
+
+def _meter(split: str, value: float | None) -> Safe:
+    return tag("span", class_=f"le-meter le-{split}", style=f"--value:{value or 0:.3f}", aria_hidden="true")

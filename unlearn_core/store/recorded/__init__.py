@@ -1,0 +1,1 @@
+"""What was recorded to ship with Lethe: finished runs, and conversations about them."""

@@ -1,0 +1,75 @@
+"""How much memory there is and how much of it is in use: of the container where it has a limit."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+from pathlib import Path
+
+import psutil
+
+from unlearn_core.system.machine.gpu import empty_cache
+
+_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
+
+
+ROOT = Path("/sys/fs/cgroup")
+_FILES = (
+    ("memory.current", "memory.max"),
+    ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes"),  # the first version of cgroups
+)
+
+
+def memory() -> tuple[int, int]:
+    """Bytes in use and bytes there are, of this container or else of the machine."""
+    machine = psutil.virtual_memory()
+    return container_memory() or (machine.total - machine.available, machine.total)
+
+
+def container_memory() -> tuple[int, int] | None:
+    """Bytes in use and the limit of this container; None where it has none below the machine's memory."""
+    for use, most in _FILES:
+        try:
+            limit = int((ROOT / most).read_text())
+            used = int((ROOT / use).read_text()) - _reclaimable((ROOT / use).parent)
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        if limit < psutil.virtual_memory().total:
+            return used, limit
+    return None
+
+
+def _reclaimable(folder: Path) -> int:
+    """Bytes of the files' cache, which the kernel gives back when memory is short."""
+    for line in (folder / "memory.stat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def return_heap() -> None:
+    """Give what the allocator holds and nobody uses back to the system; nothing where it is not glibc's."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def release_memory() -> None:
+    """Give memory back: collect, empty the device's cache, and return the heap to the system."""
+    gc.collect()
+    empty_cache()
+    return_heap()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Out of memory in any of its forms: torch's own type, Python's, and what the allocators write."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _TEXTS)
