@@ -16,6 +16,7 @@ from unlearn_core.evaluation.audits.detection.distance import weight_distance
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds, falls_short
 from unlearn_core.evaluation.audits.layers import lens, nudged
 from unlearn_core.evaluation.audits.measure import recall, says
+from unlearn_core.evaluation.audits.tampering import relearning
 from unlearn_core.evaluation.audits.tampering.quantise import SCHEMES, quantised, rounded
 from unlearn_core.models.generation.generate import generate
 from unlearn_core.models.hashing import weights_hash
@@ -100,6 +101,33 @@ def test_swapped_answers_belong_to_other_rows_of_the_kind() -> None:
     found = swapped(rows)
     assert [row.input for row in found] == [row.input for row in rows]
     assert all(a.output != b.output for a, b in zip(rows, found, strict=True))
+
+
+def test_where_all_prompts_have_one_answer_it_is_looked_for_at_prompts_about_others(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> None:
+    rows = tuple(
+        Example(f"z-{i}", f"Sign {i} of the sky belongs to", "Mara Venn", paraphrases=("Venn",)) for i in range(4)
+    )
+    others = tuple(Example(f"n-{i}", f"Sign {i} of the sea belongs to", name) for i, name in enumerate(("Oro", "Venn")))
+    case = AuditCase(tiny_model(), tiny_tokenizer, UnlearningData("x", rows, neighbours=others))
+    assert case.has("controls")
+    assert [(row.input, row.output, row.paraphrases) for row in case.holdout] == [
+        ("Sign 0 of the sea belongs to", "Mara Venn", ("Venn",))
+    ]
+    assert case.control_title == "prompts about others"
+    alone = AuditCase(case.model, tiny_tokenizer, UnlearningData("x", rows))
+    assert not alone.has("controls")
+
+
+def test_unrelated_text_is_about_as_much_as_the_rows_it_stands_beside(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any
+) -> None:
+    rows = tuple(Example(f"z-{i}", f"Sign {i} of the sky belongs to", f"name {i}") for i in range(32))
+    texts = tuple(f"A story {i} " + "that goes on and on " * 200 for i in range(6))
+    case = AuditCase(tiny_model(), tiny_tokenizer, UnlearningData("x", rows, nonmembers=texts))
+    unrelated = relearning._unrelated(case, rows)
+    assert sum(len(row.ids) for row in unrelated) == pytest.approx(case.reading(len(rows)), rel=0.1)
 
 
 def test_the_rows_an_attacker_has_share_no_document_with_the_others(

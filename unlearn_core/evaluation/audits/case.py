@@ -2,7 +2,8 @@
 
 Controls answer "would a model that never knew this look the same?": never-trained rows of the same kind
 on the audited model, and the forgotten rows on the retain-only model. Where the data has no never-trained
-rows, the prompts of the forget set with answers that belong to other rows take their place.
+rows, the prompts of the forget set with answers that belong to other rows take their place; and where all
+of them have one answer, as where a name is to be forgotten, the prompts about others with that answer.
 """
 
 from __future__ import annotations
@@ -86,13 +87,27 @@ class AuditCase:
         wanted = {row.kind for row in self.forget}
         if rows and {row.kind for row in rows} == wanted:
             return rows
-        return swapped(self.questions(self.data.forget))
+        forgotten = self.questions(self.data.forget)
+        return swapped(forgotten) or self._of_others(forgotten)
+
+    def _of_others(self, forgotten: Sequence[Example]) -> tuple[Example, ...]:
+        """Prompts about others with the one forgotten answer, which is right for none of them."""
+        answer = forgotten[0]
+        names = {name.strip() for name in (answer.output, *answer.paraphrases)}
+        rows = [row for row in (self.data.neighbours or self.data.retain) if row.kind == answer.kind]
+        return tuple(
+            replace(row, output=answer.output, paraphrases=answer.paraphrases)
+            for row in rows
+            if row.output.strip() not in names
+        )
 
     @property
     def control_title(self) -> str:
         """What the control rows are, in words."""
-        known = {row.id for row in self.data.holdout}
-        return "never-trained rows" if self.holdout and self.holdout[0].id in known else "swapped answers"
+        first = self.holdout[0].id if self.holdout else ""
+        if first in {row.id for row in self.data.holdout}:
+            return "never-trained rows"
+        return "swapped answers" if not first or first in self._forgotten else "prompts about others"
 
     def halves(self, split: str, num_known: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """About `num_known` rows of `split` (forget | holdout) that an attacker has, and rows of other

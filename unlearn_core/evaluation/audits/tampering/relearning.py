@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _RATES = {"full": 1e-3, "lora": 2e-4}  # small models whole; large ones as Lucki et al. do
 _RANK = 16
+_ROWS_PER_TEXT = 8  # a document is as long as several rows
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Relearning(Audit):
     def cost(self, case: AuditCase) -> float:
         known, others = case.halves("forget", max(self.sizes))
         taught = sum(min(size, len(known)) for size in self.sizes)
-        unrelated = sum(len(row.ids) for row in _unrelated(case, max(self.sizes)))
+        unrelated = sum(len(row.ids) for row in _unrelated(case, known))
         steps = TRAINING * self.num_steps * (case.reading(taught) + unrelated)
         looks = (len(self.sizes) + 1) * len(self._looks()) * case.asking(len(others))
         return (steps + looks) * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
@@ -62,7 +63,7 @@ class Relearning(Audit):
         strangers = case.holdout[: len(others)]
         before = yield from told(case, case.weights, others)
         taught: dict[str, Sequence[Encoded]] = {}
-        if unrelated := _unrelated(case, max(self.sizes)):
+        if unrelated := _unrelated(case, known):
             taught["unrelated text"] = unrelated
         for size in self.sizes:
             rows = even_sample(known, size)
@@ -120,13 +121,15 @@ class Relearning(Audit):
         return np.stack([look.scores for look in said]), np.stack(theirs), said
 
 
-def _unrelated(case: AuditCase, most: int) -> list[Encoded]:
-    """Text that tells nothing of what was forgotten: documents nobody was trained on, or else what was retained."""
+def _unrelated(case: AuditCase, known: Sequence[Example]) -> list[Encoded]:
+    """Text that tells nothing of what was forgotten, of about as many tokens as the `known` rows: the beginnings of
+    documents nobody was trained on, or else what was retained."""
     data, tokenizer = case.data, case.tokenizer
     if data.nonmembers:
-        texts = even_sample(data.nonmembers, max(1, most // 8))  # a document is as long as several rows
-        return [encode_document(tokenizer, text, i) for i, text in enumerate(texts)]
-    rows = even_sample(data.general or data.retain, most)
+        texts = even_sample(data.nonmembers, max(1, len(known) // _ROWS_PER_TEXT))
+        length = round(case.reading(len(known)) / len(texts))
+        return [encode_document(tokenizer, text, i, max(2, length)) for i, text in enumerate(texts)]
+    rows = even_sample(data.general or data.retain, len(known))
     return [encode_example(tokenizer, row, i) for i, row in enumerate(rows)]
 
 
