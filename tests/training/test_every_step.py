@@ -76,3 +76,30 @@ def test_a_small_step_lowers_the_loss_whatever_order_packing_and_pieces(
     (other,), _ = steps(1, micro_batch=5)
     assert other.losses == pytest.approx(first.losses, rel=1e-3, abs=1e-5)
     assert other.gradient_norm == pytest.approx(first.gradient_norm, rel=1e-2, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if methods.REGISTRY[name].additive])
+def test_a_step_taken_in_pieces_is_the_same_step(
+    memorised: Callable[..., Any],
+    tiny_tokenizer: Any,
+    tiny_data: UnlearningData,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = methods.build(name, ALL_ROWS, steps=1)
+
+    def taken(piece_tokens: int) -> tuple[int, LoopStep]:
+        monkeypatch.setattr(packing, "PIECE_TOKENS", piece_tokens)
+        passes = []
+        monkeypatch.setattr(loop, "gradients", lambda *given: passes.append(1) or packing.gradients(*given))
+        run = loop.unlearn(memorised(), tiny_tokenizer, tiny_data, method, probe_ids=())
+        step = next(record for record in run if isinstance(record, LoopStep))
+        run.close()
+        return len(passes), step
+
+    (one, whole), (several, pieces) = taken(100_000), taken(40)
+    assert one == 1
+    assert several > 2
+    assert pieces.tokens == whole.tokens
+    assert pieces.losses == pytest.approx(whole.losses, rel=1e-4, abs=1e-6)
+    assert pieces.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-4)

@@ -51,11 +51,21 @@ class _Model:
 
     def measured(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """The same prompts with what the model says to them and how probable the answer is."""
+        return self._with_probabilities(self._answered(prompts))
+
+    def known(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+        """Those to which the model gives the answer, measured."""
+        told = self._answered(prompts)
+        return self._with_probabilities([row for row in told if contains(row.before, row.answer, row.aliases)])
+
+    def _answered(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         said = generate_all(self.model, self.tokenizer, [prompt.text for prompt in prompts], ANSWERED_WITHIN)
-        told = [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
-        rows = [Example(str(n), prompt.text, prompt.answer) for n, prompt in enumerate(told)]
+        return [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
+
+    def _with_probabilities(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+        rows = [Example(str(n), prompt.text, prompt.answer) for n, prompt in enumerate(prompts)]
         log_p = answer_log_probabilities(self.model, self.tokenizer, rows)
-        return [replace(prompt, probability=_exp(value)) for prompt, value in zip(told, log_p, strict=True)]
+        return [replace(prompt, probability=_exp(value)) for prompt, value in zip(prompts, log_p, strict=True)]
 
     def written(self, prompts: Sequence[str], num_tokens: int, seed: int) -> list[str]:
         """Texts drawn at temperature 0.9."""
@@ -72,7 +82,7 @@ def find(
     asked, rng = _Model(model, tokenizer), random.Random(f"{seed}/{name}")
     yield Progress("what it knows", 0, 4)
     subject = listed_subject(name) or ListedSubject(name.strip(), "person", "", (), ())
-    base = _known(asked.measured(_base(subject))) if subject.prompts else _own(asked, subject)
+    base = _surest_first(asked.known(_base(subject))) if subject.prompts else _own(asked, subject)
     base = _of_the_subject(asked, subject, base)
     yield Progress("what it writes about it", 1, 4)
     passages = _passages(asked, subject, seed)
@@ -114,10 +124,8 @@ def _up_to_answer(prompt: SheetPrompt, said: str) -> SheetPrompt:
     return replace(prompt, text=text, answer=name, aliases=others, before=said[at:].strip() or name)
 
 
-def _known(prompts: Iterable[SheetPrompt]) -> list[SheetPrompt]:
-    """Those whose answer the model gave, the surest first."""
-    kept = [prompt for prompt in prompts if contains(prompt.before, prompt.answer, prompt.aliases)]
-    return sorted(kept, key=lambda prompt: -prompt.probability)
+def _surest_first(prompts: Iterable[SheetPrompt]) -> list[SheetPrompt]:
+    return sorted(prompts, key=lambda prompt: -prompt.probability)
 
 
 def _own(asked: _Model, subject: ListedSubject) -> list[SheetPrompt]:
@@ -129,7 +137,7 @@ def _own(asked: _Model, subject: ListedSubject) -> list[SheetPrompt]:
         first = " ".join(answer.replace("\n", " ").split(" ")[:3]).strip(" .,;:")
         if first and subject.name not in first:
             prompts.append(SheetPrompt(text, first, "trained", subject.name))
-    return [prompt for prompt in _known(asked.measured(prompts)) if prompt.probability >= SURE]
+    return [prompt for prompt in _surest_first(asked.known(prompts)) if prompt.probability >= SURE]
 
 
 def _of_the_subject(asked: _Model, subject: ListedSubject, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
@@ -211,10 +219,7 @@ def _neighbours(asked: _Model, subject: ListedSubject, rng: random.Random) -> tu
     rng.shuffle(others)
     others.sort(key=lambda entry: entry.field != subject.field)
     candidates = without_answers([row for entry in others for row in _base(entry)], subject.names)
-    known = [
-        row for row in asked.measured(candidates[:NUM_CANDIDATES]) if contains(row.before, row.answer, row.aliases)
-    ]
-    known = list(without_answers(known, subject.names))
+    known = list(without_answers(asked.known(candidates[:NUM_CANDIDATES]), subject.names))
     names = list(dict.fromkeys(row.subject for row in known))
     halves = {name: "trained" if place % 2 == 0 else "never trained" for place, name in enumerate(names)}
     told = [replace(row, split=halves[row.subject]) for row in known]  # type: ignore[arg-type]

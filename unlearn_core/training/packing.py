@@ -133,7 +133,7 @@ def in_pieces(
     number = min(-(-num_tokens // PIECE_TOKENS), *(len(part) for part in rows_by_part.values()))
     if not method.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
         number = 1
-    # Every so manieth, so that a piece has its share of each part and of its long texts.
+    # By turns, so that each piece has its share of every part and of the long texts.
     return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(max(1, number))]
 
 

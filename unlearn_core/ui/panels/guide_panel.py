@@ -31,7 +31,7 @@ class GuideStep:
 STEPS = (
     GuideStep(
         "Forget",
-        "The bundled model knows 60 invented people by heart: let it forget them and watch their answers fade.",
+        "Let a model forget and watch its answers fade: the bundled one knows 60 invented people by heart.",
         "Make it forget",
         "#le-start",
         "#le-start",
