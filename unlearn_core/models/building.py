@@ -11,9 +11,12 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _turn = threading.Lock()
 
@@ -25,14 +28,15 @@ def building() -> Iterator[None]:
         yield
 
 
-def hollow_copy(model: Any, config: Any = None) -> Any:
+def hollow_copy(model: PreTrainedModel, config: PreTrainedConfig | None = None) -> PreTrainedModel:
     """A model of the class and type of `model`, with its configuration or another, that takes no memory."""
     with building(), torch.device("meta"):
-        made = type(model)(config if config is not None else model.config)
-    return made.to(model.dtype).eval()
+        made: Any = type(model)(config if config is not None else model.config)
+    hollow: PreTrainedModel = made.to(model.dtype).eval()
+    return hollow
 
 
-def holding(model: Any, state: Mapping[str, torch.Tensor], config: Any = None) -> Any:
+def holding(model: Any, state: Mapping[str, torch.Tensor], config: PreTrainedConfig | None = None) -> PreTrainedModel:
     """A model of the class of `model` (and its configuration, where none is given) whose weights are the very
     tensors of `state`; none is allocated or drawn first. Buffers that are not saved are those of `model`."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -44,7 +48,8 @@ def holding(model: Any, state: Mapping[str, torch.Tensor], config: Any = None) -
             owner, _, leaf = name.rpartition(".")
             made.get_submodule(owner)._buffers[leaf] = known[name]
     made.tie_weights()
-    return made.eval()
+    made.eval()
+    return made
 
 
 def _turn_anew() -> None:

@@ -48,7 +48,7 @@ def bfloat16_is_faster() -> bool:
     # By turns, so that what else the machine does at the time slows both.
     turns = [(_fastest_product(torch.bfloat16, 4), _fastest_product(torch.float32, 4)) for _ in range(8)]
     halves, floats = zip(*turns, strict=True)
-    return min(floats) > MUCH_FASTER * min(halves)
+    return bool(min(floats) > MUCH_FASTER * min(halves))
 
 
 @cache

@@ -69,7 +69,7 @@ def _with_copies(module: Any, forward: Callable[..., Any], dtype: torch.dtype) -
 
 def _shorter(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if parameter.dtype == torch.float32 and dtype == torch.bfloat16 and not parameter.is_meta:
-        copy: torch.Tensor = _Rounded.apply(parameter)  # type: ignore[no-untyped-call]
+        copy: torch.Tensor = _Rounded.apply(parameter)
         return copy
     return parameter.to(dtype)
 
@@ -82,7 +82,7 @@ class _Rounded(torch.autograd.Function):
         return rounded(weights)
 
     @staticmethod
-    def backward(context: Any, slope: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(context: Any, slope: torch.Tensor) -> torch.Tensor:
         return slope.float()
 
 

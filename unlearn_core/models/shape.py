@@ -101,7 +101,7 @@ class Shape:
     @cached_property
     def num_upper(self) -> int:
         """Layers from the lowest that trains upward: no gradient goes below, and what is there is computed once."""
-        layers = self.text.num_hidden_layers
+        layers: int = self.text.num_hidden_layers
         return layers - next(iter(self._trained_layers), 0)
 
     @cached_property
@@ -188,7 +188,7 @@ def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
 
 def _attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **settings: Any) -> tuple[Any, None]:
     """Stands for fused attention: the right shape, and what its backward pass keeps."""
-    return _Fused.apply(query, key, value).transpose(1, 2), None  # type: ignore[no-untyped-call]
+    return _Fused.apply(query, key, value).transpose(1, 2), None
 
 
 class _Fused(torch.autograd.Function):

@@ -385,7 +385,7 @@ def _checked_config(folder: Path, ref: str, stored: int) -> PreTrainedConfig:
 
     try:
         place, settings = source_of(folder, ref)
-        config = AutoConfig.from_pretrained(place, **settings)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(place, **settings)
         packed = hasattr(config, "quantization_config") and "gguf_file" not in settings
         if packed:  # several values in one that is stored
             return config

@@ -82,7 +82,7 @@ def open_tracker(name: str, spec: RunSpec, folder: Path) -> Tracker:
 def _tensorboard(spec: RunSpec, folder: Path) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(folder))
 
     class TensorBoard:
         def log(self, values: Mapping[str, float], step: int) -> None:

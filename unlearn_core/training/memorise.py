@@ -124,7 +124,7 @@ class Trainer:
         batch = collate(rows, pad_id_of(self.tokenizer)).to(self.model.device)
         part = answers(self.model, batch)
         loss = F.cross_entropy(part.logits_NV.float(), part.labels_N)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
             raise DivergedError("loss", float(loss.detach()), "is not finite any more", "Lower the learning rate.")

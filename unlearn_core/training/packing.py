@@ -369,8 +369,10 @@ def _through(model: PreTrainedModel, pack: PackedSequences, inputs: dict[str, An
         return hidden_after(model, layer, inputs).flatten(0, 1).index_select(0, pack.at_N)
     split = body_and_head(model)
     if split is None:
-        return unwrap(model)(**inputs).logits.flatten(0, 1).index_select(0, pack.at_N)
-    return split[0](**inputs).last_hidden_state.flatten(0, 1).index_select(0, pack.at_N)
+        found: torch.Tensor = unwrap(model)(**inputs).logits
+    else:
+        found = split[0](**inputs).last_hidden_state
+    return found.flatten(0, 1).index_select(0, pack.at_N)
 
 
 def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> dict[str, AnswerPredictions]:
@@ -471,7 +473,7 @@ def _backward(
         # Every process has the whole loss but a slope through its own share only; the shards' gradients
         # are averaged, which makes a sum of them. A process without a share takes part all the same.
         loss = loss * distributed.size() + 0.0 * hidden_ND.sum()
-    loss.backward(retain_graph=again)  # type: ignore[no-untyped-call]
+    loss.backward(retain_graph=again)
     if leaf_ND is None:
         return
     slope_ND, leaf_ND.grad = leaf_ND.grad, None
@@ -481,5 +483,5 @@ def _backward(
         assert slope_ND is not None
         slope_nD = slope_ND[start:stop]
         if distributed.size() > 1 or slope_nD.any():  # nothing flows through the packs of another loss's part
-            run(number).backward(slope_nD, retain_graph=again)  # type: ignore[no-untyped-call]
+            run(number).backward(slope_nD, retain_graph=again)
         start = stop

@@ -97,6 +97,7 @@ _CACHED = {True: (600, 3600), False: (3600, 86400)}  # seconds between looks, se
 
 def build(studio: Studio) -> gr.Blocks:
     """The page, not yet served."""
+    page: gr.Blocks
     with QuietBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_CACHED[studio.public]
     ) as page:
@@ -140,7 +141,8 @@ def build(studio: Studio) -> gr.Blocks:
         for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, READY_CHARTS, AGES):
             page.load(None, js=script, **AT_ONCE)
     guard(page, studio.store.home if studio.public else None)
-    return page.queue(default_concurrency_limit=4, max_size=64)
+    page.queue(default_concurrency_limit=4, max_size=64)
+    return page
 
 
 def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:

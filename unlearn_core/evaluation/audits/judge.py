@@ -84,7 +84,8 @@ def falls_short(erased: float, spread: float) -> bool:
 
 
 def _error_of_gap(found: np.ndarray, control: np.ndarray) -> float:
-    return (variance_of_mean(found) + variance_of_mean(control)) ** 0.5
+    error: float = (variance_of_mean(found) + variance_of_mean(control)) ** 0.5
+    return error
 
 
 def variance_of_mean(scores: Sequence[float] | np.ndarray) -> float:

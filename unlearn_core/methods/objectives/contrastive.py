@@ -5,9 +5,9 @@ Legend: R rows of all matrices, the weight vectors; D width of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
@@ -117,5 +117,6 @@ def logit_gradients(
     return total, nll
 
 
-def _norm(tensors: Any) -> float:
-    return sum(tensor.float().square().sum().item() for tensor in tensors) ** 0.5
+def _norm(tensors: Iterable[torch.Tensor]) -> float:
+    norm: float = sum(tensor.float().square().sum().item() for tensor in tensors) ** 0.5
+    return norm

@@ -79,7 +79,8 @@ class AdapterFolder:
             reason = clip((str(error) or type(error).__name__).splitlines()[0], 200)
             problem = f"is an adapter that does not fit {self.base} ({reason})"
             raise InputError("target", ref, problem, "Put it with the base model it was trained on.") from error
-        return merged.eval()
+        merged.eval()
+        return merged
 
     @property
     def base_dtype(self) -> torch.dtype | None:

@@ -18,8 +18,8 @@ _SPARE = 64  # positions added when the buffer is full
 class GrowingLayer(DynamicLayer):
     """One layer's keys and values; `keys` and `values` (B, H, S, D) are views of a larger buffer."""
 
-    keys: torch.Tensor  # type: ignore[assignment]
-    values: torch.Tensor  # type: ignore[assignment]
+    keys: torch.Tensor
+    values: torch.Tensor
     _buffers: list[torch.Tensor]
 
     def update(

@@ -148,7 +148,7 @@ def _fault(device: torch.device, dtype: torch.dtype, width: int, grouped: bool) 
     )
     try:
         with torch.enable_grad():
-            _flash(query, key, value, bounds_S1, 5, None).sum().backward()  # type: ignore[no-untyped-call]
+            _flash(query, key, value, bounds_S1, 5, None).sum().backward()
     except Exception as error:  # not built in, too old a GPU, no half precision: each its own error
         return f"torch {torch.__version__} cannot on this GPU ({clip(str(error) or type(error).__name__, 100)})"
     return None if query.grad is not None and query.grad.isfinite().all() else "its gradient is not finite"

@@ -24,7 +24,7 @@ class VocabularySpace:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.head_VD = model.get_output_embeddings().weight.detach().float()
+        self.head_VD: torch.Tensor = model.get_output_embeddings().weight.detach().float()
         self.size = len(self.head_VD)
         self._norm = final_norm(model)
         gram_DD = self.head_VD.T @ self.head_VD
@@ -33,7 +33,7 @@ class VocabularySpace:
 
     def read(self, vectors_XD: torch.Tensor) -> torch.Tensor:
         """Logits (X, V)."""
-        normed = vectors_XD if self._norm is None else self._norm(vectors_XD)
+        normed: torch.Tensor = vectors_XD if self._norm is None else self._norm(vectors_XD)
         return normed.float() @ self.head_VD.T
 
     def rank(self, vectors_XD: torch.Tensor, token: int) -> torch.Tensor:

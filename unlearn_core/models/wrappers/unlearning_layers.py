@@ -105,7 +105,8 @@ def fuse(matrices: Sequence[torch.Tensor], grams: Sequence[torch.Tensor], ridge:
     eye = torch.eye(len(total), device=total.device) * ridge * total.diagonal().mean().clamp(min=1e-12)
     mean = torch.stack([m.float() for m in matrices]).mean(0).T
     right = sum(g @ m.float().T for g, m in zip(grams, matrices, strict=True)) + eye @ mean
-    return torch.linalg.solve(total + eye, right).T.to(matrices[0].dtype)
+    closest: torch.Tensor = torch.linalg.solve(total + eye, right)
+    return closest.T.to(matrices[0].dtype)
 
 
 def _place(layer: Any) -> torch.nn.Module:

@@ -211,7 +211,7 @@ def _recompute(layer: torch.nn.Module) -> None:
             return forward(*inputs, **settings)
         return checkpoint(forward, *inputs, use_reentrant=False, **settings)
 
-    layer.forward = again  # type: ignore[method-assign]
+    layer.forward = again
 
 
 def _flag(name: str, default: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,7 +68,7 @@ class CostMeter:
             method = methods.build(name, self._settings.get(name))
             return self._per_step(method, adapter, data) / self._per_step(plain, adapter, data)
         method = methods.build(name, self._small(cls) | self._settings.get(name, {}), self._steps)
-        same: Any = tuning(method)
+        same = tuning(method)
         whole = self._per_step(method, adapter, self._data) / self._per_step(same, adapter, self._data)
         return whole * sum(same.taken) / (len(same.taken) * self._batch_size)
 
@@ -91,23 +91,22 @@ class CostMeter:
         return float(counter.get_total_flops()) / method.steps
 
 
-def tuning(method: Method) -> Method:
+def tuning(method: Method) -> _Tuning | _TuningAuxiliary:
     """Fine-tuning on the very sequences that the steps of `method` take; `taken` counts them."""
-    cls: Any = _TuningAuxiliary if isinstance(method, AuxiliaryTraining) else _Tuning
+    cls = _TuningAuxiliary if isinstance(method, AuxiliaryTraining) else _Tuning
     schedule = {f.name: getattr(method, f.name) for f in fields(Method)}
-    made: Method = cls(**schedule, of=method)
-    return made
+    return cls(**schedule, of=method)
 
 
 @dataclass(frozen=True)
 class _Tuning(Method):
     info: ClassVar = methods.get(PLAIN).info
 
-    of: Any = None
+    of: Method = field(kw_only=True)
     taken: list[int] = field(default_factory=list)
 
     def mix(self) -> BatchComposition:
-        return self.of.mix()  # type: ignore[no-any-return]
+        return self.of.mix()
 
     def prepare(self, context: Context) -> None:
         self.of.prepare(context)
@@ -128,15 +127,15 @@ class _Tuning(Method):
 class _TuningAuxiliary(AuxiliaryTraining):
     info: ClassVar = methods.get(PLAIN).info
 
-    of: Any = None
+    of: Method = field(kw_only=True)
     taken: list[int] = field(default_factory=list)
 
     def mix(self) -> BatchComposition:
-        return self.of.mix()  # type: ignore[no-any-return]
+        return self.of.mix()
 
     def units(self, context: Context) -> Iterator[EditedUnit]:
         def losses(rows: Rows) -> Losses:
-            every: Sequence[Any] = [row for part in rows.values() for row in part]
+            every = [row for part in rows.values() for row in part]
             self.taken.append(len(every))
             return Losses(mean_nll(context.passes.predictions(every)))
 

@@ -156,6 +156,6 @@ def _proposals(
     # Every row has the suffix at its own place; its gradient is the sum over rows.
     places = [row.num_prompt - behind for row in rows]
     parts = [gradient_RTD[i, place : place + len(suffix_S)] for i, place in enumerate(places)]
-    score_SV = -(torch.stack(parts).sum(0) @ table.weight.detach().T).float()
+    score_SV: torch.Tensor = -(torch.stack(parts).sum(0) @ table.weight.detach().T).float()
     score_SV[:, special.to(score_SV.device)] = float("-inf")
     return score_SV.topk(min(_TOP, score_SV.shape[1] - len(special)), dim=-1).indices.cpu()

@@ -81,7 +81,7 @@ class Latent(Audit):
             for _ in range(self.num_steps):
                 loss = token_nll(answers(model, batch)).mean()
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 with torch.no_grad():
                     nudge_D.mul_((self.radius * size / nudge_D.norm().clamp(min=1e-9)).clamp(max=1.0))

@@ -159,7 +159,7 @@ def relearning(case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded])
 
     def step() -> float:
         loss = token_nll(answers(model, batch)).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable.parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
