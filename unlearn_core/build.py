@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from unlearn_core.data.subset import subset_of, write_directory
 from unlearn_core.data.types import Example, UnlearningData
@@ -29,7 +35,7 @@ from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.models.inference.prompting import use_format
 from unlearn_core.models.targets import load_target
-from unlearn_core.training.memorise import Recipe, Trainer, TrainProgress
+from unlearn_core.training.memorise import Corpus, Recipe, Trainer, TrainProgress
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 STAGES = ("base", "original", "retain_only")
@@ -97,7 +103,7 @@ def new_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int) 
         return Olmo2ForCausalLM(config)
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save as safetensors, weights in float16 to halve the file; loaded in float32 as the configuration asks.
 
     The model itself takes on the rounded weights, so that what follows starts from what was saved.
@@ -127,8 +133,8 @@ def build_world(
         "original": lambda epoch: memorise_epoch(world, epoch, include_forget=True),
         "retain_only": lambda epoch: memorise_epoch(world, epoch, include_forget=False),
     }
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     for stage in stages:
         if (out / stage / "build.json").exists():
             continue
@@ -145,7 +151,7 @@ def build_world(
 
 
 def _train(
-    model: Any, tokenizer: Any, recipe: Recipe, corpus: Any, stage: str, folder: Path
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, corpus: Corpus, stage: str, folder: Path
 ) -> Iterator[TrainProgress]:
     """Train, save, and mark the folder as finished; the checkpoint is dropped with it."""
     trainer = Trainer(model, tokenizer, recipe)
@@ -184,8 +190,8 @@ def memorise(
     if replay and not data.questions:
         data = replace(data, questions=demo_data(0).questions, general=demo_data(0).general)
     settings = replace(recipe or Recipe(num_epochs=60), seed=seed)
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     if base_ref == "scratch":
         shape = shape or ModelShape(vocabulary=4096, positions=1024)
         tokenizer = train_tokenizer(_texts(data), shape)
@@ -251,5 +257,5 @@ def describe(folder: Path, data: UnlearningData) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, record: Any) -> None:
+def write_json(path: Path, record: object) -> None:
     path.write_text(json.dumps(record, indent=2) + "\n")

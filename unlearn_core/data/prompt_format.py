@@ -110,24 +110,24 @@ class PromptFormat:
 RAW = PromptFormat()
 
 
-def format_of(tokenizer: Any) -> PromptFormat:
+def format_of(tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
     """The format that rides on `tokenizer`; raw where none does."""
     found: PromptFormat = getattr(tokenizer, _PLACE, RAW)
     return found
 
 
-def digest_of(tokenizer: Any) -> str:
+def digest_of(tokenizer: PreTrainedTokenizerBase) -> str:
     """The key of its format, "" for raw: what scores are bound to beside weights and data."""
     found = format_of(tokenizer)
     return "" if found == RAW else found.key
 
 
-def put_on(tokenizer: Any, chosen: PromptFormat) -> None:
+def put_on(tokenizer: PreTrainedTokenizerBase, chosen: PromptFormat) -> None:
     """From here on, whoever encodes with `tokenizer` uses `chosen`."""
     setattr(tokenizer, _PLACE, chosen)
 
 
-def named(name: str, tokenizer: Any) -> PromptFormat:
+def named(name: str, tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
     """The format called `name` for this tokenizer; InputError where it cannot have it."""
     if name not in PROMPTS[1:]:
         raise InputError("prompt", name, "is not a prompt format", f"Use one of {', '.join(PROMPTS)}.")
@@ -149,7 +149,7 @@ def named(name: str, tokenizer: Any) -> PromptFormat:
     return PromptFormat(name, space=name != "joined", strip=name == "stripped")
 
 
-def choose(tokenizer: Any, data: UnlearningData) -> tuple[PromptFormat, ...]:
+def choose(tokenizer: PreTrainedTokenizerBase, data: UnlearningData) -> tuple[PromptFormat, ...]:
     """The formats that fit this tokenizer and data, the likeliest first.
 
     More than one only where the rows cannot tell: prompts that end in white space, which the model may have
@@ -180,12 +180,12 @@ def _joined(rows: Sequence[Example], documents: Sequence[str]) -> bool:
     return without > sum(f"{row.input} {row.output}" in known for row in spaced)
 
 
-def usual(tokenizer: Any, name: str = "auto") -> PromptFormat:
+def usual(tokenizer: PreTrainedTokenizerBase, name: str = "auto") -> PromptFormat:
     """The format called `name`; without data, "auto" is the chat template where there is one, else raw."""
     return named(name, tokenizer) if name != "auto" else next(iter(chat_of(tokenizer, RAW)), RAW)
 
 
-def chat_of(tokenizer: Any, chosen: PromptFormat) -> tuple[PromptFormat, ...]:
+def chat_of(tokenizer: PreTrainedTokenizerBase, chosen: PromptFormat) -> tuple[PromptFormat, ...]:
     """The chat format beside a plain one that is chosen, where the tokenizer has one that can be used."""
     if not getattr(tokenizer, "chat_template", None) or chosen.name == "rendered":
         return ()
@@ -208,7 +208,7 @@ def _spaceless(prompt: str, answer: str) -> bool:
     return has_no_spaces(last) or has_no_spaces(first) or prompt[-1:] in "\uff1a\uff1f\u3002\uff0c\u3001"
 
 
-def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt, answer: str | None = None) -> str:
+def render(tokenizer: PreTrainedTokenizerBase, chosen: PromptFormat, prompt: Prompt, answer: str | None = None) -> str:
     """The chat template around the turns and the prompt, up to where the answer begins, or around `answer` too.
 
     InputError where the template refuses the turns (Gemma's and Mistral's want user and assistant in turn).
@@ -237,7 +237,7 @@ def render(tokenizer: Any, chosen: PromptFormat, prompt: Prompt, answer: str | N
         raise InputError("prompt", clip(prompt.text, 40), problem, mend) from None
 
 
-def _chat(tokenizer: Any, name: str, system: str, date: str) -> PromptFormat:
+def _chat(tokenizer: PreTrainedTokenizerBase, name: str, system: str, date: str) -> PromptFormat:
     if not tokenizer.chat_template:
         mend = "Choose raw, or save a chat template with the tokenizer."
         raise InputError("prompt", name, "needs a chat template, and this tokenizer has none", mend, _RAW)
@@ -264,32 +264,37 @@ def _chat(tokenizer: Any, name: str, system: str, date: str) -> PromptFormat:
     return replace(found, after=header, opening=opening, closing=_closing(tokenizer, whole[place + len(_SAID) :]))
 
 
-def _closing(tokenizer: Any, tail: str) -> str:
+def _closing(tokenizer: PreTrainedTokenizerBase, tail: str) -> str:
     """What ends a turn: up to and including the first special token, nothing after it."""
     ends = [tail.find(token) + len(token) for token in special_texts(tokenizer) if token in tail]
     return tail[: min(ends)] if ends else ""
 
 
-def special_texts(tokenizer: Any) -> frozenset[str]:
+def special_texts(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
     """The texts of all special tokens, those that only the vocabulary knows included."""
     added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
     marked = {str(token.content) for token in added.values() if token.special}
     return frozenset(text for text in {*map(str, tokenizer.all_special_tokens), *marked} if text)
 
 
-def _hold_template(tokenizer: Any, rows: Sequence[Example]) -> bool:
+def _hold_template(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example]) -> bool:
     """Whether every prompt holds special tokens, as a rendered template does."""
     marks = special_texts(tokenizer)
     return all(any(mark in row.input for mark in marks) for row in rows)
 
 
-def _template_of(tokenizer: Any) -> str:
+def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:
     text: str = tokenizer.get_chat_template()
     return text
 
 
 def _applied(
-    tokenizer: Any, template: str, date: str, turns: Sequence[tuple[str, str]], *, answer: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    template: str,
+    date: str,
+    turns: Sequence[tuple[str, str]],
+    *,
+    answer: bool = False,
 ) -> str:
     return applied(
         tokenizer,
@@ -307,7 +312,7 @@ def _dated(template: str, date: str) -> str:
     return _NOW.sub(lambda call: json.dumps(day.strftime(call[2])), template)
 
 
-def _depends_on_date(tokenizer: Any, template: str) -> bool:
+def _depends_on_date(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
     if "strftime_now" in template:
         return True
     return "date_string" in template

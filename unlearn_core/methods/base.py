@@ -17,7 +17,7 @@ from unlearn_core.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from unlearn_core.data.encode import Encoded
     from unlearn_core.data.types import UnlearningData
@@ -236,7 +236,7 @@ class Context:
     # By name, what trains; filled in before `prepare`.
     parameters: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
-    tokenizer: Any = None
+    tokenizer: PreTrainedTokenizerBase | None = None
     data: UnlearningData = None  # type: ignore[assignment]  # set by the loop
     edits: Edits = None  # type: ignore[assignment]  # set by the loop: where `units` writes
     trained: Callable[[], Artifact] = None  # type: ignore[assignment]  # set by the loop: what the steps did

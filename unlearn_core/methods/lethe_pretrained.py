@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from unlearn_core.data.encode import Encoded, encode_example
 from unlearn_core.data.types import Example
 from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, Method, StepBatch, parameter
 from unlearn_core.models.inference.forward import layer_of, mean_per_row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class LethePretrained(Method):
         context.reference.keep("retain", stored=self.stores_reference)
         rows = context.parts["forget"].rows
         data, tokenizer = context.data, context.tokenizer
-        stand_ins: dict[str, list[Any]] = {}
+        assert tokenizer is not None
+        stand_ins: dict[str, list[Example]] = {}
         for example in data.holdout:
             stand_ins.setdefault(example.document, []).append(example)
         struck: dict[int, list[set[int]]] = {}
@@ -98,7 +102,7 @@ class LethePretrained(Method):
         return Losses(forget + self.retain_weight * retain, forget, retain)
 
 
-def struck_tokens(tokenizer: Any, row: Encoded, example: Example) -> list[set[int]]:
+def struck_tokens(tokenizer: PreTrainedTokenizerBase, row: Encoded, example: Example) -> list[set[int]]:
     """For each target of `row`, the tokens by which the answer of `example`, or one of its other names, would
     begin or go on there, with a space before it or without. What closes an answer is never struck."""
     target = row.ids[row.num_prompt :]

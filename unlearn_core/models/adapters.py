@@ -67,7 +67,7 @@ def apply_lora(
             raise InputError("adapter", "lora", problem, "Use the adapter `full`.", ("adapter", "full")) from error
 
 
-def out_of_reach(model: Any) -> list[str]:
+def out_of_reach(model: PreTrainedModel) -> list[str]:
     """Linear layers where an adapter would not act as it does once merged: a pass reads their weights without
     calling them, or they put out something else than the product with them. Found by a pass over a few tokens."""
     if model.device.type == "meta":
@@ -77,7 +77,7 @@ def out_of_reach(model: Any) -> list[str]:
 
 
 @torch.no_grad()
-def _find_out_of_reach(model: Any) -> list[str]:
+def _find_out_of_reach(model: PreTrainedModel) -> list[str]:
     called: dict[str, bool] = {}  # by name, whether what came out is what low-rank factors add to
 
     def look(name: str) -> Any:
@@ -130,7 +130,7 @@ def remove_lora(wrapped: PeftModel) -> PreTrainedModel:
     return base
 
 
-def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
+def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
     """Names (inside the transformers model) and layers that carry an adapter."""
     from peft.tuners.lora import LoraLayer
 
@@ -150,7 +150,7 @@ def weight_of(layer: Any) -> tuple[str, torch.nn.Parameter]:
     return leaf, getattr(layer.get_base_layer(), leaf)
 
 
-def plain_state(model: Any) -> dict[str, torch.Tensor]:
+def plain_state(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """The state dict `model` would have if its adapter were merged, under the base model's own names."""
     merged = {f"{plain_name(name)}.{weight_of(layer)[0]}": layer for name, layer in lora_layers(model)}
     state = {}

@@ -12,11 +12,14 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from unlearn_core.models.inference.packed import tuned
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # The losses here go through the head by themselves, a block at a time.
 _LEFT_OUT = {"cross_entropy": False, "fused_linear_cross_entropy": False}
@@ -29,7 +32,7 @@ def without_cudnn_attention(device: torch.device) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def fuse(model: Any) -> None:
+def fuse(model: PreTrainedModel) -> None:
     """Let `model` compute with Liger's kernels where it is on a GPU, they are installed and fit it; and without
     cuDNN's attention in any case."""
     without_cudnn_attention(model.device)
@@ -44,7 +47,7 @@ def fuse(model: Any) -> None:
             setattr(module, name, plain if isinstance(plain, type) else _by_place(fused, plain))
 
 
-def _put_in(model: Any, module: Any) -> None:
+def _put_in(model: PreTrainedModel, module: Any) -> None:
     from liger_kernel.transformers import (
         LigerSwiGLUMLP,
         _apply_liger_kernel_to_instance,

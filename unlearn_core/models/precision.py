@@ -11,23 +11,26 @@ one (stochastic rounding: Gupta et al. 2015, arXiv 1502.02551).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from unlearn_core.models.inference.forward import unwrap
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def training_dtype(model: Any) -> torch.dtype:
+
+def training_dtype(model: PreTrainedModel) -> torch.dtype:
     """What a training of `model` computes in: the type of its weights, for float32 on a GPU bfloat16."""
     held: torch.dtype = model.dtype
     return torch.bfloat16 if held == torch.float32 and model.device.type == "cuda" else held
 
 
-def compute_in(model: Any, dtype: torch.dtype) -> Callable[[], None]:
+def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> Callable[[], None]:
     """Let every module of `model` compute with copies of its weights in `dtype`, where they are of another
     floating type; what is returned ends that. The parameters stay as they are, and their gradients too."""
-    inner: Any = unwrap(model)
+    inner = unwrap(model)
     undo: list[tuple[Any, str, bool, Any]] = []
 
     def put(module: Any, name: str, value: Any) -> None:

@@ -6,7 +6,7 @@ What does not hold is switched off where it is used, and takes the plain way; he
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -85,7 +85,7 @@ def adapter_line(model: PreTrainedModel) -> SheetLine:
     return SheetLine("a merged adapter equals the adapter", holds(unwrap(model), "adapter merges", _adapter_merges))
 
 
-def _adapter_merges(model: Any) -> bool:
+def _adapter_merges(model: PreTrainedModel) -> bool:
     ids = sample_ids(model, _FEW)
     wrapped = apply_lora(model, rank=2)
     try:

@@ -168,7 +168,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     return holds(inner, f"packing {way} changes nothing", _packing_changes_nothing)
 
 
-def _packing_changes_nothing(model: Any) -> bool:
+def _packing_changes_nothing(model: PreTrainedModel) -> bool:
     rows = [Encoded(tuple(sample_ids(model, length, 3 * length)), 1) for length in (5, 9, 3)]
     draft = _draft(rows, 1, flat if lies_flat(model) else lambda lengths: (14, [[0, 1], [2]]))
     pack = _pack(draft, send(draft.tensors, device_of(model)), model)

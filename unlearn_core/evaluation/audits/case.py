@@ -200,13 +200,13 @@ class AuditCase:
         return holding(self.model, {name: value.detach().clone() for name, value in plain_state(self.model).items()})
 
 
-def switchable(model: Any) -> bool:
+def switchable(model: PreTrainedModel) -> bool:
     """Whether something can be taken off: an adapter kept apart, or a front before the model."""
     return front_of(model) is not NO_FRONT or any(lora_layers(model))
 
 
 @contextmanager
-def beneath(model: Any) -> Iterator[Any]:
+def beneath(model: PreTrainedModel) -> Iterator[Any]:
     """The model with its front and its adapter off."""
     layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
     with without_front(model):

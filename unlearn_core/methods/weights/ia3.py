@@ -82,7 +82,7 @@ class PEMIA3(AuxiliaryTraining):
         return artifact
 
 
-def _scaled(model: Any) -> dict[str, Any]:
+def _scaled(model: PreTrainedModel) -> dict[str, Any]:
     """The linear layers that IA3 scales, by name: keys and values at their outputs, MLPs at their neurons."""
     return {
         name: module

@@ -260,7 +260,7 @@ def is_plain(model: PreTrainedModel, num_positions: int) -> bool:
     return holds(inner, "a shared cache changes nothing", _shared_cache_changes_nothing)
 
 
-def _shared_cache_changes_nothing(model: Any) -> bool:
+def _shared_cache_changes_nothing(model: PreTrainedModel) -> bool:
     """Two prompts written on together, the logits of every new token beside those of the whole sequence alone."""
     rows = [sample_ids(model, length, 3 * length) for length in (7, 3)]
     seen: list[torch.Tensor] = []
@@ -281,7 +281,7 @@ def _shared_cache_changes_nothing(model: Any) -> bool:
 
 def _answers(
     model: PreTrainedModel,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Sequence[int]],
     max_new: int,
     budget: int,
@@ -329,7 +329,7 @@ def _chooser(temperature: float, seed: int) -> Choose:
 
 @torch.inference_mode()
 def _generate_one(
-    model: PreTrainedModel, tokenizer: Any, row: Sequence[int], max_new: int, temperature: float
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row: Sequence[int], max_new: int, temperature: float
 ) -> list[int]:
     stops = sorted(end_ids(model, tokenizer))
     row, max_new = fitted(unwrap(model), row, max_new)
@@ -353,7 +353,7 @@ def _generate_one(
 
 def _one_at_a_time(
     model: PreTrainedModel,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Sequence[int]],
     max_new: int,
     temperature: float,

@@ -9,7 +9,7 @@ Legend: B rows, P shared positions, S positions of the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -54,7 +54,7 @@ def next_token_logits(
         yield places, logits[:, columns].float().cpu()
 
 
-def _beginning_is_shared(model: Any) -> bool:
+def _beginning_is_shared(model: PreTrainedModel) -> bool:
     """Two rows padded on the left behind a beginning in the cache, beside each whole and alone."""
     begin, rest = sample_ids(model, 5), [sample_ids(model, length, 3 * length) for length in (4, 2)]
     ours_BV = _continue_from(model, rest, _prefill(model, begin), len(begin), 0)

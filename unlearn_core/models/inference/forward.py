@@ -215,7 +215,7 @@ def rewind(model: PreTrainedModel, length: int) -> None:
             inner(input_ids=torch.tensor([sample_ids(inner, 1)], device=inner.device), use_cache=False)
 
 
-def _padding_changes_nothing(model: Any) -> bool:
+def _padding_changes_nothing(model: PreTrainedModel) -> bool:
     ids = [sample_ids(model, length, 3 * length) for length in (5, 12)]
     together = torch.tensor([[*ids[0], *ids[0][:1] * 7], ids[1]], device=model.device)
     logits_BTV = model(input_ids=together, use_cache=False).logits
@@ -225,7 +225,7 @@ def _padding_changes_nothing(model: Any) -> bool:
 def is_causal(model: PreTrainedModel) -> bool:
     """Whether what comes later leaves the predictions before it as they are."""
 
-    def trial(inner: Any) -> bool:
+    def trial(inner: PreTrainedModel) -> bool:
         ids = sample_ids(inner, 12)
         return same(plain_logits(inner, ids)[:5], plain_logits(inner, ids[:5]))
 
@@ -243,13 +243,13 @@ def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Mod
     return split if split and holds(inner, "head of body is logits", _head_of_body_is_logits) else None
 
 
-def _parts(inner: Any) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+def _parts(inner: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module] | None:
     body = getattr(inner, inner.base_model_prefix, None) or getattr(inner, "model", None)
     head = inner.get_output_embeddings()
     return None if body is None or head is None else (body, head)
 
 
-def _head_of_body_is_logits(model: Any) -> bool:
+def _head_of_body_is_logits(model: PreTrainedModel) -> bool:
     body, head = _parts(model) or (None, None)
     assert body is not None
     assert head is not None
@@ -292,10 +292,10 @@ def has_layers(model: PreTrainedModel) -> bool:
     return _layer_list(inner) is not None and holds(inner, "layers in turn", _layers_in_turn)
 
 
-def _layer_list(inner: Any) -> tuple[str, torch.nn.ModuleList] | None:
+def _layer_list(inner: PreTrainedModel) -> tuple[str, torch.nn.ModuleList] | None:
     """The list and its name. A tower beside the decoder may have as many layers: the decoder's come first."""
 
-    def find(inner: Any) -> tuple[str, torch.nn.ModuleList] | None:
+    def find(inner: PreTrainedModel) -> tuple[str, torch.nn.ModuleList] | None:
         names = {id(module): name for name, module in inner.named_modules()}
         lists = [
             module
@@ -309,7 +309,7 @@ def _layer_list(inner: Any) -> tuple[str, torch.nn.ModuleList] | None:
     return found
 
 
-def _layers_in_turn(model: Any) -> bool:
+def _layers_in_turn(model: PreTrainedModel) -> bool:
     width = int(model.config.get_text_config().hidden_size)
     ids = torch.tensor([sample_ids(model, 6)], device=model.device)
     seen: list[tuple[int, bool]] = []
@@ -353,14 +353,14 @@ def unwrap(model: Any) -> PreTrainedModel:
     return inner
 
 
-def computing_dtype(model: Any) -> torch.dtype:
+def computing_dtype(model: PreTrainedModel) -> torch.dtype:
     """The type that `model` computes in, which need not be that of its weights (see `models.precision`)."""
     inner = unwrap(model)
     found: torch.dtype = getattr(inner, "computes_in", None) or inner.dtype
     return found
 
 
-def device_of(model: Any) -> torch.device:
+def device_of(model: PreTrainedModel) -> torch.device:
     """Where the model's inputs belong: where it computes, wherever its weights rest in between."""
     found: torch.device = getattr(unwrap(model), "computes_on", None) or next(model.parameters()).device
     return found

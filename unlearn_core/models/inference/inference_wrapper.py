@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 _PLACE = "_lethe_front"
 
@@ -38,16 +39,16 @@ class InferenceWrapper:
         """The answer that is shown in place of `text`."""
         return text
 
-    def attach(self, model: Any, strength: float) -> None:
+    def attach(self, model: PreTrainedModel, strength: float) -> None:
         """Take the place before `model`."""
         setattr(model, _PLACE, self)
 
-    def detach(self, model: Any) -> None:
+    def detach(self, model: PreTrainedModel) -> None:
         """Leave it; the model is what it was, bit for bit."""
         if getattr(model, _PLACE, None) is self:
             delattr(model, _PLACE)
 
-    def discard(self, model: Any) -> None:
+    def discard(self, model: PreTrainedModel) -> None:
         """Give back what the front keeps inside the model while it is detached."""
 
     def settings(self) -> dict[str, Any]:
@@ -59,7 +60,9 @@ class InferenceWrapper:
         return {}
 
     @classmethod
-    def load(cls, model: Any, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> InferenceWrapper:
+    def load(
+        cls, model: PreTrainedModel, settings: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> InferenceWrapper:
         """The front that `settings` and `tensors` describe, for `model`."""
         return cls(**settings)
 
@@ -67,14 +70,14 @@ class InferenceWrapper:
 NO_FRONT = InferenceWrapper()
 
 
-def front_of(model: Any) -> InferenceWrapper:
+def front_of(model: PreTrainedModel) -> InferenceWrapper:
     """What stands before `model`; a front that does nothing where nothing does."""
     front: InferenceWrapper = getattr(model, _PLACE, NO_FRONT)
     return front
 
 
 @contextmanager
-def beneath(model: Any) -> Iterator[None]:
+def beneath(model: PreTrainedModel) -> Iterator[None]:
     """The model itself, with whatever stands before it switched off meanwhile."""
     front = front_of(model)
     strength = getattr(front, "strength", 1.0)

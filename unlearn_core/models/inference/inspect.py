@@ -9,7 +9,7 @@ Legend: T answer tokens, L layers, D hidden, V vocabulary, K alternatives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -82,7 +82,9 @@ def inspect_answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, p
     return Inspection(_tokens(tokenizer, log_probs_TV, labels_T), tuple(layers))
 
 
-def _tokens(tokenizer: Any, log_probs_TV: torch.Tensor, labels_T: torch.Tensor) -> tuple[TokenView, ...]:
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase, log_probs_TV: torch.Tensor, labels_T: torch.Tensor
+) -> tuple[TokenView, ...]:
     own_T1 = log_probs_TV.gather(-1, labels_T[:, None])
     rank_T = 1 + (log_probs_TV > own_T1).sum(-1)
     top_TK, index_TK = log_probs_TV.exp().topk(min(NUM_ALTERNATIVES, log_probs_TV.shape[-1]))
@@ -100,7 +102,7 @@ def _tokens(tokenizer: Any, log_probs_TV: torch.Tensor, labels_T: torch.Tensor) 
     return tuple(found)
 
 
-def _lens(inner: Any, hidden: list[torch.Tensor], labels_T: torch.Tensor) -> list[float]:
+def _lens(inner: PreTrainedModel, hidden: list[torch.Tensor], labels_T: torch.Tensor) -> list[float]:
     parts, norm = body_and_head(inner), final_norm(inner)
     if parts is None or norm is None:
         return []

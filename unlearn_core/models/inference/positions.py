@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 UNBOUNDED = sys.maxsize
 _WINDOWS = {"full_attention": None, "sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
@@ -15,7 +18,7 @@ _SIZES = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positio
 _SCALED = ("dynamic", "longrope")
 
 
-def max_positions(model: Any) -> int | None:
+def max_positions(model: PreTrainedModel) -> int | None:
     """Positions that the model has a number or a bias for; a longer sequence is an index error.
 
     None where positions are computed and not looked up (rotary) or where there are none (state-space models).
@@ -24,14 +27,14 @@ def max_positions(model: Any) -> int | None:
     return None if computed else context_length(model)
 
 
-def context_length(model: Any) -> int | None:
+def context_length(model: PreTrainedModel) -> int | None:
     """The length that the model was made for, whatever it does beyond; None where it names none."""
     config = model.config.get_text_config()
     found = (getattr(config, name, None) for name in _SIZES)
     return next((int(size) for size in found if isinstance(size, int) and size > 0), None)
 
 
-def uniform_up_to(model: Any) -> int:
+def uniform_up_to(model: PreTrainedModel) -> int:
     """The length up to which every layer sees all that came before; 0 for layers of another kind.
 
     Up to it a mask of our own, or rows of other lengths beside it, change nothing for a row.
@@ -50,7 +53,7 @@ def uniform_up_to(model: Any) -> int:
     return min(limits)
 
 
-def scaled_from(model: Any) -> int:
+def scaled_from(model: PreTrainedModel) -> int:
     """The length from which rotary frequencies depend on the longest row of a batch; UNBOUNDED for never.
 
     Dynamic scaling (Peng et al., arXiv 2309.00071) and LongRoPE (arXiv 2402.13753).
@@ -88,7 +91,7 @@ def _rope_settings(found: Any) -> Iterator[Mapping[str, Any]]:
         yield from nested or [found]
 
 
-def fitted(model: Any, ids: Sequence[int], max_new: int) -> tuple[list[int], int]:
+def fitted(model: PreTrainedModel, ids: Sequence[int], max_new: int) -> tuple[list[int], int]:
     """A prompt and how much may be written after it, within the model's positions.
 
     A prompt that fits stays whole and its answer ends where the positions do; of a longer one the front goes,

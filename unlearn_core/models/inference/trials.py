@@ -9,11 +9,14 @@ Legend: T positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from unlearn_core.models.inference.inference_wrapper import beneath
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _PLACE = "_lethe_tried"
 # Difference over spread (root mean squares) up to which two computations of one thing are the same: what
@@ -22,7 +25,7 @@ _NOISE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _NOISE_OF_HALVES = 5e-2
 
 
-def remembered(model: Any, name: str, find: Callable[[Any], Any]) -> Any:
+def remembered(model: PreTrainedModel, name: str, find: Callable[[Any], Any]) -> Any:
     """What `find` says of `model` (the transformers model), asked once."""
     known = vars(model).setdefault(_PLACE, {})
     if name not in known:
@@ -30,7 +33,7 @@ def remembered(model: Any, name: str, find: Callable[[Any], Any]) -> Any:
     return known[name]
 
 
-def holds(model: Any, name: str, trial: Callable[[Any], bool]) -> bool:
+def holds(model: PreTrainedModel, name: str, trial: Callable[[Any], bool]) -> bool:
     """Whether `trial` of `model` succeeds; it is made once, and remembered as `name`.
 
     Without weights (torch's meta device) there is nothing to try, and it is taken to hold.
@@ -40,7 +43,7 @@ def holds(model: Any, name: str, trial: Callable[[Any], bool]) -> bool:
     return bool(remembered(model, name, lambda model: _succeeds(model, trial)))
 
 
-def _succeeds(model: Any, trial: Callable[[Any], bool]) -> bool:
+def _succeeds(model: PreTrainedModel, trial: Callable[[Any], bool]) -> bool:
     modes = [(module, module.training) for module in model.modules()]  # layers differ while they are recomputed
     model.eval()
     try:
@@ -55,13 +58,14 @@ def _succeeds(model: Any, trial: Callable[[Any], bool]) -> bool:
             module.training = was_training
 
 
-def sample_ids(model: Any, length: int, start: int = 0) -> list[int]:
+def sample_ids(model: PreTrainedModel, length: int, start: int = 0) -> list[int]:
     """Token ids to try with: ordinary ones, all different as far as the vocabulary goes."""
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = int(embeddings.weight.shape[0])
     return [2 + (start + 7 * place) % max(1, min(vocabulary, 1000) - 2) for place in range(length)]
 
 
-def plain_logits(model: Any, ids: list[int]) -> torch.Tensor:
+def plain_logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
     """Logits (T, V) of one sequence on its own, as the model itself computes them."""
     found: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
     return found

@@ -38,7 +38,7 @@ class Assistant(InferenceWrapper):
     combines: ClassVar[bool] = True
     graded: ClassVar[bool] = True
 
-    def __init__(self, model: Any, layers: int, rank: int, weight: float, head: float, seed: int) -> None:
+    def __init__(self, model: PreTrainedModel, layers: int, rank: int, weight: float, head: float, seed: int) -> None:
         self.layers, self.rank, self.weight, self.head, self.seed = layers, rank, weight, head, seed
         self.model = assistant_of(model, layers, rank, seed)
         self.strength = 1.0
@@ -46,14 +46,14 @@ class Assistant(InferenceWrapper):
         self._logits: torch.Tensor | None = None
         self._caches: WeakKeyDictionary[Any, DynamicCache] = WeakKeyDictionary()  # beside each of the model's
 
-    def attach(self, model: Any, strength: float) -> None:
+    def attach(self, model: PreTrainedModel, strength: float) -> None:
         super().attach(model, strength)
         self.strength = strength
-        inner: Any = unwrap(model)
+        inner = unwrap(model)
         before = inner.register_forward_pre_hook(self._listen, with_kwargs=True)
         self._handles = [before, inner.register_forward_hook(self._subtract)]
 
-    def detach(self, model: Any) -> None:
+    def detach(self, model: PreTrainedModel) -> None:
         super().detach(model)
         for handle in self._handles:
             handle.remove()
@@ -67,7 +67,7 @@ class Assistant(InferenceWrapper):
         return {name: p.detach() for name, p in self.model.named_parameters() if "lora_" in name}
 
     @classmethod
-    def load(cls, model: Any, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Assistant:
+    def load(cls, model: PreTrainedModel, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Assistant:
         front = cls(model, **settings)
         own = {name: p for name, p in front.model.named_parameters() if "lora_" in name}
         with torch.no_grad():
@@ -75,7 +75,7 @@ class Assistant(InferenceWrapper):
                 p.copy_(tensors[name])
         return front
 
-    def _listen(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _listen(self, model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Ask the assistant first: the cache does not hold this pass's positions yet."""
         # The model may have changed how it attends since (see `packed.lies_flat`), and the mask is for that.
         unwrap(self.model).config._attn_implementation = model.config._attn_implementation
@@ -89,7 +89,7 @@ class Assistant(InferenceWrapper):
             kwargs = {**kwargs, "past_key_values": own}
         self._logits = self.model(*args, **kwargs).logits
 
-    def _subtract(self, model: Any, args: tuple[Any, ...], output: Any) -> Any:
+    def _subtract(self, model: PreTrainedModel, args: tuple[Any, ...], output: Any) -> Any:
         assert self._logits is not None
         output.logits = combined(output.logits, self._logits, self.weight * self.strength, self.head)
         self._logits = None
@@ -139,7 +139,7 @@ def combined(logits_BTV: torch.Tensor, assistant_BTV: torch.Tensor, weight: floa
 
 def assistant_of(model: PreTrainedModel, layers: int, rank: int, seed: int) -> Any:
     """The first `layers` layers of `model`, its embeddings and head, in the same memory, and an adapter."""
-    inner: Any = unwrap(model)
+    inner = unwrap(model)
     config = copy.deepcopy(inner.config)
     text = config.get_text_config()
     try:

@@ -16,6 +16,8 @@ from unlearn_core.models.inference.inference_wrapper import InferenceWrapper
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from transformers import PreTrainedModel
+
 
 class UnlearningLayers(InferenceWrapper):
     """`downs` (W, D + 1) and `ups` (D, W + 1), one of each for every layer; the last column is the bias.
@@ -34,7 +36,7 @@ class UnlearningLayers(InferenceWrapper):
         self.where: torch.Tensor | None = None  # the positions (B, T) that count for them
 
     @classmethod
-    def fresh(cls, model: Any, width: int, seed: int) -> UnlearningLayers:
+    def fresh(cls, model: PreTrainedModel, width: int, seed: int) -> UnlearningLayers:
         """Layers that change nothing: Down drawn by the seed, Up 0."""
         like = next(model.parameters())
         size, count = model.config.get_text_config().hidden_size, len(layers(model))
@@ -43,13 +45,13 @@ class UnlearningLayers(InferenceWrapper):
         drawn[:, :, -1] = 0.0
         return cls(list(drawn.to(like)), [like.new_zeros(size, width + 1) for _ in range(count)])
 
-    def attach(self, model: Any, strength: float) -> None:
+    def attach(self, model: PreTrainedModel, strength: float) -> None:
         super().attach(model, strength)
         self.strength = strength
         places = [_place(layer) for layer in layers(model)]
         self._handles = [place.register_forward_hook(self._hook(number)) for number, place in enumerate(places)]
 
-    def detach(self, model: Any) -> None:
+    def detach(self, model: PreTrainedModel) -> None:
         super().detach(model)
         for handle in self._handles:
             handle.remove()
@@ -60,7 +62,9 @@ class UnlearningLayers(InferenceWrapper):
         return {f"{kind}.{n}": tensor.detach() for n, pair in pairs for kind, tensor in zip(_KINDS, pair)}  # noqa: B905
 
     @classmethod
-    def load(cls, model: Any, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> UnlearningLayers:
+    def load(
+        cls, model: PreTrainedModel, settings: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> UnlearningLayers:
         like, count = next(model.parameters()), len(layers(model))
         downs, ups = ([tensors[f"{kind}.{n}"].to(like) for n in range(count)] for kind in _KINDS)
         return cls(downs, ups)
@@ -114,6 +118,6 @@ def _place(layer: Any) -> torch.nn.Module:
     return behind_mlp(layer) or layer.mlp
 
 
-def has_place(model: Any) -> bool:
+def has_place(model: PreTrainedModel) -> bool:
     """Whether every layer has an MLP by that name."""
     return all(hasattr(layer, "mlp") for layer in layers(model))

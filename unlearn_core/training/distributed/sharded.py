@@ -151,7 +151,7 @@ def settings() -> Settings:
     return Settings(offload=os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "none") == "cpu")
 
 
-def shard(model: Any) -> None:
+def shard(model: PreTrainedModel) -> None:
     """Spread `model` in place: one unit a decoder layer, one for what is around them.
 
     Calling the model from here on gives the hidden states below the head.
@@ -180,7 +180,7 @@ def shard(model: Any) -> None:
     inner.gives_hidden_states = True  # type: ignore[assignment]
 
 
-def _fill(model: Any, split: PreTrainedModel, device: torch.device, seed: int) -> None:
+def _fill(model: PreTrainedModel, split: PreTrainedModel, device: torch.device, seed: int) -> None:
     """Give a sharded model that has no storage yet the weights of one that is split, matrix by matrix, and an
     adapter its first values, which are peft's: A drawn, B zero."""
     model.to_empty(device=device)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 BLOCK = 64  # weights that share a scale in the schemes of 3 and 4 bits
 # The 16 levels of NormalFloat-4 (QLoRA, arXiv 2305.14314, appendix E).
@@ -59,7 +62,7 @@ def _to_levels(rows: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def quantised(model: Any, scheme: str) -> Iterator[Any]:
+def quantised(model: PreTrainedModel, scheme: str) -> Iterator[Any]:
     """`model` with every linear layer but the output head rounded; the old tensors come back afterwards."""
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import encode_example, pad_id_of, text_ids
 from unlearn_core.data.types import Example, Question
@@ -120,7 +120,7 @@ def letter_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def _row(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     question: Question,
     shots: Sequence[Question],
     ask: Callable[[str], str] = str,
@@ -134,7 +134,9 @@ def _row(
     return row[-limit:]
 
 
-def _by_likelihood(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Iterator[MmluPredictions]:
+def _by_likelihood(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]
+) -> Iterator[MmluPredictions]:
     encode = functools.partial(encode_example, tokenizer)
     rows = [
         encode(Example(question.id, front_of(model).ask(question.question), choice))

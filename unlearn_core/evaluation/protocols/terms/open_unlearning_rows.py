@@ -68,7 +68,7 @@ def continue_theirs(
     return [_continue_hidden(model, row, pad, max_new_tokens) for row in rows]
 
 
-def hidden_logits(model: Any, row: Encoded, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def hidden_logits(model: PreTrainedModel, row: Encoded, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N, V) of the labelled tokens and the tokens (N,), of a pass that hides every token equal to `pad`."""
     ids = torch.tensor([row.ids], device=device_of(model))
     logits_TV = model(input_ids=ids, attention_mask=(ids != pad).long(), use_cache=False).logits[0].float()

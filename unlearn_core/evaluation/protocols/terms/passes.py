@@ -284,7 +284,7 @@ def memorisation_rows(readings: Sequence[AnswerReading], conventions: str) -> di
 
 
 @torch.inference_mode()
-def _masked_traces(model: Any, rows: Sequence[Encoded], pad: int) -> Any:
+def _masked_traces(model: PreTrainedModel, rows: Sequence[Encoded], pad: int) -> Any:
     """Traces, one row at a time, of a pass that hides every prompt token equal to `pad`."""
     for row in rows:
         logits_NV, labels_N = hidden_logits(model, row, pad)
