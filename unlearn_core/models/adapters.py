@@ -72,15 +72,14 @@ def out_of_reach(model: PreTrainedModel) -> list[str]:
     calling them, or they put out something else than the product with them. Found by a pass over a few tokens."""
     if model.device.type == "meta":
         return []
-    found: list[str] = remembered(model, "layers out of an adapter's reach", _find_out_of_reach)
-    return found
+    return remembered(model, "layers out of an adapter's reach", _find_out_of_reach)
 
 
 @torch.no_grad()
 def _find_out_of_reach(model: PreTrainedModel) -> list[str]:
     called: dict[str, bool] = {}  # by name, whether what came out is what low-rank factors add to
 
-    def look(name: str) -> Any:
+    def look(name: str) -> Callable[[torch.nn.Module, tuple[object, ...], object], None]:
         return lambda module, args, output: called.update({name: _is_product(module, args, output)})
 
     modules = dict(model.named_modules())
@@ -103,7 +102,7 @@ def _find_out_of_reach(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def _is_product(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> bool:
+def _is_product(module: torch.nn.Module, args: tuple[Any, ...], output: object) -> bool:
     """Whether a linear layer's output is that of `torch.nn.Linear`; of another module, whether it is one tensor."""
     if not isinstance(output, torch.Tensor):
         return False

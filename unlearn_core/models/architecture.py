@@ -33,13 +33,13 @@ def final_norm(model: PreTrainedModel) -> torch.nn.Module | None:
     return next((norm for name in _FINAL_NORMS if (norm := getattr(body, name, None)) is not None), None)
 
 
-def behind_mlp(layer: Any) -> torch.nn.Module | None:
+def behind_mlp(layer: torch.nn.Module) -> torch.nn.Module | None:
     """The norm between a layer's MLP and the residual stream, which OLMo 2 has; None elsewhere."""
     found: torch.nn.Module | None = getattr(layer, "post_feedforward_layernorm", None)
     return found
 
 
-def _is_mlp_output(name: str, module: Any) -> bool:
+def _is_mlp_output(name: str, module: torch.nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     inside = f".{name}".endswith((".mlp.down_proj", ".mlp.dense_4h_to_h"))
     return inside and weight is not None and weight.ndim == 2

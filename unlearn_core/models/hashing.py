@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ def weights_hash(model: torch.nn.Module) -> str:
 
 def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     idle = tuple(_idle_adapter_layers(model))
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[tuple[object, ...]] = set()
     for name, tensor in sorted(model.state_dict().items()):
         if name.startswith(idle) and ".lora_" in name:
             continue
@@ -51,7 +50,7 @@ def _idle_adapter_layers(model: torch.nn.Module) -> Iterator[str]:
             yield name + "."
 
 
-def _strengths(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+def _strengths(model: torch.nn.Module) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     for name, module in model.named_modules():
         if hasattr(module, "base_layer") and not getattr(module, "disable_adapters", False):
             yield _plain(name), sorted(getattr(module, "scaling", {}).items())

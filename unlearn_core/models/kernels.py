@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # The losses here go through the head by themselves, a block at a time.
+Result = TypeVar("Result")
 _LEFT_OUT = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 
 
@@ -65,12 +66,12 @@ def _put_in(model: PreTrainedModel, module: Any) -> None:
             layer.mlp.forward = MethodType(LigerSwiGLUMLP.forward, layer.mlp)
 
 
-def _by_place(fused: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+def _by_place(fused: Callable[..., Result], plain: Callable[..., Result]) -> Callable[..., Result]:
     """`fused` for tensors on a GPU and `plain` for others; of a second model's, the plain one beneath."""
     plain = getattr(plain, "plain", plain)
 
     @functools.wraps(plain)
-    def chosen(query: Any, *more: Any, **settings: Any) -> Any:
+    def chosen(query: torch.Tensor, *more: object, **settings: object) -> Result:
         return (fused if query.device.type == "cuda" else plain)(query, *more, **settings)
 
     chosen.plain = plain  # type: ignore[attr-defined]

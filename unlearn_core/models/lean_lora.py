@@ -19,7 +19,7 @@ from torch.nn import functional as F
 class LeanLoraLinear(LoraLinear):
     """peft's layer; a pass with gradient through its one adapter goes by `_Product`, any other by peft's own code."""
 
-    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         name, base = self.active_adapters[0], self.base_layer
         factors, weight_OI = self.lora_A[name].weight, base.weight
         elsewhere = self.disable_adapters or self.merged or args or kwargs or not torch.is_grad_enabled()

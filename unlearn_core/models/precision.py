@@ -11,7 +11,7 @@ one (stochastic rounding: Gupta et al. 2015, arXiv 1502.02551).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 
@@ -19,6 +19,9 @@ from unlearn_core.models.inference.forward import unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def training_dtype(model: PreTrainedModel) -> torch.dtype:
@@ -31,9 +34,9 @@ def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> Callable[[], None]
     """Let every module of `model` compute with copies of its weights in `dtype`, where they are of another
     floating type; what is returned ends that. The parameters stay as they are, and their gradients too."""
     inner = unwrap(model)
-    undo: list[tuple[Any, str, bool, Any]] = []
+    undo: list[tuple[torch.nn.Module, str, bool, object]] = []
 
-    def put(module: Any, name: str, value: Any) -> None:
+    def put(module: torch.nn.Module, name: str, value: object) -> None:
         undo.append((module, name, name in vars(module), getattr(module, name, None)))
         setattr(module, name, value)
 
@@ -58,8 +61,8 @@ def _other(parameter: torch.Tensor | None, dtype: torch.dtype) -> bool:
     return parameter is not None and parameter.is_floating_point() and parameter.dtype != dtype
 
 
-def _with_copies(module: Any, forward: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:
-    def run(*inputs: Any, **settings: Any) -> Any:
+def _with_copies(module: Any, forward: Callable[Given, Result], dtype: torch.dtype) -> Callable[Given, Result]:
+    def run(*inputs: Given.args, **settings: Given.kwargs) -> Result:
         held = {name: p for name, p in module._parameters.items() if _other(p, dtype)}
         module._parameters.update({name: _shorter(p, dtype) for name, p in held.items()})
         try:
@@ -81,11 +84,11 @@ class _Rounded(torch.autograd.Function):
     """`rounded`, with the gradient of the identity."""
 
     @staticmethod
-    def forward(context: Any, weights: torch.Tensor) -> torch.Tensor:
+    def forward(context: object, weights: torch.Tensor) -> torch.Tensor:
         return rounded(weights)
 
     @staticmethod
-    def backward(context: Any, slope: torch.Tensor) -> torch.Tensor:
+    def backward(context: object, slope: torch.Tensor) -> torch.Tensor:
         return slope.float()
 
 

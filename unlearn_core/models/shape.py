@@ -11,15 +11,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
+from torch.autograd.function import FunctionCtx
 
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.building import building
 from unlearn_core.models.inference.forward import body_and_head, unwrap
 from unlearn_core.models.inference.positions import cached_values
 from unlearn_core.models.precision import hold_in
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _ATTENTION = "lethe_traced"
 _TRACED = 64  # positions of the row that is traced
@@ -64,7 +68,7 @@ class Shape:
     trains: of an adapter, the weights it is put on, by name and number of layers (see `Method.trains`); None for all.
     """
 
-    config: Any
+    config: PreTrainedConfig
     dtype: torch.dtype
     adapter: str = "full"
     rank: int = 16
@@ -172,7 +176,7 @@ def _in_layer(name: str, number: int) -> str:
     return re.sub(r"((?:^|\.)(?:layers|h|blocks)\.)\d+\.", rf"\g<1>{number}.", name)
 
 
-def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
+def _hollow(config: PreTrainedConfig, num_layers: int, dtype: torch.dtype) -> PreTrainedModel:
     """A model of `num_layers` layers without storage."""
     from transformers import AttentionInterface, AutoModelForCausalLM
 
@@ -183,17 +187,26 @@ def _hollow(config: Any, num_layers: int, dtype: torch.dtype) -> Any:
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:num_layers]
     with building(), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(small, attn_implementation=_ATTENTION, dtype=dtype).eval()
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(small, attn_implementation=_ATTENTION, dtype=dtype)
+        model.eval()
+    return model
 
 
-def _attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **settings: Any) -> tuple[Any, None]:
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: object,
+    **settings: object,
+) -> tuple[torch.Tensor, None]:
     """Stands for fused attention: the right shape, and what its backward pass keeps."""
     return _Fused.apply(query, key, value).transpose(1, 2), None
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, query: Any, key: Any, value: Any) -> Any:
+    def forward(context: FunctionCtx, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         out = torch.empty(
             (*query.shape[:1], query.shape[2], query.shape[1], query.shape[3]),
             dtype=query.dtype,
@@ -204,5 +217,5 @@ class _Fused(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(context: Any, *slopes: Any) -> Any:
+    def backward(context: FunctionCtx, *slopes: torch.Tensor) -> NoReturn:
         raise NotImplementedError("only traced")

@@ -19,6 +19,7 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.models.files.model_files import TensorInfo, check_directory
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 SUFFIX = ".gguf"
@@ -182,7 +183,7 @@ class _Reader:
             _unfit("a name in it is too long")
         return self._bytes(length).decode("utf-8")
 
-    def _field(self) -> tuple[str, Any]:
+    def _field(self) -> tuple[str, str | int | None]:
         """One key and, of single texts and whole numbers, the value."""
         key, kind = self._text(), self._number("<I")
         if kind == _STRING:
@@ -307,7 +308,7 @@ def _hf_names(weights: dict[str, torch.Tensor], header: GgufHeader) -> dict[str,
     return found
 
 
-def _in_gguf_order(weight: torch.Tensor, name: str, header: GgufHeader) -> Any:
+def _in_gguf_order(weight: torch.Tensor, name: str, header: GgufHeader) -> np.ndarray:
     """A float32 array (as stored); llama's query and key rows pair neighbours instead of halves."""
     values = weight.detach().float().cpu()
     if header.architecture == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,8 +201,8 @@ def read_json(path: Path, ref: str, mend: str) -> dict[str, Any]:
     return record
 
 
-def _walk(record: Any) -> Any:
-    pending = [record]
+def _walk(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    pending: list[object] = [record]
     while pending:
         item = pending.pop()
         if isinstance(item, dict):

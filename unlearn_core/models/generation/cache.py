@@ -23,7 +23,7 @@ class GrowingLayer(DynamicLayer):
     _buffers: list[torch.Tensor]
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append (B, H, T, D) keys and values; returns all of them."""
         if not self.is_initialized:

@@ -150,7 +150,7 @@ class BatchSlots:
     def _after_prompts(self, ids_RT: torch.Tensor, last_R: torch.Tensor) -> torch.Tensor:
         """Logits (R, V) after each prompt."""
         row_R = torch.arange(len(ids_RT), device=ids_RT.device)
-        inputs: dict[str, Any] = {"input_ids": ids_RT, "past_key_values": self._cache, "use_cache": True}
+        inputs = {"input_ids": ids_RT, "past_key_values": self._cache, "use_cache": True}
         split = body_and_head(self._model)
         if split is not None:
             body, head = split
@@ -287,7 +287,7 @@ class SlotLayer(DynamicLayer):
         self._places = places
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keep the keys and values (R, H, T, D) of prompts, or (B, H, 1, D) of a step; those to look at."""
         places, states = self._places, (key_states, value_states)

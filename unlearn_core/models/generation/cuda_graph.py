@@ -7,7 +7,7 @@ where they are. Where something cannot be recorded, the step is carried out as i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -31,11 +31,11 @@ class CudaGraphCache:
 
     def __init__(self, on: bool) -> None:
         self.on = on
-        self._seen: set[Any] = set()
-        self._records: dict[Any, Step] = {}
+        self._seen: set[Hashable] = set()
+        self._records: dict[Hashable, Step] = {}
         self._pool: Any = None  # memory that the records share; they never run side by side
 
-    def __call__(self, key: Any, step: Step) -> torch.Tensor:
+    def __call__(self, key: Hashable, step: Step) -> torch.Tensor:
         """What `step` returns; it may be written over by the next call."""
         if not self.on:
             return step()
@@ -56,7 +56,7 @@ class CudaGraphCache:
 
     def _record(self, step: Step) -> Step:
         """Recording runs nothing: what the step changes changes when it is played."""
-        graph: Any = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
@@ -76,7 +76,7 @@ class _Recordable(TorchDispatchMode):
     """Refuses operations that Python waits for, and copies between the host and the GPU."""
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = func.overloadpacket.__name__
         if name in _WAITS or (name in _INDEXED and _by_mask(args[1])):
@@ -89,6 +89,6 @@ class _Recordable(TorchDispatchMode):
         return made
 
 
-def _by_mask(indices: Any) -> bool:
+def _by_mask(indices: Iterable[torch.Tensor | None]) -> bool:
     """Whether what comes out has a size that only the GPU knows."""
     return any(index is not None and index.dtype == torch.bool for index in indices)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import LogitsProcessorList, PreTrainedModel
 
 # Settings of transformers' GenerationConfig, with the values that ask for nothing.
-_PROCESSED: dict[str, tuple[Any, ...]] = {
+_PROCESSED: dict[str, tuple[object, ...]] = {
     "sequence_bias": (None,),
     "repetition_penalty": (None, 1.0),
     "no_repeat_ngram_size": (None, 0),
@@ -33,7 +33,7 @@ _PROCESSED: dict[str, tuple[Any, ...]] = {
     "suppress_tokens": (None, []),
     "begin_suppress_tokens": (None, []),
 }
-_SEARCHED: dict[str, tuple[Any, ...]] = {
+_SEARCHED: dict[str, tuple[object, ...]] = {
     "num_beams": (None, 1),
     "num_beam_groups": (None, 1),
     "penalty_alpha": (None, 0.0),
@@ -89,7 +89,7 @@ def words_on(model: PreTrainedModel) -> str:
     return told.strip()
 
 
-def _asked(model: PreTrainedModel, settings: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+def _asked(model: PreTrainedModel, settings: dict[str, tuple[object, ...]]) -> dict[str, object]:
     config = getattr(unwrap(model), "generation_config", None)
     values = {name: getattr(config, name, None) for name in settings}
     return {name: value for name, value in values.items() if value not in settings[name]}

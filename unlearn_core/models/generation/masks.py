@@ -6,7 +6,7 @@ Legend: B rows, T positions, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,7 +25,7 @@ def attention_mask(model: PreTrainedModel, allowed_BQK: torch.Tensor) -> torch.T
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
-def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, T) padded on the left, and which of them are real (B, T)."""
     width = max(len(row) for row in rows)
     ids_BT = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows])

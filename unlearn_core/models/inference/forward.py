@@ -192,7 +192,7 @@ def _unpadded(batch: Batch) -> Iterator[torch.Tensor]:
         yield ids_T[: int(real_T.sum())]
 
 
-def _alone(model: PreTrainedModel, run: Any, name: str, ids_T: torch.Tensor) -> torch.Tensor:
+def _alone(model: PreTrainedModel, run: torch.nn.Module, name: str, ids_T: torch.Tensor) -> torch.Tensor:
     rewind(model, len(ids_T))
     found: torch.Tensor = getattr(run(input_ids=ids_T[None], use_cache=False), name)[0]
     return found
@@ -305,8 +305,7 @@ def _layer_list(inner: PreTrainedModel) -> tuple[str, torch.nn.ModuleList] | Non
         ]
         return (names[id(lists[0])], lists[0]) if lists else None
 
-    found: tuple[str, torch.nn.ModuleList] | None = remembered(inner, "list of layers", find)
-    return found
+    return remembered(inner, "list of layers", find)
 
 
 def _layers_in_turn(model: PreTrainedModel) -> bool:
@@ -314,8 +313,8 @@ def _layers_in_turn(model: PreTrainedModel) -> bool:
     ids = torch.tensor([sample_ids(model, 6)], device=model.device)
     seen: list[tuple[int, bool]] = []
 
-    def look(number: int) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> None:
+    def look(number: int) -> Callable[[torch.nn.Module, object, object], None]:
+        def hook(module: torch.nn.Module, args: object, output: object) -> None:
             state = output[0] if isinstance(output, tuple) else output
             seen.append((number, isinstance(state, torch.Tensor) and tuple(state.shape) == (1, 6, width)))
 

@@ -76,7 +76,9 @@ def _begun_at(model: PreTrainedModel, first: int, states_BTD: torch.Tensor) -> I
     body = getattr(inner, inner.base_model_prefix)
     name = next(name for name, child in body.named_children() if child is whole)
 
-    def enter(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def enter(
+        module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         return ((states_BTD, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states_BTD})
 
     handle = whole[first].register_forward_pre_hook(enter, with_kwargs=True)
@@ -88,7 +90,7 @@ def _begun_at(model: PreTrainedModel, first: int, states_BTD: torch.Tensor) -> I
         handle.remove()
 
 
-_KEPT: WeakKeyDictionary[Any, FrozenBottom] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[PreTrainedModel, FrozenBottom] = WeakKeyDictionary()
 
 
 def bottom_of(model: PreTrainedModel) -> FrozenBottom | None:

@@ -6,7 +6,7 @@ Legend: B rows, T positions, M tokens, D hidden.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ class _Reached(Exception):
         self.hidden_BTD = hidden_BTD
 
 
-def hidden_after(model: PreTrainedModel, layer: int, inputs: dict[str, Any]) -> torch.Tensor:
+def hidden_after(model: PreTrainedModel, layer: int, inputs: Mapping[str, object]) -> torch.Tensor:
     """The output (B, T, D) of layer `layer` (from 0); what lies above it is not computed."""
 
-    def stop(module: torch.nn.Module, args: Any, output: Any) -> None:
+    def stop(module: torch.nn.Module, args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
         raise _Reached(output[0] if isinstance(output, tuple) else output)
 
     handle = layers(model)[layer].register_forward_hook(stop)

@@ -48,7 +48,7 @@ def lies_flat(model: PreTrainedModel) -> bool:
     return True
 
 
-def bounded(bounds_S1: torch.Tensor, longest: int) -> dict[str, Any]:
+def bounded(bounds_S1: torch.Tensor, longest: int) -> dict[str, torch.Tensor | int]:
     """What tells a model where sequences begin and end (0, then each end), by transformers' names."""
     bounds, device = bounds_S1.to(torch.int32), bounds_S1.device
     return {
@@ -63,7 +63,7 @@ def bounded(bounds_S1: torch.Tensor, longest: int) -> dict[str, Any]:
 
 
 def attend(
-    module: Any,
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

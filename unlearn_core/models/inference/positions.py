@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 UNBOUNDED = sys.maxsize
 _WINDOWS = {"full_attention": None, "sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
@@ -69,22 +69,22 @@ def scaled_from(model: PreTrainedModel) -> int:
     return min(sizes, default=UNBOUNDED)
 
 
-def cached_values(config: Any) -> int:
+def cached_values(config: PreTrainedConfig) -> int:
     """Values that keys and values of one position take in the cache of all layers, of a text configuration."""
     own = getattr(config, "per_layer_config", None)  # where layers differ, each has one of its own
     layers = [own[number] for number in range(len(own))] if own else [config] * config.num_hidden_layers
     return sum(2 * _heads(layer) * _head_width(layer) for layer in layers)
 
 
-def _heads(config: Any) -> int:
+def _heads(config: PreTrainedConfig) -> int:
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
 
 
-def _head_width(config: Any) -> int:
+def _head_width(config: PreTrainedConfig) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def _rope_settings(found: Any) -> Iterator[Mapping[str, Any]]:
+def _rope_settings(found: object) -> Iterator[Mapping[str, Any]]:
     """The settings of every kind of layer."""
     if isinstance(found, Mapping):
         nested = [value for value in found.values() if isinstance(value, Mapping)]

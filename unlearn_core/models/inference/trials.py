@@ -9,7 +9,7 @@ Legend: T positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -18,6 +18,7 @@ from unlearn_core.models.inference.inference_wrapper import beneath
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Found = TypeVar("Found")
 _PLACE = "_lethe_tried"
 # Difference over spread (root mean squares) up to which two computations of one thing are the same: what
 # float32 and half precision make of another order of additions, and far below what any wrong mask makes.
@@ -25,15 +26,16 @@ _NOISE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _NOISE_OF_HALVES = 5e-2
 
 
-def remembered(model: PreTrainedModel, name: str, find: Callable[[Any], Any]) -> Any:
+def remembered(model: PreTrainedModel, name: str, find: Callable[[PreTrainedModel], Found]) -> Found:
     """What `find` says of `model` (the transformers model), asked once."""
     known = vars(model).setdefault(_PLACE, {})
     if name not in known:
         known[name] = find(model)
-    return known[name]
+    found: Found = known[name]
+    return found
 
 
-def holds(model: PreTrainedModel, name: str, trial: Callable[[Any], bool]) -> bool:
+def holds(model: PreTrainedModel, name: str, trial: Callable[[PreTrainedModel], bool]) -> bool:
     """Whether `trial` of `model` succeeds; it is made once, and remembered as `name`.
 
     Without weights (torch's meta device) there is nothing to try, and it is taken to hold.
@@ -43,7 +45,7 @@ def holds(model: PreTrainedModel, name: str, trial: Callable[[Any], bool]) -> bo
     return bool(remembered(model, name, lambda model: _succeeds(model, trial)))
 
 
-def _succeeds(model: PreTrainedModel, trial: Callable[[Any], bool]) -> bool:
+def _succeeds(model: PreTrainedModel, trial: Callable[[PreTrainedModel], bool]) -> bool:
     modes = [(module, module.training) for module in model.modules()]  # layers differ while they are recomputed
     model.eval()
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.utils.hooks import RemovableHandle
 from transformers.cache_utils import Cache, DynamicCache
 
 from unlearn_core.errors import InputError
@@ -42,9 +43,9 @@ class Assistant(InferenceWrapper):
         self.layers, self.rank, self.weight, self.head, self.seed = layers, rank, weight, head, seed
         self.model = assistant_of(model, layers, rank, seed)
         self.strength = 1.0
-        self._handles: list[Any] = []
+        self._handles: list[RemovableHandle] = []
         self._logits: torch.Tensor | None = None
-        self._caches: WeakKeyDictionary[Any, DynamicCache] = WeakKeyDictionary()  # beside each of the model's
+        self._caches: WeakKeyDictionary[Cache, DynamicCache] = WeakKeyDictionary()  # beside each of the model's
 
     def attach(self, model: PreTrainedModel, strength: float) -> None:
         super().attach(model, strength)
@@ -89,7 +90,7 @@ class Assistant(InferenceWrapper):
             kwargs = {**kwargs, "past_key_values": own}
         self._logits = self.model(*args, **kwargs).logits
 
-    def _subtract(self, model: PreTrainedModel, args: tuple[Any, ...], output: Any) -> Any:
+    def _subtract(self, model: PreTrainedModel, args: tuple[object, ...], output: Any) -> Any:
         assert self._logits is not None
         output.logits = combined(output.logits, self._logits, self.weight * self.strength, self.head)
         self._logits = None
@@ -105,7 +106,7 @@ class _CacheView(Cache):
         self.layers = cache.layers[first:]
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> Any:
         """Keep the keys and values of a layer; those to look at."""
         layers = self._cache.layers
@@ -146,7 +147,7 @@ def assistant_of(model: PreTrainedModel, layers: int, rank: int, seed: int) -> A
         text.num_hidden_layers = layers
         if getattr(text, "layer_types", None):
             text.layer_types = text.layer_types[:layers]
-        small: Any = holding(inner, inner.state_dict(), config)
+        small = holding(inner, inner.state_dict(), config)
     except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:  # no model without the others
         problem = "cannot lend its first layers to an assistant"
         raise InputError("target", type(inner).__name__, problem, "Choose another method or model.") from error

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from unlearn_core.models.architecture import behind_mlp
 from unlearn_core.models.inference.forward import layers
 from unlearn_core.models.inference.inference_wrapper import InferenceWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
 
@@ -31,7 +32,7 @@ class UnlearningLayers(InferenceWrapper):
     def __init__(self, downs: Sequence[torch.Tensor], ups: Sequence[torch.Tensor]) -> None:
         self.downs, self.ups = list(downs), list(ups)
         self.strength = 1.0
-        self._handles: list[Any] = []
+        self._handles: list[RemovableHandle] = []
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] | None = None  # Gram sums, where wanted
         self.where: torch.Tensor | None = None  # the positions (B, T) that count for them
 
@@ -69,8 +70,8 @@ class UnlearningLayers(InferenceWrapper):
         downs, ups = ([tensors[f"{kind}.{n}"].to(like) for n in range(count)] for kind in _KINDS)
         return cls(downs, ups)
 
-    def _hook(self, number: int) -> Any:
-        def add(module: Any, args: Any, output: Any) -> Any:
+    def _hook(self, number: int) -> Callable[[torch.nn.Module, object, Any], Any]:
+        def add(module: torch.nn.Module, args: object, output: Any) -> Any:
             if self.strength == 0.0:
                 return None
             if isinstance(output, tuple):  # experts, who also say what they were given
