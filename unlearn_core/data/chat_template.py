@@ -42,7 +42,7 @@ def applied(tokenizer: Any, template: str, turns: list[dict[str, str]], **settin
     return text
 
 
-def _try(template: str, settings: dict[str, Any], turns: list[dict[str, str]]) -> None:
+def _try(template: str, settings: dict[str, object], turns: list[dict[str, str]]) -> None:
     """InputError unless a process of its own has rendered the template once."""
     if len(template) > _MAX_TEMPLATE:
         raise _unusable(f"is too long ({len(template):,} characters)")
@@ -70,7 +70,7 @@ def _within(seconds: float) -> Iterator[None]:
     """Raise _TooSlow in this thread when Python code still runs after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
-    def look(frame: FrameType, event: str, argument: Any) -> Any:
+    def look(frame: FrameType, event: str, argument: object) -> Any:
         if time.monotonic() > end:
             raise _TooSlow
         return look

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.prompt_format import PromptFormat, format_of
 from unlearn_core.data.types import Example, Prompt
@@ -57,7 +57,7 @@ class Batch:
     labels_BT: torch.Tensor  # IGNORED on prompt and padding
     index_B: torch.Tensor
 
-    def to(self, device: Any) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         return Batch(
             self.input_ids_BT.to(device),
             self.attention_mask_BT.to(device),

@@ -58,7 +58,7 @@ class SubjectSheet:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: Any) -> SubjectSheet:
+    def from_json(cls, record: object) -> SubjectSheet:
         """The sheet in `record`; InputError says which entry cannot be read."""
         if not isinstance(record, dict) or not _is_text(record.get("subject")):
             raise InputError("subject", type(record).__name__, "is not a subject sheet", _MEND)
@@ -149,7 +149,7 @@ def _row(prompt: SheetPrompt, row_id: str) -> Example:
     return Example(row_id, prompt.text, prompt.answer, subject=prompt.subject, paraphrases=prompt.aliases)
 
 
-def _prompts(record: Any, field: str) -> tuple[SheetPrompt, ...]:
+def _prompts(record: object, field: str) -> tuple[SheetPrompt, ...]:
     if not isinstance(record, list):
         raise InputError(field, type(record).__name__, "is not a list of prompts", _MEND)
     known = {item.name for item in fields(SheetPrompt)}
@@ -166,13 +166,13 @@ def _prompts(record: Any, field: str) -> tuple[SheetPrompt, ...]:
     return tuple(found)
 
 
-def _texts(values: Any, field: str) -> tuple[str, ...]:
+def _texts(values: object, field: str) -> tuple[str, ...]:
     if not isinstance(values, Iterable) or isinstance(values, str) or not all(map(_is_text, values)):
         raise InputError(field, str(values)[:80], "is not a list of texts", 'Write ["...", "..."].')
     return tuple(values)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from unlearn_core.data.types import Example, UnlearningData
 
@@ -138,9 +137,9 @@ def _write_perturbed(data: UnlearningData, folder: Path) -> None:
         _write_lines(folder / f"{name}_perturbed.json", lines)
 
 
-def _filled(row: Example) -> dict[str, Any]:
+def _filled(row: Example) -> dict[str, object]:
     return {name: value for name, value in asdict(row).items() if value}
 
 
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 TASKS = ("Task1", "Task2", "Task3")
 Kind = Literal["completion", "question"]
@@ -127,7 +127,7 @@ _LABELS = ("kind", "subject", "topic", "document")  # how a row is read; its tex
 _SET = ("paraphrases", "wrong", "turns")  # texts that few rows have
 
 
-def _texts(row: Example | Question) -> dict[str, Any]:
+def _texts(row: Example | Question) -> dict[str, object]:
     """What a row holds, without how it is read; fields that few rows have only where they are set."""
     fields = asdict(row)
     if isinstance(row, Question):

@@ -7,7 +7,7 @@ again on the same weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class AuditRecord:
     status: str = "queued"
     created: float = 0.0
     budget_seconds: float | None = None
-    process: dict[str, Any] = field(default_factory=dict)
+    process: Mapping[str, object] = field(default_factory=dict)
     weights_hash: str = ""
     planned: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)

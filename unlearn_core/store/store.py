@@ -23,7 +23,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class RunRecord:
     owner: str = ""
     started: float | None = None
     ended: float | None = None
-    process: dict[str, Any] = field(default_factory=dict)
+    process: Mapping[str, object] = field(default_factory=dict)
     message: str = ""
     num_steps: int = 0
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, without generations

@@ -15,10 +15,10 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from unlearn_core.errors import IntegrityError, ResourceError
 
@@ -94,7 +94,7 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def write_json(path: Path, record: Any) -> None:
+def write_json(path: Path, record: object) -> None:
     """Write `record` as JSON in one piece."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump(record, file, allow_nan=False, separators=(",", ":"))
@@ -143,7 +143,7 @@ def mend_torn_line(path: Path) -> None:
         append_line(path, "")
 
 
-def save_complete(folder: Path, write: Callable[[Path], None], facts: dict[str, Any]) -> None:
+def save_complete(folder: Path, write: Callable[[Path], None], facts: Mapping[str, object]) -> None:
     """Let `write` fill a folder, mark it complete with `facts` and each file's hash, move it into place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
@@ -196,7 +196,16 @@ def check_complete(folder: Path, *, hashes: bool = False) -> dict[str, Any]:
     return marker
 
 
-def this_process(home: Path) -> dict[str, Any]:
+class ProcessMark(TypedDict):
+    """What a record says of the process that made it; `start` in the unit of `start_of`."""
+
+    home: str
+    host: str
+    pid: int
+    start: float | None
+
+
+def this_process(home: Path) -> ProcessMark:
     """What tells this process, at work in this home, from another that gets its number later, and this home
     from a copy of it."""
     return {
@@ -215,7 +224,7 @@ def _identity(folder: Path) -> str:
         return ""
 
 
-def is_alive(process: dict[str, Any], last_sign: float, home: Path) -> bool:
+def is_alive(process: Mapping[str, object], last_sign: float, home: Path) -> bool:
     """Whether a recorded process still runs in this home; on another machine, whether it gave a sign in
     120 s. What a copy of the home says to be under way is under way elsewhere."""
     here = this_process(home)

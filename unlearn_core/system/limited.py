@@ -26,7 +26,9 @@ class LimitReached(Exception):
 
 
 @contextlib.contextmanager
-def limited(module: str, *arguments: object, seconds: float, line: int, given: bytes = b"") -> Iterator[Iterator[Any]]:
+def limited(
+    module: str, *arguments: object, seconds: float, line: int, given: bytes = b""
+) -> Iterator[Iterator[tuple[str, Any]]]:
     """What `python -m module arguments` writes, as pairs of kind and value, while it is wanted.
 
     line: the most bytes of one line. given: what the child reads on its standard input. Raises LimitReached.
@@ -61,7 +63,7 @@ def limited(module: str, *arguments: object, seconds: float, line: int, given: b
         child.stdout.close()
 
 
-def _lines(pipe: IO[bytes], most: int, slow: threading.Event) -> Iterator[Any]:
+def _lines(pipe: IO[bytes], most: int, slow: threading.Event) -> Iterator[tuple[str, Any]]:
     while text := pipe.readline(most):
         try:
             kind, value = json.loads(text)
@@ -83,7 +85,7 @@ def hold_to(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def say(kind: str, value: Any = None) -> None:
+def say(kind: str, value: object = None) -> None:
     """For the child: one line to whoever asked."""
     sys.stdout.write(json.dumps([kind, value]) + "\n")
     sys.stdout.flush()

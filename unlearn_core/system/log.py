@@ -16,14 +16,13 @@ import traceback
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 LOGGER = logging.getLogger("lethe")
 _FRAMES = 12  # the innermost places of an error that are kept
 _CAUSES = 4
 
 
-def note(event: str, *, run: str = "", level: int = logging.INFO, **facts: Any) -> None:
+def note(event: str, *, run: str = "", level: int = logging.INFO, **facts: object) -> None:
     """Log that something happened. `run` is a run's id, `facts` numbers and names of our own."""
     known = {key: value for key, value in facts.items() if value not in (None, "")}
     LOGGER.log(level, event, extra={"facts": ({"run": short(run)} if run else {}) | known})
@@ -68,7 +67,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             "time": when.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
@@ -79,9 +78,9 @@ class _Lines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def _told(error: BaseException, words: bool) -> list[dict[str, Any]]:
+def _told(error: BaseException, words: bool) -> list[dict[str, object]]:
     """The error and what caused it, the last first: type, places, and its words where they are wanted."""
-    told: list[dict[str, Any]] = []
+    told: list[dict[str, object]] = []
     cause: BaseException | None = error
     while cause is not None and len(told) < _CAUSES:
         frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES:]

@@ -86,7 +86,7 @@ def _asked(row: Row, fields: Any) -> str:
     )
 
 
-def _letter(row: Row, fields: Any) -> str:
+def _letter(row: Row, fields: object) -> str:
     answer = fields.get("answer") if isinstance(fields, dict) else None
     if not isinstance(answer, int) or not 0 <= answer < len(LETTERS):
         raise _malformed(row, "answer", "is no number from 0 to 3")
@@ -114,7 +114,7 @@ def _texts(row: Row, column: str) -> list[str]:
     return found
 
 
-def _list(row: Row, column: str) -> list[Any]:
+def _list(row: Row, column: str) -> list[object]:
     value = row.fields.get(column)
     return value if isinstance(value, list) else []
 

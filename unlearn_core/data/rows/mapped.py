@@ -66,6 +66,6 @@ class MappedRecords(Sequence[Record], Generic[Record]):
         return self._kind(**{name: _tuples(value) for name, value in fields.items()})
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     """Arrow's lists as the tuples they were."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -68,7 +68,7 @@ def _values(name: str, told: Iterator[Any]) -> Iterator[Any]:
         raise InputError("data", name, problem, "Write it again with fewer or shorter rows.") from None
 
 
-def _serve(path: str, memory: int, max_columns: int, max_bytes: int) -> Iterator[tuple[str, Any]]:
+def _serve(path: str, memory: int, max_columns: int, max_bytes: int) -> Iterator[tuple[str, object]]:
     """The child's side: the names of the columns, the rows, and an end or a problem."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -106,7 +106,7 @@ def _serve(path: str, memory: int, max_columns: int, max_bytes: int) -> Iterator
             yield "problem", f"is not a parquet file ({clip(str(error), 80)})"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """`value` as JSON has it; a moment or a decimal as text, and bytes, which are no text, as their length."""
     if value is None or isinstance(value, str | int | float):
         return value

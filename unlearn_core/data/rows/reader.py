@@ -163,9 +163,9 @@ def parse_json(where: str, text: str, limits: Limits) -> object:
     def constant(name: str) -> NoReturn:
         raise InputError(where, name, "is not a JSON number", "Remove the row or write a text.")
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         _check_columns(where, items, limits)
-        record: dict[str, Any] = {}
+        record: dict[str, object] = {}
         for key, value in items:
             if key in record:
                 raise InputError(where, key, "is given twice in one row", "Keep one of the two.")

@@ -87,7 +87,7 @@ def num_words(words: str) -> float:
     return len(words.split()) if not unspaced else max(len(words.split()), unspaced / _UNSPACED_WORD)
 
 
-def _answer_column(given: Mapping[str, Any], split: str) -> str | None:
+def _answer_column(given: Mapping[str, object], split: str) -> str | None:
     """The column of preferences that holds the answer, where the row has no other."""
     names = ("output", "answer", "completion", "response")
     if "rejected" in given and "chosen" in given and not any(name in given for name in names):
@@ -121,7 +121,7 @@ def _plain(row: Row, columns: Mapping[str, str], limits: Limits, given: Mapping[
     return PromptWithContext(prompt, output, tuple(turns), frozenset({*used, *parts, *((asked,) if asked else ())}))
 
 
-def _talk(row: Row, column: str, said: list[Any], answer: str | None, limits: Limits) -> PromptWithContext:
+def _talk(row: Row, column: str, said: Sequence[object], answer: str | None, limits: Limits) -> PromptWithContext:
     """The last answer of a talk; every turn before the question comes before it."""
     turns = [_turn(row, column, turn, limits) for turn in said]
     if isinstance(row.fields.get(answer or ""), str):
@@ -136,7 +136,7 @@ def _talk(row: Row, column: str, said: list[Any], answer: str | None, limits: Li
     return PromptWithContext(turns[-2][1], turns[-1][1], (*before, *turns[:-2]), used)
 
 
-def _turn(row: Row, column: str, turn: Any, limits: Limits) -> tuple[str, str]:
+def _turn(row: Row, column: str, turn: object, limits: Limits) -> tuple[str, str]:
     if not isinstance(turn, dict):
         row.fail(column, "", "holds a turn that is not an object", 'Write {"role": "user", "content": "..."}.')
     role = turn.get("role", turn.get("from"))

@@ -7,7 +7,6 @@ Known columns: `input` (or question, prompt), `output` (or answer, completion, r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from unlearn_core.data.rows.reader import LOCAL, Limits, Row
 from unlearn_core.errors import clip
@@ -32,7 +31,7 @@ def text(row: Row, field: str, columns: Mapping[str, str], limits: Limits = LOCA
     return check_text(row, column, row.fields[column], limits)
 
 
-def check_text(row: Row, field: str, value: Any, limits: Limits = LOCAL) -> str:
+def check_text(row: Row, field: str, value: object, limits: Limits = LOCAL) -> str:
     """`value` itself if it is a usable text, else InputError."""
     if not isinstance(value, str):
         shown = value if isinstance(value, int | float) else ""

@@ -59,10 +59,9 @@ def broadcast(value: T) -> T:
         return value
     import torch.distributed as dist
 
-    held: list[Any] = [value]
+    held = [value]
     dist.broadcast_object_list(held, src=0)
-    chosen: T = held[0]
-    return chosen
+    return held[0]
 
 
 def is_lost(error: BaseException) -> bool:
