@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from unlearn_core.data.encode import encode_document, pad_id_of
+from unlearn_core.data.encode import Encoded, encode_document, pad_id_of
 from unlearn_core.data.prompt_format import digest_of
 from unlearn_core.data.rows.lume import are_official
 from unlearn_core.data.sample_text import general_sample
@@ -227,7 +227,7 @@ class _Job:
         return self._merge(choices, len(data.questions))
 
     def _traces(
-        self, stage: str, rows: list[Any], moments: bool = False
+        self, stage: str, rows: Sequence[Encoded], moments: bool = False
     ) -> Generator[Progress, None, list[TokenTrace]]:
         own = self._share(len(rows))
         found: dict[int, TokenTrace] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
@@ -18,7 +18,7 @@ class Progress:
     total: int
 
 
-def result_of(work: Generator[Any, None, Result]) -> Result:
+def result_of(work: Generator[object, None, Result]) -> Result:
     """Run `work` to its end, where nobody watches its progress, and give what it returns."""
     while True:
         try:

@@ -11,7 +11,7 @@ Legend: P value vectors, N neurons of a layer, T answer positions, D hidden, V v
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -199,8 +199,8 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example], seed: 
     return [encode_example(tokenizer, row, place, 512) for place, row in enumerate(chosen)]
 
 
-def _remember(seen: dict[str, torch.Tensor], name: str) -> Any:
-    def hook(module: Any, args: tuple[torch.Tensor, ...]) -> None:
+def _remember(seen: dict[str, torch.Tensor], name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
+    def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
         seen[name] = args[0].detach()
 
     return hook

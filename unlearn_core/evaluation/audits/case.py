@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import encode_example, pad_id_of, prompt_ids
 from unlearn_core.data.prompt_format import answer_text
@@ -206,7 +206,7 @@ def switchable(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def beneath(model: PreTrainedModel) -> Iterator[Any]:
+def beneath(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """The model with its front and its adapter off."""
     layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
     with without_front(model):

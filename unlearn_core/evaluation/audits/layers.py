@@ -66,7 +66,7 @@ def lens(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) -> Iterat
 def nudged(model: PreTrainedModel, layer: int, nudge_D: torch.Tensor) -> Iterator[PreTrainedModel]:
     """`model` with `nudge_D` added to what layer `layer` passes on, at every position."""
 
-    def add(_module: Any, _inputs: Any, output: Any) -> Any:
+    def add(_module: torch.nn.Module, _inputs: object, output: Any) -> Any:
         if isinstance(output, tuple):
             return (output[0] + nudge_D, *output[1:])
         return output + nudge_D

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.data.encode import Encoded, encode_example
 from unlearn_core.data.types import Example, UnlearningData
@@ -20,6 +20,7 @@ from unlearn_core.training.watching.fact_probe import select
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Sampled = TypeVar("Sampled")
 NUM_WRONG = 3  # wrong answers per truth ratio
 _MAX_RATIOS = 40  # truth ratios per split
 
@@ -76,7 +77,7 @@ class AnswerTraces:
         return [(p, t) for p, t in pairs if p.split == split and p.role == role and len(t.log_prob_T)]
 
 
-def even_sample(rows: Sequence[Any], size: int) -> list[Any]:
+def even_sample(rows: Sequence[Sampled], size: int) -> list[Sampled]:
     """At most `size` of `rows`, evenly spaced, so that every task and kind stays represented."""
     if len(rows) <= size:
         return list(rows)

@@ -43,7 +43,7 @@ class Metric:
     title: str
     unit: str
     higher_is_better: bool | None
-    compute: Callable[[Measurements], Any]
+    compute: Callable[[Measurements], object]
     extra: bool = False
     version: int = 1
     field: str = ""  # of the scores, where it has another name

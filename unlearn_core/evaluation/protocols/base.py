@@ -129,7 +129,7 @@ class Result:
         return [term for term in self.terms if term.name in self.made_of]
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """JSON has no infinity and no "not a number"."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

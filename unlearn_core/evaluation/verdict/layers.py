@@ -368,17 +368,17 @@ def _kept_from_terms(models: ScoredModels, reasons: list[str]) -> Layer:
 def _counted(
     name: str,
     found: told.KnownCount,
-    state: Any,
+    state: State,
     reasons: Sequence[str],
     models: ScoredModels,
-    before: Mapping[Any, Generation],
+    before: Mapping[tuple[str, str, str], Generation],
 ) -> Layer:
     low, high = found.interval
     share = _share_told(before)
     return Layer(name, state, found.share, low, high, found.known, found.retain_only, share, tuple(reasons))
 
 
-def _share_told(rows: Mapping[Any, Generation]) -> float | None:
+def _share_told(rows: Mapping[tuple[str, str, str], Generation]) -> float | None:
     return sum(map(told.is_told, rows.values())) / len(rows) if rows else None
 
 

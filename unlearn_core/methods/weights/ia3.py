@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from unlearn_core.methods.base import Context, EditedUnit, Info, Losses, parameter
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
@@ -82,7 +83,7 @@ class PEMIA3(AuxiliaryTraining):
         return artifact
 
 
-def _scaled(model: PreTrainedModel) -> dict[str, Any]:
+def _scaled(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
     """The linear layers that IA3 scales, by name: keys and values at their outputs, MLPs at their neurons."""
     return {
         name: module
@@ -91,7 +92,7 @@ def _scaled(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def _hook(layer: torch.nn.Module, factor: torch.nn.Parameter, inside: bool) -> Any:
+def _hook(layer: torch.nn.Module, factor: torch.nn.Parameter, inside: bool) -> RemovableHandle:
     if inside:
         return layer.register_forward_pre_hook(lambda module, args: (args[0] * factor, *args[1:]))
     return layer.register_forward_hook(lambda module, args, output: output * factor)

@@ -5,10 +5,10 @@ Legend: L layers, n neurons of a layer, B sequences, T positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -72,7 +72,9 @@ def scores(forget_Ln: torch.Tensor, retain_Ln: torch.Tensor, eps: float) -> torc
     return forget_Ln / (retain_Ln + eps)
 
 
-def activity(context: Context, rows: Sequence[Encoded], outputs: dict[str, Any]) -> tuple[torch.Tensor, float, int]:
+def activity(
+    context: Context, rows: Sequence[Encoded], outputs: Mapping[str, torch.nn.Module]
+) -> tuple[torch.Tensor, float, int]:
     """Mean |activation| (L, n) over the answer tokens of `rows`, their mean NLL, and the tokens read.
 
     The activation that predicts a token is the one at the position before it.
@@ -81,8 +83,8 @@ def activity(context: Context, rows: Sequence[Encoded], outputs: dict[str, Any])
     where: list[torch.Tensor] = []
     nll, count, tokens = 0.0, 0, 0
 
-    def record(name: str) -> Any:
-        def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+    def record(name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
+        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             sums[name] = sums.get(name, 0.0) + inputs[0][:, :-1][where[-1]].abs().float().sum(0)
 
         return hook

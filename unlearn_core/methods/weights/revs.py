@@ -5,7 +5,7 @@ Legend: N neurons, K neurons edited (0, 1, 2 ...), T positions, D hidden, V voca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -117,14 +117,14 @@ class Demotion:
                 stack.callback(hook.remove)
             yield
 
-    def _remember(self, name: str) -> Any:
-        def hook(module: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def _remember(self, name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             self.seen[name] = args[0][0, -1].float(), output[0, -1].float()
 
         return hook
 
-    def _edit(self, name: str, matrix: Any) -> Any:
-        def hook(layer: Any, args: Any, kwargs: Any, output: Any) -> Any:
+    def _edit(self, name: str, matrix: Any) -> Callable[..., Any]:
+        def hook(layer: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: Any) -> Any:
             passed_D = (output[0] if isinstance(output, tuple) else output)[0, -1].float()
             active_N, written_D = self.seen[name]
             columns, values = self.choose(layer, matrix.weight, active_N, written_D, passed_D)
@@ -138,7 +138,7 @@ class Demotion:
 
     def choose(
         self,
-        layer: Any,
+        layer: torch.nn.Module,
         weight_DN: torch.Tensor,
         active_N: torch.Tensor,
         written_D: torch.Tensor,

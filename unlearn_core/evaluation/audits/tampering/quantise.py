@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -62,7 +62,7 @@ def _to_levels(rows: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def quantised(model: PreTrainedModel, scheme: str) -> Iterator[Any]:
+def quantised(model: PreTrainedModel, scheme: str) -> Iterator[PreTrainedModel]:
     """`model` with every linear layer but the output head rounded; the old tensors come back afterwards."""
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]

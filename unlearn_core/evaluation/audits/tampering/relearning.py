@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -147,7 +147,7 @@ def ask_relearned(
 
 
 @contextmanager
-def relearning(case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded]) -> Iterator[Any]:
+def relearning(case: AuditCase, model: PreTrainedModel, rows: Sequence[Encoded]) -> Iterator[Callable[[], float]]:
     """A function that takes one optimiser step on `rows`; afterwards the weights are what they were.
 
     All weights of a small model, a LoRA adapter on a large one.
