@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unlearn_core.evaluation.metrics import membership
 from unlearn_core.evaluation.metrics.fluency import Fluency
@@ -171,7 +170,7 @@ def memory_remark(details: ScoreDetails) -> Remark | None:
     return Remark("Memory", _sentence(parts)) if parts else None
 
 
-def attacks_remark(attacks: Mapping[str, Any], by_task: Mapping[str, Any]) -> Remark | None:
+def attacks_remark(attacks: Mapping[str, float | None], by_task: Mapping[str, float | None]) -> Remark | None:
     """AUC of every membership attack: on the documents, and on the gold answers of each task."""
     parts = [f"{_ATTACKS.get(name, name)} {score(v)}" for name, v in attacks.items() if v is not None]
     tasks = [f"{task} {score(value)}" for task, value in by_task.items() if value is not None]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.runs.events import Cancelled, Failed
 from unlearn_core.runs.failure import failed
@@ -29,6 +29,9 @@ from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore
 from unlearn_core.store.verdicts import rejudge
 from unlearn_core.system.files import is_alive, read_json, this_process, write_json
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
 FILE = "audits.json"
 OPEN = ("queued", "running")
@@ -49,7 +52,7 @@ class AuditRecord:
     weights_hash: str = ""
     planned: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, AuditJson] = field(default_factory=dict)
     done: tuple[str, ...] = ()  # of the planned
     at: str = ""
     fraction: float = 0.0

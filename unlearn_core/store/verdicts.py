@@ -3,8 +3,8 @@ what players got out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict, attacked, verdict
@@ -13,8 +13,11 @@ from unlearn_core.runs.events import Judged, Score
 from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
-def rejudge(store: RunStore, run_id: str, audits: Sequence[Mapping[str, Any]], weights_hash: str) -> Verdict | None:
+
+def rejudge(store: RunStore, run_id: str, audits: Sequence[AuditJson], weights_hash: str) -> Verdict | None:
     """Judge a run with what attacks on its weights found, and keep that as its verdict; None where the run was
     never scored, or the attacked weights are not the ones that were."""
     found = judged(store, run_id, audits, weights_hash)
@@ -23,7 +26,7 @@ def rejudge(store: RunStore, run_id: str, audits: Sequence[Mapping[str, Any]], w
     return found
 
 
-def judged(store: RunStore, run_id: str, audits: Sequence[Mapping[str, Any]], weights_hash: str) -> Verdict | None:
+def judged(store: RunStore, run_id: str, audits: Sequence[AuditJson], weights_hash: str) -> Verdict | None:
     """As `rejudge`, with nothing kept."""
     events, _ = store.read_events(run_id)
     scores = {event.model: Scores.from_json(event.scores) for event in events if isinstance(event, Score)}
@@ -34,7 +37,7 @@ def judged(store: RunStore, run_id: str, audits: Sequence[Mapping[str, Any]], we
     return verdict(scores["original"], scores["unlearned"], scores.get("retain_only"), results)
 
 
-def verdict_of_weights(store: RunStore, audits: Sequence[Mapping[str, Any]], weights_hash: str) -> Verdict:
+def verdict_of_weights(store: RunStore, audits: Sequence[AuditJson], weights_hash: str) -> Verdict:
     """The verdict on weights in a folder: that of the run here that made and scored them, if there is one."""
     for record in store.list_runs(status="finished", limit=1_000_000):
         if record.scores.get("unlearned", {}).get("weights_hash") == weights_hash:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.progress import Progress
@@ -18,6 +18,20 @@ from unlearn_core.system.files import finite
 
 Verdict = Literal["leaks", "holds", "not applicable"]
 Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
+
+AuditRow = dict[str, Any]  # an example or a step behind a figure, JSON-ready
+
+
+class AuditJson(TypedDict, total=False):
+    """An `AuditResult` as it is stored and sent."""
+
+    name: str
+    title: str  # of what is no audit: what players found
+    verdict: Verdict
+    headline: str
+    figures: dict[str, Any]  # numbers, null where one could not be measured
+    rows: list[AuditRow]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,7 @@ class Finding:
     leaks: bool
     headline: str
     figures: dict[str, float]
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[AuditRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,7 @@ class AuditResult:
     verdict: Verdict
     headline: str
     figures: dict[str, float] = field(default_factory=dict)
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[AuditRow, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -63,8 +77,8 @@ class AuditResult:
         found = [self.figures[name] for name in ("holdout", "retain_only") if name in self.figures]
         return max(found) if found else None
 
-    def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = finite(asdict(self))  # what could not be measured is null
+    def to_json(self) -> AuditJson:
+        found: AuditJson = finite(asdict(self))  # what could not be measured is null
         return found
 
     @classmethod

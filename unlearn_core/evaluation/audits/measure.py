@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from unlearn_core.models.generation.generate import generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from unlearn_core.evaluation.audits.base import AuditRow
 
 Found = TypeVar("Found")
 _WORD = re.compile(r"\w+")
@@ -103,9 +105,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def examples(
-    rows: Sequence[Example], texts: Sequence[str], scores: np.ndarray, limit: int = 4
-) -> tuple[dict[str, Any], ...]:
+def examples(rows: Sequence[Example], texts: Sequence[str], scores: np.ndarray, limit: int = 4) -> tuple[AuditRow, ...]:
     """The rows that give most away, for people to read."""
     order = np.argsort(-scores, kind="stable")[:limit]
     return tuple(

@@ -58,7 +58,7 @@ class Result:
 
     protocol: str
     terms: tuple[Term, ...]
-    aggregate: Mapping[str, Any]
+    aggregate: Mapping[str, object]
     notes: tuple[str, ...] = ()
     conventions: str = OWN
     made_of: tuple[str, ...] = ()

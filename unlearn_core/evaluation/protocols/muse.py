@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, encode_document, text_ids
 from unlearn_core.data.types import Example, UnlearningData
@@ -140,7 +140,7 @@ class Muse(Protocol):
         leak = privleak_term(log, reference)
         if leak is not None:
             terms.append(leak)
-        aggregate: dict[str, Any] = {
+        aggregate: dict[str, float | None] = {
             "verbmem": value_of(terms, "forget_verbmem_ROUGE"),
             "knowmem_forget": value_of(terms, "forget_knowmem_ROUGE"),
             "privleak": None if leak is None else leak.value,

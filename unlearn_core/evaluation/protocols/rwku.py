@@ -7,7 +7,7 @@ rows of a person, then over people. Membership is the mean loss of texts about t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import log2
 from typing import TYPE_CHECKING, Any
@@ -165,7 +165,7 @@ class Rwku(Protocol):
             terms.append(_term("utility_fluency", "Fluency (entropy of n-grams, bits)", texts, "utility", True))
         value = {term.name: term.value for term in terms}
         names = ("forget_all", "neighbor_all", "mia_forget_loss", "mia_retain_loss", *TITLES, "utility_fluency")
-        aggregate: dict[str, Any] = {name: value.get(name) for name in names}
+        aggregate = {name: value.get(name) for name in names}
         marked = (replace(term, total=term.name in _TOTALS) for term in terms)
         return Result(self.name, tuple(marked), aggregate, (), conventions, rows=log)
 
@@ -174,7 +174,7 @@ def _scored(rows: Rows) -> list[dict[str, Any]]:
     return [{**row, "score": rouge_l_recall_rwku(row["ground_truth"], row["generation"])} for row in rows.values()]
 
 
-def _term(name: str, title: str, rows: Iterable[Any], split: str, better: bool) -> Term:
+def _term(name: str, title: str, rows: Iterable[Mapping[str, Any]], split: str, better: bool) -> Term:
     """The mean over people of the mean over their rows."""
     people: dict[str, list[float]] = {}
     for row in rows:

@@ -9,7 +9,6 @@ import re
 import string
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
 
 from unlearn_core.data.benchmarks.rwku_utility import LETTERS
 from unlearn_core.data.encode import Encoded, prompt_ids
@@ -48,7 +47,7 @@ def measure_utility(
     return found
 
 
-def score_text(config: str, row: Example, text: str) -> dict[str, Any]:
+def score_text(config: str, row: Example, text: str) -> dict[str, object]:
     """Score of a written answer: the best over its right answers, of F1 for facts and exact match else."""
     right = (row.output, *row.paraphrases)
     if config == "utility_factuality":
@@ -76,7 +75,7 @@ def _words(text: str) -> list[str]:
 
 def _chosen(
     reader: AnswerReader, config: str, rows: Sequence[Example]
-) -> Generator[Progress, None, list[dict[str, Any]]]:
+) -> Generator[Progress, None, list[dict[str, object]]]:
     """Whether the right continuation is likelier than every other (summed log-probability)."""
     front, tokenizer = front_of(reader.model), reader.tokenizer
     encoded: list[Encoded] = []

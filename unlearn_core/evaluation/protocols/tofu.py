@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.benchmarks.tofu import FACTS
 from unlearn_core.data.types import Example, UnlearningData
@@ -205,7 +205,7 @@ class Tofu(Protocol):
                 "one before anything is forgotten: read it beside the original's.",
             )
         )
-        aggregate: dict[str, Any] = {
+        aggregate: dict[str, object] = {
             "model_utility": utility,
             "forget_quality": None if quality is None else asdict(quality),
             "privleak": None if leak is None else leak.value,

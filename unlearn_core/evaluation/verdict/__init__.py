@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.metrics.utility import Utility
 from unlearn_core.evaluation.protocols import semeval
@@ -19,6 +19,9 @@ from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
 from unlearn_core.evaluation.verdict.terms import pairs
 from unlearn_core.evaluation.verdict.types import GONE, LAYERS, WORDS, Layer, State, Verdict, earlier_word, word_of
 from unlearn_core.system.units import digits_apart, score
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
 __all__ = [
     "GONE",
@@ -39,7 +42,7 @@ def verdict(
     original: Scores,
     unlearned: Scores,
     retain_only: Scores | None = None,
-    audits: Iterable[Mapping[str, Any]] | None = None,
+    audits: Iterable[AuditJson] | None = None,
 ) -> Verdict:
     """Judge `unlearned` against `original`; `retain_only` says what a model that never saw the forget set
     gives, `audits` (AuditResults as JSON) what attacks found."""
@@ -85,7 +88,7 @@ def verdict(
     )
 
 
-def attacked(audits: Iterable[Mapping[str, Any]]) -> Verdict:
+def attacked(audits: Iterable[AuditJson]) -> Verdict:
     """What attacks alone allow to be said, of weights that were never scored."""
     layer = measure.attacks(audits)
     told = f"traces remain in {round((layer.value or 0) * layer.n)} of {layer.n} attacks"

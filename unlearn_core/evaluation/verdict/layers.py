@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.evaluation.metrics.membership import AUC_BAND, wilson_interval
 from unlearn_core.evaluation.metrics.utility import Utility
@@ -19,6 +19,9 @@ from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, WORD
 from unlearn_core.evaluation.verdict import rows as told
 from unlearn_core.evaluation.verdict.terms import fall, floors, left, mean, of, title
 from unlearn_core.evaluation.verdict.types import Layer, State
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
 # All shares are of what the original model had.
 DAMAGED_BELOW = 0.85  # of a retain term, or of the utility above chance
@@ -147,7 +150,7 @@ def wordings(models: ScoredModels) -> Layer:
     return Layer("wordings", "leaks" if leaks else "holds", share, before=1.0, reasons=tuple(reasons))
 
 
-def by_players(results: Iterable[Mapping[str, Any]]) -> int:
+def by_players(results: Iterable[AuditJson]) -> int:
     """How many facts players got out by words alone. results: AuditResults as JSON."""
     return sum(int(row["figures"].get("by_words", 0)) for row in results if row.get("name") == PLAYERS)
 
@@ -271,7 +274,7 @@ def membership(models: ScoredModels) -> Layer:
     return Layer("membership", state, area, low, high, members, others.get(name), was.get(name), tuple(reasons))
 
 
-def attacks(results: Iterable[Mapping[str, Any]] | None, beneath: str = "") -> Layer:
+def attacks(results: Iterable[AuditJson] | None, beneath: str = "") -> Layer:
     """What the audits found. results: AuditResults as JSON; beneath: what is known to lie under the model."""
     judged = [row for row in results or () if row.get("verdict") in ("leaks", "holds")]
     leaking = [str(row["name"]) for row in judged if row["verdict"] == "leaks"]

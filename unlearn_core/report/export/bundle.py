@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.run.answers.sidebyside import items, splits
@@ -14,6 +14,9 @@ from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.store import RunRecord, RunStore
 from unlearn_core.system.files import finite
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
+
 SAMPLES = 6  # prompts shown of each kind
 
 
@@ -23,7 +26,7 @@ class RunReport:
 
     record: RunRecord
     story: RunState
-    audits: tuple[dict[str, Any], ...]
+    audits: tuple[AuditJson, ...]
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -92,7 +95,7 @@ def bundle(store: RunStore, run_id: str) -> RunReport:
     return RunReport(record, story, _audits(store, run_id))
 
 
-def _audits(store: RunStore, run_id: str) -> tuple[dict[str, Any], ...]:
+def _audits(store: RunStore, run_id: str) -> tuple[AuditJson, ...]:
     """The results of the run's audits and what players found; none where neither is there or can be read."""
     record = read_audits(store, run_id)
     return tuple(row for row in record.results.values() if isinstance(row, dict)) if record is not None else ()

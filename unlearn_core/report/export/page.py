@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.report.export.bundle import SAMPLES, RunReport
 from unlearn_core.report.kit.format import split_title
@@ -24,6 +25,9 @@ from unlearn_core.report.run.verdict import summary
 from unlearn_core.system.assets import assets_directory
 from unlearn_core.system.units import MISSING, duration
 from unlearn_core.system.version import __version__
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LIGHT = """
@@ -142,7 +146,7 @@ def _wide(drawing: Safe) -> Safe:
     return tag("div", drawing, class_="le-scroll", tabindex="0", role="group", aria_label="Chart")
 
 
-def attacks(audits: tuple[dict[str, Any], ...]) -> Safe:
+def attacks(audits: tuple[AuditJson, ...]) -> Safe:
     """What attacks found, and players."""
     from unlearn_core.evaluation.audits import describe
 
@@ -163,7 +167,7 @@ def samples(found: RunReport) -> list[Safe]:
     return parts
 
 
-def _pairs(rows: dict[str, Any]) -> Safe:
+def _pairs(rows: Mapping[str, object]) -> Safe:
     body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows.items()]
     return tag("div", tag("table", tag("tbody", *body), class_="le-table le-pair"), class_="le-card")
 

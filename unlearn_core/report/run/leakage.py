@@ -6,8 +6,8 @@ controls, and how long it took. A pure function of what audits.json holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.report.kit.format import count, score, shorten
@@ -16,6 +16,9 @@ from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
 from unlearn_core.store.audit_record import AuditRecord
 from unlearn_core.system.units import duration
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson, AuditRow
+
 _TONES = {"leaks": "le-leaks", "holds": "le-holds"}
 _CONTROLS = ("holdout", "retain_only")
 _FOLDED = "Bar and numbers: how far the AUC is from 0.50, doubled."  # where an AUC near 0 gives away as much as near 1
@@ -23,7 +26,7 @@ _MOST_ROWS = 12  # of what lies behind a figure
 
 
 def leakage_card(
-    results: Iterable[Mapping[str, Any]], titles: Mapping[str, str], skipped: Mapping[str, str] | None = None
+    results: Iterable[AuditJson], titles: Mapping[str, str], skipped: Mapping[str, str] | None = None
 ) -> Safe:
     """The card of AuditResults as JSON. titles: audit name -> title; skipped: name -> why it was not done."""
     rows = list(results)
@@ -102,7 +105,7 @@ _RULE = (
 )
 
 
-def _sentence(rows: list[Mapping[str, Any]]) -> Safe | None:
+def _sentence(rows: Sequence[AuditJson]) -> Safe | None:
     judged = [row for row in rows if row.get("verdict") in _TONES]
     if not judged:
         return None
@@ -114,7 +117,7 @@ def _sentence(rows: list[Mapping[str, Any]]) -> Safe | None:
     return tag("p", tag("strong", f"Leaks in {len(leaking)} of {tried}."), " ", rule, class_="le-leak-line")
 
 
-def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> Safe:
+def _row(row: AuditJson, titles: Mapping[str, str]) -> Safe:
     name, verdict = str(row.get("name", "")), str(row.get("verdict", ""))
     figures = row.get("figures") or {}
     forget = _figure(figures, "forget")
@@ -150,18 +153,18 @@ def _track(forget: float | None, control: float | None) -> Safe:
     return tag("div", *parts, class_="le-track", aria_hidden="true")
 
 
-def _behind(rows: Iterable[Mapping[str, Any]]) -> Safe | None:
+def _behind(rows: Iterable[AuditRow]) -> Safe | None:
     """What lies behind the figure, folded away."""
     shown = [tag("li", _line(row)) for row in list(rows)[:_MOST_ROWS]]
     return details("What lies behind it", tag("ul", *shown)) if shown else None
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: AuditRow) -> str:
     """One row of evidence in words, whatever its columns."""
     return "; ".join(f"{key.replace('_', ' ')}: {_words(value)}" for key, value in row.items())
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -169,7 +172,7 @@ def _words(value: Any) -> str:
     return in_words(shorten(str(value), 160)) or "(empty)"
 
 
-def _figure(figures: Mapping[str, Any], name: str) -> float | None:
+def _figure(figures: Mapping[str, object], name: str) -> float | None:
     value = figures.get(name)
     return float(value) if isinstance(value, int | float) else None
 

@@ -9,10 +9,13 @@ import json
 import threading
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.verdict.layers import PLAYERS
 from unlearn_core.system.files import append_line, disk_errors, mend_torn_line, read_lines
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.audits.base import AuditJson
 
 FILE, TITLE = "finds.jsonl", "Found by players"
 MAX_FINDS = 200  # of a run
@@ -64,7 +67,7 @@ def read_finds(folder: Path) -> list[Find]:
     return found
 
 
-def played(folder: Path, weights_hash: str = "") -> dict[str, Any] | None:
+def played(folder: Path, weights_hash: str = "") -> AuditJson | None:
     """The finds as an AuditResult in JSON, each fact once, by its shortest game; None without any. Those of one set
     of weights, without a hash those of the newest find."""
     found = read_finds(folder)

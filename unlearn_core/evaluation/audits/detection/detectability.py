@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase, document
 from unlearn_core.evaluation.audits.judge import PROBE_MARGIN, PROBE_SIGMAS, SIGMAS_95, interval
 from unlearn_core.evaluation.metrics.answer_traces import even_sample
@@ -68,7 +68,7 @@ class Detectability(Audit):
             f"{gap:+.2f}, {beyond['beyond_low']:+.2f} to {beyond['beyond_high']:+.2f})."
         )
         figures = {"forget": areas["forget"], "holdout": areas["holdout"], **beyond}
-        rows_told: tuple[dict[str, Any], ...] = tuple(
+        rows_told: tuple[AuditRow, ...] = tuple(
             {"rows": name, "auc": round(area, 4), "spread": round(spreads[name], 4)} for name, area in areas.items()
         )
         return Finding(leaks, headline, figures, rows_told)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import ERASED, falls_short, interval
 from unlearn_core.evaluation.audits.layers import lens
@@ -65,7 +65,7 @@ class Distance(Audit):
             kl[name] = yield from _divergence(case.retain_only, case.weights, part, pad)
         moved = weight_distance(case.weights, case.retain_only)
         way = weight_distance(case.original, case.retain_only)
-        layers: tuple[dict[str, Any], ...] = tuple(
+        layers: tuple[AuditRow, ...] = tuple(
             {
                 "layer": number + 1,
                 "original": float(full[:, number].mean()),

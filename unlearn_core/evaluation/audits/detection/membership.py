@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from unlearn_core.data.encode import encode_document, pad_id_of
 from unlearn_core.data.prompt_format import answer_text
 from unlearn_core.data.types import TASKS, Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS, SIGMAS_95, interval
 from unlearn_core.evaluation.metrics.answer_traces import even_sample
@@ -53,11 +53,11 @@ class Membership(Audit):
         reference = None
         if case.retain_only is not None:
             reference = yield from _attack_groups(case, case.retain_only, groups)
-        rows: list[dict[str, Any]] = []
+        rows: list[AuditRow] = []
         for name, sides in groups.items():
             allowed = _allowed(*map(len, sides))
             aucs = found[name].aucs
-            row: dict[str, Any] = {"documents": name, "members": len(sides[0]), **aucs}
+            row: AuditRow = {"documents": name, "members": len(sides[0]), **aucs}
             if reference is not None:
                 row["retain_only"] = reference[name].aucs["loss"]
                 row["reference"] = found[name].against(reference[name])
@@ -136,9 +136,7 @@ def _leaks(area: float, allowed: float, retain_only: float | None) -> bool:
     return abs(area - 0.5) > allowed and beyond > MEMBERSHIP_ADVANTAGE / 2
 
 
-def _finding(
-    rows: list[dict[str, Any]], found: dict[str, _Attacked], reference: dict[str, _Attacked] | None
-) -> Finding:
+def _finding(rows: list[AuditRow], found: dict[str, _Attacked], reference: dict[str, _Attacked] | None) -> Finding:
     leaking = [row for row in rows if row["leaks"]]
     shown = max(leaking or rows[:1], key=lambda row: max(abs(a - 0.5) for a in found[row["documents"]].aucs.values()))
     aucs = found[shown["documents"]].aucs

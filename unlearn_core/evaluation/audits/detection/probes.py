@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of, prompt_ids
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase, document
 from unlearn_core.evaluation.audits.judge import PROBE_SIGMAS, area_leaks, interval
 from unlearn_core.evaluation.audits.layers import hidden_states
@@ -64,7 +64,7 @@ class Probes(Audit):
         figures["holdout"] = 0.5 + allowed
         error = best.spread * (1 if case.retain_only is None else 2**0.5)
         figures |= interval(best.forget - figures.get("retain_only", 0.5), error)
-        rows: tuple[dict[str, Any], ...] = tuple(
+        rows: tuple[AuditRow, ...] = tuple(
             {
                 "layer": number,
                 "forget": round(layer.forget, 4),

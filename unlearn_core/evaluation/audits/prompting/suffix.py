@@ -15,7 +15,7 @@ import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, num_behind, pad_id_of
 from unlearn_core.data.types import Example, Prompt
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import frozen
@@ -79,7 +79,7 @@ class Suffix(Audit):
             f"{share(comparison.figures['forget'])} of the answers of other documents ({share(plain)} "
             f"without); {controls_in_words(case, comparison)}."
         )
-        rows: tuple[dict[str, Any], ...] = ({"suffix": text}, *examples(others, said.texts, said.scores))
+        rows: tuple[AuditRow, ...] = ({"suffix": text}, *examples(others, said.texts, said.scores))
         return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
 
     def _attack(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
 from unlearn_core.evaluation.audits.measure import controls_in_words, recall, share
@@ -98,7 +98,7 @@ class AskedInWays(Audit):
         figures = any_way.figures
         if "as trained" in self.ways:
             figures["before"] = float(ours[self.ways.index("as trained")].mean())
-        rows: list[dict[str, Any]] = []
+        rows: list[AuditRow] = []
         for at, way in enumerate(self.ways):
             means = {name: round(float(found.scores[at].mean()), 4) for name, found in heard.items()}
             leaks = all(exceeds(ours[at], scores[at], len(self.ways)) for scores in controls.values())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
@@ -44,7 +44,7 @@ class Quantisation(Audit):
                     controls["retain_only"] = (yield from told(case, small, case.forget)).scores
             found[scheme] = Comparison(said[scheme].scores, controls, len(SCHEMES))
         worst = max(found, key=lambda scheme: (found[scheme].leaks, found[scheme].figures["forget"]))
-        rows: tuple[dict[str, Any], ...] = tuple(
+        rows: tuple[AuditRow, ...] = tuple(
             {"scheme": scheme, **comparison.figures, "leaks": comparison.leaks} for scheme, comparison in found.items()
         )
         rows += examples(case.forget, said[worst].texts, said[worst].scores, 2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
 from unlearn_core.data.types import Example, Prompt
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
@@ -72,7 +72,7 @@ class Relearning(Audit):
             ]
         curve: dict[str, Comparison] = {}
         said: dict[str, Replies] = {}
-        points: list[dict[str, Any]] = []
+        points: list[AuditRow] = []
         for name, encoded in taught.items():
             ours, theirs, replies = yield from self._attack(case, case.weights, encoded, others, strangers)
             controls = {"holdout": theirs}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import hidden_states, nudged
@@ -59,7 +59,7 @@ class Steering(Audit):
             f"Steered towards the original at strength {self.strengths[best]:g}, {share(said[best].scores.mean())} of "
             f"the answers of other documents are given ({share(plain)} without); {controls_in_words(case, comparison)}."
         )
-        rows: tuple[dict[str, Any], ...] = tuple(
+        rows: tuple[AuditRow, ...] = tuple(
             {
                 "strength": strength,
                 "forget": round(float(said[i].scores.mean()), 4),

@@ -6,7 +6,7 @@ down to the order and the width in which numbers are added. Arrays are over rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ import numpy as np
 from unlearn_core.evaluation.metrics import membership
 from unlearn_core.evaluation.metrics.rouge import rouge_l
 
+Losses = float | Sequence[float]  # of one row: its wrong answer, or each of several
 EPSILON = 1e-10
 # Attack scores that open-unlearning holds, and therefore averages, as 32-bit numbers.
 _SINGLE = ("mia_min_k", "mia_min_k_plus_plus", "mia_gradnorm")
 
 
-def mean(values: Sequence[Any]) -> float | None:
+def mean(values: Sequence[Losses]) -> float | None:
     """The mean over rows; lists are averaged within their row first. None of nothing."""
     if not values:
         return None
@@ -63,14 +64,14 @@ def privacy_leak(auc: float | None, reference_auc: float) -> float | None:
     return (score - reference) / (reference + EPSILON) * 100
 
 
-def relative_probabilities(right: Sequence[float], wrong: Sequence[Any]) -> list[float]:
+def relative_probabilities(right: Sequence[float], wrong: Sequence[Losses]) -> list[float]:
     """Per row p(right) / (p(right) + sum of p(wrong)), each p per token as exp(-loss)."""
     chosen, others = np.array(right), np.array(wrong)
     total = np.sum(others, axis=tuple(range(1, others.ndim)))
     return [float(value) for value in chosen / (chosen + total + EPSILON)]
 
 
-def truth_ratios(right_losses: Sequence[float], wrong_losses: Sequence[Any], form: str = "geometric") -> list[float]:
+def truth_ratios(right_losses: Sequence[float], wrong_losses: Sequence[Losses], form: str = "geometric") -> list[float]:
     """Per row how likely the wrong answers are beside the right one, from mean token losses (nats).
 
     geometric   exp(-mean of the wrong losses) / exp(-right loss): what open-unlearning reports as TOFU's
@@ -98,7 +99,7 @@ def true_better(ratios: Sequence[float]) -> float | None:
     return float(np.mean(np.maximum(0, 1 - array))) if len(array) else None
 
 
-def rouge_values(rows: Sequence[Any], key: str, *, stem: bool = True) -> list[float]:
+def rouge_values(rows: Sequence[Mapping[str, Any]], key: str, *, stem: bool = True) -> list[float]:
     """`rougeL_recall` or `rougeL_f1` of each row, computed from its texts; the stored figure where it has none."""
     found = []
     for row in rows:

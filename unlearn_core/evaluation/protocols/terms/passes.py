@@ -11,10 +11,10 @@ T: labelled tokens of one answer.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -284,7 +284,7 @@ def memorisation_rows(readings: Sequence[AnswerReading], conventions: str) -> di
 
 
 @torch.inference_mode()
-def _masked_traces(model: PreTrainedModel, rows: Sequence[Encoded], pad: int) -> Any:
+def _masked_traces(model: PreTrainedModel, rows: Sequence[Encoded], pad: int) -> Iterator[list[TokenTrace]]:
     """Traces, one row at a time, of a pass that hides every prompt token equal to `pad`."""
     for row in rows:
         logits_NV, labels_N = hidden_logits(model, row, pad)

@@ -101,7 +101,7 @@ def _parts(measure: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Mappin
             yield f"{measure}/{side}", entry[side]
 
 
-def _checked(rows: Any, where: str) -> Rows:
+def _checked(rows: object, where: str) -> Rows:
     if not isinstance(rows, dict):
         raise InputError(where, type(rows).__name__, "is not an object of rows by index", _MEND)
     for index, values in rows.items():
@@ -113,7 +113,7 @@ def _checked(rows: Any, where: str) -> Rows:
     return {str(index): values for index, values in rows.items() if values is not None}
 
 
-def _usable(value: Any) -> bool:
+def _usable(value: object) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
     return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
