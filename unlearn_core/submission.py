@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
     from unlearn_core.models.artifacts import Artifact
     from unlearn_core.models.targets import Target
+    from unlearn_core.runs.spec import Settings
     from unlearn_core.training.records import Record
 
 TIME_BUDGET = 55 * 60.0  # seconds, scoring and saving included; the rest of the hour is for what went slow
@@ -45,7 +46,7 @@ def unlearn(
     retain_dir: str,
     *,
     method: str = "lethe",
-    settings: dict[str, Any] | None = None,
+    settings: Settings | None = None,
     seed: int = 0,
     seconds: float = TIME_BUDGET,
     candidates: int = NUM_CANDIDATES,

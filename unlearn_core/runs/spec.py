@@ -11,6 +11,7 @@ from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL
 
 ADAPTERS = ("full", "lora")
 MAX_STEPS = 100_000
+Settings = dict[str, Any]  # a method's parameters that differ from its defaults, by name
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class RunSpec:
     target: str = "demo"
     data: str = "demo"
     method: str = "lethe"
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
     steps: int | None = None
     seed: int = 0
     adapter: str | None = None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
-from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.spec import RunSpec, Settings
 from unlearn_core.service.answers import Answerer
 from unlearn_core.service.titles import DATA_TITLES
 from unlearn_core.store.store import RunStore
@@ -31,6 +31,15 @@ NOBODY = ("Choose, or type a name", "")
 DEMO_DATA = (DATA_TITLES["demo"], "demo")
 KNOWN_DATA = ("What the model itself knows", "demo")  # of a model that never saw the bundled world
 _ANYBODY = "anybody"  # stands for the subject before one is chosen
+
+
+class Brought(TypedDict, total=False):
+    """What was chosen beside `data` when it was checked; empty before."""
+
+    data: str
+    retain_data: str | None
+    columns: dict[str, str] | None
+    mmlu: str | None
 
 
 class Choices:
@@ -88,8 +97,8 @@ class Choices:
         target: str,
         data: str,
         method: str,
-        settings: dict[str, Any],
-        brought: dict[str, Any] | None = None,
+        settings: Settings,
+        brought: Brought | None = None,
         seed: float = 0,
         adapter: str = "auto",
         retain_model: str = "",
@@ -130,7 +139,7 @@ class Choices:
         return KNOWN_DATA if self._never_saw_the_world(target) else DEMO_DATA
 
     def subjects(
-        self, data: str, brought: dict[str, Any] | None = None, owner: str = "", target: str = "demo"
+        self, data: str, brought: Brought | None = None, owner: str = "", target: str = "demo"
     ) -> list[tuple[str, str]]:
         """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one. Of a
         listed model that never saw the bundled world, those that such models are known to know."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components.plot import PlotData
 
 from unlearn_core.errors import LetheError
@@ -201,7 +202,7 @@ def toast(title: str) -> Iterator[None]:
         raise problem(title, error) from None
 
 
-def download(button: gr.Button, make: Callable[..., str], inputs: list[Any]) -> None:
+def download(button: gr.Button, make: Callable[..., str], inputs: Sequence[Block]) -> None:
     """Let the button make a file (`make` returns its path) and the browser save it, in one press.
 
     A gr.DownloadButton saves what it held before it was pressed, so it serves as the carrier only.

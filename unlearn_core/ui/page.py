@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from unlearn_core.ui.panels.result_panel import OutcomePanel
 from unlearn_core.ui.panels.setup_panel import Setup
@@ -31,4 +31,4 @@ class RunTab:
     session: PageSession
     outcome: OutcomePanel
     map: gr.HTML  # of its subjects; `select` tells which was pressed
-    opened: Any  # the page's first event: after it a linked run is on screen
+    opened: Dependency  # the page's first event: after it a linked run is on screen

@@ -26,7 +26,7 @@ from unlearn_core.evaluation.verdict import GONE, word_of
 from unlearn_core.evaluation.verdict.layers import neighbours_kept, unseen_nll
 from unlearn_core.runs.events import Failed, Finished, Score
 from unlearn_core.runs.run import run
-from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.spec import RunSpec, Settings
 from unlearn_core.system.files import append_line, read_lines, write_json
 from unlearn_core.system.versions import library_versions
 
@@ -50,7 +50,7 @@ class Trial:
     """One run. `tuning` and `scored` hold its figures on the two parts of the documents."""
 
     method: str
-    settings: dict[str, Any]
+    settings: Settings
     seed: int
     seconds: float = 0.0  # of unlearning alone
     verdict: str = ""
@@ -114,7 +114,7 @@ class _Bench:
         self.references = out / "references.json"
         self.trials = {trial.key: trial for trial in read_trials(out)}
 
-    def trial(self, method: str, settings: dict[str, Any], seed: int) -> Trial:
+    def trial(self, method: str, settings: Settings, seed: int) -> Trial:
         """The result at hand, or a new run of it; the first run also measures what all are compared with."""
         known = self.trials.get(Trial(method, settings, seed).key)
         if known is not None and self.references.exists():
@@ -124,7 +124,7 @@ class _Bench:
         self.trials[trial.key] = trial
         return trial
 
-    def _carry_out(self, method: str, settings: dict[str, Any], seed: int) -> Trial:
+    def _carry_out(self, method: str, settings: Settings, seed: int) -> Trial:
         spec = replace(self.spec, method=method, settings=settings, seed=seed)
         scores: dict[str, Scores] = {}
         for event in run(spec, home=self.home):

@@ -9,6 +9,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
+from unlearn_core.ui.api.run_endpoints import Answer
 
 MOST_DEVICES = 1_024  # that a run is estimated for
 
@@ -20,22 +21,22 @@ class ModelEndpoints:
         self._studio = studio
         self._prober = Prober(studio)
 
-    def list_methods(self) -> list[dict[str, Any]]:
+    def list_methods(self) -> list[Answer]:
         """Every method with its idea, paper and settings."""
         return self._studio.choices.described()
 
-    def list_targets(self) -> list[dict[str, Any]]:
+    def list_targets(self) -> list[Answer]:
         """The target models offered by name, and what each needs."""
         self._studio.warm_up()
         from unlearn_core.models.targets import offered
 
         return [asdict(info) for info in offered(self._studio.public)]
 
-    def list_audits(self) -> list[dict[str, Any]]:
+    def list_audits(self) -> list[Answer]:
         """Every attack with what it tells and its source."""
         return self._studio.choices.audits()
 
-    def target_needs(self, target: str) -> dict[str, Any]:
+    def target_needs(self, target: str) -> Answer:
         """Bytes to download and to train a target on this machine, in numbers and sentences."""
         self._studio.warm_up()
         from unlearn_core.models.estimate import estimate_target
@@ -53,7 +54,7 @@ class ModelEndpoints:
         device: str = "",
         processes: int = 1,
         owner: str = "",
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Time, memory, FLOPs and money a run would take, here or on a named `device`."""
         spec = self._studio.choices.spec(target, data, method, settings or {}, adapter=adapter)
         self._studio.store.check_uploads(owner, spec.data)
@@ -73,7 +74,7 @@ class ModelEndpoints:
         columns: dict[str, str] | None = None,
         mmlu: str = "",
         owner: str = "",
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Counts and first rows of a data set after every check, and the columns its file has. On a shared
         server an upload is for the `owner` it was given with."""
         found = self._studio.data.preview(data, retain_data or None, columns or None, mmlu or None, owner)
@@ -111,7 +112,7 @@ class ModelEndpoints:
         rows = [self._prober.fact(run_id, place) for _, place in self._prober.facts(run_id, split)]
         return [{"prompt": row.input, "answer": row.output} for row in rows]
 
-    def inspect_answer(self, prompt: str, answer: str, run_id: str = "", target: str = "demo") -> dict[str, Any]:
+    def inspect_answer(self, prompt: str, answer: str, run_id: str = "", target: str = "demo") -> Answer:
         """Each token of `answer` under each model: probability, rank and alternatives; and each layer."""
         seen = self._prober.inspect(run_id, target, prompt, answer)
         return {
@@ -119,7 +120,7 @@ class ModelEndpoints:
             for name, one in seen.items()
         }
 
-    def ask_ways(self, prompt: str, answer: str, run_id: str = "", target: str = "demo") -> dict[str, Any]:
+    def ask_ways(self, prompt: str, answer: str, run_id: str = "", target: str = "demo") -> Answer:
         """The same fact asked in other ways, and what each model tells of it."""
         told = list(self._prober.ways(run_id, target, SavedProbe(prompt, answer)))[-1]
         return {name: [asdict(one) for one in answers] for name, answers in told.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from unlearn_core.report.export.hub_export import KINDS
 from unlearn_core.report.kit.markup import Safe, tag
@@ -25,10 +27,10 @@ class HandoverPanel:
     export: gr.Column
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         return [self.box, self.export]
 
-    def changes(self, story: RunState) -> list[Any]:
+    def changes(self, story: RunState) -> list[object]:
         """Values for `drawn`."""
         kept = bool(getattr(story.end, "artifact", ""))
         return [gr.update(visible=story.end is not None), gr.update(visible=kept)]
@@ -59,7 +61,7 @@ def handover_panel(
                 if not studio.public:
                     _hub_form(studio, run_id, kind, owner)
 
-    def report(form: str) -> Any:
+    def report(form: str) -> Callable[[str], str]:
         def make(run: str) -> str:
             with toast("No report"):
                 path = str(studio.report(run, form))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.live.watched import KEEP_BEST
@@ -29,11 +30,11 @@ class LivePanel:
     resume: gr.Button
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         """What a poll may change, in the order of `changes`."""
         return [self.progress, self.fade, self.alarm]
 
-    def changes(self, view: LiveView, new: set[str]) -> list[Any]:
+    def changes(self, view: LiveView, new: set[str]) -> list[object]:
         """Values for `drawn`; what is not new is skipped."""
         return [view.parts[name] if name in new else gr.skip() for name in ("progress", "fade", "alarm")]
 
@@ -52,11 +53,11 @@ class ChartsPanel:
     numbers: gr.HTML
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         """What a poll may change, in the order of `changes`."""
         return [self.telemetry, self.rows, self.singles, self.losses, self.facts, self.fresh]
 
-    def changes(self, view: LiveView, seen: dict[str, Any], new: set[str]) -> list[Any]:
+    def changes(self, view: LiveView, seen: Mapping[str, object], new: set[str]) -> list[object]:
         """Values for `drawn`; what is not new is skipped. `seen` are the versions this page has already.
 
         Gradio makes a chart anew for each value, which flickers and forgets the reader's zoom; so only the

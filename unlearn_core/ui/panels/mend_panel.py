@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from unlearn_core.report.kit.mend import DEFAULT, HALF
+from unlearn_core.runs.spec import Settings
+from unlearn_core.service.choices import Brought
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, told_by
 from unlearn_core.ui.panels.setup_panel import Setup
 from unlearn_core.ui.web.addresses import TABS
@@ -25,9 +25,7 @@ def build_mends(setup: Setup, tabs: gr.Tabs) -> None:
     listener = gr.HTML(elem_id="le-mends", js_on_load=_LISTEN)
     fields = [getattr(setup, name) for name in _FIELDS]
 
-    def mend(
-        method: str, settings: dict[str, Any], data: str, brought: dict[str, Any], event: gr.EventData
-    ) -> tuple[Any, ...]:
+    def mend(method: str, settings: Settings, data: str, brought: Brought, event: gr.EventData) -> tuple[object, ...]:
         """Values for the fields, the seed, the settings, what they are drawn from, what the data brings, the tabs."""
         name, value = (str(told_by(event).get(key, "")) for key in ("name", "value"))
         chosen = [gr.update(value=value) if name == field else gr.skip() for field in _FIELDS]
@@ -52,7 +50,7 @@ def build_mends(setup: Setup, tabs: gr.Tabs) -> None:
     mended.success(None, js=TO_THE_TAB, **AT_ONCE)
 
 
-def with_setting(method: str, settings: dict[str, Any], name: str, value: str) -> dict[str, Any]:
+def with_setting(method: str, settings: Settings, name: str, value: str) -> Settings:
     """The method's settings with one put back to its default, halved, or set; unchanged where it has no such one."""
     from unlearn_core.methods import REGISTRY
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from unlearn_core import limits
@@ -32,7 +30,7 @@ def privacy_panel(studio: Studio, run: RunTab) -> None:
             )
             keep = gr.Button("Keep them", size="sm", visible=False)
 
-    def forget(owner: str) -> tuple[Any, ...]:
+    def forget(owner: str) -> tuple[object, ...]:
         with toast("Not deleted"):
             gone = studio.delete_mine(owner)
         told = f"{count(gone.runs, 'run')} and {count(gone.uploads, 'upload')} are gone, or as soon as they stop."

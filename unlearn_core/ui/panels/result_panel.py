@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import split_title
@@ -40,11 +40,11 @@ class OutcomePanel:
     certificate: gr.Button
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         """What the end of a run changes, in the order of `changes`."""
         return [self.verdict, self.judged]
 
-    def changes(self, story: RunState) -> list[Any]:
+    def changes(self, story: RunState) -> list[object]:
         """Values for `drawn`: empty and hidden while the run is under way."""
         return [outcome(story) if story.end is not None else "", gr.update(visible=story.verdict is not None)]
 
@@ -63,11 +63,11 @@ class ResultPanel:
     terms: gr.HTML
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         """What the end of a run changes, in the order of `changes`."""
         return [self.layers, self.box, self.split, self.cards, self.more, self.terms]
 
-    def changes(self, story: RunState, order: str) -> list[Any]:
+    def changes(self, story: RunState, order: str) -> list[object]:
         """Values for `drawn`: empty and hidden while the run is under way."""
         if story.end is None:
             return ["", gr.update(visible=False), gr.skip(), "", gr.skip(), ""]
@@ -97,10 +97,10 @@ class SharePanel:
     line: gr.HTML
 
     @property
-    def drawn(self) -> list[Any]:
+    def drawn(self) -> list[Block]:
         return [self.box, self.line]
 
-    def changes(self, story: RunState) -> list[Any]:
+    def changes(self, story: RunState) -> list[object]:
         """Values for `drawn`."""
         if not story.spec:
             return [gr.update(visible=False), ""]
@@ -139,7 +139,7 @@ def result_panel(studio: Studio, run_id: gr.Textbox) -> ResultPanel:
         terms = gr.HTML(elem_id="le-breakdown")
     result = ResultPanel(layers, box, split, order, cards, more, shown, terms)
 
-    def choose(run: str, kind: str, in_order: str, count: int) -> tuple[Any, ...]:
+    def choose(run: str, kind: str, in_order: str, count: int) -> tuple[object, ...]:
         if not run:
             return gr.skip(), gr.skip()
         story = studio.live.story(run)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -10,6 +11,10 @@ from unlearn_core.errors import InputError
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.runs.methods import method_note
+from unlearn_core.runs.spec import Settings
+
+if TYPE_CHECKING:
+    from unlearn_core.methods.base import Method, Parameter
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -38,7 +43,7 @@ def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> 
     method.change(lambda: ({}, {}), None, [settings, mended], **_QUIET)
 
 
-def _field(cls: Any, item: Any, value: Any) -> Any:
+def _field(cls: type[Method], item: Parameter, value: Any) -> gr.Checkbox | gr.Dropdown | gr.Number | gr.Textbox:
     label = item.name.replace("_", " ").capitalize()
     common = {"label": label, "min_width": 200, "interactive": True, **_beside(cls, item, value)}
     if item.type is bool:
@@ -52,22 +57,22 @@ def _field(cls: Any, item: Any, value: Any) -> Any:
     return gr.Textbox(value, **common)
 
 
-def _help(item: Any) -> str:
+def _help(item: Parameter) -> str:
     if item.minimum is None or item.maximum is None or item.type is bool:
         return str(item.help)
     return f"{item.help} ({item.minimum:g} to {item.maximum:g})"
 
 
-def _beside(cls: Any, item: Any, value: Any) -> dict[str, Any]:
+def _beside(cls: type[Method], item: Parameter, value: object) -> dict[str, Any]:
     """What stands beside a field: what is wrong with its value, or what it is for."""
     wrong = _error(cls, {item.name: value}) if value is not None else None
     return {"info": wrong.sentence if wrong else _help(item), "elem_classes": ["le-wrong-field"] if wrong else []}
 
 
-def _collect(cls: Any, item: Any) -> Any:
+def _collect(cls: type[Method], item: Parameter) -> Callable[[object, Settings], tuple[Settings, Safe, object]]:
     """A listener that keeps one field's value, and says at once beside it and below what is wrong with it."""
 
-    def collect(value: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Safe, Any]:
+    def collect(value: object, settings: Settings) -> tuple[Settings, Safe, object]:
         kept = {key: old for key, old in settings.items() if key != item.name}
         if value is not None and value != item.default:
             kept[item.name] = value
@@ -77,7 +82,7 @@ def _collect(cls: Any, item: Any) -> Any:
     return collect
 
 
-def _error(cls: Any, settings: dict[str, Any]) -> InputError | None:
+def _error(cls: type[Method], settings: Settings) -> InputError | None:
     """Why a run would be refused for these settings."""
     from unlearn_core.methods import build
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.service.choices import DEMO_DATA, EVERYBODY
@@ -49,19 +50,19 @@ class Setup:
     box: gr.Accordion  # folded while a run is on screen
 
     @property
-    def fields(self) -> list[Any]:
+    def fields(self) -> list[Block]:
         """In the order of `Studio.spec`."""
         chosen = [self.target, self.data, self.method, self.settings, self.brought, self.seed, self.adapter]
         return [*chosen, self.retain_model, self.subject, self.prompt]
 
     @property
-    def ground(self) -> list[Any]:
+    def ground(self) -> list[Block]:
         """What `on_ground_of` fills in."""
         chosen = [self.target, self.data, self.subject, self.brought]
         return [*chosen, self.seed, self.retain_model, self.prompt, self.box]
 
 
-def on_ground_of(spec: Mapping[str, Any], about: str) -> list[Any]:
+def on_ground_of(spec: Mapping[str, Any], about: str) -> list[object]:
     """The form, open, with everything of a run but its method: model, data, seed and how prompts are put. about: what
     it forgets, in words."""
     data, subject = spec["data"], str(spec.get("subject") or "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from unlearn_core.errors import InputError
 from unlearn_core.jobs import sweep
@@ -19,7 +21,7 @@ from unlearn_core.ui.page import RunTab
 _NONE = ("None", "")
 
 
-def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
+def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Callable[[Dependency], object]) -> None:
     """Lay the form out. Target and data are those chosen on the first tab; `reread` refreshes the table."""
     owner = run.session.owner
     box = gr.Accordion("Sweep a method over a small grid", open=False, visible=not studio.public, elem_id="le-sweep")
@@ -51,11 +53,11 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
         shown = gr.HTML(elem_id="le-sweep-progress")
     current, timer = gr.State(""), gr.Timer(2.0, active=False)
 
-    def offer(token: str) -> tuple[Any, ...]:
+    def offer(token: str) -> tuple[object, ...]:
         """The methods, and the newest sweep of this visitor that is still under way."""
         return gr.update(choices=studio.choices.methods()), sweep.latest(studio.store, studio.mine(token))
 
-    def settings_of(name: str) -> tuple[Any, ...]:
+    def settings_of(name: str) -> tuple[object, ...]:
         studio.warm_up()
         from unlearn_core.methods import REGISTRY
 
@@ -71,7 +73,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
         second: str,
         second_values: str,
         *form: Any,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[object, ...]:
         token = token or secrets.token_urlsafe(24)
         with toast("This sweep cannot be run"):
             if first and first == second:
@@ -85,7 +87,7 @@ def sweep_form(studio: Studio, run: RunTab, tab: gr.Tab, reread: Any) -> None:
         inform("Sweep started", f"{count(len(specs), 'run')} queued.")
         return found, token, gr.Timer(active=True)
 
-    def look(found: str, token: str) -> tuple[Any, ...]:
+    def look(found: str, token: str) -> tuple[object, ...]:
         hidden = gr.update(visible=False)
         if not found:
             return Safe(""), hidden, gr.Timer(active=False)

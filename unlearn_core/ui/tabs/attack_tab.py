@@ -6,8 +6,6 @@ a second viewer see the same.
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from unlearn_core.errors import LetheError
@@ -57,7 +55,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     timer = gr.Timer(POLL_SECONDS, active=False)
     drawn = [progress, card, start, stop, timer, session.timer, seen]
 
-    def look(run_id: str, version: str, owner: str) -> list[Any]:
+    def look(run_id: str, version: str, owner: str) -> list[object]:
         """What is new of the audits of a run."""
         record = _read(studio, run_id)
         position = studio.worker.audits_position(run_id) or 0 if run_id else 0
@@ -67,7 +65,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         mine = bool(run_id) and studio.may_stop(run_id, owner)
         return [*_draw(studio, run_id, record, position, mine), present]
 
-    def open_tab(on_screen: str, before: str, owner: str) -> tuple[Any, ...]:
+    def open_tab(on_screen: str, before: str, owner: str) -> tuple[object, ...]:
         """The runs that can be attacked, the one on screen first chosen; the attacks."""
         offered = studio.run_choices(studio.attackable(owner))
         known = [value for _, value in offered]
@@ -76,7 +74,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
         attacks = gr.update(choices=[(title, name) for name, title in titles.items()], value=list(titles))
         return gr.update(choices=offered, value=pick), attacks, _ideas(studio), ""
 
-    def begin(run_id: str, seconds: float, wanted: list[str], owner: str) -> Any:
+    def begin(run_id: str, seconds: float, wanted: list[str], owner: str) -> gr.Timer:
         with toast("This cannot be attacked"):
             if not run_id:
                 raise problem("Nothing to attack", _NO_RUNS)
@@ -98,7 +96,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     timer.tick(look, inputs, drawn, **AT_ONCE)
 
 
-def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, position: int, mine: bool) -> list[Any]:
+def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, position: int, mine: bool) -> list[object]:
     """Progress, verdict and card, the two buttons, this tab's timer, and that of the run on screen, whose verdict
     the attacks change."""
     titles = studio.choices.audit_titles()

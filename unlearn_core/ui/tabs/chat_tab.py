@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 
@@ -71,7 +70,7 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
                 return subject
         return chat.of_run(run) if run else None
 
-    def open_it(name: str, run: str) -> tuple[Any, ...]:
+    def open_it(name: str, run: str) -> tuple[object, ...]:
         """The buttons of the subject; of a recorded run its first stored answers."""
         with toast("No conversation"):
             subject = subject_of(name, run)
@@ -85,7 +84,7 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
 
     def reply(
         name: str, run: str, before: list[ChatTurn], words: str, most: float, heat: float, seed: float | None
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> Iterator[tuple[object, ...]]:
         with toast("No answer"):
             subject = subject_of(name, run)
             if subject is None:
@@ -126,5 +125,5 @@ def _nobody(run: str) -> Safe:
     return tag("p", _NOT_KEPT if run else _NO_RUN, class_="le-muted", role="status")
 
 
-def _drawn(turn: ChatTurn) -> dict[str, Any]:
+def _drawn(turn: ChatTurn) -> dict[str, object]:
     return {"question": turn.question, "answers": turn.answers}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import gradio as gr
 
@@ -76,7 +75,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         with panel():
             lines = gr.HTML(elem_id="le-settings-table")
 
-    def open_tab(token: str, ids: list[str], chosen: str) -> tuple[Any, ...]:
+    def open_tab(token: str, ids: list[str], chosen: str) -> tuple[object, ...]:
         grounds = _grounds(studio, token)
         known = [value for _, value in grounds]
         rows, _ = studio.store.rows(RunQuery(status="finished", owner=studio.mine(token), limit=200))
@@ -95,7 +94,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
             gr.update(choices=[(title, key) for key, title in names.items()], value=kept),
         )
 
-    def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[Any, ...]:
+    def draw(place: str | None, kept: str, ids: list[str], token: str) -> tuple[object, ...]:
         found, points = _rows(studio, place, token), references(studio.store, place) if place else []
         if not found:
             return *[gr.update(visible=False)] * 3, None, "", ""
@@ -119,7 +118,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         chosen, _ = studio.store.rows(RunQuery(ids=tuple(ids))) if ids else ([], 0)
         return len(chosen) == 1 and len(_rows(studio, chosen[0].ground, token)) < 2
 
-    def compare(ids: list[str], token: str) -> tuple[Any, ...]:
+    def compare(ids: list[str], token: str) -> tuple[object, ...]:
         """The table, whether there is but one run to show, and the curves and maps with their panels."""
         hidden = gr.update(visible=False)
         nothing = hidden, None, hidden, ""
@@ -136,7 +135,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
         curves_now, maps_now = gr.update(visible=bool(figure["data"])), gr.update(visible=bool(drawn))
         return table, hidden, curves_now, plot(figure), maps_now, drawn
 
-    def run_another(ids: list[str]) -> tuple[Any, ...]:
+    def run_another(ids: list[str]) -> tuple[object, ...]:
         """The first tab with the form on what the run alone was made of; only the method is left to choose."""
         with toast("Not opened"):
             record = studio.store.get(ids[0] if ids else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.evaluation.protocols.semeval import task_title
@@ -15,7 +16,7 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.kit.samples import TYPED, sample_links
-from unlearn_core.service.choices import DEMO_DATA
+from unlearn_core.service.choices import DEMO_DATA, Brought
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel
 from unlearn_core.ui.page import RunTab
@@ -55,7 +56,7 @@ class _Form:
     columns: tuple[gr.Dropdown, ...]
 
     @property
-    def inputs(self) -> list[Any]:
+    def inputs(self) -> list[Block]:
         return [
             self.kind,
             self.ref,
@@ -119,7 +120,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         offer = gr.Button("Keep the bundled general facts", visible=False, size="sm", elem_id="le-offer-general")
     checked = gr.State({})
 
-    def fields(chosen: str) -> tuple[Any, ...]:
+    def fields(chosen: str) -> tuple[object, ...]:
         visible = [gr.update(visible=chosen == name) for name in (*_KINDS[1:], _UPLOAD, _FACTS)]
         fresh = [gr.update(choices=_choices(()), value=_BY_NAME) for _ in _COLUMNS]
         return (
@@ -133,10 +134,10 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
             *fresh,
         )
 
-    def look(owner: str, target: str, *inputs: Any) -> tuple[Any, ...]:
+    def look(owner: str, target: str, *inputs: Any) -> tuple[object, ...]:
         """Everything the form names, read and checked; a mapping is offered where rows have columns."""
         names: tuple[str, ...] = ()
-        found: dict[str, Any] = {}
+        found: Brought = {}
         missing_retain = False
         kept = inputs[7]
         try:
@@ -160,7 +161,7 @@ def build_data_tab(studio: Studio, run: RunTab, tabs: gr.Tabs) -> None:
         ready = gr.update(interactive=bool(found))
         return table, found, ready, gr.update(visible=missing_retain), kept, opened, *dropdowns
 
-    def adopt(found: dict[str, Any], chosen: str) -> tuple[Any, ...]:
+    def adopt(found: Brought, chosen: str) -> tuple[object, ...]:
         if "data" not in found:
             raise InputError("data", "", "has not been looked at yet", "Press Check the data first.")
         data = found["data"]

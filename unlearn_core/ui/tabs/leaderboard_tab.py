@@ -65,7 +65,7 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
     table = gr.HTML(elem_id="le-gallery", js_on_load=_SORT)
     made = gr.HTML()
 
-    def show(name: str, by: str) -> tuple[Any, ...]:
+    def show(name: str, by: str) -> tuple[object, ...]:
         boards = _read(studio)
         if name not in boards:
             none = tag("p", _NONE, class_="le-problem", role="alert")

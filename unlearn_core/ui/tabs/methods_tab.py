@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe
@@ -38,10 +36,10 @@ def build_methods_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -
     def show(kind: str, typed: str) -> Safe:
         return methods_page(studio.choices.described(), kind, typed or "")
 
-    def offer(kind: str, typed: str) -> tuple[Any, Safe]:
+    def offer(kind: str, typed: str) -> tuple[object, Safe]:
         return gr.update(choices=[EVERY, *families(studio.choices.described())]), show(kind, typed)
 
-    def use(event: gr.EventData) -> tuple[Any, ...]:
+    def use(event: gr.EventData) -> tuple[object, ...]:
         name = str(told_by(event).get("method", ""))
         return name, gr.Tabs(selected="run")
 

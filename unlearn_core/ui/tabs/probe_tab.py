@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import NEW_TOKENS
@@ -124,7 +126,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     asked = [prompt, answer, split, tokens, heat, top_p, seed, template]
     saved = gr.Textbox("", label="Saved probe", **UNSEEN)
 
-    def read_neurons(run: str, place: str) -> Iterator[Any]:
+    def read_neurons(run: str, place: str) -> Iterator[object]:
         yield tag("p", "Reading the neurons of both models ...", class_="le-muted", role="status")
         try:
             with toast("The neurons cannot be read"):
@@ -138,7 +140,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
     ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
 
-    def ask_when(event: Any, asked_of: Any = run_id) -> None:
+    def ask_when(event: Callable[..., Dependency], asked_of: Block = run_id) -> None:
         """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
         for step, outputs in zip(steps_of_it, shown, strict=True):
             event = event(step, [asked_of, target, *asked], outputs, **ready).success
@@ -147,7 +149,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     ask_when(ask.click)
     ask_when(prompt.submit)
 
-    def offer(run: str, kind: str, place: str) -> tuple[Any, ...]:
+    def offer(run: str, kind: str, place: str) -> tuple[object, ...]:
         """The ready probes of the run on screen, and whether its model has a chat template."""
         try:
             choices = prober.facts(run, kind)
@@ -156,7 +158,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             choices, chat, used = [], False, False
         return gr.update(choices=choices, value=None), gr.update(visible=chat, value=used)
 
-    def fill(run: str, place: str | None) -> tuple[Any, ...]:
+    def fill(run: str, place: str | None) -> tuple[object, ...]:
         if not place:
             return gr.skip(), gr.skip()
         try:
@@ -165,7 +167,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             return place, ""
         return row.input, row.output
 
-    def open_tab(on_screen: str, before: str, place: str, token: str) -> Any:
+    def open_tab(on_screen: str, before: str, place: str, token: str) -> object:
         """The runs that can be asked. The one on screen first, else the one asked before, else the newest of the
         chosen model."""
         records = studio.attackable(token)
@@ -188,10 +190,10 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
     ask_when(_wire_map(prober, run, tabs, run_id, asked), run.session.run_id)
 
 
-def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
+def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]:
     """The three things done with a probe, in order; each takes the run, the target and the form."""
 
-    def reply(run: str, place: str, *form: Any) -> Iterator[tuple[Any, ...]]:
+    def reply(run: str, place: str, *form: Any) -> Iterator[tuple[object, ...]]:
         probe = _probe(*form)
         with toast("No answer"):
             last: dict[str, str] = {}
@@ -208,7 +210,7 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
                 yield columns(last, done=False), gr.skip()
             yield columns(last, done=True, gold=probe.answer), gr.update(visible=bool(probe.answer.strip()))
 
-    def look(run: str, place: str, *form: Any) -> tuple[Any, ...]:
+    def look(run: str, place: str, *form: Any) -> tuple[object, ...]:
         probe = _probe(*form)
         if not probe.answer.strip():
             return tuple([gr.skip()] * 6)
@@ -220,7 +222,7 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Any, ...]:
         waiting = tag("p", "Asking otherwise ...", class_="le-muted", role="status")
         return token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step, waiting
 
-    def ask_otherwise(run: str, place: str, *form: Any) -> Iterator[Any]:
+    def ask_otherwise(run: str, place: str, *form: Any) -> Iterator[object]:
         probe = _probe(*form)
         if not probe.answer.strip():
             yield gr.skip()
@@ -241,8 +243,8 @@ def _wire_saving(
     on_screen: gr.Textbox,
     run_id: gr.Dropdown,
     owner: gr.BrowserState,
-    asked: list[Any],
-) -> Any:
+    asked: Sequence[Block],
+) -> Callable[..., Dependency]:
     """A saved probe is in the run's folder and in the address; opening that address asks it again."""
 
     def keep(run: str, token: str, *form: Any) -> str:
@@ -251,7 +253,7 @@ def _wire_saving(
         inform("Saved to the run", "The address of this page now leads to it.")
         return kept
 
-    def follow(request: gr.Request) -> tuple[Any, ...]:
+    def follow(request: gr.Request) -> tuple[object, ...]:
         tab, run, wanted, subject = (request.query_params.get(key, "") for key in ("tab", "run", "probe", "about"))
         nothing = (*[gr.skip()] * (len(asked) + 3), "")
         subject = subject if tab == "probe" else ""  # elsewhere it is who was asked about before
@@ -267,19 +269,22 @@ def _wire_saving(
     save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
     linked = gr.Textbox("", label="Linked probe", **UNSEEN)
     page.load(follow, None, [*asked, tabs, on_screen, run_id, linked], **PRIVATE)
-    return linked.change  # only a link that was found changes it
+    changed: Callable[..., Dependency] = linked.change  # only a link that was found changes it
+    return changed
 
 
-def _on_screen(run: str) -> Any:
+def _on_screen(run: str) -> object:
     """The choice of the run that is on screen."""
     return gr.update(choices=[("The run on screen", run)], value=run)
 
 
-def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, asked: list[Any]) -> Any:
+def _wire_map(
+    prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, asked: Sequence[Block]
+) -> Callable[..., Dependency]:
     """The subject whose mark on the map is pressed is asked about here, and is in the address."""
     chosen = gr.Textbox("", label="Subject of the map", **UNSEEN)
 
-    def fill(on_screen: str, event: gr.EventData) -> tuple[Any, ...]:
+    def fill(on_screen: str, event: gr.EventData) -> tuple[object, ...]:
         with toast("Not asked"):
             name = str(told_by(event).get("subject", ""))
             probe = prober.about(on_screen, name)
@@ -287,10 +292,12 @@ def _wire_map(prober: Prober, run: RunTab, tabs: gr.Tabs, run_id: gr.Dropdown, a
 
     pressed = run.map.select(fill, run.session.run_id, [*asked, run_id, tabs, chosen], **PRIVATE)
     put = pressed.success(None, chosen, None, js=f"(name) => ({SET_PART})('about', name, false)", **AT_ONCE)
-    return put.success(None, js=_TO_THE_TOP, **AT_ONCE).success
+    shown: Dependency = put.success(None, js=_TO_THE_TOP, **AT_ONCE)
+    asking: Callable[..., Dependency] = shown.success
+    return asking
 
 
-def _form(probe: SavedProbe) -> tuple[Any, ...]:
+def _form(probe: SavedProbe) -> tuple[object, ...]:
     """The fields of a probe in the order of the form; the inverse of `_probe`."""
     sampling = (probe.max_new_tokens, probe.temperature, probe.top_p, probe.seed)
     return probe.prompt, probe.answer, probe.split, *sampling, probe.template

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import gradio as gr
 
@@ -27,7 +26,7 @@ def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
         order = gr.Radio(list(ORDERS), value=ORDERS[0], label="Sorted by")
     table = gr.HTML(elem_id="le-published")
 
-    def show(chosen: str) -> tuple[Any, ...]:
+    def show(chosen: str) -> tuple[object, ...]:
         runs = _runs(studio)
         return lesson(runs), plot(published_figure(runs)), published_table(runs, chosen)
 

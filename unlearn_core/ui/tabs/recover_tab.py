@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import gradio as gr
 
@@ -99,7 +98,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         titles = recover.titles()
         return levels_table(recover.levels(), titles.methods, titles.targets)
 
-    def draw(played: Played) -> tuple[Any, ...]:
+    def draw(played: Played) -> tuple[object, ...]:
         now = played.game
         method, target = recover.names(now.run_id)
         return (
@@ -113,15 +112,15 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             table_now(),
         )
 
-    def empty_fields(ways: Sequence[Ready]) -> tuple[Any, ...]:
+    def empty_fields(ways: Sequence[Ready]) -> tuple[object, ...]:
         choices = [(one.way, number) for number, one in enumerate(ways)]
         return "", "", gr.update(choices=choices, value=None), False
 
-    def resume(played: Played) -> tuple[Any, ...]:
+    def resume(played: Played) -> tuple[object, ...]:
         """The game as it stands, and empty fields with its ready wordings."""
         return *draw(played), *empty_fields(recover.ways(played.game))
 
-    def begin(run_id: str | None, before: Game | None, owner: str, on_screen: str) -> tuple[Any, ...]:
+    def begin(run_id: str | None, before: Game | None, owner: str, on_screen: str) -> tuple[object, ...]:
         """A new secret of the level, and empty fields with its ready wordings; or why there is none."""
         nothing = (*[gr.update(visible=False)] * 7, table_now())
         if not run_id:
@@ -132,7 +131,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         except LetheError as error:
             return None, trouble(error), "", *nothing, *empty_fields([])
 
-    def open_tab(on_screen: str, at: str, chosen: str | None, before: Game | None, owner: str) -> tuple[Any, ...]:
+    def open_tab(on_screen: str, at: str, chosen: str | None, before: Game | None, owner: str) -> tuple[object, ...]:
         """The levels. A game goes on, after a reload too, unless another run came on screen since; else the run on
         screen is next."""
         offered = recover.runs(owner)
@@ -146,7 +145,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         pick = on_screen if on_screen in known else known[0] if known else None
         return gr.update(choices=offered, value=pick), on_screen, *begin(pick, before, owner, on_screen)
 
-    def under_way(now: Game, going: Iterator[Played], asking: Callable[[str], Ask]) -> Iterator[tuple[Any, ...]]:
+    def under_way(now: Game, going: Iterator[Played], asking: Callable[[str], Ask]) -> Iterator[tuple[object, ...]]:
         """The game while a question of it is answered."""
         method, target = recover.names(now.run_id)
         for played in going:
@@ -156,7 +155,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             view = game_view(now, method, target, played.doing or "The model answers ...")
             yield gr.skip(), view, asks_view(now, asking(played.writing or "")), *[gr.skip()] * (len(drawn) - 3)
 
-    def put(now: Game | None, prompt: str, beginning: str, further: bool, owner: str) -> Iterator[tuple[Any, ...]]:
+    def put(now: Game | None, prompt: str, beginning: str, further: bool, owner: str) -> Iterator[tuple[object, ...]]:
         with toast("Not asked"):
             if now is None:
                 raise no_game()
@@ -164,7 +163,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
             turns = now.conversation if further else ()
             yield from under_way(now, going, lambda said: Ask(prompt.strip(), beginning.strip(), said, False, turns))
 
-    def teach(now: Game | None, owner: str) -> Iterator[tuple[Any, ...]]:
+    def teach(now: Game | None, owner: str) -> Iterator[tuple[object, ...]]:
         try:
             with toast("Not relearned"):
                 if now is None:
@@ -176,14 +175,14 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
                 yield draw(Played(now))
             raise
 
-    def fill(now: Game | None, number: int | None) -> tuple[Any, ...]:
+    def fill(now: Game | None, number: int | None) -> tuple[object, ...]:
         with toast("The ready wordings are not here"):
             ways = recover.ways(now) if now is not None else []
         if number is None or not 0 <= number < len(ways):
             return gr.skip(), gr.skip()
         return ways[number].prompt, ways[number].begun
 
-    def quit_game(now: Game | None, owner: str) -> tuple[Any, ...]:
+    def quit_game(now: Game | None, owner: str) -> tuple[object, ...]:
         with toast("Not given up"):
             if now is None:
                 raise no_game()

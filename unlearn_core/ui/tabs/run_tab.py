@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.events import Dependency
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.live.curves import losses_table, probes_table
 from unlearn_core.report.run.run_header import run_header
+from unlearn_core.service.choices import Brought
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, toast, warn
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
@@ -106,7 +109,7 @@ class _Watch:
         self.studio, self.session, self.shown = studio, session, shown
         self.inputs = [session.run_id, session.seen, session.owner, shown.result.order]
         live = shown.live
-        self.outputs: list[Any] = [
+        self.outputs: list[Block] = [
             *live.drawn,
             shown.subjects,
             *shown.charts.drawn,
@@ -128,7 +131,7 @@ class _Watch:
             session.seen,
         ]
 
-    def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[Any]:
+    def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[object]:
         """Values for `outputs`."""
         nothing = [gr.skip()] * len(self.outputs)
         if not run:
@@ -166,7 +169,7 @@ class _Watch:
 def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
     session = watch.session
 
-    def begin(owner: str, shown: str, *form: Any) -> tuple[Any, ...]:
+    def begin(owner: str, shown: str, *form: Any) -> tuple[object, ...]:
         """Submit a run; from here on the page only watches it."""
         owner = owner or secrets.token_urlsafe(24)
         try:
@@ -214,7 +217,7 @@ def _wire_stop(studio: Studio, session: PageSession, live: LivePanel) -> None:
 def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
     session = watch.session
 
-    def resume(run: str, owner: str) -> Any:
+    def resume(run: str, owner: str) -> gr.Timer:
         with toast("This run was not resumed"):
             studio.worker.resume(run, owner)
         return gr.Timer(active=True)
@@ -223,11 +226,11 @@ def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
     resumed.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
 
 
-def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> Any:
+def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, known: gr.HTML) -> Dependency:
     """What a page does when it opens; returns the event that puts a linked run on screen."""
     session = watch.session
 
-    def open_page(owner: str, request: gr.Request) -> tuple[Any, ...]:
+    def open_page(owner: str, request: gr.Request) -> tuple[object, ...]:
         """A link `?run=ID` shows that run; a browser without a secret of its own gets one."""
         owner = owner or secrets.token_urlsafe(24)
         run = request.query_params.get("run", "")
@@ -239,7 +242,7 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
             run = ""
         return run, owner, gr.Timer(active=bool(run))
 
-    def offer() -> tuple[Any, ...]:
+    def offer() -> tuple[object, ...]:
         return gr.update(choices=studio.choices.targets()), gr.update(choices=studio.choices.methods())
 
     opened = page.load(open_page, session.owner, [session.run_id, session.owner, session.timer], **PRIVATE)
@@ -248,17 +251,17 @@ def _wire_load(studio: Studio, page: gr.Blocks, setup: Setup, watch: _Watch, kno
     # What needs the heavy libraries comes once the page stands.
     offered = opened.then(offer, None, [setup.target, setup.method], **PRIVATE)
 
-    def ask(owner: str, *form: Any) -> Iterator[tuple[Any, ...]]:
+    def ask(owner: str, *form: Any) -> Iterator[tuple[object, ...]]:
         told, may_start = studio.choices.known_now(*form, owner=owner)
         if not studio.choices.is_bundled(form[0]):  # of which the first forecast takes seconds
             yield told, may_start, _WORKED_OUT, gr.skip()
         yield told, may_start, *foretell(may_start, *form)
 
-    def foretell(known: bool, *form: Any) -> tuple[Any, Any]:
+    def foretell(known: bool, *form: Any) -> tuple[object, object]:
         line, fits = studio.choices.forecast(*form)
         return line, gr.update(interactive=known and fits)
 
-    def pick(owner: str, target: str, data: str, brought: dict[str, Any], subject: str | None) -> tuple[Any, Any]:
+    def pick(owner: str, target: str, data: str, brought: Brought, subject: str | None) -> tuple[object, object]:
         choices = studio.choices.subjects(data, brought, owner, target)
         whom = gr.update(choices=choices, value=subject if subject in [name for _, name in choices] else "")
         return whom, gr.update(choices=[studio.choices.demo_data(target)]) if data == "demo" else gr.skip()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
 from unlearn_core.report.kit.csvfile import to_csv
@@ -15,7 +18,7 @@ from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, page_line, runs_table
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.table.compare import MAX_COMPARED
-from unlearn_core.store.table.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery
+from unlearn_core.store.table.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery, RunRow
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, inform, panel, toast, told_by, warn
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.sweep_panel import sweep_form
@@ -37,7 +40,17 @@ element.addEventListener('change', (event) => {
   trigger('input', marks);
 });
 """
-_VIEW: dict[str, Any] = {"sort": "created", "descending": True, "offset": 0}
+
+
+class View(TypedDict):
+    """What is shown of the table: in which order, and from which row on."""
+
+    sort: str
+    descending: bool
+    offset: int
+
+
+_VIEW: View = {"sort": "created", "descending": True, "offset": 0}
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         status = gr.Dropdown([_ALL, *((s, s) for s in (*STATUSES, DAMAGED))], value="", label="Status", min_width=140)
         verdict = gr.Dropdown([_ALL], value="", label="Verdict", min_width=140, allow_custom_value=True)
         clear = gr.Button("Clear", size="sm", scale=0, min_width=90)
-    filters: list[Any] = [text, method, status, verdict]
+    filters: list[gr.Textbox | gr.Dropdown] = [text, method, status, verdict]
     rows = gr.HTML(elem_id="le-runs", js_on_load=_LISTEN)
     with gr.Row(elem_classes=["le-buttons"]):
         before = gr.Button("Previous page", size="sm", interactive=False)
@@ -90,13 +103,13 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     shown, asked = [rows, page, view, before, after], [*filters, view, picked, owner]
     acts = [compare, nobody, edit.apply, edit.delete]
 
-    def pick(ids: list[str], event: gr.EventData) -> tuple[Any, ...]:
+    def pick(ids: list[str], event: gr.EventData) -> tuple[object, ...]:
         on, off = (_ids(told_by(event).get(side)) for side in ("on", "off"))
         ids = [run_id for run_id in ids if run_id not in off]
         ids += [run_id for run_id in on if run_id not in ids]
         return ids, _picked(ids), *_states(ids)
 
-    def order(seen: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
+    def order(seen: View, event: gr.EventData) -> View:
         column = told_by(event).get("sort")
         if not column:
             return seen
@@ -136,10 +149,10 @@ class _Table:
         method: str,
         status: str,
         verdict: str,
-        view: dict[str, Any],
+        view: View,
         picked: list[str],
         owner: str,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[object, ...]:
         asked: dict[str, Any] = {"text": text or "", "method": method or ""}
         asked |= {"status": status or "", "verdict": verdict or ""}
         titles = self.studio.titles()
@@ -161,7 +174,7 @@ class _Table:
         turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
         return table, page_line(start, len(rows), total), view, *turn
 
-    def choices(self, owner: str) -> tuple[Any, ...]:
+    def choices(self, owner: str) -> tuple[object, ...]:
         mine = owner if self.studio.public else None
         called = self.studio.titles().methods
         found = [self.studio.store.values(column, mine) for column in ("method", "verdict")]
@@ -171,7 +184,7 @@ class _Table:
 
     def csv(self, text: str, method: str, status: str, verdict: str, owner: str) -> str:
         """Every run that fits the filter, as a file."""
-        rows: list[Any] = []
+        rows: list[RunRow] = []
         while True:
             query = RunQuery(
                 text=text or "",
@@ -234,9 +247,9 @@ def _wire_edit(
     edit: _Edit,
     picked: gr.State,
     chosen: gr.HTML,
-    acts: list[Any],
+    acts: Sequence[Block],
     owner: gr.BrowserState,
-    reread: Any,
+    reread: Callable[[Dependency], object],
 ) -> None:
     def label(ids: list[str], name: str, tags: str, token: str) -> tuple[str, str]:
         with toast("Not saved"):
@@ -251,7 +264,7 @@ def _wire_edit(
         inform("Saved", f"{count(len(ids), 'run')} changed.")
         return "", ""
 
-    def delete(ids: list[str], token: str) -> tuple[Any, ...]:
+    def delete(ids: list[str], token: str) -> tuple[object, ...]:
         kept, problem = [], None
         for run_id in ids:
             try:
@@ -284,15 +297,15 @@ def _ids(told: object) -> list[str]:
     return [run_id for run_id in told[:PAGE] if isinstance(run_id, str)] if isinstance(told, list) else []
 
 
-def _states(ids: list[str]) -> list[Any]:
+def _states(ids: list[str]) -> list[object]:
     """Which of compare, pick none, save and delete can be pressed."""
     some = gr.update(interactive=bool(ids))
     return [gr.update(interactive=2 <= len(ids) <= MAX_COMPARED), some, some, some]
 
 
-def _first_page(view: dict[str, Any]) -> dict[str, Any]:
+def _first_page(view: View) -> View:
     return {**view, "offset": 0}
 
 
-def _turn(step: int) -> Any:
+def _turn(step: int) -> Callable[[View], View]:
     return lambda view: {**view, "offset": max(0, view["offset"] + step)}

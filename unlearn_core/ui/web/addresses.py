@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from unlearn_core.ui.common import AT_ONCE
 
@@ -72,7 +72,7 @@ _KEEP = """() => {
 
 def wire_addresses(
     page: gr.Blocks,
-    opened: Any,
+    opened: Dependency,
     tabs: gr.Tabs,
     picked: gr.State,
     words: gr.Textbox,
@@ -89,7 +89,7 @@ def wire_addresses(
         js = f"(value) => ({SET_PART})('{name}', value === {json.dumps(field.value)} ? '' : value, false)"
         field.change(None, field, None, js=js, **AT_ONCE)
 
-    def follow(request: gr.Request) -> tuple[Any, ...]:
+    def follow(request: gr.Request) -> tuple[object, ...]:
         asked = dict(request.query_params)
         known = {name: [value for _, value in field.choices] for name, field in chosen.items()}
         return *followed(asked), *(asked[n] if asked.get(n) in values else gr.skip() for n, values in known.items())
@@ -97,7 +97,7 @@ def wire_addresses(
     opened.then(follow, None, [tabs, picked, words, *chosen.values()], **AT_ONCE)
 
 
-def followed(asked: Mapping[str, str]) -> tuple[Any, ...]:
+def followed(asked: Mapping[str, str]) -> tuple[object, ...]:
     """Tab, compared runs and words that the parts of an address ask for."""
     compared = [part for part in asked.get("compare", "").split(",") if part][:4]
     tab = asked.get("tab", "compare" if compared else "gallery" if "board" in asked else "")

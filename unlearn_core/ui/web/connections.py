@@ -18,7 +18,8 @@ class IdleConnectionCloser:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._since: dict[Any, tuple[Any, float]] = {}  # the last request of a connection, and when it was seen over
+        # The last request of a connection, and when it was seen over.
+        self._since: dict[object, tuple[object, float]] = {}
         threading.Thread(target=self._close, name="lethe-closer", daemon=True).start()
 
     def _close(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block, BlockFunction
 from gradio.components.api_component import Api
 from pydantic import ConfigDict, ValidationError, validate_call
 
@@ -34,7 +35,7 @@ class QuietBlocks(gr.Blocks):
     """A page that prints nothing of what strangers send. Gradio writes the inputs of a call with too few of
     them, or with such as a component cannot use, to the console: secrets among them."""
 
-    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
         """gr.Error unless there are as many as the function takes; where more were sent too."""
         if len(inputs) != len(block_fn.inputs):
             raise _unusable(f"This call takes {len(block_fn.inputs)} values, not {len(inputs)}.")
@@ -74,7 +75,7 @@ def escaped(words: str) -> str:
 
 def guarded(
     fn: Function,
-    inputs: Sequence[Any] = (),
+    inputs: Sequence[Block] = (),
     home: Path | None = None,
     words: Callable[[str], str] = escaped,
 ) -> Function:
@@ -83,7 +84,7 @@ def guarded(
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
-        def told(*given: Any, **named: Any) -> Iterator[Any]:
+        def told(*given: Any, **named: Any) -> Iterator[object]:
             with _in_words(home, words):
                 yield from fn(*_checked(given, inputs), **named)
 
@@ -115,13 +116,13 @@ def typed(fn: Function) -> Function:
     return called
 
 
-def _checked(given: tuple[Any, ...], inputs: Sequence[Any]) -> list[Any]:
+def _checked(given: tuple[object, ...], inputs: Sequence[Block]) -> list[object]:
     check_text(given)
     own = [_as_its_kind(one, component) for one, component in zip(given, inputs, strict=False)]
     return [*own, *given[len(own) :]]
 
 
-def _as_its_kind(value: Any, component: Any) -> Any:
+def _as_its_kind(value: object, component: Any) -> object:
     """What Gradio lets through unseen: a choice is one word or number, choices are a list of them, and what
     the browser keeps for us is text."""
     if isinstance(component, gr.BrowserState):
@@ -137,11 +138,11 @@ def _as_its_kind(value: Any, component: Any) -> Any:
     return value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def check_text(value: Any, depth: int = 0) -> None:
+def check_text(value: object, depth: int = 0) -> None:
     """InputError where some text in `value` is none that can be written down, or it is nested too deeply."""
     if isinstance(value, str):
         try:

@@ -15,7 +15,6 @@ import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakValueDictionary
 
@@ -23,6 +22,7 @@ import anyio.to_thread
 from fastapi.exceptions import HTTPException, RequestValidationError
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -456,10 +456,8 @@ def rules_for(host: str, public: bool, signed_in: bool, named: Collection[str], 
     return ProtectionRules(hosts, public, not public or signed_in, signed_in, framed)
 
 
-def middleware(rules: ProtectionRules, quotas: Quotas) -> list[Any]:
+def middleware(rules: ProtectionRules, quotas: Quotas) -> list[Middleware]:
     """For the `app_kwargs` of `launch`."""
-    from starlette.middleware import Middleware
-
     return [Middleware(ProtectionMiddleware, rules=rules, quotas=quotas)]
 
 

@@ -53,7 +53,7 @@ def checked_body(raw: bytes, most: int | None, own: Collection[str]) -> tuple[by
     return (json.dumps(body).encode() if changed else raw), None
 
 
-def _records(body: Any) -> Iterator[dict[str, Any]]:
+def _records(body: object) -> Iterator[dict[str, Any]]:
     """Every object that could be a file record, however deep; without recursion."""
     left = [body]
     while left:

@@ -6,8 +6,6 @@ Gradio writes its own into the page, which no setting changes, so they are repla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse
@@ -45,7 +43,7 @@ class ShareCard:
         )
 
     @staticmethod
-    def _replacing(send: Send, tags: bytes) -> Callable[[Message], Any]:
+    def _replacing(send: Send, tags: bytes) -> Send:
         start: Message = {}
         body = b""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from typing import Any
 
 import gradio as gr
 
@@ -64,7 +63,7 @@ def hub_button(page: gr.Blocks) -> None:
     page.load(button._check_login_status, None, button, **AT_ONCE)
 
 
-def hub_account(request: Any) -> str:
+def hub_account(request: object) -> str:
     """The account at the Hub that the visitor of a Gradio request is signed in with, as the number that it
     has there; "" for none."""
     scope = getattr(getattr(request, "request", None), "scope", None) or {}
