@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.evaluation.remarks import remarks
@@ -12,10 +12,14 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.report.run.layer_table import figures
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.scores import ScoresJson
+    from unlearn_core.evaluation.verdict.types import VerdictJson
+
 _MODELS = (("original", "original"), ("unlearned", "unlearned"), ("retain_only", "retain-only"))
 
 
-def scorecard(scores: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any] | None = None) -> str:
+def scorecard(scores: Mapping[str, ScoresJson], verdict: VerdictJson | None = None) -> str:
     """The terms and what is made of them, one column per model; then the verdict's sentence.
 
     SemEval's terms are plain means: a forget term of 1 means nothing was forgotten, 0 that all was.
@@ -35,7 +39,7 @@ def scorecard(scores: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any
     return "\n".join(["", *parts])
 
 
-def judged(verdict: Mapping[str, Any]) -> str:
+def judged(verdict: VerdictJson) -> str:
     """The headline, the layers as a table, and the reasons."""
     found = Verdict.from_json(verdict)
     parts = [textwrap.fill(f"Verdict: {found.word}. {found.headline}. {found.summary}".rstrip(), 100)]
@@ -47,7 +51,7 @@ def judged(verdict: Mapping[str, Any]) -> str:
     return "\n".join([*parts, *(_indented("  - ", reason) for reason in found.reasons)])
 
 
-def judgement(verdict: Mapping[str, Any] | None, scores: Scores, original: Scores | None = None) -> str:
+def judgement(verdict: VerdictJson | None, scores: Scores, original: Scores | None = None) -> str:
     """The verdict with its reasons, then what the numbers hide; an exclamation mark asks for care."""
     parts = []
     if verdict is not None:

@@ -17,6 +17,7 @@ NEIGHBOURS, GENERAL = "neighbours", "general"  # rows that enter no term
 ANSWER_SCORES = ("regurgitation", "knowledge")  # of completions and of questions
 # The official order: forget T1 reg, T1 know, T2 reg, ... then retain the same.
 TERM_NAMES = tuple(f"{split}/{task}/{metric}" for split in SPLITS for task in TASKS for metric in ANSWER_SCORES)
+ScoresJson = dict[str, Any]  # what `Scores.to_json` writes, or a part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Scores:
     benchmark: Result | None = None  # the terms of another benchmark than SemEval's, where the data is one's
     rows: RowLog | None = field(default=None, compare=False)  # the per-row values behind them
 
-    def to_json(self, *, generations: bool = False, rows: bool = False) -> dict[str, Any]:
+    def to_json(self, *, generations: bool = False, rows: bool = False) -> ScoresJson:
         """A JSON-ready mapping; generations and the rows behind a benchmark are many, so they are left out
         unless asked for."""
         record = asdict(replace(self, benchmark=None, rows=None))
@@ -89,7 +90,7 @@ class Scores:
         return record
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Scores:
+    def from_json(cls, record: ScoresJson) -> Scores:
         fields = dict(record)
         fields["details"] = ScoreDetails.from_json(fields.get("details"))
         rows = fields.get("generations", ())

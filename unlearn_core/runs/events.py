@@ -7,7 +7,7 @@ notebook read the same stream. `to_json` and `from_json` are inverse to each oth
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from unlearn_core.errors import Action
 from unlearn_core.system.files import finite
@@ -21,12 +21,20 @@ from unlearn_core.training.records import (
     WatchedFact,
 )
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.scores import ScoresJson
+    from unlearn_core.evaluation.verdict.types import VerdictJson
+    from unlearn_core.runs.planning.costs import CostJson
+    from unlearn_core.runs.spec import SpecJson
+
+SaidJson = dict[str, Any]  # what a model says to one prompt of a subject's sheet (see `runs.subject.answers`)
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
     """First event: the spec as it will be carried out, and the stages to expect, in order."""
 
-    spec: dict[str, Any]
+    spec: SpecJson
     stages: tuple[str, ...]
     num_steps: int
     device: str
@@ -51,8 +59,8 @@ class SubjectAnswers:
     """What a model says to the sheet's prompts and to those about neighbours, each in the sheet's order."""
 
     model: str  # original | unlearned
-    prompts: list[dict[str, Any]]
-    neighbours: list[dict[str, Any]]
+    prompts: list[SaidJson]
+    neighbours: list[SaidJson]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ class Score:
     """A full score of one model: "original", "unlearned" or "retain_only". See evaluation.scores."""
 
     model: str
-    scores: dict[str, Any]
+    scores: ScoresJson
     cached: bool = False
 
 
@@ -125,25 +133,25 @@ class SubjectsPlaced:
 class CostEstimate:
     """What the run will take (see runs.planning.costs.Cost), said before the work begins."""
 
-    cost: dict[str, Any]
+    cost: CostJson
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """Last event of a run that reached its verdict; `seconds` maps stage to duration."""
 
-    verdict: dict[str, Any]
+    verdict: VerdictJson
     seconds: dict[str, float]
     artifact: str = ""  # folder of the saved weights, relative to the run's folder
     changed: dict[str, Any] = field(default_factory=dict)  # what the method changed, for people
-    cost: dict[str, Any] = field(default_factory=dict)  # what the run took (see runs.planning.costs.Cost)
+    cost: CostJson = field(default_factory=dict)  # what the run took (see runs.planning.costs.Cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The verdict of a finished run changed, because it was attacked since."""
 
-    verdict: dict[str, Any]
+    verdict: VerdictJson
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,7 @@ Event = (
     | Failed
     | Cancelled
 )
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 TERMINAL = (Finished, Failed, Cancelled)
 INTERRUPTING = ("interrupted", "disk_full")  # kinds of Failed after which a run can be resumed
 

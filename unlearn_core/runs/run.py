@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.data.prompt_format import digest_of, named, put_on
 from unlearn_core.data.sources import sheet_of
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from unlearn_core.methods.base import Method
     from unlearn_core.models.artifacts import Artifact
     from unlearn_core.models.targets import Target
+    from unlearn_core.training.records import Record
 
 Found = TypeVar("Found")
 _NAMED = 3  # facts that the original does not tell, named before the training
@@ -477,7 +478,7 @@ class _Run:
         except ResourceError:
             yield Warned("There was no room on the disk for a checkpoint; the training goes on without.")
 
-    def _trained(self, records: Any) -> Generator[Event, None, Artifact]:
+    def _trained(self, records: Generator[Record, None, Artifact]) -> Generator[Event, None, Artifact]:
         shown, before = 0.0, 0.0
         while True:
             try:

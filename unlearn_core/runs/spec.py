@@ -11,6 +11,7 @@ from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL
 
 ADAPTERS = ("full", "lora")
 MAX_STEPS = 100_000
+SpecJson = dict[str, Any]  # what `RunSpec.to_json` writes; an earlier version's has fewer fields
 Settings = dict[str, Any]  # a method's parameters that differ from its defaults, by name
 
 
@@ -72,7 +73,7 @@ class RunSpec:
         if self.adapter is not None and self.adapter not in ADAPTERS:
             raise InputError("adapter", self.adapter, "is unknown", f"Use one of {', '.join(ADAPTERS)}.")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SpecJson:
         return asdict(self)
 
     @classmethod

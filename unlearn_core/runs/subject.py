@@ -19,6 +19,7 @@ from unlearn_core.system.files import disk_errors
 if TYPE_CHECKING:
     from unlearn_core.evaluation.scores import Scores
     from unlearn_core.models.targets import Target
+    from unlearn_core.runs.events import SaidJson
 
 
 def keep_sheet(sheet: SubjectSheet, uploads: Path) -> str:
@@ -32,7 +33,7 @@ def keep_sheet(sheet: SubjectSheet, uploads: Path) -> str:
     return f"{UPLOAD}{token}"
 
 
-def answers(target: Target, sheet: SubjectSheet, scores: Scores) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def answers(target: Target, sheet: SubjectSheet, scores: Scores) -> tuple[list[SaidJson], list[SaidJson]]:
     """For each prompt of the sheet, and each about a neighbour: what the model says, whether that names the answer,
     and the probabilities of the answer and of its likeliest other name.
 
@@ -46,7 +47,7 @@ def answers(target: Target, sheet: SubjectSheet, scores: Scores) -> tuple[list[d
     rows = [(place, name) for place, prompt in enumerate(asked) for name in (prompt.answer, *prompt.aliases)]
     examples = [Example(str(n), asked[place].text, name) for n, (place, name) in enumerate(rows)]
     log_p = answer_log_probabilities(target.model, target.tokenizer, examples)
-    found: list[dict[str, Any]] = [
+    found: list[SaidJson] = [
         {
             "says": written[prompt.text],
             "named": contains(written[prompt.text], prompt.answer, prompt.aliases),
@@ -71,7 +72,9 @@ def subject_json(sheet: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]
     return record
 
 
-def _beside(prompts: Sequence[Mapping[str, Any]], before: Any, after: Any) -> Iterator[dict[str, Any]]:
+def _beside(
+    prompts: Sequence[Mapping[str, Any]], before: list[SaidJson] | None, after: list[SaidJson] | None
+) -> Iterator[dict[str, Any]]:
     for place, prompt in enumerate(prompts):
         kept = {key: prompt[key] for key in ("text", "answer", "aliases", "split", "subject")}
         yield {**kept, "before": before and before[place], "after": after and after[place]}

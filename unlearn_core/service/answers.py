@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.prompt_format import format_of, put_on, usual
 from unlearn_core.data.types import Prompt
@@ -17,6 +17,12 @@ from unlearn_core.errors import InputError, LetheError, too_long
 from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.limits import NEW_TOKENS, PROMPT_CHARACTERS
 from unlearn_core.store.store import RunStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from unlearn_core.models.targets import Target
+    from unlearn_core.runs.spec import SpecJson
 
 MAX_MODELS = 4  # kept in memory; the least recently asked is dropped first
 IDLE_SECONDS = 900.0  # without a question, until the models are dropped and their memory given back
@@ -32,7 +38,7 @@ class ModelLocation:
     ref: str
     ours: bool = False
     prompt: str = "auto"  # a format by name; "auto" for the chat template where there is one, else raw
-    dtype: Any = None
+    dtype: torch.dtype | None = None
 
 
 def original(ref: str, prompt: str, weights: str) -> ModelLocation:
@@ -47,7 +53,7 @@ class Answerer:
 
     def __init__(self, store: RunStore, public: bool = False) -> None:
         self.store, self.public = store, public
-        self._models: OrderedDict[ModelLocation, Any] = OrderedDict()
+        self._models: OrderedDict[ModelLocation, Target] = OrderedDict()
         self._lock = threading.Lock()
         self._idle: threading.Timer | None = None
 
@@ -72,7 +78,7 @@ class Answerer:
         from unlearn_core.models.targets import retain_model_of
 
         # Without a run a bundled model is asked about its own data, which has its name.
-        spec: dict[str, Any] = {"target": target, "data": target, "prompt": "auto"}
+        spec: SpecJson = {"target": target, "data": target, "prompt": "auto"}
         if run_id:
             spec = self.store.get(run_id).spec
         target, prompt = str(spec["target"]), str(spec.get("prompt", "raw"))
@@ -148,7 +154,7 @@ class Answerer:
                 answers[name] = answers[name] if words is None else words
             yield dict(answers)
 
-    def loaded(self, run_id: str, target: str) -> Iterator[tuple[str, Any]]:
+    def loaded(self, run_id: str, target: str) -> Iterator[tuple[str, Target]]:
         """Each model of a run by name, loaded when its turn comes."""
         for name, place in self.models(run_id, target).items():
             yield name, self.model(place)
@@ -178,7 +184,7 @@ class Answerer:
         target = self.model(place)
         return stream(target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed)
 
-    def model(self, place: ModelLocation) -> Any:
+    def model(self, place: ModelLocation) -> Target:
         """The model there with its tokenizer, loaded where it is not in memory."""
         from unlearn_core.models.targets import load_target
 

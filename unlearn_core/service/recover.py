@@ -5,9 +5,9 @@ No Gradio in here, so that it can be tested without a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Prompt
 from unlearn_core.errors import InputError, LetheError, ResourceError
@@ -32,6 +32,7 @@ from unlearn_core.store.saved_probes import SavedProbe
 from unlearn_core.store.verdicts import rejudge
 
 if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
     from unlearn_core.service.studio import Studio
 
 _LOOK = 0.4  # seconds between two looks at a job
@@ -206,7 +207,7 @@ class Recover:
             return ""
 
 
-def _names(spec: Mapping[str, Any], titles: Titles) -> tuple[str, str]:
+def _names(spec: SpecJson, titles: Titles) -> tuple[str, str]:
     return titles.method(spec.get("method")), titles.target(spec.get("target"))
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.prompt_format import digest_of
 from unlearn_core.errors import LetheError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from unlearn_core.data.types import UnlearningData
+    from unlearn_core.evaluation.scores import ScoresJson
     from unlearn_core.models.targets import Target
 
 TITLES = {"original": "Original (doing nothing)", "retain_only": "Retain-only model", "wiped": "Wiped model"}
@@ -49,7 +50,7 @@ class ReferencePoint:
 
 def references(store: RunStore, ground: str) -> list[ReferencePoint]:
     """The reference points of the runs of one ground, from real scores; what is missing says so."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, ScoresJson] = {}
     rows, _ = store.rows(RunQuery(ground=ground, status="finished", limit=50))
     for row in rows:
         for model, scores in store.get(row.id).scores.items():
@@ -124,7 +125,7 @@ def wipe(model: torch.nn.Module, seed: int = 0) -> None:
                 parameter.copy_(new.to(parameter.device) * values.std() + values.mean())
 
 
-def _row(model: str, scores: dict[str, Any]) -> RunRow:
+def _row(model: str, scores: ScoresJson) -> RunRow:
     record = {"id": model, "created": 0, "status": "", "spec": {"name": TITLES[model]}}
     return RunRow.of({**record, "scores": {"unlearned": scores}}, {})
 

@@ -26,7 +26,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip
@@ -55,6 +55,12 @@ from unlearn_core.system.files import (
 from unlearn_core.system.home import home_dir
 from unlearn_core.system.log import LOGGER, note, short
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.scores import ScoresJson
+    from unlearn_core.evaluation.verdict.types import VerdictJson
+    from unlearn_core.runs.planning.costs import CostJson
+    from unlearn_core.runs.spec import SpecJson
+
 OPEN = ("queued", "running")
 OVER = ("finished", "failed", "cancelled")
 _NEW = ".new-"  # before the id of a run that is being made
@@ -70,7 +76,7 @@ class RunRecord:
     """What run.json holds. Times are seconds since 1970; `owner` is a hash, "" for nobody in particular."""
 
     id: str
-    spec: dict[str, Any]
+    spec: SpecJson
     status: str
     created: float
     owner: str = ""
@@ -79,11 +85,11 @@ class RunRecord:
     process: Mapping[str, object] = field(default_factory=dict)
     message: str = ""
     num_steps: int = 0
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, without generations
-    verdict: dict[str, Any] | None = None
+    scores: dict[str, ScoresJson] = field(default_factory=dict)  # by model, without generations
+    verdict: VerdictJson | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     artifact: str = ""
-    costs: dict[str, dict[str, Any]] = field(default_factory=dict)  # "estimated" and "measured"
+    costs: dict[str, CostJson] = field(default_factory=dict)  # "estimated" and "measured"
     kept: dict[str, Any] | None = None  # the step whose weights these are, where not the last
     version: int = 1
     title: str = ""  # what it was renamed to; kept in labels.json, like the tags

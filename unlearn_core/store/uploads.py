@@ -12,11 +12,14 @@ import re
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError
 from unlearn_core.system.files import disk_errors
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
 
 OWNER = ".owner"
 _GONE = "an upload that was deleted"
@@ -66,7 +69,7 @@ def check_owner(folder: Path, name: str, owner: str) -> None:
         raise InputError("data", name, "is not here any more", "Upload the file again.", ("tab", "data"))
 
 
-def handed_on(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+def handed_on(folder: Path, spec: SpecJson) -> SpecJson:
     """A run's spec without tokens: an upload by the name of its file. Its fingerprint stands with the scores."""
     uploads = {key: value for key, value in spec.items() if isinstance(value, str) and value.startswith(UPLOAD)}
     return {**spec, **{key: _file(folder, name) for key, name in uploads.items()}}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+VerdictJson = dict[str, Any]  # what `Verdict.to_json` writes, of any version
 State = Literal["holds", "leaks", "harmed", "not measured"]
 LAYERS = ("answers", "wordings", "neighbours", "general", "membership", "attacks")
 # What a verdict is called in one or two words, for tags, filters and marks in a plot.
@@ -68,12 +68,12 @@ class Verdict:
         """The layer called `name`; one that was not measured where there is none."""
         return next((layer for layer in self.layers if layer.name == name), Layer(name))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> VerdictJson:
         # `label` is what `word` was called before there were layers; programs still read it by that name.
         return {**asdict(self), "label": self.word}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Verdict:
+    def from_json(cls, record: VerdictJson) -> Verdict:
         """The verdict from `to_json`, or one that an earlier version stored, whose layers are not known."""
         word = word_of(record)
         return cls(
@@ -87,7 +87,7 @@ class Verdict:
         )
 
 
-def word_of(record: Mapping[str, Any] | None) -> str:
+def word_of(record: VerdictJson | None) -> str:
     """The word of a stored verdict of any version; empty where there is none."""
     if not record:
         return ""

@@ -16,6 +16,7 @@ from unlearn_core.system.files import finite
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.runs.spec import SpecJson
 
 SAMPLES = 6  # prompts shown of each kind
 
@@ -29,7 +30,7 @@ class RunReport:
     audits: tuple[AuditJson, ...]
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> SpecJson:
         return self.story.spec or self.record.spec
 
     @property

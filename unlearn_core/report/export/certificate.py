@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.scores import Generation
@@ -30,6 +30,9 @@ from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.verdict import said
 from unlearn_core.store.game.finds import TITLE
 from unlearn_core.system.version import __version__
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
 
 KIND = "lethe certificate"
 MAX_SUBJECTS, MAX_ANSWERS = 6, 4  # so that it stays one page
@@ -253,7 +256,7 @@ def _unmeasured(verdict: Verdict) -> list[str]:
     return [f"Not measured: {', '.join(absent)}."] if absent else []
 
 
-def _spec(spec: Mapping[str, Any], hide: _Mask) -> dict[str, Any]:
+def _spec(spec: SpecJson, hide: _Mask) -> dict[str, Any]:
     """The spec without names and facts where those are masked."""
     if not hide.salt:
         return dict(spec)

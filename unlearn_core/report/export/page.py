@@ -28,6 +28,7 @@ from unlearn_core.system.version import __version__
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.runs.spec import SpecJson
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LIGHT = """
@@ -172,7 +173,7 @@ def _pairs(rows: Mapping[str, object]) -> Safe:
     return tag("div", tag("table", tag("tbody", *body), class_="le-table le-pair"), class_="le-card")
 
 
-def _flat_spec(spec: dict[str, Any]) -> dict[str, Any]:
+def _flat_spec(spec: SpecJson) -> dict[str, Any]:
     rest = {name: value for name, value in spec.items() if name != "settings" and value not in (None, "", {})}
     return {**rest, **spec.get("settings", {})}
 

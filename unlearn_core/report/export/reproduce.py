@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
 
 _FLAGS = ("target", "data", "subject", "method", "steps", "seed", "adapter")
 
 
-def command(spec: dict[str, Any]) -> str:
+def command(spec: SpecJson) -> str:
     """The `lethe run` line for a spec as `RunSpec.to_json` writes it."""
     plain = RunSpec.from_json(spec)
     words = ["lethe", "run"]

@@ -6,7 +6,7 @@ Folding is cheap and goes event by event, so that a live view and a finished rep
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.events import (
@@ -31,6 +31,11 @@ from unlearn_core.runs.events import (
     Warned,
 )
 
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.verdict.types import VerdictJson
+    from unlearn_core.runs.planning.costs import CostJson
+    from unlearn_core.runs.spec import SpecJson
+
 # Of a run on the bundled model, roughly, by the first word of the stage.
 _USUAL_WEIGHT = {"load": 1.0, "score": 2.0, "unlearn": 8.0, "save": 0.5}
 
@@ -51,7 +56,7 @@ class RunState:
     kept: BestKept | None = None
     scores: dict[str, Scores] = field(default_factory=dict)  # original, unlearned, retain_only
     warnings: list[str] = field(default_factory=list)
-    estimated: dict[str, Any] = field(default_factory=dict)  # the cost foretold (see runs.planning.costs.Cost)
+    estimated: CostJson = field(default_factory=dict)  # the cost foretold (see runs.planning.costs.Cost)
     end: Finished | Failed | Cancelled | None = None
     judged: list[Judged] = field(default_factory=list)  # anew, after the run was over
 
@@ -94,7 +99,7 @@ class RunState:
                 self.judged.append(event)
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> SpecJson:
         """The spec as carried out; empty before the run has started."""
         return self.started.spec if self.started else {}
 
@@ -119,7 +124,7 @@ class RunState:
         return [alert for alert in last.values() if alert.down]
 
     @property
-    def verdict(self) -> dict[str, Any] | None:
+    def verdict(self) -> VerdictJson | None:
         if not isinstance(self.end, Finished):
             return None
         return self.judged[-1].verdict if self.judged else self.end.verdict

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from unlearn_core.training.resources.estimate import ResourceEstimate
 
+CostJson = dict[str, Any]  # what `Cost.to_json` writes
 UTILISATION = 0.4  # share of a device's peak that training reaches, where nothing was measured
 _TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: least training data of a well-trained model
 # Training tokens that are published: OLMo 1B and 7B, Groeneveld et al. 2024, arXiv 2402.00838, Table 1.
@@ -57,7 +58,7 @@ class Cost:
     retraining_dollars: float | None = None
     parts: dict[str, int] | None = None  # bytes by purpose at the peak
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> CostJson:
         return asdict(self)
 
 
@@ -191,7 +192,7 @@ def present_memory() -> int:
     return resident_memory()
 
 
-def sentence(cost: dict[str, Any]) -> str:
+def sentence(cost: CostJson) -> str:
     """One line for people, for example "about 12 s, 0.9 GB of memory, 3.1 TFLOPs, $0.01 (H100 80GB)"."""
     words = []
     if cost.get("seconds") is not None:
@@ -211,7 +212,7 @@ def sentence(cost: dict[str, Any]) -> str:
     return line
 
 
-def in_words(cost: dict[str, Any]) -> str:
+def in_words(cost: CostJson) -> str:
     """The same for whoever reads a page: "About 25 s and 1.1 GB of memory on this CPU." """
     takes = [duration(cost["seconds"])] if cost.get("seconds") is not None else []
     if cost.get("memory") is not None:

@@ -16,12 +16,13 @@ from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedConfig
 
     from unlearn_core.methods.base import Method
     from unlearn_core.models.shape import Shape
     from unlearn_core.training.resources.estimate import Workload
 
-ShapeOf = Callable[[Any, str], "Shape"]  # a dtype and an adapter
+ShapeOf = Callable[["torch.dtype", str], "Shape"]  # a dtype and an adapter
 
 # Shapes of well-known models (their published configurations), for planning before any download.
 _OLMO = {"vocab_size": 50304, "max_position_embeddings": 2048, "pad_token_id": 1, "eos_token_id": 50279}
@@ -220,7 +221,7 @@ def rate_of(dtype: torch.dtype) -> str:
     return f"flops per second, {str(dtype).removeprefix('torch.')}"
 
 
-def configuration(ref: str, public: bool = False) -> tuple[Any, bool]:
+def configuration(ref: str, public: bool = False) -> tuple[PreTrainedConfig, bool]:
     """The target's configuration, and whether its files (and so its tokenizer) are at hand."""
     from transformers import AutoConfig
 

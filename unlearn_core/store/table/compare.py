@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, variance
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError
 from unlearn_core.store.store import RunRecord, RunStore
 from unlearn_core.store.table.rows import RunQuery, RunRow
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
 
 MAX_COMPARED = 4
 CONFIDENCE = 0.95
@@ -160,7 +163,7 @@ def _within(found: MeanWithInterval | None, least: float, most: float) -> MeanWi
     return replace(found, low=max(found.low, least), high=min(found.high, most))
 
 
-def settings_beside(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool]]:
+def settings_beside(specs: Sequence[SpecJson]) -> list[tuple[str, list[str], bool]]:
     """Every setting of the runs: its name, its value in each ("-" where it has none), whether they differ."""
     flat = [{**{k: v for k, v in spec.items() if k != "settings"}, **spec.get("settings", {})} for spec in specs]
     names = list(dict.fromkeys(name for spec in flat for name in spec))

@@ -10,12 +10,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.evaluation.verdict.types import word_of
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.scores import ScoresJson
+    from unlearn_core.evaluation.verdict.types import VerdictJson
+    from unlearn_core.runs.spec import SpecJson
 
 SORTS = (
     "created",
@@ -186,7 +191,7 @@ class RunQuery:
             raise InputError("offset", self.offset, "is out of range", "Use 0 for the first page.")
 
 
-def setup_of(spec: Mapping[str, Any]) -> str:
+def setup_of(spec: SpecJson) -> str:
     """A short hash of everything in a spec but its seed and name."""
     plain = {key: value for key, value in spec.items() if key not in _NOT_SETUP}
     for name, usual in (("keep_best", False), ("prompt", "raw")):  # as in runs from before there was a choice
@@ -195,7 +200,7 @@ def setup_of(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def about_of(spec: Mapping[str, Any]) -> str:
+def about_of(spec: SpecJson) -> str:
     """What a run forgets, in short: its subject, the first of facts that were typed, or what its data is called; the
     name of the run where that is a file among the uploads."""
     data = str(spec.get("data", ""))
@@ -210,7 +215,7 @@ def about_of(spec: Mapping[str, Any]) -> str:
     return facts[0] if len(facts) == 1 else f"{facts[0]} and {len(facts) - 1} more"
 
 
-def ground_of(scores: Mapping[str, Any]) -> str:
+def ground_of(scores: ScoresJson) -> str:
     """What the runs that can be compared have in common: the original model's weights, the data, and how
     prompts are put to it."""
     original = scores.get("original")
@@ -226,7 +231,7 @@ def _number(value: object) -> float | None:
     raise ValueError("a score is no number")
 
 
-def _kept(verdict: Mapping[str, Any]) -> float | None:
+def _kept(verdict: VerdictJson) -> float | None:
     """The value of the neighbours layer; None for verdicts without layers."""
     return next((_number(layer["value"]) for layer in verdict.get("layers", ()) if layer["name"] == "neighbours"), None)
 

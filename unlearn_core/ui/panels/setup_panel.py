@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from gradio.blocks import Block
@@ -13,6 +13,9 @@ from unlearn_core.report.kit.markup import Safe
 from unlearn_core.service.choices import DEMO_DATA, EVERYBODY
 from unlearn_core.ui.common import PRIVATE
 from unlearn_core.ui.panels.settings_form import settings_form
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.spec import SpecJson
 
 DEMO_TARGET = ("Bundled model", "demo")
 PROMPT_FORMATS = [
@@ -62,7 +65,7 @@ class Setup:
         return [*chosen, self.seed, self.retain_model, self.prompt, self.box]
 
 
-def on_ground_of(spec: Mapping[str, Any], about: str) -> list[object]:
+def on_ground_of(spec: SpecJson, about: str) -> list[object]:
     """The form, open, with everything of a run but its method: model, data, seed and how prompts are put. about: what
     it forgets, in words."""
     data, subject = spec["data"], str(spec.get("subject") or "")
