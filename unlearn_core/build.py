@@ -12,7 +12,7 @@ import functools
 import json
 import platform
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -119,7 +119,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 def build_world(
     out_dir: Path | str, seed: int = 0, recipe: WorldRecipe | None = None, stages: tuple[str, ...] = STAGES
-) -> Iterator[TrainProgress]:
+) -> Generator[TrainProgress]:
     """Build the bundled models into `out_dir`, one folder a stage, and `manifest.json` once all are there.
 
     Yields one TrainProgress an optimiser step. Finished stages are kept and an unfinished one goes on
@@ -152,7 +152,7 @@ def build_world(
 
 def _train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, corpus: Corpus, stage: str, folder: Path
-) -> Iterator[TrainProgress]:
+) -> Generator[TrainProgress]:
     """Train, save, and mark the folder as finished; the checkpoint is dropped with it."""
     trainer = Trainer(model, tokenizer, recipe)
     checkpoint = folder.with_suffix(".checkpoint")
@@ -174,7 +174,7 @@ def memorise(
     seed: int = 0,
     replay: bool = True,
     prompt: str = "auto",
-) -> Iterator[TrainProgress]:
+) -> Generator[TrainProgress]:
     """Make a target that knows `data` (its forget and retain set) by heart, and save it in `out_dir`.
 
     `base_ref` is anything `load_target` takes, or "scratch": a new model of `shape` with a tokenizer

@@ -18,15 +18,16 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearn_core.errors import LetheError, is_panic
 from unlearn_core.runs.control import Control
 from unlearn_core.system.log import log_to
 from unlearn_core.system.machine.threads import wait_passively
 
+Value = TypeVar("Value")
 _GIVES_WAY = 5  # how much nicer the child is: it has all cores while nobody asks the page for anything
 
 
@@ -51,11 +52,11 @@ class ChildProcess:
 
     def iterate(
         self,
-        function: Callable[..., Iterator[Any]],
-        *given: Any,
+        function: Callable[..., Generator[Value]],
+        *given: object,
         control: Control | None = None,
-        **named: Any,
-    ) -> Iterator[Any]:
+        **named: object,
+    ) -> Generator[Value]:
         """What `function(*given, **named)` yields. Function, arguments and values must be picklable.
 
         control: buttons that reach the function as its own `control`. Raises what it raises, and
@@ -114,7 +115,7 @@ class ChildProcess:
             while self._receive(child)[0] != "end":
                 pass
 
-    def _send(self, child: subprocess.Popen[bytes], kind: str, value: Any) -> None:
+    def _send(self, child: subprocess.Popen[bytes], kind: str, value: object) -> None:
         assert child.stdin is not None
         try:
             child.stdin.write(pickle.dumps((kind, value)))
@@ -156,7 +157,13 @@ class _Child:
                 named["control"] = self._control
             self._send("end", self._carry_out(number, function, given, named))
 
-    def _carry_out(self, number: int, function: Callable[..., Any], given: Any, named: Any) -> Exception | None:
+    def _carry_out(
+        self,
+        number: int,
+        function: Callable[..., Generator[object]],
+        given: tuple[object, ...],
+        named: dict[str, object],
+    ) -> Exception | None:
         try:
             with contextlib.closing(function(*given, **named)) as values:
                 for value in values:
@@ -190,7 +197,7 @@ class _Child:
         finally:  # also where an order cannot be read: whoever gave it waits for an answer
             os._exit(0)
 
-    def _send(self, kind: str, value: Any) -> None:
+    def _send(self, kind: str, value: object) -> None:
         self._out.write(pickle.dumps((kind, value)))
         self._out.flush()
 

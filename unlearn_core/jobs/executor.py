@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from unlearn_core.errors import ResourceError
 from unlearn_core.jobs.child_process import ChildProcess, ProcessEnded
@@ -18,7 +18,8 @@ from unlearn_core.runs.failure import failed
 from unlearn_core.store.game.relearned import relearned
 from unlearn_core.store.store import RunStore
 
-Runner = Callable[..., Iterator[Event]]
+Runner = Callable[..., Generator[Event]]
+Value = TypeVar("Value")
 
 SHUT_DOWN = "Lethe was shut down while this run was under way. Resume it to get its result."
 _AUDITS_SHUT_DOWN = "Lethe was shut down while these audits were under way. Start them again."
@@ -76,11 +77,11 @@ class Executor:
         if not job.given_up:
             self._ends.note(job, end)
 
-    def iterate(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def iterate(self, function: Callable[..., Generator[Value]], *given: object, **named: object) -> Generator[Value]:
         """Call the function where the work is done."""
         return (function if self.apart is None else partial(self.apart.iterate, function))(*given, **named)
 
-    def _events(self, job: Job) -> Any:
+    def _events(self, job: Job) -> Generator[Event]:
         runner = self.runner
         if runner is None:
             from unlearn_core.runs.run import run

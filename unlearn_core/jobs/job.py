@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.data.types import Example
 from unlearn_core.runs.control import Control
@@ -17,6 +17,9 @@ from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audit_record import record_audits
 from unlearn_core.store.game.relearned import Relearned
 from unlearn_core.store.store import RunStore
+
+if TYPE_CHECKING:
+    from unlearn_core.store.audits import AuditEvent
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class RelearnRequest:
     secret: Example = field(repr=False)
 
 
-def audits_of(run_id: str, home: Path, budget_seconds: float | None, **options: Any) -> Iterator[Any]:
+def audits_of(run_id: str, home: Path, budget_seconds: float | None, **options: Any) -> Generator[AuditEvent]:
     """`record_audits`, by nothing but what another process can be told."""
     with contextlib.closing(RunStore(home, shared=options["public"])) as store:
         yield from record_audits(run_id, store, budget_seconds, **options)
@@ -69,7 +72,7 @@ class Job:
     def seconds_left(self) -> float | None:
         return self.usual if self.until is None else max(0.0, self.until - time.monotonic())
 
-    def heed(self, event: Any) -> None:
+    def heed(self, event: object) -> None:
         """Learn from an event how long it still takes."""
         left = getattr(event, "seconds_left", None)
         if isinstance(event, CostEstimate) and self.usual is None:

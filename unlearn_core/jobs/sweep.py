@@ -18,7 +18,7 @@ MAX_RUNS = 64
 PREFIX = "sweep "
 
 
-def grid(base: RunSpec, values: Mapping[str, Sequence[Any]], seeds: Sequence[int] = (0,)) -> list[RunSpec]:
+def grid(base: RunSpec, values: Mapping[str, Sequence[object]], seeds: Sequence[int] = (0,)) -> list[RunSpec]:
     """`base` with every combination of the values, for every seed; checked before anything is queued.
 
     `values` maps a parameter of the method (or "steps") to what it should take in turn, as text or numbers.
@@ -143,5 +143,5 @@ def _steps(value: Any) -> int | None:
     return int(value)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from unlearn_core.data.sources import load_data
@@ -12,7 +12,7 @@ from unlearn_core.store.references import read_wiped, score_wiped
 from unlearn_core.store.table.rows import ground_of
 
 
-def prescore(home: Path) -> Iterator[Progress]:
+def prescore(home: Path) -> Generator[Progress]:
     """Fill the score cache for the bundled original and retain-only models, then score the wiped one that
     runs are compared with, bit by bit: whoever has something better to do closes it."""
     from unlearn_core.evaluation.evaluate import evaluate

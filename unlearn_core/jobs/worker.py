@@ -13,8 +13,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
 
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError, LetheError, ResourceError, too_long
@@ -241,7 +240,7 @@ class Worker:
         if self._apart is not None:
             self._apart.start()
 
-    def meanwhile(self, function: Callable[..., Iterator[Any]], *given: Any) -> None:
+    def meanwhile(self, function: Callable[..., Generator[object]], *given: object) -> None:
         """Carry out what `function` yields until there is a run to carry out."""
         work = self.carrier.iterate(function, *given)
         with self._hands, contextlib.suppress(ProcessEnded), contextlib.closing(work):

@@ -136,7 +136,7 @@ def _on_gpu(job: ZeroGpuJob) -> Generator[Event | FilePart | WeightsDelivered]:
             public=job.public,
             checkpoints=job.checkpoints,
         )
-        with closing(events):  # type: ignore[type-var]
+        with closing(events):
             for event in events:
                 yield event
                 if isinstance(event, StageProgress) and event.stage == "save" and event.done == event.total:
@@ -159,7 +159,7 @@ on_gpu = _decorate(duration=seconds)(_on_gpu) if _decorate else _on_gpu
 
 def run_on_gpu(
     spec: RunSpec, *, home: Path, out: Path, control: Control, public: bool, checkpoints: Path
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """`runs.run.run` by way of the platform; the weights end up in `out` all the same."""
     end: Event | None = None
     with tempfile.TemporaryDirectory(dir=out, prefix=".gpu.") as folder:

@@ -90,7 +90,7 @@ def run(
     control: Control | None = None,
     public: bool = False,
     checkpoints: str | Path | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Carry out `spec` and yield what happens; the last event is Finished or Failed.
 
     home: where scores are cached and uploads lie (see `home_dir`). out: the folder that gets `weights/`,

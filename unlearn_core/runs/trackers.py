@@ -7,7 +7,7 @@ The events go through unchanged. A tracker is an optional extra (`pip install le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class Tracker(Protocol):
         """Nothing more will come."""
 
 
-def tracked(events: Iterator[Event], name: str, spec: RunSpec, folder: Path) -> Iterator[Event]:
+def tracked(events: Iterator[Event], name: str, spec: RunSpec, folder: Path) -> Generator[Event]:
     """The same events, their numbers sent to the tracker called `name`; `folder` is where it may write."""
     tracker = open_tracker(name, spec, folder)
     step = 0

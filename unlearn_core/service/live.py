@@ -34,9 +34,9 @@ class LiveRun:
     story: RunState = field(default_factory=RunState)
     offset: int = 0  # bytes of the run's events read so far
     lock: threading.Lock = field(default_factory=threading.Lock)
-    drawn: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    drawn: dict[str, tuple[object, Any]] = field(default_factory=dict)
 
-    def part(self, name: str, version: Any, draw: Any) -> Any:
+    def part(self, name: str, version: object, draw: Callable[[], object]) -> Any:
         """What `draw` makes of the story, made once per version."""
         if self.drawn.get(name, (None, None))[0] != version:
             self.drawn[name] = (version, draw())
@@ -48,7 +48,7 @@ class LiveView:
     """What a page shows of a run in motion; `versions` says which parts a viewer has already seen."""
 
     parts: dict[str, Any]
-    versions: dict[str, Any]
+    versions: dict[str, object]
     over: bool
 
 
@@ -74,7 +74,7 @@ class LiveRuns:
         with watched.lock:
             story = watched.story
             training = story.stage == "unlearn" and bool(story.steps)
-            versions: dict[str, Any] = {
+            versions: dict[str, object] = {
                 # The place in the queue changes without an event, so it is part of the version.
                 "progress": f"{story.num_events} {position} {wait}",
                 "fade": f"{len(story.probes)} {story.end is not None}",

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError
 from unlearn_core.evaluation.protocols.references.reference import is_stored
@@ -89,7 +89,7 @@ def run_audits(
     target: str | None = None,
     data: str | None = None,
     public: bool = False,
-) -> Iterator[AuditEvent]:
+) -> Generator[AuditEvent]:
     """Audit a run of the store, or a folder of weights, and yield what happens; the last event is
     AuditsFinished or Failed.
 
@@ -115,7 +115,7 @@ def run_audits(
         yield end
 
 
-def audit_case(case: AuditCase, audits: Sequence[Audit], budget_seconds: float | None = None) -> Iterator[AuditEvent]:
+def audit_case(case: AuditCase, audits: Sequence[Audit], budget_seconds: float | None = None) -> Generator[AuditEvent]:
     """Carry out `audits` on models at hand. An audit that fails ends with its reason; the others go on."""
     from unlearn_core.models.hashing import weights_hash
 
@@ -138,7 +138,7 @@ def audit_case(case: AuditCase, audits: Sequence[Audit], budget_seconds: float |
     yield AuditsFinished(time.perf_counter() - began)
 
 
-def _one(case: AuditCase, audit: Audit, plan: _Plan) -> Any:
+def _one(case: AuditCase, audit: Audit, plan: _Plan) -> Generator[AuditProgress, None, AuditResult]:
     """Progress of one audit as events; returns its result."""
     from unlearn_core.evaluation.audits import AuditResult
 
@@ -153,7 +153,8 @@ def _one(case: AuditCase, audit: Audit, plan: _Plan) -> Any:
                 shown = time.perf_counter()
                 yield AuditProgress(name, part.done / part.total, plan.left(name, part.done / part.total))
     except StopIteration as done:
-        return done.value
+        result: AuditResult = done.value
+        return result
     except Exception as error:
         message = failed(error).message
         traceback.clear_frames(error.__traceback__)

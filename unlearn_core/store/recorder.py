@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from unlearn_core.runs.control import Control
@@ -22,7 +22,7 @@ def record(
     out: str | Path | None = None,
     control: Control | None = None,
     public: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """`run(spec)`, with every event appended to the store before it is yielded.
 
     run_id: a run made with `store.create`, None to make one. out: the folder that gets `weights/`, None

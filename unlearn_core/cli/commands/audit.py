@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import textwrap
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands.run import writable
 from unlearn_core.cli.progress import ProgressLine
@@ -16,6 +17,10 @@ from unlearn_core.cli.table import judged, table
 from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict import Verdict
+
+if TYPE_CHECKING:
+    from unlearn_core.store.audits import AuditEvent
+    from unlearn_core.store.store import RunStore
 
 
 def add_to(commands: Any) -> None:
@@ -78,7 +83,7 @@ def audit_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verdict(run: str, store: Any, result: dict[str, Any]) -> dict[str, Any]:
+def _verdict(run: str, store: RunStore, result: dict[str, Any]) -> dict[str, Any]:
     """The verdict after the attacks: what the store keeps of a run, or what is known of a folder's weights."""
     from unlearn_core.store.verdicts import verdict_of_weights
 
@@ -87,7 +92,7 @@ def _verdict(run: str, store: Any, result: dict[str, Any]) -> dict[str, Any]:
     return Verdict.from_json(store.get(run).verdict or {}).to_json()
 
 
-def _follow(events: Any) -> tuple[dict[str, Any], str | None]:
+def _follow(events: Generator[AuditEvent]) -> tuple[dict[str, Any], str | None]:
     """Drain the audits: results as one JSON-ready mapping, and why they ended early, if they did."""
     from unlearn_core.runs.events import Failed
     from unlearn_core.store.audits import (

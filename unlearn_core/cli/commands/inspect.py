@@ -17,6 +17,7 @@ from unlearn_core.data.prompt_format import PROMPTS, put_on, usual
 from unlearn_core.errors import InputError, LetheError
 
 if TYPE_CHECKING:
+    from unlearn_core.models.targets import Target
     from unlearn_core.store.store import RunRecord, RunStore
     from unlearn_core.store.table.rows import RunRow
 
@@ -206,7 +207,7 @@ def probe_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(target: Any, prompt: str, max_new_tokens: int) -> None:
+def _say(target: Target, prompt: str, max_new_tokens: int) -> None:
     from unlearn_core.models.generation.generate import stream
 
     shown = ""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.values import number, whole_number
 from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearn_core.training.memorise import TrainProgress
 
 
 def add_to(commands: Any) -> None:
@@ -86,7 +90,7 @@ def world_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(progress: Any) -> None:
+def _follow(progress: Generator[TrainProgress]) -> None:
     line = ProgressLine()
     try:
         for part in progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from unlearn_core.runs.spec import ADAPTERS, RunSpec
 from unlearn_core.runs.trackers import TRACKERS, tracked
 
 if TYPE_CHECKING:
+    from unlearn_core.runs.events import Event
     from unlearn_core.store.store import RunStore
 
 # Flag name -> field of the spec, where they differ.
@@ -235,7 +237,7 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
     return 0
 
 
-def follow(events: Any) -> tuple[dict[str, Any], Failed | None]:
+def follow(events: Generator[Event]) -> tuple[dict[str, Any], Failed | None]:
     """Drain the run: its result as one JSON-ready mapping, and what made it fail, if anything."""
     result: dict[str, Any] = {"spec": {}, "notes": []}
     line = ProgressLine()

@@ -202,7 +202,7 @@ def _folder(field: str, name: str) -> Path:
     return folder
 
 
-def _write(path: Path | None, record: Any) -> None:
+def _write(path: Path | None, record: object) -> None:
     if path is not None:
         from unlearn_core.system.files import write_json
 

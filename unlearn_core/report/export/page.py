@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.export.bundle import SAMPLES, RunReport
 from unlearn_core.report.kit.format import split_title
@@ -173,7 +173,7 @@ def _pairs(rows: Mapping[str, object]) -> Safe:
     return tag("div", tag("table", tag("tbody", *body), class_="le-table le-pair"), class_="le-card")
 
 
-def _flat_spec(spec: SpecJson) -> dict[str, Any]:
+def _flat_spec(spec: SpecJson) -> dict[str, object]:
     rest = {name: value for name, value in spec.items() if name != "settings" and value not in (None, "", {})}
     return {**rest, **spec.get("settings", {})}
 
@@ -188,7 +188,7 @@ def _versions(found: RunReport) -> dict[str, str]:
     return found.versions or {"versions": "not recorded by this run"}
 
 
-def _cost(found: RunReport) -> dict[str, Any]:
+def _cost(found: RunReport) -> dict[str, object]:
     cost = found.cost
     rate = cost["median_tokens_per_second"]
     stages = {stage_title(stage): duration(seconds) for stage, seconds in cost["seconds"].items()}

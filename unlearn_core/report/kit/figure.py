@@ -21,7 +21,7 @@ LEGEND: Figure = {
 AXIS: Figure = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
 
 
-def layout(name: str, told: str, *, height: int = 270, **more: Any) -> Figure:
+def layout(name: str, told: str, *, height: int = 270, **more: object) -> Figure:
     """A plotly layout; `name` tells figures apart for the reader's zoom, `told` says what one shows: its
     name for a screen reader (`meta`), on the page and in the report."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from unlearn_core.report.kit.markup import Safe, tag
@@ -37,5 +38,5 @@ def cost_table(story: RunState) -> Safe:
     return tag("div", table, class_="le-card le-item")
 
 
-def _told(value: Any, words: Any) -> str:
+def _told(value: Any, words: Callable[[Any], object]) -> str:
     return MISSING if value is None else str(words(value))

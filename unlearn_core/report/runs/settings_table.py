@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
@@ -37,11 +36,11 @@ def _scores(row: RunRow) -> tuple[float | None, ...]:
     return row.forget, row.retain, row.summed_up[1]
 
 
-def _settings(row: RunRow) -> dict[str, Any]:
+def _settings(row: RunRow) -> dict[str, object]:
     return {"method": row.method, **row.settings, "seed": row.seed}
 
 
-def _chosen(value: Any) -> Any:
+def _chosen(value: object) -> object:
     return "default" if value is None else value
 
 

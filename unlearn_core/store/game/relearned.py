@@ -37,7 +37,7 @@ class Relearned:
     never: str | None = None
 
 
-def relearned(run_id: str, home: Path, secret: Example, public: bool = False) -> Iterator[Relearned]:
+def relearned(run_id: str, home: Path, secret: Example, public: bool = False) -> Generator[Relearned]:
     """Teach, ask, and ask the retain-only model alike; the last one has what was said. Raises what goes wrong."""
     case: AuditCase | None = None
     try:

@@ -13,7 +13,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,7 +97,7 @@ class Index:
         order = f"{sort} IS NULL OR {sort} = '', {sort} {way}, id"
         page = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
 
-        def work(at: sqlite3.Connection) -> tuple[list[Any], int]:
+        def work(at: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], int]:
             found = at.execute(page, [*values, query.limit, query.offset]).fetchall()
             (total,) = at.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
             return found, int(total)
@@ -225,7 +225,7 @@ def damaged(folder: Path) -> dict[str, Any]:
     return {**known, "spec": {"name": f"({DAMAGED})"}, "status": DAMAGED, "message": _DAMAGED}
 
 
-def _where(query: RunQuery) -> tuple[str, list[Any]]:
+def _where(query: RunQuery) -> tuple[str, list[str | int]]:
     parts, values = ["1"], []
     for column in ("method", "status", "verdict", "ground", "setup", "owner"):
         wanted = getattr(query, column)
@@ -252,7 +252,7 @@ def _where(query: RunQuery) -> tuple[str, list[Any]]:
     return " AND ".join(parts), values
 
 
-def _row(values: Any) -> RunRow:
+def _row(values: Sequence[Any]) -> RunRow:
     fields = dict(zip(_COLUMNS, values, strict=True))
     fields["tags"] = tuple(json.loads(fields["tags"]))
     fields |= {name: json.loads(fields[name]) for name in ("settings", "totals", "titles")}

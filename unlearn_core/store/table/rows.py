@@ -119,7 +119,7 @@ STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted
 DAMAGED = "damaged"  # where a run's record cannot be read
 
 
-def checked_record(record: Any, run_id: str) -> dict[str, Any]:
+def checked_record(record: object, run_id: str) -> dict[str, Any]:
     """What the run.json of a run holds, if every field is of its kind; ValueError otherwise."""
     if not isinstance(record, dict):
         raise ValueError("not an object")
