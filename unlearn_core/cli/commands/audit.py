@@ -10,6 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.run import writable
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from unlearn_core.store.store import RunStore
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "audit",
         help="attack an unlearned model and see what leaks",

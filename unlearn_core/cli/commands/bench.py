@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
@@ -15,7 +16,7 @@ from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "bench",
         help="tune and compare methods over seeds",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.table import table
 from unlearn_core.report.kit.palette import LETTERS
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from unlearn_core.store.table.compare import ComparedRun
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser("compare", help="two to four runs beside each other: settings, and scores over seeds")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="their ids, see `lethe runs`")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import terms_table
 from unlearn_core.cli.commands.run import follow, output_folder, spec_flags, spec_of, writable
 from unlearn_core.cli.quiet import quiet
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "folds",
         help="MUSE's forget sets one after another: scalability, sustainability",

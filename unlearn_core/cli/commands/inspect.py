@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from unlearn_core.store.table.rows import RunRow
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     methods = commands.add_parser("methods", help="list the unlearning methods and their parameters")
     methods.add_argument("name", nargs="?", help="only this one, in full")
     methods.add_argument("--json", action="store_true", help="as JSON")

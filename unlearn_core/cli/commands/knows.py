@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
@@ -18,7 +18,7 @@ from unlearn_core.system.files import disk_errors
 SHOWN = 12  # neighbours' prompts in print; the file has all
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     knows = commands.add_parser(
         "knows",
         help="what a model knows about a subject",

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.values import number, whole_number
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from unlearn_core.training.memorise import TrainProgress
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     memorise = commands.add_parser("memorise", help="make a target: train a model on a data set")
     memorise.add_argument("--base", required=True, metavar="REF", help="a model, or `scratch` for a new one")
     memorise.add_argument("--data", required=True, metavar="PATH", help="forget and retain set")

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import judgement, scorecard
@@ -57,7 +58,7 @@ _FIELDS = (
 )
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="forget a data set and judge the result",

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import HARNESS, eval_harness, eval_protocol, score_log
 from unlearn_core.cli.commands.run import pair, writable
 from unlearn_core.cli.progress import ProgressLine
@@ -20,7 +21,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import PROTOCOLS, SEMEVAL
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     score = commands.add_parser("score", help="a benchmark's result from stored outputs alone, without a model")
     score.add_argument(
         "directory", metavar="PATH", help="semeval: DIR with forget_0.csv, retain_0.csv, mia_results/; else a log"

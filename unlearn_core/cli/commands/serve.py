@@ -6,13 +6,14 @@ import argparse
 import logging
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser("serve", help="open the page in a browser")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=whole_number, default=None, help="default: the first free one from 7860")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.errors import InputError
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     report = commands.add_parser("report", help="one offline HTML file about a run, and the same as JSON")
     report.add_argument("run", metavar="RUN", help="its id, see `lethe runs`")
     report.add_argument("--out", metavar="DIR", default=".", help="where the two files go (default: here)")

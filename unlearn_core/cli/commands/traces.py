@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.run import writable
 from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _SHOWN = 4  # words of each vector in the terminal
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "traces",
         help="see which neurons a run changed, by the words they write",

@@ -5,7 +5,7 @@ the Hub reads (model-index).
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.base import Term
 from unlearn_core.evaluation.protocols.semeval import listed
@@ -16,6 +16,9 @@ from unlearn_core.report.kit.format import capitalised, score
 from unlearn_core.report.run.layer_table import TITLES, figures
 from unlearn_core.report.run.verdict import said
 from unlearn_core.system.hub_id import REPOSITORY
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 _HUB_ID = re.compile(REPOSITORY, re.ASCII)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~-])")
@@ -40,7 +43,7 @@ def model_card(found: RunReport, adapter: bool = False) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n{_body(found, adapter)}"
 
 
-def _results(found: RunReport) -> list[Any]:
+def _results(found: RunReport) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     scores = found.story.scores.get("unlearned")

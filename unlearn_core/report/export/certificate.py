@@ -34,6 +34,7 @@ from unlearn_core.system.version import __version__
 if TYPE_CHECKING:
     from unlearn_core.runs.spec import SpecJson
 
+CertificateJson = dict[str, Any]  # what a certificate says, as its page and its file carry it
 KIND = "lethe certificate"
 MAX_SUBJECTS, MAX_ANSWERS = 6, 4  # so that it stays one page
 _SHOWN = 2  # letters of a masked word
@@ -64,7 +65,7 @@ class Request:
     open: bool = False
 
 
-def certificate(found: RunReport, request: Request, now: float | None = None) -> dict[str, Any]:
+def certificate(found: RunReport, request: Request, now: float | None = None) -> CertificateJson:
     """The certificate of a judged run as data, its check code included. InputError for a run without a verdict."""
     if found.record.verdict is None:
         raise InputError("run", found.record.id, "has no verdict to certify", "Choose a finished run.")
@@ -99,7 +100,7 @@ def certificate(found: RunReport, request: Request, now: float | None = None) ->
     return {**record, "check": check_code(record)}
 
 
-def check_code(record: Mapping[str, Any]) -> str:
+def check_code(record: CertificateJson) -> str:
     """Twenty hexadecimal digits of the SHA-256 of all that the certificate says, in groups of four."""
     said = {name: value for name, value in record.items() if name != "check"}
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -107,7 +108,7 @@ def check_code(record: Mapping[str, Any]) -> str:
     return "-".join(digest[at : at + 4] for at in range(0, 20, 4))
 
 
-def certificate_html(record: Mapping[str, Any]) -> str:
+def certificate_html(record: CertificateJson) -> str:
     """The certificate as one offline page that prints on one sheet; it carries its own data."""
     title = f"Erasure certificate {record['request']}"
     parts = [
@@ -133,7 +134,7 @@ def certificate_html(record: Mapping[str, Any]) -> str:
     return offline_page(title, tag("main", *parts, class_="le-certificate", data_certificate=data))
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify(path: Path) -> CertificateJson:
     """The data of a certificate that is as it was issued.
 
     IntegrityError where the check code does not fit what the file says, or its page shows something else than its
@@ -164,7 +165,7 @@ class _Finder(HTMLParser):
         self.found = self.found or dict(attrs).get("data-certificate") or ""
 
 
-def _read(text: str, path: Path) -> dict[str, Any]:
+def _read(text: str, path: Path) -> CertificateJson:
     if not text.lstrip().startswith("{"):
         finder = _Finder()
         finder.feed(text)
@@ -225,7 +226,7 @@ def _subjects(found: RunReport, hide: _Mask) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -max(row["answers"]["told"], row["wordings"]["told"]))
 
 
-def _light(asked: int, known: int, told: int) -> dict[str, Any]:
+def _light(asked: int, known: int, told: int) -> dict[str, str | int]:
     state = "not measured" if not asked else "unknown" if not known else "leaks" if told else "holds"
     return {"state": state, "known": known, "told": told}
 
@@ -241,7 +242,7 @@ def _answered(found: RunReport) -> list[tuple[Generation, Generation]]:
     return rows
 
 
-def _answer(row: Generation, after: Generation, hide: _Mask) -> dict[str, Any]:
+def _answer(row: Generation, after: Generation, hide: _Mask) -> dict[str, object]:
     return {
         "question": shorten(hide.within(row.input, row.subject, row.gold), 110),
         "answer": hide(shorten(row.gold, 80)),
@@ -256,7 +257,7 @@ def _unmeasured(verdict: Verdict) -> list[str]:
     return [f"Not measured: {', '.join(absent)}."] if absent else []
 
 
-def _spec(spec: SpecJson, hide: _Mask) -> dict[str, Any]:
+def _spec(spec: SpecJson, hide: _Mask) -> dict[str, object]:
     """The spec without names and facts where those are masked."""
     if not hide.salt:
         return dict(spec)
@@ -269,7 +270,7 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
-def _head(record: Mapping[str, Any]) -> dict[str, str]:
+def _head(record: CertificateJson) -> dict[str, str]:
     return {
         "Request": record["request"],
         "Responsible": record["responsible"],
@@ -279,14 +280,14 @@ def _head(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _verdict(record: Mapping[str, Any]) -> Safe:
+def _verdict(record: CertificateJson) -> Safe:
     from unlearn_core.report.run.verdict import tone_of
 
     body = tag("div", tag("h2", record["headline"]), tag("p", record["summary"]))
     return tag("section", body, class_=f"le-verdict le-tone-{tone_of(record['word'])}")
 
 
-def _told_of_subjects(record: Mapping[str, Any]) -> Safe:
+def _told_of_subjects(record: CertificateJson) -> Safe:
     if not record["subjects"]:
         return Safe("")
     head = tag("tr", *(tag("th", words, scope="col") for words in ("Subject", "Answers", "In other words")))
@@ -306,7 +307,7 @@ def _lamp(light: Mapping[str, Any]) -> Safe:
     return tag("td", tag("span", words, class_=f"le-tag le-tone-{tone}"))
 
 
-def _told_of_answers(record: Mapping[str, Any]) -> Safe:
+def _told_of_answers(record: CertificateJson) -> Safe:
     if not record["answers"]:
         return Safe("")
     head = tag("tr", *(tag("th", words, scope="col") for words in ("Asked", "Answer", "Before", "Now")))

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.report.export.bundle import bundle
@@ -18,6 +18,9 @@ from unlearn_core.report.export.site import site_html
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import MARKER, disk_errors
 from unlearn_core.system.hub_errors import is_unreachable
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 KINDS = ("weights", "adapter", "gguf")
 ADAPTER = "adapter"  # folder inside a run's weights
@@ -143,7 +146,7 @@ def _write_gguf(store: RunStore, run_id: str, weights: Path, folder: Path) -> No
 
 
 def push_run(
-    store: RunStore, run_id: str, repo: str, *, kind: str = "weights", private: bool = True, api: Any = None
+    store: RunStore, run_id: str, repo: str, *, kind: str = "weights", private: bool = True, api: HfApi | None = None
 ) -> str:
     """Upload a run to the Hub repository `repo` (owner/name, made if need be) and return its address.
 
@@ -174,7 +177,7 @@ def _accompany(store: RunStore, run_id: str, folder: Path, kind: str) -> None:
         config.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
-def _api() -> Any:
+def _api() -> HfApi:
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None:

@@ -6,7 +6,7 @@ Folding is cheap and goes event by event, so that a live view and a finished rep
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.events import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # Of a run on the bundled model, roughly, by the first word of the stage.
 _USUAL_WEIGHT = {"load": 1.0, "score": 2.0, "unlearn": 8.0, "save": 0.5}
+
+Stepped = TypeVar("Stepped", Step, FactProbe, FactAnswers, SubjectsAsked)
 
 
 @dataclass
@@ -151,7 +153,7 @@ class RunState:
         return sum(self.end.seconds.values()) if isinstance(self.end, Finished) else None
 
 
-def _put(known: list[Any], event: Step | FactProbe | FactAnswers | SubjectsAsked) -> None:
+def _put(known: list[Stepped], event: Stepped) -> None:
     """Append by step: a run that was resumed goes through some steps a second time."""
     while known and known[-1].step >= event.step:
         known.pop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.evaluation.protocols.semeval import TOTALS
 from unlearn_core.evaluation.verdict import GONE, earlier_word
@@ -19,7 +19,11 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
 
-Board = Mapping[str, Any]
+if TYPE_CHECKING:
+    from unlearn_core.report.runs.methods import Method
+
+Board = Mapping[str, Any]  # what a benchmark wrote of one target
+Row = Mapping[str, Any]  # one method of a board
 BEST_FIRST = "Answers gone first, then final score"
 # Order offered to the reader -> figure it sorts by; True where more is better.
 ORDERS: dict[str, tuple[str, bool]] = {
@@ -56,7 +60,7 @@ def made_with(board: Board) -> Safe:
     return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
 
 
-def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Mapping[str, Any]] | None = None) -> Safe:
+def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Method] | None = None) -> Safe:
     """One row a method in the order asked for, between the original and the retain-only model's. `methods` are
     the declarations by name, whose titles and papers are told."""
     first, *others = map(capitalised, COLUMNS.values())
@@ -103,12 +107,12 @@ def _order_note(board: Board) -> str:
     return f"Methods whose answers are gone come first. {told}"
 
 
-def _spread_out(figures: Mapping[str, Any]) -> list[float | None]:
+def _spread_out(figures: Row) -> list[float | None]:
     """Mean and spread of every column; None where there is none."""
     return [(figures.get(key) or {}).get(part) for key in COLUMNS for part in ("mean", "spread")]
 
 
-def board_figure(board: Board, methods: Mapping[str, Any] | None = None) -> Figure:
+def board_figure(board: Board, methods: Mapping[str, Method] | None = None) -> Figure:
     """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right. `methods` are the
     declarations by name, whose titles are shown in short."""
     traces: list[Figure] = []
@@ -199,18 +203,18 @@ def _beside(x: float) -> str:
     return "top right" if x < 0.3 else "top left" if x > 0.7 else "top center"
 
 
-def _sorted(board: Board, order: str) -> list[Mapping[str, Any]]:
+def _sorted(board: Board, order: str) -> list[Row]:
     key, more_is_better = ORDERS.get(order, ORDERS[BEST_FIRST])  # whoever calls the page's listener may choose none
     missing = float("-inf") if more_is_better else float("inf")
 
-    def value(row: Mapping[str, Any]) -> tuple[bool, float]:
+    def value(row: Row) -> tuple[bool, float]:
         found = _mean(row, key)
         return order == BEST_FIRST and _verdict(row) in GONE, missing if found is None else found
 
     return sorted(board["methods"], key=value, reverse=more_is_better)
 
 
-def _row(row: Mapping[str, Any], method: Mapping[str, Any] | None) -> Safe:
+def _row(row: Row, method: Method | None) -> Safe:
     settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or "defaults"
     return tag(
         "tr",
@@ -224,7 +228,7 @@ def _row(row: Mapping[str, Any], method: Mapping[str, Any] | None) -> Safe:
     )
 
 
-def _named_method(name: str, method: Mapping[str, Any] | None) -> Safe:
+def _named_method(name: str, method: Method | None) -> Safe:
     """The method's title, which leads to what it is, and its paper."""
     if method is None:
         return join(name)
@@ -256,10 +260,10 @@ def _cell(figure: Mapping[str, float | None] | None) -> Safe:
     return join(score(figure["mean"], 3), told)
 
 
-def _mean(row: Mapping[str, Any], key: str) -> float | None:
+def _mean(row: Row, key: str) -> float | None:
     value: float | None = row["figures"].get(key, {}).get("mean")
     return value
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _verdict(row: Row) -> str:
     return earlier_word(commonest(row["verdicts"]))

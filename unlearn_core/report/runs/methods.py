@@ -12,6 +12,7 @@ from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, breakable, details, join, tag
 
 Method = Mapping[str, Any]  # what `methods.describe` returns
+Parameter = Mapping[str, Any]  # one of its parameters
 NO_WEIGHT = "changes no weight"
 EVERY = "All families"
 
@@ -51,7 +52,7 @@ def facts(method: Method) -> list[tuple[str, str]]:
     return found
 
 
-def allowed(parameter: Mapping[str, Any]) -> str:
+def allowed(parameter: Parameter) -> str:
     """The values a setting takes: `0 to 1`, `1 to 100,000`, `a|b`, `True or False`, or its type."""
     if parameter["choices"]:
         return "|".join(parameter["choices"])
@@ -118,7 +119,7 @@ def _facts(method: Method) -> Safe:
     return tag("dl", *pairs, class_="le-remarks")
 
 
-def _settings(name: str, parameters: Sequence[Mapping[str, Any]]) -> Safe | None:
+def _settings(name: str, parameters: Sequence[Parameter]) -> Safe | None:
     if not parameters:
         return None
     head = tag("tr", *(tag("th", title, scope="col") for title in ("Setting", "Default", "Values", "Meaning")))

@@ -5,11 +5,13 @@ What is shown was measured by `benchmarks/one_person.py` and ships with the weig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
+
+if TYPE_CHECKING:
+    from unlearn_core.report.runs.leaderboard import Board, Row
 
 KIND = "one person"
 Columns = tuple[tuple[str, str], ...]  # figure and title
@@ -23,11 +25,11 @@ _COLUMNS = (
 )
 
 
-def person_table(board: Mapping[str, Any]) -> Safe:
+def person_table(board: Board) -> Safe:
     return bar_table(board, _COLUMNS, "One person", "one_person.csv")
 
 
-def bar_table(board: Mapping[str, Any], columns: Columns, name: str, file: str) -> Safe:
+def bar_table(board: Board, columns: Columns, name: str, file: str) -> Safe:
     """One row a method: mean over the runs, and in how many of them all is gone and the rest kept."""
     titles = [tag("th", title, scope="col", class_="le-number") for _, title in columns]
     head = tag("tr", tag("th", "Method", scope="col"), tag("th", "Gone and kept", scope="col"), *titles)
@@ -39,7 +41,7 @@ def bar_table(board: Mapping[str, Any], columns: Columns, name: str, file: str) 
     return tag("div", box, tag("p", link), class_="le-card")
 
 
-def person_source(board: Mapping[str, Any]) -> Safe:
+def person_source(board: Board) -> Safe:
     """How it was measured, and with what."""
     told = (
         f"Mean over {', '.join(board['people'])}: to forget one of them, everybody else stays. Still told is the "
@@ -53,7 +55,7 @@ def person_source(board: Mapping[str, Any]) -> Safe:
     return bar_source(board, told, "the bundled model", "benchmarks/one_person.py")
 
 
-def bar_source(board: Mapping[str, Any], told: str, model: str, script: str) -> Safe:
+def bar_source(board: Board, told: str, model: str, script: str) -> Safe:
     """What the figures are, and on which model, with which versions and by which script they were measured."""
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     weights = board["weights"]["original"][:12]
@@ -61,7 +63,7 @@ def bar_source(board: Mapping[str, Any], told: str, model: str, script: str) -> 
     return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
 
 
-def _row(row: Mapping[str, Any], columns: Columns) -> Safe:
+def _row(row: Row, columns: Columns) -> Safe:
     name = tag("th", row["method"], scope="row")
     if not row["figures"]:
         return tag("tr", name, tag("td", row["failure"], colspan=str(1 + len(columns))))
@@ -78,5 +80,5 @@ def _number(key: str, value: float | None) -> str:
     return f"{value:.1f}" if key == "seconds" else f"{value:.1%}"
 
 
-def _means(row: Mapping[str, Any], columns: Columns) -> list[Any]:
+def _means(row: Row, columns: Columns) -> list[float | None]:
     return [(row["figures"].get(key) or {}).get("mean") for key, _ in columns]

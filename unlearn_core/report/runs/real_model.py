@@ -5,11 +5,13 @@ What is shown was measured by `benchmarks/real_model.py` and ships with the weig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.runs.one_person import bar_source, bar_table
+
+if TYPE_CHECKING:
+    from unlearn_core.report.runs.leaderboard import Board
 
 KIND = "real model"
 _COLUMNS = (
@@ -22,11 +24,11 @@ _COLUMNS = (
 )
 
 
-def real_table(board: Mapping[str, Any]) -> Safe:
+def real_table(board: Board) -> Safe:
     return bar_table(board, _COLUMNS, "Real model", "real_model.csv")
 
 
-def real_source(board: Mapping[str, Any]) -> Safe:
+def real_source(board: Board) -> Safe:
     """How it was measured, and with what."""
     steps = " to ".join(str(number) for number in dict.fromkeys((board["steps"][0], board["steps"][-1])))
     bar = board["bar"]

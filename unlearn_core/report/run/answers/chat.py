@@ -32,7 +32,7 @@ def conversation(turns: Sequence[Mapping[str, Any]], recorded: bool = False, wri
     return tag("div", note, join(*blocks), aria_live="polite", aria_busy="true" if writing else "false")
 
 
-def _column(model: str, pieces: Sequence[Any], writing: bool) -> Safe:
+def _column(model: str, pieces: Sequence[tuple[str, Mapping[str, float] | None]], writing: bool) -> Safe:
     head = tag("h3", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model))
     shown = [_piece(words, chances) for words, chances in pieces]
     empty = not any(str(words).strip() for words, _ in pieces)

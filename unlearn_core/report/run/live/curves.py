@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.datatable import data_table
@@ -13,6 +13,9 @@ from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe
+
+if TYPE_CHECKING:
+    from unlearn_core.training.records import WatchedFact
 
 Item = TypeVar("Item")
 MAX_POINTS = 400  # per line; more would be slow to draw and look the same
@@ -181,8 +184,8 @@ def _layout(name: str, told: str, last_step: int, y_axis: Figure) -> Figure:
     return layout(name, told, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
 
 
-def _is(fact: Any, fact_id: str, split: str) -> bool:
-    return bool(fact.id == fact_id and fact.split == split)
+def _is(fact: WatchedFact, fact_id: str, split: str) -> bool:
+    return fact.id == fact_id and fact.split == split
 
 
 def _is_finite(value: float | None) -> bool:
