@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -95,7 +95,7 @@ class Artifact(ABC):
         return self.model
 
     @abstractmethod
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         """What changed, for people: kind, number of trained values, and the relative size of the change."""
 
 
@@ -159,7 +159,7 @@ class Adapter(Artifact):
         self.revert()
         return remove_lora(self._wrapped)
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         difference, size = 0.0, 0.0
         for name, layer in lora_layers(self._wrapped):
             present, layer.scaling[NAME] = layer.scaling[NAME], self._scales[name]
@@ -222,7 +222,7 @@ class DenseDelta(Artifact):
         for name, old in self._old.items():
             parameters[name].copy_(_between(old, self._new[name], strength))
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         parameters = self._new if self.strength != 1.0 else dict(self.model.named_parameters())
         difference = sum(_square(parameters[n] - old) for n, old in self._old.items())
         size = sum(_square(old) for old in self._old.values())
@@ -257,7 +257,7 @@ class SparseDelta(Artifact):
         for name, (at, old, new) in self._entries.items():
             parameters[name].view(-1)[at] = _between(old, new, strength)
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         triples = self._entries.values()
         difference = sum((new - old).float().square().sum().item() for _, old, new in triples)
         size = sum(old.float().square().sum().item() for _, old, _ in triples)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from unlearn_core.evaluation.verdict.types import VerdictJson
     from unlearn_core.runs.planning.costs import CostJson
     from unlearn_core.runs.spec import SpecJson
+    from unlearn_core.store.table.rows import RecordJson
 
 OPEN = ("queued", "running")
 OVER = ("finished", "failed", "cancelled")
@@ -106,7 +107,7 @@ class RunRecord:
         return self.owner == HOUSE
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> RunRecord:
+    def from_json(cls, record: RecordJson) -> RunRecord:
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in record.items() if key in known})
 
@@ -177,7 +178,7 @@ class RunStore:
             self._change(run_id, _changes(event, self.home))
         _log(run_id, event)
 
-    def _change(self, run_id: str, changes: dict[str, Any]) -> None:
+    def _change(self, run_id: str, changes: RecordJson) -> None:
         """Bring run.json up to an event: scores and costs are added, the rest is replaced. The checkpoints of a
         run that is over go first: killed in between, it reads as open, and `recover` comes back here."""
         if not changes:
@@ -427,7 +428,7 @@ class RunStore:
         write_json(self.folder(record.id) / "run.json", _plain(record))
 
 
-def _plain(record: RunRecord) -> dict[str, Any]:
+def _plain(record: RunRecord) -> RecordJson:
     """What run.json holds of a record."""
     return {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
 
@@ -458,7 +459,7 @@ def checked_tags(tags: Sequence[str]) -> list[str]:
     return found
 
 
-def _changes(event: ev.Event, home: Path) -> dict[str, Any]:
+def _changes(event: ev.Event, home: Path) -> RecordJson:
     now = time.time()
     if isinstance(event, ev.RunStarted):
         started = {"status": "running", "started": now, "process": this_process(home)}

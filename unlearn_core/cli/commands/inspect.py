@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.quiet import quiet
@@ -20,7 +20,7 @@ from unlearn_core.errors import InputError, LetheError
 if TYPE_CHECKING:
     from unlearn_core.models.targets import Target
     from unlearn_core.store.store import RunRecord, RunStore
-    from unlearn_core.store.table.rows import RunRow
+    from unlearn_core.store.table.rows import RecordJson, RunRow
 
 
 def add_to(commands: Commands) -> None:
@@ -182,7 +182,7 @@ def _one_run(store: RunStore, options: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(record: RunRecord) -> dict[str, Any]:
+def _plain(record: RunRecord) -> RecordJson:
     return {key: value for key, value in asdict(record).items() if key not in ("owner", "process")}
 
 

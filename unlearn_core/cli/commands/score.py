@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import HARNESS, eval_harness, eval_protocol, score_log
@@ -19,6 +19,9 @@ from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, named, put_on
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import PROTOCOLS, SEMEVAL
+
+if TYPE_CHECKING:
+    from unlearn_core.evaluation.protocols.official import OfficialResult
 
 
 def add_to(commands: Commands) -> None:
@@ -95,7 +98,7 @@ def score_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compared(folder: Path, result: dict[str, Any]) -> str:
+def _compared(folder: Path, result: OfficialResult) -> str:
     """What the result file that is there already says otherwise; it is never overwritten unasked."""
     from unlearn_core.evaluation.protocols.official import RESULT_FILE, differences, read_mmlu, read_result
 
@@ -170,7 +173,7 @@ def eval_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: OfficialResult) -> None:
     rows = [["", "regurgitation", "knowledge"]]
     for split in ("forget", "retain"):
         values = result[f"{split}-set"]

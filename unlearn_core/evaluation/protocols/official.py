@@ -33,6 +33,7 @@ from unlearn_core.system.files import write_text
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
 RESULT_FILE = "evaluation_results.jsonl"
+OfficialResult = dict[str, Any]  # the organisers' result, in their words
 # What always answering one letter scores on the 14,042 test questions: the range of "knows nothing".
 ONE_LETTER = (0.229, 0.269)
 NUM_MMLU = 14_042
@@ -41,7 +42,7 @@ _KINDS = {"sc": "completion", "qa": "question"}
 
 def score_directory(
     folder: str | Path, mia: str | Path | None = None, mmlu: str | Path | None = None
-) -> dict[str, Any]:
+) -> OfficialResult:
     """The official result of inference files. `mia`: a directory with member and nonmember CSVs (default:
     `mia_results` inside `folder`, where there is one) or a result file; `mmlu`: a metrics.json or a result
     file."""
@@ -50,7 +51,7 @@ def score_directory(
 
 def score_files(
     folder: str | Path, mia: str | Path | None = None, mmlu: str | Path | None = None
-) -> tuple[dict[str, Any], Scores]:
+) -> tuple[OfficialResult, Scores]:
     """`score_directory`, and the same as Scores, with what can be measured of the texts and losses."""
     folder = Path(folder)
     rows = read_generations(folder)
@@ -107,14 +108,14 @@ def read_share(path: Path, field: str, key: str) -> float:
     return float(value)
 
 
-def differences(result: dict[str, Any], stored: dict[str, Any]) -> tuple[list[str], list[str]]:
+def differences(result: OfficialResult, stored: OfficialResult) -> tuple[list[str], list[str]]:
     """Fields of a stored result that were computed here: those that are equal, and those that are not."""
     shared = [key for key in stored if key in result]
     equal = [key for key in shared if stored[key] == result[key]]
     return equal, [key for key in shared if key not in equal]
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> OfficialResult | None:
     """The result file of a folder; None where there is none that can be read."""
     try:
         stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
@@ -125,10 +126,10 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def official_result(
     generations: Iterable[Generation], mia_auc: float | None = None, mmlu: float | None = None
-) -> dict[str, Any]:
+) -> OfficialResult:
     """The organisers' result, in their words and order. Rows that are neither `sc` nor `qa` count nowhere."""
     rows = list(generations)
-    result: dict[str, Any] = {}
+    result: OfficialResult = {}
     aggregated: list[float | None] = []
     for split in SPLITS:
         mine = [row for row in rows if row.split == split]
@@ -160,7 +161,7 @@ def official_result(
     return result
 
 
-def write_result(result: dict[str, Any], folder: Path) -> Path:
+def write_result(result: OfficialResult, folder: Path) -> Path:
     """Write `evaluation_results.jsonl` in one piece."""
     return write_text(folder / RESULT_FILE, json.dumps(result))
 
@@ -177,7 +178,7 @@ def write_losses(folder: Path, side: str, losses: Sequence[tuple[str, float]]) -
 
 
 def verdict_of_official(
-    result: dict[str, Any], generations: Sequence[Generation] = (), mmlu_original: float | None = None
+    result: OfficialResult, generations: Sequence[Generation] = (), mmlu_original: float | None = None
 ) -> Verdict:
     """Judge a result file. The original is taken to have known everything, as the benchmark's targets do.
 
@@ -187,7 +188,7 @@ def verdict_of_official(
     return _judged(_terms(result), result.get("mia_loss_acc"), result.get("mmlu_average"), mmlu_original, language)
 
 
-def _terms(result: dict[str, Any]) -> dict[str, float | None]:
+def _terms(result: OfficialResult) -> dict[str, float | None]:
     """The twelve plain means of a result, by name; None where the data has no such rows."""
     terms: dict[str, float | None] = dict.fromkeys(TERM_NAMES)
     for split in SPLITS:
@@ -203,7 +204,7 @@ def _fluency(rows: Sequence[Generation]) -> dict[str, Fluency | None]:
     return {split: fluency([row.output for row in rows if row.split == split], known) for split in SPLITS}
 
 
-def _as_scores(result: dict[str, Any], rows: Sequence[Generation], losses: tuple[list[float], list[float]]) -> Scores:
+def _as_scores(result: OfficialResult, rows: Sequence[Generation], losses: tuple[list[float], list[float]]) -> Scores:
     """The result in the form that every model's scores have; the weights it came from are not known."""
     terms = _terms(result)
     auc, average = result.get("mia_loss_acc"), result.get("mmlu_average")

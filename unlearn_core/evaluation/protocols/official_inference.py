@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, pad_id_of, text_ids
 from unlearn_core.data.rows.lume import official_id
@@ -27,10 +27,12 @@ from unlearn_core.system.files import write_text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from unlearn_core.evaluation.protocols.official import OfficialResult
+
 
 def infer(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: UnlearningData, out: Path
-) -> Generator[Progress, None, tuple[Scores, dict[str, Any]]]:
+) -> Generator[Progress, None, tuple[Scores, OfficialResult]]:
     """Yield Progress; write generations, losses, MMLU metrics and the result into `out`.
 
     Returns the scores and the official result. MMLU metrics are written for letter questions only.

@@ -85,7 +85,7 @@ class Wrapper(Artifact):
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
         return folder
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         learnt = sum(tensor.numel() for tensor in self.front.tensors().values())
         return {"kind": self.kind, "trained": learnt, "relative_change": 0.0, "front": self.front.kind}
 

@@ -15,11 +15,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn_core.store.table.rows import DAMAGED, TOTAL, TOTAL_OF, RunQuery, RunRow, checked_record
 from unlearn_core.system.files import read_json
 from unlearn_core.system.log import note
+
+if TYPE_CHECKING:
+    from unlearn_core.store.table.rows import RecordJson
 
 _VERSION = 6
 OWNER = "owner"  # in a run's folder: whose it is, as a hash, whatever becomes of its record
@@ -78,7 +81,7 @@ class Index:
 
     def select(
         self, *, owner: str | None = None, status: str | None = None, limit: int = 200, house: bool = False
-    ) -> list[dict[str, Any]]:
+    ) -> list[RecordJson]:
         """Records as in run.json, with their labels, newest first; with `house` the recorded ones too."""
         sql = (
             f"SELECT record, name, tags FROM runs WHERE {_SEEN if house else _OWNED} AND (?2 IS NULL OR status = ?2)"
@@ -165,7 +168,7 @@ class Index:
             with contextlib.suppress(OSError):  # deleted meanwhile
                 self._write(damaged(folder), {}, changed)
 
-    def _write(self, record: dict[str, Any], labels: dict[str, Any], changed: int) -> None:
+    def _write(self, record: RecordJson, labels: dict[str, Any], changed: int) -> None:
         row = RunRow.of(record, labels)
         cells = [getattr(row, column) for column in _COLUMNS]
         plain = [json.dumps(cell) if isinstance(cell, dict | tuple) else cell for cell in cells]
@@ -218,7 +221,7 @@ def read_owner(folder: Path) -> str:
     return ""
 
 
-def damaged(folder: Path) -> dict[str, Any]:
+def damaged(folder: Path) -> RecordJson:
     """What stands for a record that cannot be read: its folder's time, and its owner. OSError where there is
     no folder."""
     known = {"id": folder.name, "created": folder.stat().st_mtime, "owner": read_owner(folder)}

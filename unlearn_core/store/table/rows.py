@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unlearn_core.evaluation.verdict.types import VerdictJson
     from unlearn_core.runs.spec import SpecJson
 
+RecordJson = dict[str, Any]  # a `RunRecord` as `run.json` holds it, or the fields of it that change
 SORTS = (
     "created",
     "name",
@@ -72,7 +73,7 @@ class RunRow:
     settings: dict[str, Any]  # the method's, with steps and adapter
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], labels: Mapping[str, Any]) -> RunRow:
+    def of(cls, record: RecordJson, labels: Mapping[str, Any]) -> RunRow:
         """The row of a run from its run.json and labels.json."""
         spec, scores = record["spec"], record.get("scores", {}).get("unlearned", {})
         totals = listed_record(scores).totals if scores else ()
@@ -119,7 +120,7 @@ STATUSES = ("queued", "running", "finished", "failed", "cancelled", "interrupted
 DAMAGED = "damaged"  # where a run's record cannot be read
 
 
-def checked_record(record: object, run_id: str) -> dict[str, Any]:
+def checked_record(record: object, run_id: str) -> RecordJson:
     """What the run.json of a run holds, if every field is of its kind; ValueError otherwise."""
     if not isinstance(record, dict):
         raise ValueError("not an object")
