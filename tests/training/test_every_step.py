@@ -89,7 +89,7 @@ def test_a_step_taken_in_pieces_is_the_same_step(
     method = methods.build(name, ALL_ROWS, steps=1)
 
     def taken(piece_tokens: int) -> tuple[int, LoopStep]:
-        monkeypatch.setattr(packing, "PIECE_TOKENS", piece_tokens)
+        monkeypatch.setattr(packing, "ACCUMULATION_TOKENS", piece_tokens)
         passes = []
         monkeypatch.setattr(loop, "gradients", lambda *given: passes.append(1) or packing.gradients(*given))
         run = loop.unlearn(memorised(), tiny_tokenizer, tiny_data, method, probe_ids=())

@@ -236,7 +236,7 @@ class Context:
     # By name, what trains; filled in before `prepare`.
     parameters: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
-    tokenizer: PreTrainedTokenizerBase | None = None
+    tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]  # set by the loop
     data: UnlearningData = None  # type: ignore[assignment]  # set by the loop
     edits: Edits = None  # type: ignore[assignment]  # set by the loop: where `units` writes
     trained: Callable[[], Artifact] = None  # type: ignore[assignment]  # set by the loop: what the steps did

@@ -78,7 +78,6 @@ class LethePretrained(Method):
         context.reference.keep("retain", stored=self.stores_reference)
         rows = context.parts["forget"].rows
         data, tokenizer = context.data, context.tokenizer
-        assert tokenizer is not None
         stand_ins: dict[str, list[Example]] = {}
         for example in data.holdout:
             stand_ins.setdefault(example.document, []).append(example)

@@ -69,7 +69,7 @@ def bucket_kl_divergence(
     All other tokens count as one outcome. By the data-processing inequality this is at most the full KL.
     """
     logits_NV = logits_NV.float()
-    # The log-softmax at these tokens alone: nothing as wide as the vocabulary is kept for the backward pass.
+    # The log-softmax at these tokens alone: besides the logits, nothing as wide as the vocabulary is kept.
     log_probs_NK = logits_NV.gather(1, tokens_NK) - logits_NV.logsumexp(-1, keepdim=True)
     reference_NK = reference_log_probs_NK.exp()
     kept_N = (reference_NK * (reference_log_probs_NK - log_probs_NK)).sum(-1)

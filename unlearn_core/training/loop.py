@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
-from unlearn_core.data.encode import pad_id_of
+from unlearn_core.data.encode import Encoded, pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import BatchComposition, Context, Edit, Losses, Method, RowPart
@@ -33,7 +33,7 @@ from unlearn_core.system.machine.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
-from unlearn_core.training.packing import added, gradients, in_pieces, pack_parts
+from unlearn_core.training.packing import accumulation_batches, gradients, pack_parts, sum_of_losses
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
@@ -298,22 +298,14 @@ def _backward(
 ) -> tuple[Losses, int, StepSplit]:
     """Gradients of one step; when memory runs out it is carried out in less, and is the same step."""
     model, rows = context.model, context.rows
-    attack = method.attack(num_layers(model))
+    num_tokens = sum(len(row.ids) for part in rows.values() for row in part)
     while True:
         try:
-            limit = fit.micro_batch
-            found, num_tokens = [], 0
-            for piece in in_pieces(method, rows, model.device):
-                layout = pack_parts(model, piece, pad_id, limit, apart=method.separate_gradients)
-                # A layer computed again for its gradient would be computed without the attack's shift.
-                with recomputed(model, fit.recompute and attack is None):
-                    shift = None
-                    if attack is not None:
-                        seed = (context.seed << 32) + context.step
-                        shift = attack.layer, find_shift(model, piece["forget"], pad_id, attack, seed, limit)
-                    found.append(gradients(model, method, context, layout, limit is not None, shift))
-                num_tokens += layout.num_tokens
-            return added(found), num_tokens, fit
+            found = [
+                _accumulate(method, context, batch, pad_id, fit)
+                for batch in accumulation_batches(method, rows, model.device)
+            ]
+            return sum_of_losses(found), num_tokens, fit
         except Exception as error:
             if not is_out_of_memory(error) or distributed.size() > 1:  # the others wait for this step as it is
                 raise
@@ -329,6 +321,22 @@ def _backward(
             parameter.grad = None
         gc.collect()
         empty_cache()
+
+
+def _accumulate(
+    method: Method, context: Context, batch: dict[str, list[Encoded]], pad_id: int, fit: StepSplit
+) -> Losses:
+    """Add the gradients of some of a step's sequences to the parameters' `.grad`."""
+    model, limit = context.model, fit.micro_batch
+    attack = method.attack(num_layers(model))
+    layout = pack_parts(model, batch, pad_id, limit, apart=method.separate_gradients)
+    # A layer computed again for its gradient would be computed without the attack's shift.
+    with recomputed(model, fit.recompute and attack is None):
+        shift = None
+        if attack is not None:
+            seed = (context.seed << 32) + context.step
+            shift = attack.layer, find_shift(model, batch["forget"], pad_id, attack, seed, limit)
+        return gradients(model, method, context, layout, limit is not None, shift)
 
 
 def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:

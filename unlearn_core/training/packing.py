@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
-PIECE_TOKENS = 600  # of a step's piece: smaller ones would be slower
+ACCUMULATION_TOKENS = 600  # in a batch whose gradient is accumulated: smaller ones would be slower
 CHUNK = 64  # sequences in one forward pass outside the steps
 Packer = Callable[[Sequence[int]], tuple[int, list[list[int]]]]  # lengths -> row width, members of each row
 Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
@@ -124,17 +124,17 @@ def pack_parts(
     return StepLayout(tuple(parts), tuple(packs), bounds, labels_N, row_N, index_S, index, offsets, num_tokens)
 
 
-def in_pieces(
+def accumulation_batches(
     method: Method, rows_by_part: dict[str, list[Encoded]], device: torch.device | str
 ) -> list[dict[str, list[Encoded]]]:
-    """The step's sequences in pieces that go forward and back one after the other, where the method's losses allow it
-    (`Method.additive`) and a CPU computes: the activations of one piece at a time, and no pass more."""
-    num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
-    number = min(-(-num_tokens // PIECE_TOKENS), *(len(part) for part in rows_by_part.values()))
+    """The step's sequences in batches whose gradients are accumulated, where the method's losses allow it
+    (`Method.additive`) and a CPU computes: the activations of one batch at a time, and no pass more."""
     if not method.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
-        number = 1
-    # By turns, so that each piece has its share of every part and of the long texts.
-    return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(max(1, number))]
+        return [rows_by_part]
+    num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
+    number = max(1, min(-(-num_tokens // ACCUMULATION_TOKENS), *(len(part) for part in rows_by_part.values())))
+    # By turns, so that each batch has its share of every part and of the long texts.
+    return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(number)]
 
 
 def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
@@ -452,12 +452,12 @@ def gradients(
     return losses
 
 
-def added(pieces: Sequence[Losses]) -> Losses:
-    """The losses of a step from those of its pieces."""
-    if len(pieces) == 1:
-        return pieces[0]
+def sum_of_losses(batches: Sequence[Losses]) -> Losses:
+    """The losses of a step from those of its accumulation batches."""
+    if len(batches) == 1:
+        return batches[0]
     names = ("total", "forget", "retain")
-    return Losses(*(sum(getattr(piece, name).detach() for piece in pieces) for name in names))
+    return Losses(*(sum(getattr(batch, name).detach() for batch in batches) for name in names))
 
 
 def _backward(

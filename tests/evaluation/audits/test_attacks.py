@@ -118,6 +118,8 @@ def test_where_all_prompts_have_one_answer_it_is_looked_for_at_prompts_about_oth
     assert case.control_title == "prompts about others"
     alone = AuditCase(case.model, tiny_tokenizer, UnlearningData("x", rows))
     assert not alone.has("controls")
+    nothing = AuditCase(case.model, tiny_tokenizer, UnlearningData("x", (), members=("A text.",)))
+    assert not nothing.has("controls")
 
 
 def test_unrelated_text_is_about_as_much_as_the_rows_it_stands_beside(

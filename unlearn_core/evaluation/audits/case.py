@@ -88,11 +88,10 @@ class AuditCase:
         if rows and {row.kind for row in rows} == wanted:
             return rows
         forgotten = self.questions(self.data.forget)
-        return swapped(forgotten) or self._of_others(forgotten)
+        return swapped(forgotten) or (self._of_others(forgotten[0]) if forgotten else ())
 
-    def _of_others(self, forgotten: Sequence[Example]) -> tuple[Example, ...]:
+    def _of_others(self, answer: Example) -> tuple[Example, ...]:
         """Prompts about others with the one forgotten answer, which is right for none of them."""
-        answer = forgotten[0]
         names = {name.strip() for name in (answer.output, *answer.paraphrases)}
         rows = [row for row in (self.data.neighbours or self.data.retain) if row.kind == answer.kind]
         return tuple(

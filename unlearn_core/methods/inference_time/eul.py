@@ -110,13 +110,12 @@ class EUL(AuxiliaryTraining):
 @torch.no_grad()
 def _grams(context: Context, front: UnlearningLayers, rows: Sequence[Encoded]) -> list[torch.Tensor]:
     """X^T X of what enters each Down and each Up at the answers of `rows`: all Downs, then all Ups."""
-    device, tokenizer = context.model.device, context.tokenizer
-    assert tokenizer is not None
+    device = context.model.device
     sizes = [(down.shape[1], up.shape[1]) for down, up in zip(front.downs, front.ups, strict=True)]
     front.seen = [(torch.zeros(d, d, device=device), torch.zeros(u, u, device=device)) for d, u in sizes]
     rows = sorted(rows, key=lambda row: len(row.ids))  # so that little is spent on padding
     for at in range(0, len(rows), _CHUNK):
-        batch = collate(rows[at : at + _CHUNK], pad_id_of(tokenizer)).to(device)
+        batch = collate(rows[at : at + _CHUNK], pad_id_of(context.tokenizer)).to(device)
         front.where = batch.labels_BT.roll(-1, dims=1) != IGNORED
         front.where[:, -1] = False
         answers(context.model, batch)

@@ -161,11 +161,9 @@ Pairs = tuple[tuple[str, str], ...]
 def fitting(context: Context, forget: Pairs, retain: Pairs, shown: int) -> tuple[Pairs, int]:
     """The retained examples, and the number of forgotten ones, that leave room in the model's context for the
     longest prompt of the data and its answer; retained ones go first."""
-    tokenizer = context.tokenizer
-    assert tokenizer is not None
 
     def size(text: str) -> int:
-        return len(tokenizer(text)["input_ids"])
+        return len(context.tokenizer(text)["input_ids"])
 
     limit = context_length(context.model) or math.inf
     prompts = [row.input for row in (*context.data.forget, *context.data.retain)]

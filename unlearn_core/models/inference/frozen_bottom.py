@@ -121,8 +121,8 @@ def frozen_below(model: PreTrainedModel, first: int) -> Iterator[None]:
         yield
         return
     _KEPT.pop(inner, None)
-    body_and_head(model)  # tried now, on the whole model: within a pass that begins higher it would seem not to fit
     if first > 0 and _begins_the_same(model, first):
+        body_and_head(model)  # tried now, on the whole model: within a pass that begins higher it would seem not to fit
         _KEPT[inner] = FrozenBottom(model, first)
     try:
         yield

@@ -23,7 +23,7 @@ from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM
 from unlearn_core.training.data import build_parts, feeds
-from unlearn_core.training.packing import WHOLE_BYTES, cheapest_bins, in_pieces
+from unlearn_core.training.packing import WHOLE_BYTES, accumulation_batches, cheapest_bins
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ def estimate(
     plan = feeds(method, parts, work.data, seed)
     drawn = [feed.step(step) for phase, feed in plan for step in range(min(phase.steps, _STEPS_LOOKED_AT))]
     pieces = [
-        _packed(piece, shape.text.hidden_size, device) for rows in drawn for piece in in_pieces(method, rows, device)
+        _packed(piece, shape.text.hidden_size, device)
+        for rows in drawn
+        for piece in accumulation_batches(method, rows, device)
     ]
     largest = max(pieces, key=lambda piece: piece.num_positions)
     sizes = max(1, largest.num_positions // processes), max(1, largest.num_pairs // processes)
