@@ -111,6 +111,6 @@ def test_the_listed_subjects_are_at_least_sixty_of_every_kind() -> None:
 
 def test_the_sample_of_general_text_names_no_listed_person() -> None:
     documents = general_sample()
-    assert sum(map(len, documents)) > 90_000
+    assert sum(map(len, documents)) > 80_000  # 20,243 tokens of SmolLM2
     text = "\n".join(documents)
     assert not [entry.name for entry in listed_subjects() if entry.kind == "person" and f" {entry.name} " in text]

@@ -23,7 +23,7 @@ from unlearn_core.models.adapters import choose_adapter
 from unlearn_core.models.artifacts import Adapter, Edits
 from unlearn_core.models.inference.forward import canonical_name, has_layers, layer_of, num_layers
 from unlearn_core.models.inference.frozen_bottom import frozen_below
-from unlearn_core.models.inference.packed import why_padded
+from unlearn_core.models.inference.packed import float32_attention, why_padded
 from unlearn_core.models.inference.positions import max_positions
 from unlearn_core.models.split import whole
 from unlearn_core.system.machine import distributed
@@ -136,6 +136,7 @@ def unlearn(
             edits=edits,
             trained=edits.artifact if isinstance(method, Edit) else trainable.artifact,
         )
+        context.closing.enter_context(float32_attention(model))
         context.closing.enter_context(frozen_below(model, _first_trained(method, model, trainable.named)))
         method.prepare(context)
         reference.frozen = True

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "lethe"  # the attention implementation's, to transformers
+_HALF = (torch.bfloat16, torch.float16)
 _PLAIN = "LETHE_PLAIN_GPU"  # 1 switches off what only a GPU has, to look for a fault
 
 
@@ -37,6 +40,12 @@ def lies_flat(model: PreTrainedModel) -> bool:
     """Whether sequences of `model` are to lie end to end; if so, it attends by `attend` from here on."""
     if why_padded(model) is not None:
         return False
+    _attend_here(model)
+    return True
+
+
+def _attend_here(model: PreTrainedModel) -> None:
+    """Let the model attend by `attend`."""
     config = unwrap(model).config
     if config._attn_implementation != NAME:
         from transformers import AttentionInterface, AttentionMaskInterface
@@ -45,7 +54,22 @@ def lies_flat(model: PreTrainedModel) -> bool:
         AttentionInterface.register(NAME, attend)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         config._attn_implementation = NAME
-    return True
+
+
+@contextmanager
+def float32_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the `with`, attention that a gradient passes is computed in float32 where the model is on a CPU in half
+    precision: the gradient of torch's attention there takes two to four times as long for rows of up to some 200
+    tokens, and in float16 up to ten times as long for any; its forward pass takes the same."""
+    inner = unwrap(model)
+    before = inner.config._attn_implementation
+    fused = before == "sdpa" and inner._supports_attention_backend
+    if fused and inner.device.type == "cpu" and computing_dtype(inner) in _HALF:
+        _attend_here(model)
+    try:
+        yield
+    finally:
+        inner.config._attn_implementation = before
 
 
 def bounded(bounds_S1: torch.Tensor, longest: int) -> dict[str, torch.Tensor | int]:
@@ -77,10 +101,12 @@ def attend(
     if cu_seq_lens_q is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, mask, scaling=scaling, **settings
-        )
-        return found
+        dtype, states = query.dtype, (query, key, value)
+        if query.device.type == "cpu" and dtype in _HALF and query.requires_grad:  # see `float32_attention`
+            states = query.float(), key.float(), value.float()
+            mask = mask.float() if mask is not None and mask.dtype in _HALF else mask
+        found: torch.Tensor = sdpa_attention_forward(module, *states, mask, scaling=scaling, **settings)[0]
+        return found.to(dtype), None
     attend_each = _flash if query.device.type == "cuda" else _one_by_one
     query_THD, key_THD, value_THD = (states[0].transpose(0, 1) for states in (query, key, value))
     return attend_each(query_THD, key_THD, value_THD, cu_seq_lens_q, max_length_q, scaling)[None], None
