@@ -34,13 +34,20 @@ def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> 
         cls = REGISTRY[name]
         gr.HTML(method_note(describe(cls)))
         with gr.Row(elem_classes=["le-fields"]):
-            values = changed.get("settings", {}) if changed.get("method") == name else {}
+            values = _drawn(name, changed)
             fields = [(item, _field(cls, item, values.get(item.name, item.default))) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
         for item, field in fields:
             field.change(_collect(cls, item), [field, settings], [settings, problems, field], **_QUIET)
 
-    method.change(lambda: ({}, {}), None, [settings, mended], **_QUIET)
+    # `mended` stays as it is: were it emptied, the form would be drawn a second time under the visitor's hands.
+    method.change(_drawn, [method, mended], settings, **_QUIET)
+
+
+def _drawn(name: str, changed: dict[str, Any]) -> Settings:
+    """The settings that the fields of a method are drawn with, besides its defaults."""
+    settings: Settings = changed["settings"] if changed.get("method") == name else {}
+    return settings
 
 
 def _field(cls: type[Method], item: Parameter, value: Any) -> gr.Checkbox | gr.Dropdown | gr.Number | gr.Textbox:
