@@ -134,9 +134,9 @@ class Shape:
 
         model = _hollow(self.config, num_layers, self.dtype)
         if self.adapter == "lora":
-            from unlearn_core.models.lean_lora import make_lean
+            from unlearn_core.models.memory_efficient_lora import save_activation_memory
 
-            make_lean(apply_lora(model, self.rank, trains=self._adapts))
+            save_activation_memory(apply_lora(model, self.rank, trains=self._adapts))
             hold_in(model, self.dtype)  # as it computes
         trained = [p for p in model.parameters() if p.requires_grad]
         base = {id(p): p for p in model.parameters() if self.adapter == "full" or not p.requires_grad}

@@ -44,10 +44,11 @@ class Trainable:
         self.came_in, computing = model.dtype, training_dtype(model)
         self.kind = choose_adapter(model, adapter, only)
         if self.kind == "lora":
-            from unlearn_core.models.lean_lora import make_lean  # peft, which takes its time to import
+            # Not at the top: peft takes its time to import.
+            from unlearn_core.models.memory_efficient_lora import save_activation_memory
 
             self.wrapped = apply_lora(model, rank, seed=seed, trains=trains)
-            make_lean(self.wrapped)
+            save_activation_memory(self.wrapped)
         elif self.kind == "full":
             for parameter in model.parameters():
                 parameter.requires_grad_(True)

@@ -16,8 +16,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional as F
 
 
-class LeanLoraLinear(LoraLinear):
-    """peft's layer; a pass with gradient through its one adapter goes by `_Product`, any other by peft's own code."""
+class MemoryEfficientLoraLinear(LoraLinear):
+    """peft's layer; a pass with gradient through its one adapter is a `_LoraProduct`, any other peft's own code."""
 
     def forward(self, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         name, base = self.active_adapters[0], self.base_layer
@@ -28,13 +28,13 @@ class LeanLoraLinear(LoraLinear):
         if elsewhere or hooked or not x.dtype == factors.dtype == weight_OI.dtype:
             result: torch.Tensor = super().forward(x, *args, **kwargs)
             return result
-        found: torch.Tensor = _Product.apply(
+        found: torch.Tensor = _LoraProduct.apply(
             x, weight_OI, base.bias, factors, self.lora_B[name].weight, self.scaling[name]
         )
         return found
 
 
-class _Product(torch.autograd.Function):
+class _LoraProduct(torch.autograd.Function):
     """The layer's output, and its gradient for x, A and B; the matrix and its bias are frozen."""
 
     @staticmethod
@@ -54,20 +54,20 @@ class _Product(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight_OI, a_RI, b_OR = ctx.saved_tensors
-        x_NI, slope_NO = x.reshape(-1, x.shape[-1]), slopes[0].reshape(-1, slopes[0].shape[-1])
-        slope_NR = (slope_NO @ b_OR).mul_(ctx.scale)
-        of_x = None
+        x_NI, grad_NO = x.reshape(-1, x.shape[-1]), grads[0].reshape(-1, grads[0].shape[-1])
+        grad_NR = (grad_NO @ b_OR).mul_(ctx.scale)
+        grad_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (slope_NO @ weight_OI).addmm_(slope_NR, a_RI).view_as(x)
-        of_b_OR = (slope_NO.t() @ (x_NI @ a_RI.t())).mul_(ctx.scale)
-        return of_x, None, None, slope_NR.t() @ x_NI, of_b_OR, None
+            grad_x = (grad_NO @ weight_OI).addmm_(grad_NR, a_RI).view_as(x)
+        grad_b_OR = (grad_NO.t() @ (x_NI @ a_RI.t())).mul_(ctx.scale)
+        return grad_x, None, None, grad_NR.t() @ x_NI, grad_b_OR, None
 
 
-def make_lean(model: torch.nn.Module) -> None:
-    """Let the adapter that `apply_lora` put on `model` keep less, wherever it is around an ordinary matrix; what is
-    computed stays the same but for rounding."""
+def save_activation_memory(model: torch.nn.Module) -> None:
+    """Let the adapter that `apply_lora` put on `model` keep less for its backward pass, wherever it is around an
+    ordinary matrix; what is computed stays the same but for rounding."""
     for module in model.modules():
         if type(module) is LoraLinear and type(module.base_layer) is torch.nn.Linear:
-            module.__class__ = LeanLoraLinear
+            module.__class__ = MemoryEfficientLoraLinear

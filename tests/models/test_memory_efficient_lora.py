@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from unlearn_core.models.adapters import apply_lora, lora_layers, remove_lora
-from unlearn_core.models.lean_lora import LeanLoraLinear, make_lean
+from unlearn_core.models.memory_efficient_lora import MemoryEfficientLoraLinear, save_activation_memory
 
 SIZES = {"vocab_size": 97, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
 MODELS = {
@@ -43,9 +43,9 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_and_gradients_are_those_of_peft(name: str) -> None:
     theirs, ours = adapted(name), adapted(name)
-    make_lean(ours)
-    lean = [module for module in ours.modules() if isinstance(module, LeanLoraLinear)]
-    assert bool(lean) == ("without" not in name)
+    save_activation_memory(ours)
+    replaced = [module for module in ours.modules() if isinstance(module, MemoryEfficientLoraLinear)]
+    assert bool(replaced) == ("without" not in name)
     expected, found = gradients(theirs), gradients(ours)
     assert set(found) == set(expected)
     assert all("lora" in key or key == "loss" for key in found)
@@ -55,7 +55,7 @@ def test_loss_and_gradients_are_those_of_peft(name: str) -> None:
 
 def test_half_precision_goes_by_the_same_function() -> None:
     theirs, ours = adapted("llama", torch.bfloat16), adapted("llama", torch.bfloat16)
-    make_lean(ours)
+    save_activation_memory(ours)
     expected, found = gradients(theirs), gradients(ours)
     for key, value in expected.items():
         torch.testing.assert_close(found[key].float(), value.float(), rtol=0.1, atol=2e-2)
@@ -63,7 +63,7 @@ def test_half_precision_goes_by_the_same_function() -> None:
 
 def test_an_adapter_that_is_off_merged_or_hooked_is_pefts_own() -> None:
     ours, plain = adapted("llama"), LlamaForCausalLM(LlamaConfig(**SIZES))
-    make_lean(ours)
+    save_activation_memory(ours)
     with torch.no_grad():
         adapted_logits = ours(input_ids=IDS).logits
         with ours.disable_adapter():
@@ -82,8 +82,8 @@ def test_an_adapter_that_is_off_merged_or_hooked_is_pefts_own() -> None:
 
 def test_taken_off_the_model_is_as_it_was() -> None:
     ours = adapted("llama")
-    make_lean(ours)
+    save_activation_memory(ours)
     gradients(ours)
     base = remove_lora(ours)
-    assert not any(isinstance(module, LeanLoraLinear) for module in base.modules())
+    assert not any(isinstance(module, MemoryEfficientLoraLinear) for module in base.modules())
     assert torch.equal(base(input_ids=IDS).logits, remove_lora(adapted("llama"))(input_ids=IDS).logits)
