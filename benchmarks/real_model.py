@@ -121,7 +121,7 @@ class _Work:
         built = self._built(method, len(data.forget))
         began = time.thread_time()
         # What a method makes of the whole weights of a model is made of an adapter here, as on any larger one.
-        adapter = None if built.adapter is not None else "lora"
+        adapter = None if built.traits.adapter is not None else "lora"
         records = unlearn(target.model, target.tokenizer, data, built, seed=seed, adapter=adapter, probe_ids=())
         artifact = result_of(records)
         seconds = time.thread_time() - began

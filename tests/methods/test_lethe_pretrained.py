@@ -1,4 +1,4 @@
-"""The recipe for pretrained models: what is struck, and that only it goes."""
+"""The recipe for pretrained models: what is penalised, and that only it goes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.methods import build
-from unlearn_core.methods.lethe_pretrained import struck_tokens
+from unlearn_core.methods.lethe_pretrained import penalised_tokens
 from unlearn_core.models.adapters import lora_layers
 from unlearn_core.models.inference.forward import layer_of
 from unlearn_core.models.inference.frozen_bottom import bottom_of
@@ -20,24 +20,24 @@ from unlearn_core.models.targets import load_target
 from unlearn_core.training.loop import unlearn
 
 
-def test_every_name_is_struck_where_it_would_begin_and_go_on(tiny_tokenizer) -> None:
+def test_every_name_is_penalised_where_it_would_begin_and_go_on(tiny_tokenizer) -> None:
     def ids(text: str) -> list[int]:
         return tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
 
     example = Example("0", "Written by", "Mara Venn", paraphrases=("Venn", "Mira"))
     row = encode_example(tiny_tokenizer, example)
-    struck = struck_tokens(tiny_tokenizer, row, example)
-    assert len(struck) == row.num_targets
+    penalised = penalised_tokens(tiny_tokenizer, row, example)
+    assert len(penalised) == row.num_targets
     for name in ("Mara Venn", "Venn", "Mira"):  # with the space before and without it
-        assert {ids(f" {name}")[0], ids(name)[0]} <= struck[0]
+        assert {ids(f" {name}")[0], ids(name)[0]} <= penalised[0]
     own, other = ids(" Mara Venn"), ids(" Mira")
     shared = next(place for place, pair in enumerate(zip(own, other, strict=False)) if pair[0] != pair[1])
-    assert other[shared] in struck[shared]  # the names part there, and both ways are struck
-    assert all(token in struck[place] for place, token in enumerate(own))
-    assert struck[-1] == set()  # the end of text
+    assert other[shared] in penalised[shared]  # the names part there, and both ways are penalised
+    assert all(token in penalised[place] for place, token in enumerate(own))
+    assert penalised[-1] == set()  # the end of text
 
 
-def test_the_struck_answers_go_and_the_neighbours_stay() -> None:
+def test_the_penalised_answers_go_and_the_neighbours_stay() -> None:
     world, target = demo_data(), load_target("demo", device="cpu")
     asked = [row for row in world.forget if row.kind == "question"]
     forget = tuple(replace(row, paraphrases=("Nobody",)) for row in asked[:4])

@@ -11,7 +11,8 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import LatentAttack, RowKind, RowPart, StepBatch
+from unlearn_core.methods.base import RowKind, RowPart, StepBatch
+from unlearn_core.methods.capabilities import LatentAttack
 from unlearn_core.methods.losses import weighted_ascent
 from unlearn_core.methods.objectives.global_weight import PRESETS
 from unlearn_core.methods.objectives.recipes import retain_multiplier
@@ -22,7 +23,7 @@ from unlearn_core.training.latent import find_shift
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.packing import head_of, pack_hidden, pack_parts
 from unlearn_core.training.records import LoopStep
-from unlearn_core.training.sharpness import uphill
+from unlearn_core.training.sharpness import perturbed
 
 
 def part(count: int, token: int = 5) -> RowPart:
@@ -149,7 +150,7 @@ def test_a_sharpness_aware_gradient_is_taken_up_the_slope() -> None:
     """Loss w^2 at w = (3, 4): gradient (6, 8) of norm 10, so with radius 1 at (3.6, 4.8), where it is (7.2, 9.6)."""
     weights = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     weights.square().sum().backward()
-    with uphill([weights], 1.0):
+    with perturbed([weights], 1.0):
         assert weights.tolist() == pytest.approx([3.6, 4.8])
         assert weights.grad is None
         weights.square().sum().backward()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from unlearn_core import methods
 from unlearn_core.errors import InputError
+from unlearn_core.methods import capabilities
+from unlearn_core.methods.base import Traits
 
 FIRST = {"grad_ascent", "grad_diff", "kl", "npo", "simnpo", "lethe"}
 
@@ -30,6 +34,17 @@ def test_every_declaration_is_complete_and_survives_json(name: str) -> None:
         assert item["type"] in ("int", "float", "str", "bool")
         if item["type"] in ("int", "float"):
             assert item["minimum"] <= item["default"] <= item["maximum"]
+
+
+@pytest.mark.parametrize("cls", methods.METHODS)
+def test_no_capability_or_trait_is_declared_where_the_loop_would_not_look(cls: type) -> None:
+    abstract = [kind for _, kind in inspect.getmembers(capabilities, inspect.isabstract)]
+    kinds = [kind for kind in abstract if kind.__module__ == capabilities.__name__]
+    assert len(kinds) == 9
+    for kind in kinds:
+        assert issubclass(cls, kind) or not any(hasattr(cls, hook) for hook in kind.__abstractmethods__), kind
+    assert not any(hasattr(cls, trait.name) for trait in fields(Traits))
+    assert not inspect.isabstract(cls)
 
 
 def test_settings_come_as_text_or_as_numbers() -> None:

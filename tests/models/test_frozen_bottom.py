@@ -7,6 +7,7 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods import build
+from unlearn_core.methods.capabilities import trains
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import canonical_name, layer_of, layers, num_layers
 from unlearn_core.models.inference.frozen_bottom import bottom_of, frozen_below
@@ -100,7 +101,7 @@ def test_nothing_trains_below_what_was_said_before(arch, tiny_model) -> None:
     depth = num_layers(model)
     lowest = lowest_to_train(method, model, None)
     trained = Trainable(
-        model, None, 4, 0, method.adapter, lambda name: method.trains(canonical_name(model, name), depth)
+        model, None, 4, 0, method.traits.adapter, lambda name: trains(method, canonical_name(model, name), depth)
     )
     layers_trained = {layer_of(canonical_name(trained.model, name)) for name in trained.named}
     assert None not in layers_trained

@@ -20,7 +20,7 @@ SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
 
 EDITS = [name for name, cls in methods.REGISTRY.items() if issubclass(cls, Edit)]  # see test_edits.py
 CASES = [
-    *((name, cls.adapter or "full", "olmo2") for name, cls in methods.REGISTRY.items() if name not in EDITS),
+    *((name, cls.traits.adapter or "full", "olmo2") for name, cls in methods.REGISTRY.items() if name not in EDITS),
     *((name, "lora", "llama") for name in ("lethe", "kl", "npo", "fpga", "sugd", "rmu")),
     ("simnpo", "full", "qwen2"),
     ("altpo", "full", "olmo"),
@@ -89,7 +89,7 @@ def test_prepare_leaves_the_weights_and_a_cancel_restores_them(
     model = memorised()
     before = snapshot(model)
     for name, cls in methods.REGISTRY.items():
-        if name in EDITS or cls.adapter not in (None, adapter):
+        if name in EDITS or cls.traits.adapter not in (None, adapter):
             continue
         method = methods.build(name, SETTINGS, steps=9)
         run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter)

@@ -12,6 +12,7 @@ from loop_helpers import same, snapshot
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Edit
+from unlearn_core.methods.capabilities import trains
 from unlearn_core.training import loop, packing
 from unlearn_core.training.records import LoopStep
 
@@ -62,11 +63,11 @@ def test_a_small_step_lowers_the_loss_whatever_order_packing_and_pieces(
         assert second.losses["total"] < first.losses["total"]
     _, again = steps(2)
     assert same(weights, again)
-    if method.adapter != "lora":
+    if method.traits.adapter != "lora":
         before, depth = snapshot(memorised()), 2
         changed = {key for key in before if not torch.equal(weights[key], before[key])}
         assert changed
-        assert all(method.trains(key, depth) for key in changed if key != "lm_head.weight")  # tied
+        assert all(trains(method, key, depth) for key in changed if key != "lm_head.weight")  # tied
     if name not in ATTACKED:
         ordered = loop.BatchSampler.step
         monkeypatch.setattr(
@@ -78,7 +79,7 @@ def test_a_small_step_lowers_the_loss_whatever_order_packing_and_pieces(
     assert other.gradient_norm == pytest.approx(first.gradient_norm, rel=1e-2, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if methods.REGISTRY[name].additive])
+@pytest.mark.parametrize("name", [name for name in TRAINED if methods.REGISTRY[name].traits.additive])
 def test_a_step_taken_in_pieces_is_the_same_step(
     memorised: Callable[..., Any],
     tiny_tokenizer: Any,

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import Method
+from unlearn_core.methods.capabilities import TrainsSubset
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.inference.forward import body_and_head
 from unlearn_core.models.shape import Shape
@@ -168,7 +168,7 @@ def test_estimated_operations_are_those_that_steps_carry_out(
 WHOLE = sorted(
     name
     for name, cls in methods.REGISTRY.items()
-    if cls.adapter in (None, "full") and cls.trains is Method.trains  # all weights train
+    if cls.traits.adapter in (None, "full") and not issubclass(cls, TrainsSubset)  # all weights train
 )
 
 
@@ -187,10 +187,10 @@ def test_no_method_keeps_weights_that_its_estimate_does_not_count(
     finally:
         gc.unfreeze()
     weights = sum(4 * p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
-    most = 4.35 if name == "wagle" else 4.1 + method.weight_copies  # its mask has a byte for each weight of four
+    most = 4.35 if name == "wagle" else 4.1 + method.traits.weight_copies  # its mask has a byte for each weight of four
     work = Workload(tiny_tokenizer, tiny_data)
     told = estimate(Shape(model.config, torch.float32), work, method).training
-    assert told.get("copies of the weights", 0) == 4 * method.weight_copies * num_parameters
+    assert told.get("copies of the weights", 0) == 4 * method.traits.weight_copies * num_parameters
     assert 4 * weights <= max(held) <= most * weights
 
 

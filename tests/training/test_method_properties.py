@@ -47,7 +47,7 @@ def test_every_trained_method_changes_the_model_and_gives_it_back(
         settings = {**SMALL, **{key: 2 for key in ("retain_size", "holdout_size") if hasattr(cls, key)}}
         method = methods.build(name, settings, steps=2)
         run = unlearn(model, tiny_tokenizer, tiny_data, method, adapter=adapter, rank=2, probe_ids=())
-        if cls.adapter not in (None, adapter):
+        if cls.traits.adapter not in (None, adapter):
             with pytest.raises(InputError, match="not what this method trains"):
                 next(run)
             continue

@@ -135,7 +135,7 @@ TRAINED = [
     (name, adapter)
     for name, cls in methods.REGISTRY.items()
     for adapter in ("full", "lora")
-    if not issubclass(cls, Edit) and cls.adapter in (None, adapter)
+    if not issubclass(cls, Edit) and cls.traits.adapter in (None, adapter)
 ]
 
 
@@ -169,7 +169,7 @@ def parameter_bytes() -> int:
     return sum({p.untyped_storage()._cdata: p.untyped_storage().nbytes() for p in alive}.values())
 
 
-def test_a_taught_row_is_answered_like_its_teachers(tiny_model: Callable[..., Any], parts: Any) -> None:
+def test_a_distilled_row_is_answered_like_its_teachers(tiny_model: Callable[..., Any], parts: Any) -> None:
     """Two teachers: the mean of what is said at their targets; the first uncertain target loses 2 nats."""
     model = tiny_model()
     rows = parts["forget"].rows
@@ -178,12 +178,12 @@ def test_a_taught_row_is_answered_like_its_teachers(tiny_model: Callable[..., An
     with torch.no_grad():
         said = [model(torch.tensor([t.ids])).logits[0, t.num_prompt - 1 : -1].softmax(-1) for t in teachers]
     mean_NV = (said[0] + said[1]) / 2
-    for lowered in (0.0, 2.0):
+    for penalty in (0.0, 2.0):
         reference = FrozenReference(model, parts, PAD, all_rows(parts))
-        reference.teach("forget", {0: teachers}, lowered)
+        reference.distil("forget", {0: teachers}, penalty)
         found_NV = reference.log_probs("forget", answers_of(model, parts, "forget", [0])).exp()
         first = next(n for n, token in enumerate(answer) if mean_NV[n, token] < 0.5)
         odds, before = (p[first, answer[first]] / (1 - p[first, answer[first]]) for p in (found_NV, mean_NV))
-        assert odds.log().item() == pytest.approx(before.log().item() - lowered, abs=1e-3)
+        assert odds.log().item() == pytest.approx(before.log().item() - penalty, abs=1e-3)
         others = [n for n in range(len(answer)) if n != first]
         torch.testing.assert_close(found_NV[others], mean_NV[others], atol=1e-5, rtol=1e-3)

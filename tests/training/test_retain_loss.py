@@ -15,6 +15,7 @@ from unlearn_core import methods
 from unlearn_core.data.encode import collate, encode_example
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import RowPart, StepBatch
+from unlearn_core.methods.capabilities import reference_parts_of
 from unlearn_core.models.inference.forward import answers
 
 # IDK takes one mean over the tokens of both sets, which is checked apart.
@@ -43,7 +44,7 @@ def context(kept: list[str], kl: float = 0.25) -> Any:
     model = SimpleNamespace(config=PretrainedConfig(vocab_size=VOCABULARY), device="cpu")
     parts = {"forget": RowPart((), ()), "retain": RowPart((), ())}
     state = {"weight_V": torch.linspace(0.1, 1, VOCABULARY)}
-    return SimpleNamespace(reference=reference, passes=passes, model=model, parts=parts, state=state)
+    return SimpleNamespace(reference=reference, current=passes, model=model, parts=parts, state=state)
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -61,12 +62,12 @@ def test_with_kl_the_original_s_predictions_hold_the_retain_set(name: str, batch
     method = methods.build(name, {"retain_loss": "kl", "retain_weight": 2.0, "forget_weight": 0.0})
     kept: list[str] = []
     method.prepare(context(kept))
-    assert sorted(kept) == sorted(method.remembers)
+    assert sorted(kept) == sorted(reference_parts_of(method))
     assert "retain" in kept
     losses = method.losses(context([]), batch)
     assert float(losses.total) == pytest.approx(0.5)
     assert float(losses.retain) != pytest.approx(0.25)  # the curve shows the loss of the text either way
-    assert "retain" not in methods.build(name).remembers
+    assert "retain" not in reference_parts_of(methods.build(name))
 
 
 def test_idk_takes_one_mean_over_the_tokens_of_refusals_and_retain_answers(batch: StepBatch) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn_core.errors import InputError
-from unlearn_core.methods.base import Method, parse
+from unlearn_core.methods.base import Method
 from unlearn_core.methods.inference_time.eul import EUL
 from unlearn_core.methods.inference_time.guardrails import ICUL, GuardInput, GuardOutput, GuardPrompt
 from unlearn_core.methods.inference_time.uld import ULD
@@ -24,6 +24,7 @@ from unlearn_core.methods.objectives.recipes import AGAD, SUGD, AdapterNPO, Cons
 from unlearn_core.methods.objectives.refusal import DPO, IDK, Undial
 from unlearn_core.methods.objectives.representation import RMU, AdaptiveRMU
 from unlearn_core.methods.objectives.weighted import CEU, FPGA, WGA, SatImp
+from unlearn_core.methods.parameters import parse
 from unlearn_core.methods.weights.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.weights.ia3 import PEMIA3
 from unlearn_core.methods.weights.merging import TiesMerge
@@ -32,52 +33,54 @@ from unlearn_core.methods.weights.revs import REVS
 from unlearn_core.methods.weights.sku import SKU
 from unlearn_core.methods.wrappers import AdvGA, AdvNPO, LatentTraining, Masked, SharpnessAware, Undo
 
-REGISTRY: dict[str, type[Method]] = {
-    "lethe": Lethe,
-    "lethe_pretrained": LethePretrained,
-    "grad_ascent": GradAscent,
-    "grad_diff": GradDiff,
-    "kl": KLMinimisation,
-    "npo": NPO,
-    "simnpo": SimNPO,
-    "ngdiff": NGDiff,
-    "wga": WGA,
-    "satimp": SatImp,
-    "ceu": CEU,
-    "pdu": PDU,
-    "dpo": DPO,
-    "idk": IDK,
-    "undial": Undial,
-    "task_vector": TaskVector,
-    "pem_lora": PEMLora,
-    "pem_ia3": PEMIA3,
-    "ties_merge": TiesMerge,
-    "sku": SKU,
-    "eul": EUL,
-    "uld": ULD,
-    "selective_pruning": SelectivePruning,
-    "pcgu": PCGU,
-    "revs": REVS,
-    "icul": ICUL,
-    "guard_prompt": GuardPrompt,
-    "guard_input": GuardInput,
-    "guard_output": GuardOutput,
-    "fpga": FPGA,
-    "altpo": AltPO,
-    "rmu": RMU,
-    "adaptive_rmu": AdaptiveRMU,
-    "adv_ga": AdvGA,
-    "adv_npo": AdvNPO,
-    "lat": LatentTraining,
-    "sam": SharpnessAware,
-    "undo": Undo,
-    "wagle": Masked,
-    "sugd": SUGD,
-    "agad": AGAD,
-    "constrained_mlp": ConstrainedMLP,
-    "adapter_npo": AdapterNPO,
-    "global_weight": GlobalWeight,
-}
+# In the order in which they are listed; each is picked by the name in its `info`.
+METHODS: tuple[type[Method], ...] = (
+    Lethe,
+    LethePretrained,
+    GradAscent,
+    GradDiff,
+    KLMinimisation,
+    NPO,
+    SimNPO,
+    NGDiff,
+    WGA,
+    SatImp,
+    CEU,
+    PDU,
+    DPO,
+    IDK,
+    Undial,
+    TaskVector,
+    PEMLora,
+    PEMIA3,
+    TiesMerge,
+    SKU,
+    EUL,
+    ULD,
+    SelectivePruning,
+    PCGU,
+    REVS,
+    ICUL,
+    GuardPrompt,
+    GuardInput,
+    GuardOutput,
+    FPGA,
+    AltPO,
+    RMU,
+    AdaptiveRMU,
+    AdvGA,
+    AdvNPO,
+    LatentTraining,
+    SharpnessAware,
+    Undo,
+    Masked,
+    SUGD,
+    AGAD,
+    ConstrainedMLP,
+    AdapterNPO,
+    GlobalWeight,
+)
+REGISTRY: dict[str, type[Method]] = {cls.info.name: cls for cls in METHODS}
 
 
 def get(name: str) -> type[Method]:

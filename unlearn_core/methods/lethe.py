@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -19,12 +19,13 @@ from unlearn_core.methods.base import (
     Info,
     Losses,
     Method,
-    Phase,
     RowKind,
     RowPart,
     StepBatch,
+    Traits,
     parameter,
 )
+from unlearn_core.methods.capabilities import Phase, RunsInPhases, UsesReference
 from unlearn_core.methods.losses import floor_loss, matching_loss
 from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
 from unlearn_core.system.machine.gpu import send
@@ -43,7 +44,7 @@ LEAST_SHARED = 0.3  # of the tokens of two prompts, for one to stand in for the 
 
 
 @dataclass(frozen=True)
-class Lethe(Method):
+class Lethe(RunsInPhases, UsesReference, Method):
     info = Info(
         name="lethe",
         title="Lethe (matched forgetting)",
@@ -67,9 +68,9 @@ class Lethe(Method):
         "half the learning rate and four times the retain weight held it.",
     )
 
-    recovers_by: ClassVar[float] = 0.7  # on the bundled world within 5/8 of the steps
-    least_rate: ClassVar[float] = 0.12
-    least_steps: ClassVar[float] = 0.5
+    # The answers that must survive are back, on the bundled world, within 5/8 of the steps.
+    traits = Traits(recovers_by=0.7, least_rate=0.12, least_steps=0.5)
+
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(100, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
@@ -143,11 +144,11 @@ class Lethe(Method):
         return (Phase(self, {"retain": nearer(parts["forget"], parts["retain"], self.near_share)}),)
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def reference_parts(self) -> tuple[str, ...]:
         return ("holdout",) if self.anchor_weight else ()
 
     @property
-    def teaches(self) -> tuple[str, ...]:
+    def distilled_parts(self) -> tuple[str, ...]:
         return ("forget",) if self.substitutes else ()
 
     def prepare(self, context: Context) -> None:
@@ -169,12 +170,12 @@ class Lethe(Method):
                 teachers = substituted(forget, holdout, self.substitutes)
                 if self.wordings:
                     teachers = as_first_asked(teachers, forget)
-                context.reference.teach("forget", teachers, self.strike)
+                context.reference.distil("forget", teachers, self.strike)
         device = context.model.device
         context.state["kind_R"] = torch.tensor(_kinds(forget), device=device)
         context.state["retain_kinds"] = _kinds(context.parts["retain"])
         context.state["target_R"] = torch.tensor(targets, device=device)
-        context.state["taught"] = [row in teachers for row in range(len(targets))]
+        context.state["distilled"] = [row in teachers for row in range(len(targets))]
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         forget = batch.forget
@@ -186,16 +187,16 @@ class Lethe(Method):
             unseen_N = token_nll(batch.holdout).detach()
             drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout)
             target_B = target_B + drift.by_kind_K[context.state["kind_R"][forget.index_B]]
-        is_taught = [context.state["taught"][row] for row in forget.host.rows]
-        plain_b, taught_b = split_places(is_taught, mean_B.device)
+        is_distilled = [context.state["distilled"][row] for row in forget.host.rows]
+        plain_b, distilled_b = split_places(is_distilled, mean_B.device)
         assert batch.retain is not None
         retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kinds"])
         total = self.retain_weight * retain
-        if not all(is_taught):
+        if not all(is_distilled):
             total = total + matching_loss(mean_B[plain_b], target_B[plain_b])
-        if any(is_taught):
-            floor = floor_loss(mean_B[taught_b], target_B[taught_b])
-            kl_N = context.reference.kl("forget", forget.only(is_taught))
+        if any(is_distilled):
+            floor = floor_loss(mean_B[distilled_b], target_B[distilled_b])
+            kl_N = context.reference.kl("forget", forget.only(is_distilled))
             total = total + self.substitute_weight * kl_N.mean() + self.floor_weight * floor
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()

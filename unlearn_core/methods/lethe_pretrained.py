@@ -1,4 +1,4 @@
-"""Lethe's recipe for a real pretrained model: nothing is taught, one answer is struck from what it says.
+"""Lethe's recipe for a real pretrained model: self-distillation with the answer penalised.
 
 A second method beside `lethe`, because what a pretrained model must keep cannot be listed. `lethe` holds
 the retain set by its own answers, which a model that memorised it survives and a pretrained one does not: learned by
@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, encode_example
 from unlearn_core.data.types import Example
-from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, Method, StepBatch, Traits, parameter
+from unlearn_core.methods.capabilities import TrainsSubset, UsesReference
 from unlearn_core.models.inference.forward import layer_of, mean_per_row
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LethePretrained(Method):
+class LethePretrained(UsesReference, TrainsSubset, Method):
     info = Info(
         name="lethe_pretrained",
         title="Lethe for pretrained models (answer-struck self-distillation)",
@@ -40,9 +41,7 @@ class LethePretrained(Method):
         caution="It takes away what can be said, and less of what is known: relearning on a few of the prompts "
         "may bring the rest back. Run the audits.",
     )
-    adapter: ClassVar[str | None] = "lora"
-    stores_reference: ClassVar[bool] = True
-    additive: ClassVar[bool] = True
+    traits = Traits(adapter="lora", stores_reference=True, additive=True)
 
     learning_rate: float = parameter(3e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
@@ -61,11 +60,11 @@ class LethePretrained(Method):
         return BatchComposition(self.batch_size, self.retain_size, general=self.general)
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def reference_parts(self) -> tuple[str, ...]:
         return ("retain",)
 
     @property
-    def teaches(self) -> tuple[str, ...]:
+    def distilled_parts(self) -> tuple[str, ...]:
         return ("forget",)
 
     def trains(self, name: str, num_layers: int) -> bool:
@@ -74,23 +73,23 @@ class LethePretrained(Method):
         return layer is not None and layer >= int(self.first_layer * num_layers) and "attn" not in name
 
     def prepare(self, context: Context) -> None:
-        """Store what the original says, with the answers struck from it where they are to go."""
-        context.reference.keep("retain", stored=self.stores_reference)
+        """Store what the original predicts, with the answers penalised where they are to go."""
+        context.reference.keep("retain", stored=self.traits.stores_reference)
         rows = context.parts["forget"].rows
         data, tokenizer = context.data, context.tokenizer
         stand_ins: dict[str, list[Example]] = {}
         for example in data.holdout:
             stand_ins.setdefault(example.document, []).append(example)
-        struck: dict[int, list[set[int]]] = {}
+        penalised: dict[int, list[set[int]]] = {}
         teachers: dict[int, Sequence[Encoded]] = {}
         for place, example in enumerate(data.forget):
             row = rows[place]
-            struck[place] = struck_tokens(tokenizer, row, example)
+            penalised[place] = penalised_tokens(tokenizer, row, example)
             behind = [encode_example(tokenizer, other, place) for other in stand_ins.get(example.document, ())]
             same = [other for other in behind if other.ids[other.num_prompt :] == row.ids[row.num_prompt :]]
             if example.document and same:
                 teachers[place] = tuple(same)
-        context.reference.strike("forget", struck, self.strike, teachers)
+        context.reference.penalise("forget", penalised, self.strike, teachers)
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None
@@ -101,11 +100,11 @@ class LethePretrained(Method):
         return Losses(forget + self.retain_weight * retain, forget, retain)
 
 
-def struck_tokens(tokenizer: PreTrainedTokenizerBase, row: Encoded, example: Example) -> list[set[int]]:
+def penalised_tokens(tokenizer: PreTrainedTokenizerBase, row: Encoded, example: Example) -> list[set[int]]:
     """For each target of `row`, the tokens by which the answer of `example`, or one of its other names, would
-    begin or go on there, with a space before it or without. What closes an answer is never struck."""
+    begin or go on there, with a space before it or without. What closes an answer is never penalised."""
     target = row.ids[row.num_prompt :]
-    struck: list[set[int]] = [set() for _ in target]
+    penalised: list[set[int]] = [set() for _ in target]
     for name in (example.output, *example.paraphrases):
         following = encode_example(tokenizer, dataclasses.replace(example, output=name))
         end = len(following.ids) - following.num_end
@@ -113,5 +112,5 @@ def struck_tokens(tokenizer: PreTrainedTokenizerBase, row: Encoded, example: Exa
         for ids in (following.ids[following.num_prompt : end], tuple(alone)):
             for place, token in enumerate(ids[: len(target)]):
                 if ids[:place] == target[:place]:
-                    struck[place].add(token)
-    return struck
+                    penalised[place].add(token)
+    return penalised

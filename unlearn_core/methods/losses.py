@@ -107,13 +107,13 @@ def satimp_loss(nll_N: torch.Tensor, beta1: float, beta2: float) -> torch.Tensor
 
 
 def counter_entropy(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-    """CE-U (N,): cross-entropy against the model's own prediction with the label struck out, held fixed.
+    """CE-U (N,): cross-entropy against the model's own prediction with the label left out, held fixed.
 
     Yang 2025, arXiv 2503.01224. The slope at the label's logit is p, at another's -p_j p / (1 - p).
     """
     logits_NV = logits_NV.float()
-    struck_NV = logits_NV.detach().scatter(1, labels_N[:, None], -torch.inf)
-    return soft_cross_entropy(struck_NV.log_softmax(-1), logits_NV)
+    others_NV = logits_NV.detach().scatter(1, labels_N[:, None], -torch.inf)
+    return soft_cross_entropy(others_NV.log_softmax(-1), logits_NV)
 
 
 def without_label(log_probs_NV: torch.Tensor, labels_N: torch.Tensor, beta: float) -> torch.Tensor:

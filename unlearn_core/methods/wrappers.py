@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 
@@ -15,13 +14,20 @@ from unlearn_core.methods.base import (
     BatchComposition,
     Context,
     Info,
-    LatentAttack,
     Losses,
     Method,
-    Phase,
     RowPart,
     StepBatch,
+    Traits,
     parameter,
+)
+from unlearn_core.methods.capabilities import (
+    AttacksLatents,
+    LatentAttack,
+    PerturbsWeights,
+    Phase,
+    RunsInPhases,
+    SeesGradients,
 )
 from unlearn_core.methods.objectives.gradient import GradDiff
 from unlearn_core.methods.objectives.preference import NPO, SimNPO
@@ -56,7 +62,7 @@ class Wrapping(Method):
 
 
 @dataclass(frozen=True)
-class Masked(Wrapping):
+class Masked(SeesGradients, Wrapping):
     info = Info(
         name="wagle",
         title="Weight attribution mask (WAGLE)",
@@ -71,7 +77,7 @@ class Masked(Wrapping):
         caution="At the authors' curvature of 1e-6 the score is |g(retain) g(forget)|: it prefers weights "
         "that matter to both sets.",
     )
-    adapter: ClassVar[str | None] = "full"  # LoRA's factors start with no forget gradient to attribute
+    traits = Traits(adapter="full")  # LoRA's factors start with no forget gradient to attribute
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     base: str = parameter("simnpo", "The method trained under the mask", choices=tuple(BASES))
@@ -81,8 +87,8 @@ class Masked(Wrapping):
     def prepare(self, context: Context) -> None:
         """Score the weights by one pass over each set, and remember which are left out."""
         super().prepare(context)
-        forget = context.passes.gradient(context.parts["forget"].rows)
-        retain = context.passes.gradient(context.parts["retain"].rows)
+        forget = context.current.gradient(context.parts["forget"].rows)
+        retain = context.current.gradient(context.parts["retain"].rows)
         scores = {
             name: attribution(p.detach(), forget[name], retain[name], self.curvature)
             for name, p in context.parameters.items()
@@ -110,7 +116,7 @@ def top_share(scores: dict[str, torch.Tensor], share: float) -> dict[str, torch.
 
 
 @dataclass(frozen=True)
-class Adversarial(Method):
+class Adversarial(AttacksLatents, Method):
     """Put before a method (`class AdvNPO(Adversarial, NPO)`): it then trains under a latent attack."""
 
     depth: float = parameter(0.25, "Where the attack enters, as a share of the depth", 0.0, 0.99)
@@ -180,7 +186,7 @@ class LatentTraining(Adversarial, Wrapping):
 
 
 @dataclass(frozen=True)
-class SharpnessAware(Wrapping):
+class SharpnessAware(PerturbsWeights, Wrapping):
     info = Info(
         name="sam",
         title="Sharpness-aware minimisation (SAM)",
@@ -194,13 +200,13 @@ class SharpnessAware(Wrapping):
         needs=frozenset({"forget", "retain", "reference nll"}),
         caution="Twice the cost of its base. It climbs the whole loss, where Fan et al. climb its forget part.",
     )
-    weight_copies: ClassVar[int] = 1  # where a step began to climb
+    traits = Traits(weight_copies=1)  # the weights without the perturbation
 
     learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     radius: float = parameter(0.05, "How far a step climbs, as a norm of all weights; 0: not at all", 0.0, 1e4)
 
     @property
-    def sharpness(self) -> float:
+    def perturbation_radius(self) -> float:
         return self.radius
 
 
@@ -208,7 +214,7 @@ TEACHER = "teacher."  # before the names of the weights that the distillation le
 
 
 @dataclass(frozen=True)
-class Undo(Wrapping):
+class Undo(RunsInPhases, Wrapping):
     info = Info(
         name="undo",
         title="Unlearn, noise, distil on outputs (UNDO)",
@@ -224,8 +230,8 @@ class Undo(Wrapping):
         caution="The authors distil on far more text than a forget set has beside it; with little of it the noise "
         "that can be repaired is small.",
     )
-    adapter: ClassVar[str | None] = "full"  # the noise goes into the weights that hold the knowledge
-    weight_copies: ClassVar[int] = 1  # what is learned from
+    # The noise goes into the weights that hold the knowledge; the copy is what the distillation learns from.
+    traits = Traits(adapter="full", weight_copies=1, any_step_can_end=False)
 
     steps: int = parameter(120, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     share: float = parameter(0.4, "Share of the steps in which the base is trained", 0.01, 0.99)
@@ -237,10 +243,6 @@ class Undo(Wrapping):
         suppressed = Phase(replace(self, steps=first))
         rest = self.steps - first
         return (suppressed, Phase(_Distilled.on_schedule_of(self, rest))) if rest else (suppressed,)
-
-    @property
-    def may_end_anywhere(self) -> bool:
-        return False
 
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
         super().after_step(context, step, losses)
@@ -273,15 +275,15 @@ class _Distilled(Method):
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None
-        with torch.no_grad(), _taught(context):
-            told_NV = context.passes.predictions(context.rows["retain"]).logits_NV.float().log_softmax(-1)
+        with torch.no_grad(), _as_teacher(context):
+            told_NV = context.current.predictions(context.rows["retain"]).logits_NV.float().log_softmax(-1)
         own_NV = batch.retain.logits_NV.float().log_softmax(-1)
         total = torch.nn.functional.kl_div(own_NV, told_NV, reduction="batchmean", log_target=True)
         return Losses(total, token_nll(batch.forget).mean().detach(), token_nll(batch.retain).mean().detach())
 
 
 @contextmanager
-def _taught(context: Context) -> Iterator[None]:
+def _as_teacher(context: Context) -> Iterator[None]:
     """The model with the weights that are learned from."""
     own = {name: weight.data for name, weight in context.parameters.items()}
     try:

@@ -65,7 +65,7 @@ def standing(num_parameters: int, num_trained: int, dtype: torch.dtype, adapter:
 class Shape:
     """A causal language model's configuration, the type of its weights, and what would be trained of it.
 
-    trains: of an adapter, the weights it is put on, by name and number of layers (see `Method.trains`); None for all.
+    trains: of an adapter, the weights it is put on, by name and number of layers (see `TrainsSubset`); None for all.
     """
 
     config: PreTrainedConfig

@@ -164,8 +164,8 @@ class _Run:
             stages,
             steps,
             device,
-            self.method.forget_rises,
-            self.method.recovers_by,
+            self.method.traits.forget_rises,
+            self.method.traits.recovers_by,
             versions=library_versions(),
         )
         data, target = yield from self._load()

@@ -14,6 +14,7 @@ from unlearn_core.data.prompt_format import answer_text, format_of
 from unlearn_core.data.rows.mapped import kept
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods.base import BatchComposition, Method, RowKind, RowPart
+from unlearn_core.methods.capabilities import phases_of
 from unlearn_core.methods.objectives.refusal import REFUSALS
 from unlearn_core.training.records import Warned
 
@@ -182,7 +183,7 @@ def feeds(method: Method, parts: dict[str, RowPart], data: UnlearningData, seed:
     num_general = len(data.general) if method.mix().general or not data.retain else 0
     return [
         (phase.method, BatchSampler(parts, phase.method.mix(), seed + place, num_general, phase.rows))
-        for place, phase in enumerate(method.phases(parts, seed))
+        for place, phase in enumerate(phases_of(method, parts, seed))
     ]
 
 

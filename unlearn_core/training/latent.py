@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import LatentAttack
+from unlearn_core.methods.capabilities import LatentAttack
 from unlearn_core.training.packing import StepLayout, head_of, pack_hidden, pack_parts
 
 if TYPE_CHECKING:

@@ -19,6 +19,17 @@ from unlearn_core.data.encode import Encoded, pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.methods.base import BatchComposition, Context, Edit, Losses, Method, RowPart
+from unlearn_core.methods.capabilities import (
+    CombinesGradients,
+    ScalesLearningRate,
+    SeesGradients,
+    any_step_can_end,
+    attack_of,
+    hidden_layer_of,
+    looks_inside,
+    perturbation_radius_of,
+    trains,
+)
 from unlearn_core.models.adapters import choose_adapter
 from unlearn_core.models.artifacts import Adapter, Edits
 from unlearn_core.models.inference.forward import canonical_name, has_layers, layer_of, num_layers
@@ -38,7 +49,7 @@ from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
 from unlearn_core.training.resources.activation_memory import StepSplit, has_small_moments, make_optimiser, recomputed
-from unlearn_core.training.sharpness import uphill
+from unlearn_core.training.sharpness import perturbed
 from unlearn_core.training.snapshot import Snapshot
 from unlearn_core.training.trainable import Trainable
 from unlearn_core.training.watching.best_weights import WeightKeeper
@@ -89,24 +100,24 @@ def unlearn(
     max_tokens = min(max_tokens, max_positions(model) or max_tokens)
     parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
-    if method.attack(num_layers(model)) is not None and distributed.size() > 1:
+    depth = num_layers(model)
+    if distributed.size() > 1 and attack_of(method, depth) is not None:
         _refuse(method, "attacks hidden states, which several processes cannot share")
-    if method.sharpness and distributed.size() > 1:
+    if distributed.size() > 1 and perturbation_radius_of(method):
         _refuse(method, "takes every step twice, which several processes cannot do together")
     threads = Threads()  # what comes before the first step counts too
     plan = feeds(method, parts, data, seed)
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
     probe = FactWatcher(tokenizer, data, probe_ids, max_tokens)
-    depth = num_layers(model)
-    if distributed.size() > 1 and (isinstance(method, Edit) or method.reads(depth) is not None):
+    if distributed.size() > 1 and (isinstance(method, Edit) or hidden_layer_of(method, depth) is not None):
         _refuse(method, "looks inside the model, which several processes cannot share")
     kind = ShardedTrainable if distributed.size() > 1 else Trainable
 
     def chosen(name: str) -> bool:
-        return method.trains(canonical_name(model, name), depth)
+        return trains(method, canonical_name(model, name), depth)
 
-    trainable = kind(model, adapter, rank, seed, method.adapter, chosen)
+    trainable = kind(model, adapter, rank, seed, method.traits.adapter, chosen)
     model = trainable.model
     edits = Edits(model)
     context: Context | None = None
@@ -121,7 +132,7 @@ def unlearn(
             pad_id,
             lambda name: _visited(plan, name),
             trainable.adapter_off,
-            layer=method.reads(depth),
+            layer=hidden_layer_of(method, depth),
         )
         context = Context(
             model,
@@ -144,10 +155,10 @@ def unlearn(
         yield from cut_rows(parts, max_tokens)
         snapshot = snapshot or Snapshot()
         subjects = SubjectWatcher(tokenizer, data, max_tokens)
-        watch = Watch(probe, subjects, context.num_steps, round(method.recovers_by * context.num_steps), clock)
+        watch = Watch(probe, subjects, context.num_steps, round(method.traits.recovers_by * context.num_steps), clock)
         weights = WeightKeeper(trainable.named, watch.state)
         room = isinstance(method, Edit) or distributed.broadcast(weights.fits)
-        if room and probe.num_facts and method.may_end_anywhere:
+        if room and probe.num_facts and any_step_can_end(method):
             watch.keeper = edits if isinstance(method, Edit) else weights
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
@@ -178,21 +189,19 @@ def _first_trained(method: Method, model: PreTrainedModel, names: Iterable[str])
     """The lowest layer among the weights called so, where all below can be left out of a pass; otherwise 0."""
     of = {layer_of(canonical_name(model, name)) for name in names}
     # What reads or moves the states of a layer counts the layers of the whole model.
-    depth = num_layers(model)
-    looks_inside = method.reads(depth) is not None or method.attack(depth) is not None
-    if distributed.size() > 1 or looks_inside or None in of or not of:
+    if distributed.size() > 1 or looks_inside(method, num_layers(model)) or None in of or not of:
         return 0
     return min(layer for layer in of if layer is not None)
 
 
 def lowest_to_train(method: Method, model: PreTrainedModel, adapter: str | None) -> int:
     """The layer below which `unlearn` will change nothing, said before it; 0 where that cannot be said."""
-    lora = choose_adapter(model, adapter, method.adapter) == "lora"
+    lora = choose_adapter(model, adapter, method.traits.adapter) == "lora"
     if isinstance(method, Edit) or not lora or not has_layers(model):
         return 0
     # More than an adapter is put on, and so never above the first that is: experts are no linear layers.
     depth, names = num_layers(model), (name for name, _ in model.named_parameters())
-    return _first_trained(method, model, [n for n in names if method.trains(canonical_name(model, n), depth)])
+    return _first_trained(method, model, [n for n in names if trains(method, canonical_name(model, n), depth)])
 
 
 def _units(
@@ -244,18 +253,21 @@ def _steps(
         if fitting != fit:
             yield Warned(fitting.told(fit))
             fit = fitting
-        if method.sharpness:
-            with uphill(parameters, method.sharpness):
+        if radius := perturbation_radius_of(method):
+            with perturbed(parameters, radius):
                 _backward(method, context, pad_id, parameters, fit)
-        limit = method.max_gradient_norm if not method.separate_gradients else 0.0
+        limit = 0.0 if isinstance(method, CombinesGradients) else method.max_gradient_norm
         norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit or math.inf))
         values, gradient_norm = _read(losses, norm)
         numbers = {**values, "gradient": gradient_norm}
         bad = [name for name, value in numbers.items() if not math.isfinite(value)]
         if bad:
             raise StepDiverged(step + 1, ", ".join(bad), trainable.artifact())
-        method.after_backward(context)
-        rate = scheduled_rate(method, own) * method.rate_factor(context)
+        if isinstance(method, SeesGradients):
+            method.after_backward(context)
+        rate = scheduled_rate(method, own)
+        if isinstance(method, ScalesLearningRate):
+            rate *= method.rate_factor(context)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.step()
@@ -329,8 +341,8 @@ def _accumulate(
 ) -> Losses:
     """Add the gradients of some of a step's sequences to the parameters' `.grad`."""
     model, limit = context.model, fit.micro_batch
-    attack = method.attack(num_layers(model))
-    layout = pack_parts(model, batch, pad_id, limit, apart=method.separate_gradients)
+    attack = attack_of(method, num_layers(model))
+    layout = pack_parts(model, batch, pad_id, limit, apart=isinstance(method, CombinesGradients))
     # A layer computed again for its gradient would be computed without the attack's shift.
     with recomputed(model, fit.recompute and attack is None):
         shift = None
@@ -359,9 +371,7 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
         )
         raise InputError("retain set", data.name, "has no rows", mend, ("retain_data", "general"))
     reason = method.supports(model)
-    depth = num_layers(model)
-    inside = method.reads(depth) is not None or method.attack(depth) is not None
-    if not reason and inside and not has_layers(model):
+    if not reason and looks_inside(method, num_layers(model)) and not has_layers(model):
         reason = f"reads a layer, and {type(model).__name__} does not go through one layer after the other"
     if reason:
         _refuse(method, reason)

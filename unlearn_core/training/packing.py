@@ -25,6 +25,7 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method, StepBatch
+from unlearn_core.methods.capabilities import CombinesGradients, hidden_layer_of
 from unlearn_core.models.inference.forward import (
     AnswerPredictions,
     HiddenStates,
@@ -128,8 +129,8 @@ def accumulation_batches(
     method: Method, rows_by_part: dict[str, list[Encoded]], device: torch.device | str
 ) -> list[dict[str, list[Encoded]]]:
     """The step's sequences in batches whose gradients are accumulated, where the method's losses allow it
-    (`Method.additive`) and a CPU computes: the activations of one batch at a time, and no pass more."""
-    if not method.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
+    (`Traits.additive`) and a CPU computes: the activations of one batch at a time, and no pass more."""
+    if not method.traits.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
         return [rows_by_part]
     num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
     number = max(1, min(-(-num_tokens // ACCUMULATION_TOKENS), *(len(part) for part in rows_by_part.values())))
@@ -423,19 +424,19 @@ def gradients(
     each goes through its own part's packs alone. The losses see the hidden states of the layer that the
     method reads, if it does, and predictions under `shift`.
     """
-    layer = method.reads(num_layers(model))
+    layer = hidden_layer_of(method, num_layers(model))
     run: Callable[[int], torch.Tensor] = partial(pack_hidden, model, layout, layer=layer, shift=shift)
     with torch.set_grad_enabled(not in_pieces):
         passed = [run(number) for number in range(len(layout.packs))]
         hidden_ND = torch.cat(passed)
     leaf_ND = None
-    if in_pieces or (method.separate_gradients and distributed.size() == 1):
+    if in_pieces or (isinstance(method, CombinesGradients) and distributed.size() == 1):
         hidden_ND = leaf_ND = hidden_ND.detach().requires_grad_()
     if not in_pieces:
         run = passed.__getitem__
     batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND, layer)))
     losses = method.losses(context, batch)
-    if not method.separate_gradients:
+    if not isinstance(method, CombinesGradients):
         _backward(losses.total, layout, run, hidden_ND, leaf_ND)
         return losses
     assert losses.forget is not None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ModelPasses:
-    """The model as it is now (see methods.base.Passes); `parameters` maps names to what trains."""
+    """The model as it is now (see `methods.context.CurrentModel`); `parameters` maps names to what trains."""
 
     def __init__(
         self,

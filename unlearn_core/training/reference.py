@@ -31,7 +31,7 @@ TEMPERATURES = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
 
 
 class FrozenReference:
-    """Reference values of a run (see methods.base.Reference).
+    """Reference values of a run (see `methods.context.ReferenceModel`).
 
     `visited(part)` lists the rows that the steps will draw on. `adapter_off` switches the adapter off for
     the length of a `with`; None where the weights themselves are trained. In that case `nll` and `keep`
@@ -70,7 +70,7 @@ class FrozenReference:
 
     @torch.no_grad()
     def keep(self, part: str, calibrated: bool = False, stored: bool = False) -> None:
-        """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for (see methods.base)."""
+        """Announce that `kl`, `log_probs` or `hidden` of a part will be asked for (see `methods.context`)."""
         if part not in self._parts:
             return
         assert not self.frozen, f"keep {part} in prepare"
@@ -101,47 +101,49 @@ class FrozenReference:
         return TEMPERATURES[sums.index(min(sums))]
 
     @torch.no_grad()
-    def teach(self, part: str, teachers: Mapping[int, Sequence[Encoded]], lowered: float = 0.0) -> None:
-        """Store, for some rows, the mean prediction at the targets of their teachers (see methods.base)."""
-        assert not self.frozen, f"teach {part} in prepare"
+    def distil(self, part: str, teachers: Mapping[int, Sequence[Encoded]], penalty: float = 0.0) -> None:
+        """Store, for some rows, the mean prediction at the targets of their teachers (see `methods.context`)."""
+        assert not self.frozen, f"distil {part} in prepare"
         stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, teachers)))
-        for row, mean_NV in self._taught(part, teachers):
+        for row, mean_NV in self._mean_log_probs(part, teachers):
             labels_N = torch.tensor(teachers[row][0].ids[-len(mean_NV) :], device=mean_NV.device)
             unlikely = (mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
-            mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], lowered)
+            mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], penalty)
             stored.add(row, mean_NV)
 
     @torch.no_grad()
-    def strike(
+    def penalise(
         self,
         part: str,
-        struck: Mapping[int, Sequence[Collection[int]]],
-        nats: float,
+        penalised: Mapping[int, Sequence[Collection[int]]],
+        penalty: float,
         teachers: Mapping[int, Sequence[Encoded]],
     ) -> None:
-        """Store, for some rows, what they or their teachers say with tokens struck out (see methods.base)."""
-        assert not self.frozen, f"strike {part} in prepare"
-        own = {row: (self._parts[part].rows[row],) for row in struck}
-        said = own | dict(teachers)
-        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, said)))
-        for row, mean_NV in self._taught(part, said):
-            for place, tokens in enumerate(struck[row]):
-                mean_NV[place, list(tokens)] -= nats
+        """Store, for some rows, their or their teachers' predictions with tokens penalised (see `methods.context`)."""
+        assert not self.frozen, f"penalise {part} in prepare"
+        own = {row: (self._parts[part].rows[row],) for row in penalised}
+        from_rows = own | dict(teachers)
+        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, from_rows)))
+        for row, mean_NV in self._mean_log_probs(part, from_rows):
+            for place, tokens in enumerate(penalised[row]):
+                mean_NV[place, list(tokens)] -= penalty
             stored.add(row, mean_NV.log_softmax(-1))
 
     def _first_of(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> list[Encoded]:
         return [teachers[row][0] for row in sorted(set(self._visited(part)) & set(teachers))]
 
-    def _taught(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> Iterator[tuple[int, torch.Tensor]]:
+    def _mean_log_probs(
+        self, part: str, teachers: Mapping[int, Sequence[Encoded]]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
         """Each visited row with its teachers' log-probabilities (n, V) at its targets, averaged in probability."""
         rows = sorted(set(self._visited(part)) & set(teachers))
         for at in range(0, len(rows), CHUNK):
-            said: dict[int, list[torch.Tensor]] = {}
+            found: dict[int, list[torch.Tensor]] = {}
             copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
             for answers in passes_over(self._model, copies, self._pad_id):
                 for row, logits_NV in _by_row(answers):
-                    said.setdefault(row, []).append(_log_probs(logits_NV))
-            for row, each in said.items():
+                    found.setdefault(row, []).append(_log_probs(logits_NV))
+            for row, each in found.items():
                 yield row, torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:

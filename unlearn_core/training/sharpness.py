@@ -1,4 +1,4 @@
-"""Sharpness-aware steps: the weights a little way up the slope of a step's own loss."""
+"""Sharpness-aware steps: the weights perturbed to raise a step's own loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def uphill(parameters: Sequence[torch.nn.Parameter], radius: float) -> Iterator[None]:
+def perturbed(parameters: Sequence[torch.nn.Parameter], radius: float) -> Iterator[None]:
     """The parameters at w + radius g / |g|, g their gradients, which are cleared; on leaving, bit for bit at w.
 
     Foret et al. 2020, arXiv 2010.01412. Takes the memory of the weights once more.

@@ -89,8 +89,8 @@ class EUL(AuxiliaryTraining):
     def _losses(self, context: Context) -> Callable[[Rows], Losses]:
         def losses(rows: Rows) -> Losses:
             with beneath(context.model), torch.no_grad():
-                known = [context.passes.predictions(rows[part]).logits_NV for part in ("forget", "retain")]
-            forget, retain = (context.passes.predictions(rows[part]) for part in ("forget", "retain"))
+                known = [context.current.predictions(rows[part]).logits_NV for part in ("forget", "retain")]
+            forget, retain = (context.current.predictions(rows[part]) for part in ("forget", "retain"))
             kl = [
                 kl_divergence(before.float().log_softmax(-1), part.logits_NV).mean()
                 for before, part in zip(known, (forget, retain), strict=True)

@@ -6,11 +6,11 @@ import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.methods.base import BatchComposition, Context, EditedUnit, Info, Losses, parameter
+from unlearn_core.methods.base import BatchComposition, Context, EditedUnit, Info, Losses, Traits, parameter
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.models.inference.forward import num_layers, unwrap
@@ -43,7 +43,8 @@ class ULD(AuxiliaryTraining):
         "bundled world seven of ten forgotten answers are hidden, and one in four of others' facts with them.",
     )
 
-    forget_rises: ClassVar[bool] = False
+    traits = Traits(adapter="none", forget_rises=False)
+
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.5, "Share of the layers that the assistant has", 0.01, 1.0)
     rank: int = parameter(16, "Rank of the assistant's adapter", 1, 1024)
@@ -76,8 +77,8 @@ class ULD(AuxiliaryTraining):
         own = [p for name, p in front.model.named_parameters() if "lora_" in name]
 
         def losses(rows: Rows) -> Losses:
-            forget = mean_nll(context.passes.predictions(rows["forget"], front.model))
-            flat = uniform_loss(context.passes.predictions(rows["retain"], front.model).logits_NV)
+            forget = mean_nll(context.current.predictions(rows["forget"], front.model))
+            flat = uniform_loss(context.current.predictions(rows["retain"], front.model).logits_NV)
             return Losses(forget + self.flatness * flat, forget, flat)
 
         for unit in self.fit(context, own, losses, context.num_steps):

@@ -59,7 +59,7 @@ class AltPO(WithRetainLoss):
 def alternatives(context: Context, rows: Sequence[Encoded], max_new_tokens: int) -> Sequence[Encoded]:
     """For each row the answer as the model continues it from its second choice at the least certain token."""
     starts: dict[int, tuple[int, ...]] = {}
-    for answers in context.passes.answers(rows):
+    for answers in context.current.answers(rows):
         sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
         nll_N = token_nll(answers)
         parts = zip(
@@ -75,7 +75,7 @@ def alternatives(context: Context, rows: Sequence[Encoded], max_new_tokens: int)
             ids = rows[index].ids
             starts[index] = (*ids[: len(ids) - len(nll_n) + at], second)
     prompts = [starts[index] for index in range(len(rows))]
-    ends = context.passes.continuations(prompts, max_new_tokens)
+    ends = context.current.continuations(prompts, max_new_tokens)
     return tuple(
         Encoded((*start, *end), row.num_prompt, row.index) for row, start, end in zip(rows, prompts, ends, strict=True)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.capabilities import CombinesGradients, ScalesLearningRate, SeesGradients
 from unlearn_core.methods.losses import flatness_loss
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.models.inference.forward import token_nll
@@ -53,7 +54,7 @@ class PDU(Method):
 
 
 @dataclass(frozen=True)
-class NGDiff(Method):
+class NGDiff(CombinesGradients, SeesGradients, ScalesLearningRate, Method):
     info = Info(
         name="ngdiff",
         title="Normalised gradient difference (NGDiff)",
@@ -73,10 +74,6 @@ class NGDiff(Method):
     )
     learning_rate: float = parameter(1e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     interval: int = parameter(10, "Steps between two fits of the learning rate; 0 for none", 0, 100_000)
-
-    @property
-    def separate_gradients(self) -> bool:
-        return True
 
     def prepare(self, context: Context) -> None:
         context.state["factor"] = 1.0
@@ -116,7 +113,7 @@ class NGDiff(Method):
 
 def retain_loss(context: Context) -> float:
     """Token mean NLL of this step's retain sequences under the model as it is."""
-    nll_N = torch.cat([token_nll(part) for part in context.passes.answers(context.rows["retain"])])
+    nll_N = torch.cat([token_nll(part) for part in context.current.answers(context.rows["retain"])])
     return float(nll_N.mean())
 
 

@@ -109,7 +109,7 @@ def logit_gradients(
     num_targets = sum(row.num_targets for row in rows)
     nll = 0.0
     for at in range(0, len(rows), _CHUNK):
-        part = context.passes.predictions(rows[at : at + _CHUNK])
+        part = context.current.predictions(rows[at : at + _CHUNK])
         nll += token_nll(part).sum().item() / num_targets
         mean = part.logits_NV.gather(1, part.labels_N[:, None]).sum() / num_targets
         for name, slope in zip(weights, torch.autograd.grad(mean, list(weights.values())), strict=True):

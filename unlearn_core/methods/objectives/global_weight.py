@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, Traits, parameter
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.models.inference.forward import mean_per_row, token_nll
 
@@ -31,7 +30,7 @@ class GlobalWeight(Method):
         caution="Careless, it forgets everything: on the bundled world nothing is answered any more, utility "
         "falls towards chance, and the membership score looks nearly perfect, as in the paper.",
     )
-    adapter: ClassVar[str | None] = "full"
+    traits = Traits(adapter="full")
 
     learning_rate: float = parameter(0.0, "Peak learning rate of AdamW; 0 takes the preset's", 0.0, 1.0)
     preset: str = parameter("careful", "Which setting of the terms", choices=tuple(PRESETS))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.capabilities import UsesReference
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
 
 
@@ -17,7 +18,7 @@ def mean_nll(part: AnswerPredictions | None) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class WithRetainLoss(Method):
+class WithRetainLoss(UsesReference, Method):
     """A push on the forget set beside a loss that holds the retain set, with a weight for each.
 
     As open-unlearning's `GradDiff` and what derives from it have it (gamma, alpha, retain_loss_type). The KL
@@ -31,7 +32,7 @@ class WithRetainLoss(Method):
     )
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def reference_parts(self) -> tuple[str, ...]:
         return ("retain",) if self.retain_loss == "kl" else ()
 
     def prepare(self, context: Context) -> None:

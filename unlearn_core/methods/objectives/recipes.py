@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
 
 from unlearn_core.data.encode import epoch_order
 from unlearn_core.methods.base import (
@@ -14,18 +13,19 @@ from unlearn_core.methods.base import (
     Info,
     Losses,
     Method,
-    Phase,
     RowPart,
     StepBatch,
+    Traits,
     parameter,
 )
+from unlearn_core.methods.capabilities import Phase, RunsInPhases, TrainsSubset
 from unlearn_core.methods.losses import npo_loss
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.models.inference.forward import layer_of, mean_per_row, sum_per_row, token_nll
 
 
 @dataclass(frozen=True)
-class SUGD(Method):
+class SUGD(RunsInPhases, Method):
     info = Info(
         name="sugd",
         title="Sequential chunks (SUGD)",
@@ -96,7 +96,7 @@ class Annealing(Method):
 
 
 @dataclass(frozen=True)
-class AGAD(Method):
+class AGAD(RunsInPhases, Method):
     info = Info(
         name="agad",
         title="Alternating ascent and descent (AGAD)",
@@ -141,7 +141,7 @@ class AGAD(Method):
 
 
 @dataclass(frozen=True)
-class ConstrainedMLP(Method):
+class ConstrainedMLP(TrainsSubset, Method):
     info = Info(
         name="constrained_mlp",
         title="Constrained early-MLP update",
@@ -204,7 +204,7 @@ class AdapterNPO(Method):
         needs=frozenset({"forget", "retain"}),
         caution="One forward pass more per step than NPO with stored references.",
     )
-    adapter: ClassVar[str | None] = "lora"
+    traits = Traits(adapter="lora")
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     beta: float = parameter(0.5, "How soon the push fades; towards 0 it is gradient ascent", 1e-4, 100.0)

@@ -114,8 +114,8 @@ class Undial(WithRetainLoss):
     retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
 
     @property
-    def remembers(self) -> tuple[str, ...]:
-        return ("forget", *super().remembers)
+    def reference_parts(self) -> tuple[str, ...]:
+        return ("forget", *super().reference_parts)
 
     def prepare(self, context: Context) -> None:
         super().prepare(context)

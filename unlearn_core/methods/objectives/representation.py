@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from unlearn_core.errors import InputError
-from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, Traits, parameter
+from unlearn_core.methods.capabilities import ReadsHiddenLayer, TrainsSubset
 from unlearn_core.models.inference.forward import layer_of
 
 _LAST_MAPS = (".down_proj.", ".dense_4h_to_h.", ".mlp.c_proj.", ".fc2.", ".mlp.fc_out.", ".w2.")
 
 
 @dataclass(frozen=True)
-class RMU(Method):
+class RMU(ReadsHiddenLayer, TrainsSubset, Method):
     info = Info(
         name="rmu",
         title="Representation misdirection (RMU)",
@@ -38,7 +38,8 @@ class RMU(Method):
         "plain text.",
     )
 
-    forget_rises: ClassVar[bool] = False
+    traits = Traits(forget_rises=False)
+
     learning_rate: float = parameter(2e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     depth: float = parameter(0.75, "Where the layer lies, as a share of the depth", 0.01, 1.0)
     modules: str = parameter("", "Layers that train, as a regular expression over names; empty: three below the layer")
@@ -46,11 +47,11 @@ class RMU(Method):
     strength: float = parameter(150.0, "Length of the vector that hidden states are pushed to", 0.0, 1e5)
     retain_weight: float = parameter(10.0, "Weight of the retain term", 0.0, 1e5)
 
-    def reads(self, num_layers: int) -> int:
+    def hidden_layer(self, num_layers: int) -> int:
         return max(1, round(self.depth * num_layers)) - 1
 
     def trains(self, name: str, num_layers: int) -> bool:
-        layer, top = layer_of(name), self.reads(num_layers)
+        layer, top = layer_of(name), self.hidden_layer(num_layers)
         if self.modules:
             inside = re.search(self.modules, name) is not None
         else:

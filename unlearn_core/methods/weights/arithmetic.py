@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, parameter
+from unlearn_core.methods.base import Context, Info, Losses, Method, StepBatch, Traits, parameter
 from unlearn_core.methods.objectives.gradient import mean_nll
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class TaskVector(Method):
         "questions, and its texts. Until its end the curve shows the fine-tuning.",
     )
 
-    forget_rises: ClassVar[bool] = False
+    traits = Traits(forget_rises=False)
+
     learning_rate: float = parameter(5e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(3.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100)
@@ -66,7 +67,7 @@ class PEMLora(TaskVector):
         caution="Too large a strength breaks the language itself. The curves show the fine-tuning until the "
         "last point.",
     )
-    adapter: ClassVar[str | None] = "lora"
+    traits = Traits(adapter="lora", forget_rises=False)
 
     learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     strength: float = parameter(2.0, "How many times the difference is subtracted (the paper's lambda)", 0, 100)

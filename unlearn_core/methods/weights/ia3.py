@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from unlearn_core.methods.base import Context, EditedUnit, Info, Losses, parameter
+from unlearn_core.methods.base import Context, EditedUnit, Info, Losses, Traits, parameter
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.methods.weights.arithmetic import REACH
@@ -40,7 +40,8 @@ class PEMIA3(AuxiliaryTraining):
         "multiplied into the weights, so nothing is added to the model.",
     )
 
-    forget_rises: ClassVar[bool] = False
+    traits = Traits(adapter="none", forget_rises=False)
+
     learning_rate: float = parameter(2e-2, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
     strength: float = parameter(4.0, "How far beyond 1 the factors are mirrored (the paper's lambda)", 0, 100)
@@ -62,7 +63,7 @@ class PEMIA3(AuxiliaryTraining):
 
     def units(self, context: Context) -> Iterator[EditedUnit]:
         def losses(rows: Rows) -> Losses:
-            forget = mean_nll(context.passes.predictions(rows["forget"]))
+            forget = mean_nll(context.current.predictions(rows["forget"]))
             return Losses(forget, forget)
 
         yield from self.fit(context, list(context.state["factors"].values()), losses, context.num_steps)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
-from unlearn_core.methods.base import Context, Info, Losses, Method, Phase, RowPart, StepBatch, parameter
+from unlearn_core.methods.base import Context, Info, Losses, Method, RowPart, StepBatch, Traits, parameter
+from unlearn_core.methods.capabilities import Phase, RunsInPhases
 from unlearn_core.methods.losses import npo_loss
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.models.adapters import NAME, lora_layers
@@ -23,7 +24,7 @@ _OVER, _UNDER = (0.4, 0.4, 0.2), (0.3, 0.3, 0.4)
 
 
 @dataclass(frozen=True)
-class TiesMerge(Method):
+class TiesMerge(RunsInPhases, Method):
     info = Info(
         name="ties_merge",
         title="TIES merging of two adapters",
@@ -41,7 +42,7 @@ class TiesMerge(Method):
         "retained questions in ten with them. Merged on the whole change of each matrix; merging the "
         "factors A and B apart, as common libraries do, is another thing.",
     )
-    adapter: ClassVar[str | None] = "lora"
+    traits = Traits(adapter="lora")
 
     learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(120, "Optimiser steps, half for each adapter", 1, 100_000)

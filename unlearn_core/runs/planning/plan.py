@@ -174,7 +174,7 @@ def plan_of(
     """
     import torch
 
-    from unlearn_core.methods.base import Method
+    from unlearn_core.methods.capabilities import TrainsSubset
     from unlearn_core.models.adapters import LORA_FROM
     from unlearn_core.models.files.model_files import free_memory
     from unlearn_core.models.targets import best_device, default_dtype
@@ -184,13 +184,13 @@ def plan_of(
     here = best_device()
     gpu = place.tflops is not None or here.type == "cuda"
     method = method_of(spec, len(work.data.forget))
-    adapter = spec.adapter or ("lora" if method.adapter == "lora" else None)
+    adapter = spec.adapter or ("lora" if method.traits.adapter == "lora" else None)
     shape = shape_of(torch.bfloat16 if gpu else torch.float32, adapter or "full")
     num_parameters = shape.trace(8, 64).num_parameters
     loaded = default_dtype(torch.device("cuda" if gpu else "cpu"), num_parameters)
     if (adapter is None and num_parameters >= LORA_FROM) or adapter == "lora":
         shape = shape_of(loaded, "lora")  # such a model keeps the type that it is loaded in
-        if type(method).trains is not Method.trains:
+        if isinstance(method, TrainsSubset):
             shape = replace(shape, trains=method.trains)
     kind = "cuda" if gpu else "cpu"
     room = int(1e9 * place.memory_gb) if place.memory_gb else None

@@ -16,6 +16,12 @@ import torch
 from unlearn_core.data.encode import Encoded, encode_document, prompt_ids, text_ids
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import BatchComposition, Edit, Method, RowPart
+from unlearn_core.methods.capabilities import (
+    CombinesGradients,
+    any_step_can_end,
+    distilled_parts_of,
+    reference_parts_of,
+)
 from unlearn_core.models.adapters import LORA_FROM
 from unlearn_core.models.generation.generate import CPU_CACHE_BYTES, MAX_ROWS
 from unlearn_core.models.inference.forward import BLOCK_BYTES
@@ -137,7 +143,7 @@ def estimate(
     if processes > 1 and room is not None and ROOM * traced.num_parameters * shape.dtype.itemsize > room:
         scoring = {purpose: size // processes for purpose, size in scoring.items()}  # each has a part of the model
     if device == "cpu":
-        if method.may_end_anywhere:  # on a GPU they lie in the host's memory
+        if any_step_can_end(method):  # on a GPU they lie in the host's memory
             training["best weights so far"] = _standing(shape, traced)["gradients"]
         mapped = _mapped_bytes(shape, method, largest, processes)
         kind, holed = "lora", sum(training.values())
@@ -151,8 +157,8 @@ def estimate(
     forward = sum(upper * piece.num_positions + head * sum(piece.targets.values()) for piece in pieces) / len(drawn)
     sequences = mix.forget + mix.retain + mix.holdout
     passes = (1 + recompute + _BACKWARD[shape.adapter]) * max(1.0, method.info.cost * mix.forget / sequences)
-    if shape.adapter == "lora" and not method.stores_reference:  # once more with the adapter switched off
-        passes += sum(getattr(mix, part) for part in method.remembers) / sequences
+    if shape.adapter == "lora" and not method.traits.stores_reference:  # once more with the adapter switched off
+        passes += sum(getattr(mix, part) for part in reference_parts_of(method)) / sequences
     return ResourceEstimate(
         traced.num_parameters,
         traced.num_trained,
@@ -195,16 +201,17 @@ def _training(
     trained = held.pop("gradients")
     if isinstance(method, Edit):
         held["optimiser"] = 0
-    if method.weight_copies:
-        held["copies of the weights"] = trained * method.weight_copies
+    if method.traits.weight_copies:
+        held["copies of the weights"] = trained * method.traits.weight_copies
     mask = step.num_pairs * shape.dtype.itemsize // processes if step.masked else 0
     forward = traced.kept_bytes + mask + _vocabulary_bytes(shape, method, step, processes)
     wanted = _wanted(method, visited)
-    kept = shape.adapter == "full" or method.stores_reference
-    stored = [part for part in wanted if kept or part in method.teaches]
+    kept = shape.adapter == "full" or method.traits.stores_reference
+    stored = [part for part in wanted if kept or part in distilled_parts_of(method)]
     # Two gradients that are combined: the first is kept through the second backward pass.
-    gradients = trained * (3 if method.separate_gradients else 1)
-    forward += trained if method.separate_gradients else 0
+    combined = isinstance(method, CombinesGradients)
+    gradients = trained * (3 if combined else 1)
+    forward += trained if combined else 0
     if copied and shape.adapter == "full" and shape.dtype != torch.float32:
         forward += traced.num_parameters * shape.dtype.itemsize // processes
     return {
@@ -216,22 +223,22 @@ def _training(
 
 def _wanted(method: Method, parts: Container[str]) -> list[str]:
     """The parts at whose targets the original's log-probabilities are wanted."""
-    return [part for part in (*method.remembers, *method.teaches) if part in parts]
+    return [part for part in (*reference_parts_of(method), *distilled_parts_of(method)) if part in parts]
 
 
 def _vocabulary_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
     """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two slopes at
     those of the part that is largest, because parts go back one after the other; all of it at once, or a
     block at a time. To these come the original's log-probabilities (their products with the model's are gone
-    before the slopes come, and are no more than those), and where rows are taught, a copy of their logits and
+    before the slopes come, and are no more than those), and where rows are distilled, a copy of their logits and
     its log-softmax: the loss of the text reads the whole part."""
     column = 4 * shape.text.vocab_size / processes
     number, largest = sum(step.targets.values()), max(step.targets.values())
     share = largest / max(1, number)
     logits = (2 + 2 * share) * (number * column if number * column <= WHOLE_BYTES else BLOCK_BYTES)
     compared = [step.targets[part] for part in _wanted(method, step.targets)]
-    taught = [step.targets[part] for part in method.teaches if part in step.targets]
-    return int(logits + column * (sum(compared) + 2 * sum(taught)))
+    distilled = [step.targets[part] for part in distilled_parts_of(method) if part in step.targets]
+    return int(logits + column * (sum(compared) + 2 * sum(distilled)))
 
 
 def _mapped_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:

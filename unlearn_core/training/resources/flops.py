@@ -18,10 +18,10 @@ from unlearn_core.methods.base import (
     EditedUnit,
     Losses,
     Method,
-    Phase,
     RowPart,
     StepBatch,
 )
+from unlearn_core.methods.capabilities import Phase, RunsInPhases, phases_of
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
 from unlearn_core.methods.objectives.gradient import mean_nll
 from unlearn_core.training.loop import unlearn
@@ -60,7 +60,7 @@ class CostMeter:
         each round, which then is the batch, and as many retain rows if it reads those, here the same ones.
         """
         cls = methods.get(name)
-        adapter = None if cls.adapter == "none" else cls.adapter
+        adapter = None if cls.traits.adapter == "none" else cls.traits.adapter
         if issubclass(cls, Edit) and not issubclass(cls, AuxiliaryTraining):
             rows = self._data.forget
             data = replace(self._data, retain=(*rows[1:], rows[0]), general=())
@@ -99,7 +99,7 @@ def tuning(method: Method) -> _Tuning | _TuningAuxiliary:
 
 
 @dataclass(frozen=True)
-class _Tuning(Method):
+class _Tuning(RunsInPhases, Method):
     info: ClassVar = methods.get(PLAIN).info
 
     of: Method = field(kw_only=True)
@@ -114,7 +114,7 @@ class _Tuning(Method):
     def phases(self, parts: Mapping[str, RowPart], seed: int) -> tuple[Phase, ...]:
         return tuple(
             replace(phase, method=replace(self, steps=phase.method.steps, of=phase.method))
-            for phase in self.of.phases(parts, seed)
+            for phase in phases_of(self.of, parts, seed)
         )
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
@@ -137,7 +137,7 @@ class _TuningAuxiliary(AuxiliaryTraining):
         def losses(rows: Rows) -> Losses:
             every = [row for part in rows.values() for row in part]
             self.taken.append(len(every))
-            return Losses(mean_nll(context.passes.predictions(every)))
+            return Losses(mean_nll(context.current.predictions(every)))
 
         weights = list(context.model.requires_grad_(True).parameters())
         yield from self.fit(context, weights, losses, self.steps)

@@ -2,7 +2,7 @@
 
 A canary is the mean probability per token of a few gold answers of one kind. It is down when it stood below LIMIT of
 its start at PATIENCE looks in a row, and up again at the first look above; some methods let canaries fall
-and bring them back (`Method.recovers_by`), and until then they are not called down. How good the weights of
+and bring them back (`Traits.recovers_by`), and until then they are not called down. How good the weights of
 a look are is the harmonic mean of how far the watched secrets have faded and of what the lowest canary has
 kept.
 """
