@@ -36,8 +36,9 @@ from unlearn_core.models.inference import packed
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.targets import load_target
 from unlearn_core.system.machine.gpu import empty_cache
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.packing import gradients, pack_parts
+from unlearn_core.training.packing import gradients
 
 BF16 = torch.bfloat16
 

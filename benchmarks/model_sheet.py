@@ -35,8 +35,9 @@ from unlearn_core.models.inference.forward import is_causal
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.positions import UNBOUNDED, max_positions, uniform_up_to
 from unlearn_core.runs.model_sheet import read_sheet
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.packing import forward, pack_parts
+from unlearn_core.training.packing import forward
 
 # One method of each family, in the order of the table, with the settings that make it short.
 METHODS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -47,8 +47,9 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.data import build_parts, feeds
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.packing import gradients, pack_parts
+from unlearn_core.training.packing import gradients
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import LoopStep
 

@@ -20,8 +20,9 @@ from unlearn_core.methods.objectives.weighted import sensitivity
 from unlearn_core.methods.wrappers import attribution, mix_with_noise, top_share
 from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
 from unlearn_core.training.latent import find_shift
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.packing import head_of, pack_hidden, pack_parts
+from unlearn_core.training.packing import head_of, pack_hidden
 from unlearn_core.training.records import LoopStep
 from unlearn_core.training.sharpness import perturbed
 

@@ -22,7 +22,8 @@ from unlearn_core.models.inference.forward import body_and_head, has_layers, is_
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.positions import max_positions, scaled_from, uniform_up_to
 from unlearn_core.models.wrappers.assistant import Assistant, fewest_layers
-from unlearn_core.training.packing import forward, pack_parts
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import forward
 
 # A head whose logits are changed, under as many names: scaled, capped, multiplied, by nothing the configuration says.
 CHANGED_HEADS = ("cohere", "gemma2", "falcon_h1", "recurrent_gemma", "nanochat", "granite")

@@ -12,8 +12,9 @@ from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import canonical_name, layer_of, layers, num_layers
 from unlearn_core.models.inference.frozen_bottom import bottom_of, frozen_below
 from unlearn_core.models.inference.likelihood import all_traces
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import lowest_to_train
-from unlearn_core.training.packing import forward, pack_parts
+from unlearn_core.training.packing import forward
 from unlearn_core.training.trainable import Trainable
 
 ROWS = {

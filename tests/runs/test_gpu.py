@@ -27,7 +27,7 @@ from unlearn_core.store.audits import AuditsPlanned, audit_case, open_case
 from unlearn_core.system.machine import gpu
 from unlearn_core.system.machine.memory import release_memory
 from unlearn_core.training.distributed import sharded
-from unlearn_core.training.packing import pack_parts
+from unlearn_core.training.layout import pack_parts
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import torch
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.models.inference.forward import token_nll
-from unlearn_core.training.packing import forward, pack_parts, split_parts
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import forward, split_parts
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import Edit
 from unlearn_core.methods.capabilities import trains
-from unlearn_core.training import loop, packing
+from unlearn_core.training import layout, loop, packing
 from unlearn_core.training.records import LoopStep
 
 TRAINED = [name for name, cls in methods.REGISTRY.items() if not issubclass(cls, Edit)]
@@ -73,7 +73,7 @@ def test_a_small_step_lowers_the_loss_whatever_order_packing_and_pieces(
         monkeypatch.setattr(
             loop.BatchSampler, "step", lambda feed, n: {part: rows[::-1] for part, rows in ordered(feed, n).items()}
         )
-    monkeypatch.setattr(packing, "can_pack", lambda model: False)
+    monkeypatch.setattr(layout, "can_pack", lambda model: False)
     (other,), _ = steps(1, micro_batch=5)
     assert other.losses == pytest.approx(first.losses, rel=1e-3, abs=1e-5)
     assert other.gradient_norm == pytest.approx(first.gradient_norm, rel=1e-2, abs=1e-5)

@@ -16,7 +16,8 @@ from unlearn_core.methods.base import Context, Losses, Method
 from unlearn_core.models.inference import forward as head
 from unlearn_core.models.inference import packed
 from unlearn_core.training import packing
-from unlearn_core.training.packing import can_pack, forward, gradients, pack_parts, split_parts
+from unlearn_core.training.layout import can_pack, pack_parts
+from unlearn_core.training.packing import forward, gradients, split_parts
 from unlearn_core.training.resources.activation_memory import recomputed
 
 PAD = 1

@@ -17,8 +17,9 @@ from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import sum_per_row, token_nll
 from unlearn_core.training import packing
 from unlearn_core.training.data import build_parts
+from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import LoopStep, unlearn
-from unlearn_core.training.packing import forward, pack_parts, split_parts
+from unlearn_core.training.packing import forward, split_parts
 from unlearn_core.training.reference import TEMPERATURES, FrozenReference
 
 PAD = 1

@@ -109,7 +109,7 @@ def satimp_loss(nll_N: torch.Tensor, beta1: float, beta2: float) -> torch.Tensor
 def counter_entropy(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
     """CE-U (N,): cross-entropy against the model's own prediction with the label left out, held fixed.
 
-    Yang 2025, arXiv 2503.01224. The slope at the label's logit is p, at another's -p_j p / (1 - p).
+    Yang 2025, arXiv 2503.01224. The gradient at the label's logit is p, at another's -p_j p / (1 - p).
     """
     logits_NV = logits_NV.float()
     others_NV = logits_NV.detach().scatter(1, labels_N[:, None], -torch.inf)

@@ -19,7 +19,7 @@ from unlearn_core.models.generation.generate import is_plain
 from unlearn_core.models.inference.forward import body_and_head, has_layers, is_causal, stands_alone, unwrap
 from unlearn_core.models.inference.positions import UNBOUNDED, max_positions, scaled_from, uniform_up_to
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
-from unlearn_core.training.packing import can_pack
+from unlearn_core.training.layout import can_pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

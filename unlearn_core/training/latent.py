@@ -15,7 +15,8 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.capabilities import LatentAttack
-from unlearn_core.training.packing import StepLayout, head_of, pack_hidden, pack_parts
+from unlearn_core.training.layout import StepLayout, pack_parts
+from unlearn_core.training.packing import head_of, pack_hidden
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,14 +41,14 @@ def find_shift(
     unit_MD = _unit(start_MD.to(model.device), sequence_M, len(rows))
     shift_MD = unit_MD * (attack.radius * share_S.to(model.device))[sequence_M, None]
     for _ in range(attack.rounds):
-        slope_MD = _unit(_slope(model, layout, attack.layer, shift_MD), sequence_M, len(rows))
-        shift_MD = shift_MD - attack.radius / attack.rounds * slope_MD
+        gradient_MD = _unit(_gradient(model, layout, attack.layer, shift_MD), sequence_M, len(rows))
+        shift_MD = shift_MD - attack.radius / attack.rounds * gradient_MD
         norm_S = _norms(shift_MD, sequence_M, len(rows))
         shift_MD = shift_MD * (attack.radius / norm_S.clamp(min=attack.radius))[sequence_M, None]
     return shift_MD
 
 
-def _slope(model: PreTrainedModel, layout: StepLayout, layer: int, shift_MD: torch.Tensor) -> torch.Tensor:
+def _gradient(model: PreTrainedModel, layout: StepLayout, layer: int, shift_MD: torch.Tensor) -> torch.Tensor:
     """Gradient (M, D) of the token mean NLL with respect to the shift, pack by pack."""
     shift_MD = shift_MD.detach().requires_grad_()
     total_MD = torch.zeros_like(shift_MD)

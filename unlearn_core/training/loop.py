@@ -44,7 +44,8 @@ from unlearn_core.system.machine.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
-from unlearn_core.training.packing import accumulation_batches, gradients, pack_parts, sum_of_losses
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import accumulation_batches, gradients, sum_of_losses
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference

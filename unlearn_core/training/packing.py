@@ -1,25 +1,18 @@
 """One pass for all parts of a step, and its gradients, whole or in smaller pieces.
 
-The sequences of a step are packed: short ones share a row of the batch, each seeing only itself, so that
-next to nothing is spent on padding; on a GPU all share one row, and nothing is (see `models.inference.packed`). Only
-labelled positions reach the output head. Several processes each take a share of the sequences; what the
-losses read is put together, so that every one of them computes the same loss of the whole step, and its
-gradient through its own share.
+The sequences are packed (see `training.layout`), and only labelled positions reach the output head. Several processes
+each pass a share of the sequences; what the losses read is put together, so that every one of them computes the same
+loss of the whole step, and its gradient through its own share.
 
-    a a a a b b b .       row 1: sequences a and b, one position unused
-    c c c c c d d d       row 2        attention is block-diagonal and causal
-
-Legend: B rows of the batch, T positions, N labelled positions in the sequences' order, D hidden,
-V vocabulary, S sequences.
+Legend: N labelled positions in the sequences' order, n those of one pack or process, D hidden, V vocabulary, M tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,274 +24,36 @@ from unlearn_core.models.inference.forward import (
     HiddenStates,
     HostIndex,
     body_and_head,
-    computing_dtype,
-    device_of,
     num_layers,
     rewind,
-    stands_alone,
     unwrap,
 )
 from unlearn_core.models.inference.frozen_bottom import bottom_of
 from unlearn_core.models.inference.hidden import hidden_after, shifted
-from unlearn_core.models.inference.packed import NAME, bounded, lies_flat
-from unlearn_core.models.inference.positions import max_positions, uniform_up_to
-from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
 from unlearn_core.system.machine import distributed
-from unlearn_core.system.machine.gpu import send
+from unlearn_core.training.layout import PackedSequences, StepLayout, can_pack, pack_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+__all__ = [
+    "accumulation_batches",
+    "can_pack",
+    "forward",
+    "gradients",
+    "head_of",
+    "pack_hidden",
+    "pack_parts",
+    "predict",
+    "predict_in_chunks",
+    "split_parts",
+    "sum_of_losses",
+]
+
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
 ACCUMULATION_TOKENS = 600  # in a batch whose gradient is accumulated: smaller ones would be slower
 CHUNK = 64  # sequences in one forward pass outside the steps
-Packer = Callable[[Sequence[int]], tuple[int, list[list[int]]]]  # lengths -> row width, members of each row
 Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
-
-
-@dataclass(frozen=True)
-class PackedSequences:
-    """Sequences that pass the model together."""
-
-    input_ids_BT: torch.Tensor
-    position_ids_BT: torch.Tensor
-    apart: dict[str, Any]  # what keeps the sequences of a row from seeing each other, for the model
-    at_N: torch.Tensor  # flat positions (row * T + column) that predict a labelled token
-    places_M: torch.Tensor  # flat positions of the real tokens, in the sequences' order
-    sequences: tuple[tuple[int, ...], ...]  # their tokens
-
-
-@dataclass(frozen=True)
-class StepLayout:
-    """The sequences of one step, in the order of its parts."""
-
-    parts: tuple[tuple[str, int, int], ...]  # name, first and last + 1 sequence
-    packs: tuple[PackedSequences, ...]  # of this process
-    bounds: tuple[int, ...]  # process r predicts the labelled positions bounds[r] to bounds[r + 1]
-    labels_N: torch.Tensor
-    row_N: torch.Tensor  # sequence of each labelled position
-    index_S: torch.Tensor  # dataset row of each sequence
-    index: tuple[int, ...]  # the same on the host
-    offsets: tuple[int, ...]  # first labelled position of each sequence, and their number
-    num_tokens: int
-
-    @property
-    def num_positions(self) -> int:
-        """Positions that go through the model, padding included."""
-        return sum(pack.input_ids_BT.numel() for pack in self.packs)
-
-
-def pack_parts(
-    model: PreTrainedModel,
-    rows_by_part: dict[str, list[Encoded]],
-    pad_id: int,
-    limit: int | None = None,
-    apart: bool = False,
-) -> StepLayout:
-    """Pack one step's sequences; at most `limit` of them pass the model at a time, parts `apart` or not."""
-    rows = [row for part in rows_by_part.values() for row in part]
-    device = device_of(model)
-    longest = max((len(row.ids) for row in rows), default=0)
-    packer = _packer(model, longest)
-    shares = _shares(rows, distributed.size())
-    stops = accumulate(len(part) for part in rows_by_part.values()) if apart and distributed.size() == 1 else ()
-    if stands_alone(model, longest):
-        limit = 1
-    drafts = _drafts(rows, shares, list(stops), limit or len(rows), pad_id, packer)
-    counts = torch.tensor([row.num_predicted for row in rows])
-    labels = [token for row in rows for token in row.ids[len(row.ids) - row.num_predicted :]]
-    parts, start = [], 0
-    for name, part in rows_by_part.items():
-        parts.append((name, start, start + len(part)))
-        start += len(part)
-    offsets = (0, *counts.cumsum(0).tolist())
-    index = tuple(row.index for row in rows)
-    of_step = [
-        torch.tensor(labels, dtype=torch.long),
-        torch.arange(len(rows)).repeat_interleave(counts),
-        torch.tensor(index, dtype=torch.long),
-    ]
-    labels_N, row_N, index_S, *sent = send([*of_step, *(one for draft in drafts for one in draft.tensors)], device)
-    packs = [_pack(draft, sent[5 * number : 5 * number + 5], model) for number, draft in enumerate(drafts)]
-    bounds = tuple(offsets[share] for share in shares)
-    num_tokens = sum(len(row.ids) for row in rows)
-    return StepLayout(tuple(parts), tuple(packs), bounds, labels_N, row_N, index_S, index, offsets, num_tokens)
-
-
-def accumulation_batches(
-    method: Method, rows_by_part: dict[str, list[Encoded]], device: torch.device | str
-) -> list[dict[str, list[Encoded]]]:
-    """The step's sequences in batches whose gradients are accumulated, where the method's losses allow it
-    (`Traits.additive`) and a CPU computes: the activations of one batch at a time, and no pass more."""
-    if not method.traits.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
-        return [rows_by_part]
-    num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
-    number = max(1, min(-(-num_tokens // ACCUMULATION_TOKENS), *(len(part) for part in rows_by_part.values())))
-    # By turns, so that each batch has its share of every part and of the long texts.
-    return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(number)]
-
-
-def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
-    """Where each process's run of sequences begins, and the end: about as many tokens for each."""
-    ends = list(accumulate(len(row.ids) for row in rows))
-    cuts = [ends[-1] * part / num_processes for part in range(1, num_processes)]
-    return [0, *(sum(end <= cut for end in ends) for cut in cuts), len(rows)]
-
-
-def _drafts(
-    rows: list[Encoded], shares: list[int], stops: list[int], limit: int, pad_id: int, packer: Packer
-) -> list[_PackDraft]:
-    """This process's packs, none across a stop; as many in each process, which call the model in step."""
-    at, last = shares[distributed.rank()], shares[distributed.rank() + 1]
-    end = at + max(stop - start for start, stop in pairwise(shares))
-    drafts = []
-    while at < end:
-        until = min([at + limit, *(stop for stop in stops if stop > at)])
-        own = rows[at : min(until, last)]
-        drafts.append(_draft(own or rows[:1], pad_id, packer, idle=not own))
-        at = until
-    return drafts
-
-
-def can_pack(model: PreTrainedModel) -> bool:
-    """Whether rows may hold several sequences, each under a mask of our own, up to `uniform_up_to` tokens."""
-    inner = unwrap(model)
-    if inner.config._attn_implementation not in ("sdpa", NAME, "eager") or max_positions(inner) is not None:
-        return False
-    way = "end to end" if lies_flat(model) else "in rows"
-    return holds(inner, f"packing {way} changes nothing", _packing_changes_nothing)
-
-
-def _packing_changes_nothing(model: PreTrainedModel) -> bool:
-    rows = [Encoded(tuple(sample_ids(model, length, 3 * length)), 1) for length in (5, 9, 3)]
-    draft = _draft(rows, 1, flat if lies_flat(model) else lambda lengths: (14, [[0, 1], [2]]))
-    pack = _pack(draft, send(draft.tensors, device_of(model)), model)
-    inputs = {"input_ids": pack.input_ids_BT, "position_ids": pack.position_ids_BT, "use_cache": False, **pack.apart}
-    ours_NV = model(**inputs).logits.flatten(0, 1)[pack.places_M]
-    return same(ours_NV, torch.cat([plain_logits(model, list(row.ids)) for row in rows]))
-
-
-def _packer(model: PreTrainedModel, longest: int) -> Packer:
-    """How sequences of at most `longest` tokens are put into rows."""
-    packable = longest <= uniform_up_to(unwrap(model)) and can_pack(model)
-    if packable and lies_flat(model):
-        return flat
-    packer: Packer = one_each
-    if packable:
-        packer = partial(cheapest_bins, hidden=model.config.get_text_config().hidden_size)
-    if device_of(model).type != "cuda":
-        return packer
-
-    def even(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
-        width, bins = packer(lengths)
-        return width + -width % 8, bins  # a mask of any other width would be copied in every layer
-
-    return even
-
-
-def one_each(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
-    """A row for each."""
-    return max(lengths), [[i] for i in range(len(lengths))]
-
-
-class _PackDraft(NamedTuple):
-    """A pack on the host: token ids and positions (B, T), the positions that predict, the places of the tokens,
-    and what keeps sequences apart: the bounds of flat ones, else the segment of each position (B, T), if needed."""
-
-    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-    longest: int
-    flat: bool
-    sequences: tuple[tuple[int, ...], ...]
-
-
-def _draft(rows: Sequence[Encoded], pad_id: int, packer: Packer, idle: bool = False) -> _PackDraft:
-    """`rows` laid out in rows of one width; an `idle` pack predicts nothing."""
-    lengths = [len(row.ids) for row in rows]
-    width, bins = packer(lengths)
-    ids: list[int] = []
-    positions: list[int] = []
-    segments: list[int] = []
-    starts = [0] * len(rows)
-    for number, members in enumerate(bins):
-        used = 0
-        for segment, i in enumerate(members):
-            starts[i] = number * width + used
-            ids += rows[i].ids
-            positions += range(len(rows[i].ids))
-            segments += [segment] * len(rows[i].ids)
-            used += len(rows[i].ids)
-        ids += [pad_id] * (width - used)
-        positions += range(width - used)
-        segments += [-1] * (width - used)
-    at = [
-        place
-        for row, start in zip(rows, starts, strict=True)
-        for place in range(start + max(row.num_prompt, 1) - 1, start + len(row.ids) - 1)
-    ]
-    places = [start + n for row, start in zip(rows, starts, strict=True) for n in range(len(row.ids))]
-    shape = (len(bins), width)
-    is_flat = len(rows) > 1 and packer is flat
-    apart = torch.tensor([0, *lengths]).cumsum(0) if is_flat else torch.tensor([], dtype=torch.long)
-    if not is_flat and len(bins) < len(rows):
-        apart = torch.tensor(segments).view(shape)
-    tensors = (
-        torch.tensor(ids).view(shape),
-        torch.tensor(positions).view(shape),
-        torch.tensor([] if idle else at, dtype=torch.long),
-        torch.tensor(places),
-        apart,
-    )
-    return _PackDraft(tensors, max(lengths), is_flat, tuple(row.ids for row in rows))
-
-
-def _pack(draft: _PackDraft, tensors: Sequence[torch.Tensor], model: PreTrainedModel) -> PackedSequences:
-    """The draft on the device, from its `tensors` there."""
-    ids_BT, positions_BT, at_N, places_M, kept = tensors
-    apart: dict[str, Any] = {}
-    if draft.flat:
-        apart = bounded(kept, draft.longest)
-    elif kept.numel():
-        segments_BT = kept
-        same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
-        # Added to the scores as it is; True and False would be turned into numbers in every layer.
-        zeros_BTT = torch.zeros(same_BTT.shape, dtype=computing_dtype(model), device=same_BTT.device)
-        apart = {"attention_mask": zeros_BTT.masked_fill(~same_BTT.tril(), -torch.inf)[:, None]}
-    return PackedSequences(ids_BT, positions_BT, apart, at_N, places_M, draft.sequences)
-
-
-def flat(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
-    """One row of them all, in their order."""
-    return sum(lengths), [list(range(len(lengths)))]
-
-
-def cheapest_bins(lengths: Sequence[int], hidden: int) -> tuple[int, list[list[int]]]:
-    """A row width and which sequences share each row: narrow rows pad more, wide ones attend more.
-
-    Per position and layer the linear maps cost about 24 D^2 and attention 4 T D operations.
-    """
-    tried = []
-    for stretch in (1.0, 1.25, 1.5, 2.0, 3.0, 4.0):
-        width = int(max(lengths) * stretch)
-        bins = _bins(lengths, width)
-        width = max(sum(lengths[i] for i in members) for members in bins)
-        tried.append((len(bins) * width * (1 + width / (6 * hidden)), width, bins))
-    _, width, bins = min(tried, key=lambda item: item[0])
-    return width, bins
-
-
-def _bins(lengths: Sequence[int], width: int) -> list[list[int]]:
-    """First-fit decreasing: sequences into as few rows of `width` as this simple rule finds."""
-    bins: list[list[int]] = []
-    room: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        number = next((n for n, free in enumerate(room) if free >= lengths[i]), None)
-        if number is None:
-            bins.append([i])
-            room.append(width - lengths[i])
-        else:
-            bins[number].append(i)
-            room[number] -= lengths[i]
-    return bins
 
 
 def predict(model: PreTrainedModel, layout: StepLayout) -> dict[str, AnswerPredictions]:
@@ -379,7 +134,7 @@ def _through(model: PreTrainedModel, pack: PackedSequences, inputs: dict[str, An
 def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> dict[str, AnswerPredictions]:
     """The answers of each part, as views of the step's logits where those are there."""
     if isinstance(prediction, torch.Tensor):
-        # Split and not sliced: the backward pass then joins the parts' slopes instead of adding padded ones.
+        # Split and not sliced: the backward pass then joins the parts' gradients instead of adding padded ones.
         pieces: Sequence[torch.Tensor | HiddenStates] = prediction.split(
             [layout.offsets[last] - layout.offsets[first] for _, first, last in layout.parts]
         )
@@ -395,7 +150,7 @@ def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> 
     return found
 
 
-def passes_over(
+def predict_in_chunks(
     model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int, layer: int | None = None
 ) -> Iterator[AnswerPredictions]:
     """Answers of the rows without gradient, CHUNK at a time in order of length."""
@@ -453,14 +208,6 @@ def gradients(
     return losses
 
 
-def sum_of_losses(batches: Sequence[Losses]) -> Losses:
-    """The losses of a step from those of its accumulation batches."""
-    if len(batches) == 1:
-        return batches[0]
-    names = ("total", "forget", "retain")
-    return Losses(*(sum(getattr(batch, name).detach() for batch in batches) for name in names))
-
-
 def _backward(
     loss: torch.Tensor,
     layout: StepLayout,
@@ -471,18 +218,39 @@ def _backward(
 ) -> None:
     """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph."""
     if distributed.size() > 1:
-        # Every process has the whole loss but a slope through its own share only; the shards' gradients
+        # Every process has the whole loss but a gradient through its own share only; the shards' gradients
         # are averaged, which makes a sum of them. A process without a share takes part all the same.
         loss = loss * distributed.size() + 0.0 * hidden_ND.sum()
     loss.backward(retain_graph=again)
     if leaf_ND is None:
         return
-    slope_ND, leaf_ND.grad = leaf_ND.grad, None
+    gradient_ND, leaf_ND.grad = leaf_ND.grad, None
     start = 0
     for number, pack in enumerate(layout.packs):
         stop = start + len(pack.at_N)
-        assert slope_ND is not None
-        slope_nD = slope_ND[start:stop]
-        if distributed.size() > 1 or slope_nD.any():  # nothing flows through the packs of another loss's part
-            run(number).backward(slope_nD, retain_graph=again)
+        assert gradient_ND is not None
+        gradient_nD = gradient_ND[start:stop]
+        if distributed.size() > 1 or gradient_nD.any():  # nothing flows through the packs of another loss's part
+            run(number).backward(gradient_nD, retain_graph=again)
         start = stop
+
+
+def accumulation_batches(
+    method: Method, rows_by_part: dict[str, list[Encoded]], device: torch.device | str
+) -> list[dict[str, list[Encoded]]]:
+    """The step's sequences in batches whose gradients are accumulated, where the method's losses allow it
+    (`Traits.additive`) and a CPU computes: the activations of one batch at a time, and no pass more."""
+    if not method.traits.additive or torch.device(device).type != "cpu" or distributed.size() > 1:
+        return [rows_by_part]
+    num_tokens = sum(len(row.ids) for part in rows_by_part.values() for row in part)
+    number = max(1, min(-(-num_tokens // ACCUMULATION_TOKENS), *(len(part) for part in rows_by_part.values())))
+    # By turns, so that each batch has its share of every part and of the long texts.
+    return [{name: part[at::number] for name, part in rows_by_part.items()} for at in range(number)]
+
+
+def sum_of_losses(batches: Sequence[Losses]) -> Losses:
+    """The losses of a step from those of its accumulation batches."""
+    if len(batches) == 1:
+        return batches[0]
+    names = ("total", "forget", "retain")
+    return Losses(*(sum(getattr(batch, name).detach() for batch in batches) for name in names))

@@ -10,7 +10,8 @@ import torch
 from unlearn_core.data.encode import Encoded, pad_id_of
 from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
-from unlearn_core.training.packing import CHUNK, forward, pack_parts, passes_over, predict, split_parts
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import CHUNK, forward, predict, predict_in_chunks, split_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,7 +31,7 @@ class ModelPasses:
 
     def answers(self, rows: Sequence[Encoded]) -> Iterator[AnswerPredictions]:
         """Predictions for the rows without gradient, in order of length."""
-        return passes_over(self._model, rows, self._pad_id)
+        return predict_in_chunks(self._model, rows, self._pad_id)
 
     def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> AnswerPredictions:
         """Predictions of `model` (the run's own where not given) in one packed pass, with gradient."""

@@ -20,7 +20,8 @@ from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import RowPart
 from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
 from unlearn_core.models.inference.forward import AnswerPredictions, sum_per_row, token_nll
-from unlearn_core.training.packing import CHUNK, forward, pack_parts, passes_over
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import CHUNK, forward, predict_in_chunks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,7 +64,7 @@ class FrozenReference:
             assert not self.frozen, f"ask for the reference NLL of {part} in prepare"
             rows = self._parts[part].rows
             nll_R = torch.zeros(len(rows), device=self._model.device)
-            for answers in passes_over(self._model, rows, self._pad_id):
+            for answers in predict_in_chunks(self._model, rows, self._pad_id):
                 nll_R[answers.index_B] = sum_per_row(token_nll(answers), answers)
             self._nll[part] = nll_R
         return self._nll[part]
@@ -80,7 +81,7 @@ class FrozenReference:
         if self._adapter_off is None or stored:
             top = self._kept_tokens(rows) if self._layer is None else None
             kept = self._stored[part] = _Stored(top)
-            for answers in passes_over(self._model, rows, self._pad_id, self._layer):
+            for answers in predict_in_chunks(self._model, rows, self._pad_id, self._layer):
                 for row, values_NV in _by_row(answers):
                     kept.add(row, self._as_kept(part, values_NV))
 
@@ -94,7 +95,7 @@ class FrozenReference:
     def _likeliest_temperature(self, rows: Sequence[Encoded]) -> float:
         """The one of TEMPERATURES at which the targets of a sample of the rows have the least NLL."""
         sums = [0.0] * len(TEMPERATURES)
-        for answers in passes_over(self._model, rows[:: -(-len(rows) // CHUNK)], self._pad_id):
+        for answers in predict_in_chunks(self._model, rows[:: -(-len(rows) // CHUNK)], self._pad_id):
             for place, temperature in enumerate(TEMPERATURES):
                 log_probs_NV = _log_probs(answers.logits_NV / temperature)
                 sums[place] -= float(log_probs_NV.gather(1, answers.labels_N[:, None]).sum())
@@ -140,7 +141,7 @@ class FrozenReference:
         for at in range(0, len(rows), CHUNK):
             found: dict[int, list[torch.Tensor]] = {}
             copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
-            for answers in passes_over(self._model, copies, self._pad_id):
+            for answers in predict_in_chunks(self._model, copies, self._pad_id):
                 for row, logits_NV in _by_row(answers):
                     found.setdefault(row, []).append(_log_probs(logits_NV))
             for row, each in found.items():

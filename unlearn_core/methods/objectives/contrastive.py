@@ -61,11 +61,11 @@ class PCGU(Edit):
             true_g, nll = logit_gradients(context, true, weights)
             other_g, _ = logit_gradients(context, other, weights)
             chosen = least_alike(true_g, other_g, self.share)
-            slopes = {name: (true_g[name] - other_g[name])[rows] for name, rows in chosen.items()}
+            differences = {name: (true_g[name] - other_g[name])[rows] for name, rows in chosen.items()}
             size = _norm(weights[name].detach()[rows] for name, rows in chosen.items())
-            length = self.rate * size / max(_norm(slopes.values()), 1e-12)
+            length = self.rate * size / max(_norm(differences.values()), 1e-12)
             for name, rows in chosen.items():
-                new = weights[name].detach()[rows] - length * slopes[name]
+                new = weights[name].detach()[rows] - length * differences[name]
                 context.edits.put(name, places(rows, new.shape[1]), new.reshape(-1))
             tokens = sum(len(row.ids) for row in (*true, *other))
             yield EditedUnit({"total": nll, "forget": nll}, sum(map(len, chosen.values())), tokens)
@@ -112,8 +112,8 @@ def logit_gradients(
         part = context.current.predictions(rows[at : at + _CHUNK])
         nll += token_nll(part).sum().item() / num_targets
         mean = part.logits_NV.gather(1, part.labels_N[:, None]).sum() / num_targets
-        for name, slope in zip(weights, torch.autograd.grad(mean, list(weights.values())), strict=True):
-            total[name] += slope
+        for name, gradient in zip(weights, torch.autograd.grad(mean, list(weights.values())), strict=True):
+            total[name] += gradient
     return total, nll
 
 

@@ -5,7 +5,7 @@
 torch's own FlashAttention takes the sequences' bounds, so that nothing is computed that is not asked for. It is
 called by the operation beneath `torch.nn.attention.varlen`, which every torch from 2.8 has with its gradient; the
 module's own arguments differ from release to release. It runs on CUDA in half precision; elsewhere rows are padded
-and masked (see `training.packing`), and what is here goes sequence by sequence, which says the same.
+and masked (see `training.layout`), and what is here goes sequence by sequence, which says the same.
 Legend: T tokens of all sequences, S sequences, H heads, D head width.
 """
 

@@ -29,7 +29,8 @@ from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM
 from unlearn_core.training.data import build_parts, feeds
-from unlearn_core.training.packing import WHOLE_BYTES, accumulation_batches, cheapest_bins
+from unlearn_core.training.layout import cheapest_bins
+from unlearn_core.training.packing import WHOLE_BYTES, accumulation_batches
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def estimate(
 
 
 def _packed(rows_by_part: dict[str, list[Encoded]], hidden: int, device: str) -> _Step:
-    """As `training.packing` does it: on a GPU end to end, elsewhere in rows of one width."""
+    """As `training.layout` does it: on a GPU end to end, elsewhere in rows of one width."""
     lengths = [len(row.ids) for part in rows_by_part.values() for row in part]
     targets = {name: sum(max(0, row.num_targets) for row in part) for name, part in rows_by_part.items()}
     tokens = sum(lengths)
@@ -227,10 +228,10 @@ def _wanted(method: Method, parts: Container[str]) -> list[str]:
 
 
 def _vocabulary_bytes(shape: Shape, method: Method, step: _Step, processes: int) -> int:
-    """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two slopes at
+    """A step's tensors over the vocabulary: logits and their log-softmax at all targets, and two gradients at
     those of the part that is largest, because parts go back one after the other; all of it at once, or a
     block at a time. To these come the original's log-probabilities (their products with the model's are gone
-    before the slopes come, and are no more than those), and where rows are distilled, a copy of their logits and
+    before the gradients come, and are no more than those), and where rows are distilled, a copy of their logits and
     its log-softmax: the loss of the text reads the whole part."""
     column = 4 * shape.text.vocab_size / processes
     number, largest = sum(step.targets.values()), max(step.targets.values())

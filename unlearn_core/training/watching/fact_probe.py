@@ -16,7 +16,8 @@ from unlearn_core.models.inference.answer_probability import per_token, probabil
 from unlearn_core.models.inference.forward import token_nll
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.system.machine import distributed
-from unlearn_core.training.packing import pack_parts, predict
+from unlearn_core.training.layout import pack_parts
+from unlearn_core.training.packing import predict
 from unlearn_core.training.records import WatchedFact
 
 if TYPE_CHECKING:
