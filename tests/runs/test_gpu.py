@@ -72,7 +72,7 @@ def test_inputs_go_where_a_model_computes_and_not_where_its_weights_rest(
     away = type(model.__class__.__name__, (type(model),), {"device": torch.device("meta")})
     home = model.__class__
     model.__class__ = away
-    sharded.shard(model)
+    sharded.shard(model, sharded.settings())
     model.__class__ = home  # the weights are on the host again
     assert device_of(model).type == "meta"
     layout = pack_parts(model, {"forget": [Encoded((5, 6, 7), 1, 0), Encoded((8, 9), 1, 1)]}, 1, limit=1)

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 import pytest
+from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy
 
 from unlearn_core.errors import InputError
-from unlearn_core.training.distributed.sharded import Settings, settings
+from unlearn_core.training.distributed.sharded import settings
 
 SCALE = Path(__file__).parents[2] / "assets" / "scale"
 
@@ -42,7 +43,10 @@ def test_a_configuration_is_one_that_accelerate_takes(name: str) -> None:
 def test_both_gpu_configurations_shard_everything(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in environment(name).items():
         monkeypatch.setenv(key, value)
-    assert settings() == Settings(reshard=True, offload=False, recompute=False)
+    found = settings()
+    assert found.reshard_after_forward is True
+    assert found.activation_checkpointing is False
+    assert type(found.cpu_offload) is OffloadPolicy  # which leaves everything where it is
 
 
 def test_a_lower_stage_of_zero_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +56,10 @@ def test_a_lower_stage_of_zero_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         settings()
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "cpu")
-    assert settings().offload
+    assert isinstance(settings().cpu_offload, CPUOffloadPolicy)
+
+
+def test_what_the_first_version_of_fsdp_asks_for_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FSDP_RESHARD_AFTER_FORWARD", "full_shard")
+    with pytest.raises(InputError, match="to-fsdp2"):
+        settings()

@@ -241,7 +241,7 @@ def _steps(
     watch.begin(sum(len(row.ids) for rows in plan[0][1].step(0).values() for row in rows))
     if first == 0:
         yield from watch.after(model, 0)
-    began, fit = time.perf_counter(), StepSplit.first(micro_batch, trainable.is_large, model.device)
+    began, fit = time.perf_counter(), StepSplit.first(micro_batch, trainable.recomputes, model.device)
     for step, (method, own, feed) in enumerate(_each_step(plan)):
         if step < first:
             continue

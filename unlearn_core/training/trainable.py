@@ -35,7 +35,7 @@ class Trainable:
     ) -> None:
         assert not any(lora_layers(model)), "release the artifact of the run before"
         self._model = self.model = model
-        self.is_large = sum(p.numel() for p in model.parameters()) >= LORA_FROM
+        self.is_large = self.recomputes = sum(p.numel() for p in model.parameters()) >= LORA_FROM
         self._was_training = model.training
         self._required = [(p, p.requires_grad) for p in model.parameters()]
         self._artifact: Artifact | None = None

@@ -2,12 +2,15 @@
 
 `accelerate launch` starts one process a device and says so in the environment. They work in step: each
 runs the same code on the same data, does its own share of the forward passes, and hands the results round.
+accelerate lets them meet, gives each its device and its number, and carries objects and tensors between them; it
+is imported by a team only. What it does not do is here: places are given out in turn instead of in blocks, since
+neighbouring rows are of one length; each must come back exactly once; of gathered rows a process's own keep their
+slope; and an error says whether another process is gone.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,51 +19,50 @@ from unlearn_core.system.machine.gpu import has_gpu
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import PartialState
 
 T = TypeVar("T")
+_team: PartialState | None = None  # None for a process alone
 
 
 def join() -> None:
     """Meet the other processes, where the launcher started several. Called once, before a model is loaded."""
-    import torch
-    import torch.distributed as dist
-
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    global _team
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return
-    if has_gpu():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("cuda:nccl,cpu:gloo")
-    else:
-        dist.init_process_group("gloo")
+    import torch
+    from accelerate import PartialState
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # or accelerate would choose anew
+    # Processes with a GPU each exchange what lies in the host's memory too: offloaded weights and checkpoints.
+    _team = PartialState(cpu=not has_gpu(), backend="cuda:nccl,cpu:gloo" if has_gpu() else "gloo")
 
 
 def leave() -> None:
     """Say goodbye to the others."""
-    if size() > 1:
-        import torch.distributed as dist
-
-        dist.destroy_process_group()
+    global _team
+    if _team is not None:
+        _team.destroy_process_group()
+        _team = None
 
 
 def size() -> int:
     """How many processes there are."""
-    dist = sys.modules.get("torch.distributed")  # a process alone need not load it
-    return dist.get_world_size() if dist and dist.is_available() and dist.is_initialized() else 1
+    return _team.num_processes if _team is not None else 1
 
 
 def rank() -> int:
     """This process's number, from 0; number 0 writes."""
-    return sys.modules["torch.distributed"].get_rank() if size() > 1 else 0
+    return _team.process_index if _team is not None else 0
 
 
 def broadcast(value: T) -> T:
     """What process 0 has."""
     if size() == 1:
         return value
-    import torch.distributed as dist
+    from accelerate.utils import broadcast_object_list
 
-    held = [value]
-    dist.broadcast_object_list(held, src=0)
+    held: list[T] = broadcast_object_list([value])
     return held[0]
 
 
@@ -87,10 +89,9 @@ def merge(mine: Mapping[int, T], total: int) -> list[T]:
     """The results of all processes in the order of their places, each place exactly once."""
     parts: list[Any] = [mine]
     if size() > 1:
-        import torch.distributed as dist
+        from accelerate.utils import gather_object
 
-        parts = [None] * size()
-        dist.all_gather_object(parts, dict(mine))
+        parts = gather_object([dict(mine)])
     merged: dict[int, T] = {}
     for part in parts:
         twice = merged.keys() & part.keys()
@@ -105,14 +106,12 @@ def gather_rows(own: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
     if size() == 1:
         return own
     import torch
-    import torch.distributed as dist
+    from accelerate.utils import gather
 
     counts = [stop - start for start, stop in pairwise(bounds)]
-    most = max(counts)
-    padded = own.new_zeros((most, *own.shape[1:]))  # not every backend takes rows of different number
+    padded = own.new_zeros((max(counts), *own.shape[1:]))  # accelerate gathers as many rows of each
     padded[: len(own)] = own.detach()
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
+    parts = gather(padded).view(size(), *padded.shape)
     pieces = [part[:count] for part, count in zip(parts, counts, strict=True)]
     pieces[rank()] = own
     return torch.cat(pieces)

@@ -69,7 +69,8 @@ def release_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Out of memory in any of its forms: torch's own type, Python's, and what the allocators write."""
+    """Out of memory in any of its forms: torch's own type, Python's, and what the allocators write. accelerate's
+    `should_reduce_batch_size` misses Python's, what CUDA itself says, cuBLAS and newer words of the CPU's."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _TEXTS)

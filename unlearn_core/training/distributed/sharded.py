@@ -3,6 +3,9 @@
 FSDP2 (torch's `fully_shard`): each process holds an equal share of every layer and gathers a layer only
 while it computes. The model that came in stays whole, in the host's memory meanwhile; it is both the copy
 of the old weights that an artifact needs and the place where the new ones are gathered.
+
+accelerate reads what its launcher was told. Its `fsdp2_prepare_model` is not used: it gathers the head within the
+model's own forward pass, and ours is called outside of that, on the rows of each loss alone.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,6 +28,7 @@ from unlearn_core.models.precision import compute_in, hold_in, rounded, training
 from unlearn_core.models.split import is_split, put, whole
 
 if TYPE_CHECKING:
+    from accelerate import FullyShardedDataParallelPlugin
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -46,7 +50,8 @@ class ShardedTrainable:
         kind = self.kind = choose_adapter(model, adapter, only)
         if kind not in ("full", "lora"):
             raise InputError("adapter", kind, "is not shared by several processes", "Use one process.")
-        device = model.device
+        wanted, device = settings(), model.device
+        self.recomputes = self.is_large or wanted.activation_checkpointing
         self._split = is_split(model)
         self.model = hollow_copy(model) if self._split else copy.deepcopy(model)
         if device.type != "cpu" and not self._split:
@@ -64,7 +69,7 @@ class ShardedTrainable:
             parameter.requires_grad_(parameter.requires_grad and trains(name))
         self.model.eval()
         self._device = device
-        shard(self.model)
+        shard(self.model, wanted)
         if self._split:
             _fill(self.model, model, device, seed)
         self.named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -124,55 +129,45 @@ class ShardedTrainable:
         self.named, self.parameters = {}, []
 
 
-class Settings(NamedTuple):
-    """How to shard: give layers back after the forward pass, keep shares in the host's memory, recompute."""
-
-    reshard: bool = True
-    offload: bool = False
-    recompute: bool = False
-
-
-def settings() -> Settings:
-    """What the launcher's configuration asks for; it leaves it in the environment.
+def settings() -> FullyShardedDataParallelPlugin:
+    """How to shard: what the launcher's configuration asks for, which it leaves in the environment.
 
     DeepSpeed's ZeRO-3 spreads weights, gradients and optimiser as `fully_shard` does, so its configuration
     is carried out with that, and DeepSpeed itself is only the launcher. Its lower stages are refused.
     """
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
-        return Settings(
-            _flag("FSDP_RESHARD_AFTER_FORWARD", True),
-            _flag("FSDP_OFFLOAD_PARAMS", False),
-            _flag("FSDP_ACTIVATION_CHECKPOINTING", False),
-        )
-    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-    if stage != "3":
-        mend = "Launch with assets/scale/zero3.yaml or fsdp2.yaml."
-        raise InputError("launcher", f"ZeRO-{stage}", "does not spread the weights", mend)
-    return Settings(offload=os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "none") == "cpu")
+    from accelerate import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        zero = DeepSpeedPlugin()
+        if zero.zero_stage != 3:
+            mend = "Launch with assets/scale/zero3.yaml or fsdp2.yaml."
+            raise InputError("launcher", f"ZeRO-{zero.zero_stage}", "does not spread the weights", mend)
+        return FullyShardedDataParallelPlugin(fsdp_version=2, cpu_offload=zero.offload_param_device == "cpu")
+    try:
+        return FullyShardedDataParallelPlugin(fsdp_version=2)
+    except ValueError as error:
+        mend = "Convert the configuration with `accelerate to-fsdp2`, or launch with assets/scale/fsdp2.yaml."
+        raise InputError("launcher", "FSDP", f"cannot be carried out with FSDP2 ({error})", mend) from error
 
 
-def shard(model: PreTrainedModel) -> None:
+def shard(model: PreTrainedModel, wanted: FullyShardedDataParallelPlugin) -> None:
     """Spread `model` in place: one unit a decoder layer, one for what is around them.
 
     Calling the model from here on gives the hidden states below the head.
     """
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    wanted = settings()
     inner = unwrap(model)
     split = body_and_head(inner)
     if split is None:
         problem = "changes its logits after the head, which several processes do not support"
         raise InputError("target", type(inner).__name__, problem, "Run it in one process.")
     body, _ = split
-    offload = OffloadPolicy()
-    if wanted.offload and inner.device.type != "cpu":
-        offload = CPUOffloadPolicy()
+    offload = wanted.cpu_offload if inner.device.type != "cpu" else OffloadPolicy()
+    if isinstance(offload, CPUOffloadPolicy):
         inner.computes_on = inner.device  # type: ignore[assignment]  # its weights rest on the host between turns
     for layer in body.layers:  # type: ignore[union-attr]
-        if wanted.recompute:
-            _recompute(layer)
-        fully_shard(layer, reshard_after_forward=wanted.reshard, offload_policy=offload)
+        fully_shard(layer, reshard_after_forward=wanted.reshard_after_forward, offload_policy=offload)
     # The head is called outside the model's own forward, so what is around the layers stays gathered
     # between the forward and the backward pass.
     fully_shard(inner, reshard_after_forward=False, offload_policy=offload)
@@ -198,21 +193,3 @@ def _fill(model: PreTrainedModel, split: PreTrainedModel, device: torch.device, 
     buffers = dict(split.named_buffers())
     for name, buffer in unwrap(model).named_buffers():
         buffer.copy_(buffers[name])
-
-
-def _recompute(layer: torch.nn.Module) -> None:
-    """Activation checkpointing: keep a layer's input, and compute the rest again on the way back."""
-    from torch.utils.checkpoint import checkpoint
-
-    forward = layer.forward
-
-    def again(*inputs: Any, **settings: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*inputs, **settings)
-        return checkpoint(forward, *inputs, use_reentrant=False, **settings)
-
-    layer.forward = again
-
-
-def _flag(name: str, default: bool) -> bool:
-    return os.environ.get(name, str(default)).lower() in ("1", "true", "yes")

@@ -1,7 +1,8 @@
 """Tensors that are spread over the processes of a team, on disk (torch's distributed checkpoint).
 
 Each process writes what it holds, and what all hold is written once. They can be read by a team of any
-size, by one process as well: each asks for its own part.
+size, by one process as well: each asks for its own part. accelerate saves in the same form, but only what its
+`Accelerator` has wrapped, and into a team that has wrapped the same.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ class StepSplit(NamedTuple):
     may_recompute: bool = False  # what is tried first when memory runs out
 
     @classmethod
-    def first(cls, micro_batch: int | None, is_large: bool, device: torch.device) -> StepSplit:
+    def first(cls, micro_batch: int | None, recompute: bool, device: torch.device) -> StepSplit:
         """A machine whose memory ran out ends the process, a GPU only says so."""
-        daring = is_large and tuned(device) and distributed.size() == 1  # others would wait for the step as it is
-        return cls(micro_batch, is_large and not daring, daring)
+        daring = recompute and tuned(device) and distributed.size() == 1  # others would wait for the step as it is
+        return cls(micro_batch, recompute and not daring, daring)
 
     def tighter(self, present: int) -> StepSplit:
         """The next thing to try, where `present` sequences were too many."""
