@@ -32,6 +32,7 @@ ADVISORIES = (
     ("gradio", "GHSA-3xvj-7669-6whx", "6.25"),
     ("gradio", "GHSA-qqr5-x4m8-g4gq", "6.25"),
     ("gradio", "GHSA-2mr9-9r47-px2g", "6.25"),
+    ("starlette", "CVE-2026-48710", "1.0.1"),
     ("transformers", "CVE-2024-3568", "4.38"),
     ("transformers", "CVE-2026-1839", "5.0"),
     ("transformers", "CVE-2026-4372", "5.3"),

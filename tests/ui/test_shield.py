@@ -72,7 +72,9 @@ def test_its_own_names_are_answered(host: str) -> None:
 
 
 def test_a_name_that_was_listed_is_answered() -> None:
-    known = client(named=["proxy.example"])
+    known = client(named=["proxy.example", "fe80::1", "*", "a*b"])
+    assert known.get("/", headers={"Host": "[fe80::1]:7860"}).status_code == 200
+    assert known.get("/", headers={"Host": "other.example"}).status_code == 421  # a star is no name
     assert known.get("/", headers={"Host": "proxy.example"}).status_code == 200
     assert known.post("/run", headers={"Origin": "https://proxy.example"}).status_code == 200
     assert client("0.0.0.0").get("/", headers={"Host": "anything.example"}).status_code == 200

@@ -23,6 +23,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -106,6 +107,9 @@ class ProtectionMiddleware:
         self._open = Counter[str]()  # requests under way, by address
         self._large = Counter[str]()  # those whose body is large
         self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
+        hosts = ["*"] if rules.hosts is None else [name for name in rules.hosts if "*" not in name]  # no patterns
+        hosts = [f"[{name}]" if ":" in name else name for name in hosts]
+        self._host_check = TrustedHostMiddleware(_known_host, hosts, www_redirect=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -113,6 +117,7 @@ class ProtectionMiddleware:
             return
         send, headers = self._with_headers(scope, send), Headers(scope=scope)
         try:
+            await self._host_check(scope, receive, _strange_host)
             self._check(scope, headers)
             with self._place(scope), self._large_place(scope, headers):
                 receive = await self._checked(scope, headers, receive)
@@ -167,9 +172,6 @@ class ProtectionMiddleware:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """_Refused for a request that goes no further, by its address and its headers."""
         host, rules = headers.get("host", ""), self.rules
-        if rules.hosts is not None and _name(f"//{host}") not in rules.hosts:
-            mend = "Open it by its own address, or list the name in LETHE_HOSTS."
-            raise _Refused(421, f"This server does not answer to the name in the address. {mend}")
         path, origin = get_route_path(scope), headers.get("origin")
         if "\0" in path:
             raise _Refused(400, "The address holds a character that no address has.")
@@ -311,6 +313,16 @@ class _Refused(Exception):
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
         self.code, self.words = code, words
+
+
+async def _known_host(scope: Scope, receive: Receive, send: Send) -> None:
+    """What Starlette's check lets through goes on where it was asked."""
+
+
+async def _strange_host(message: Message) -> None:
+    """In place of Starlette's answer, which does not say what to do."""
+    mend = "Open it by its own address, or list the name in LETHE_HOSTS."
+    raise _Refused(421, f"This server does not answer to the name in the address. {mend}")
 
 
 class _StatusCorrection:
