@@ -113,9 +113,7 @@ def wilson_interval(num_right: int, num_asked: int) -> tuple[float, float] | Non
     """The 95 % interval of a share (Wilson, 1927)."""
     if num_asked == 0:
         return None
-    z, share = _TWO_SIDED_95, num_right / num_asked
-    middle = share + z * z / (2 * num_asked)
-    reach = z * math.sqrt(share * (1 - share) / num_asked + z * z / (4 * num_asked**2))
-    scale = 1 + z * z / num_asked
-    # Rounding must not leave the share itself outside.
-    return max(0.0, min(share, (middle - reach) / scale)), min(1.0, max(share, (middle + reach) / scale))
+    from scipy.stats import binomtest
+
+    found = binomtest(num_right, num_asked).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
