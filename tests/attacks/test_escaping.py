@@ -133,7 +133,7 @@ def test_whatever_people_write_is_shown_as_text(payload: str, tmp_path: Path) ->
         facts_figure(story),
         tradeoff_figure(rows, [], "retain", {}),
     ):
-        for words in texts(figure):
+        for words in texts(figure.to_dict()):
             assert "<" not in words.replace("<extra></extra>", "").replace("<br>", ""), words
     html, plain = write_report(store, run_id, tmp_path / "report")
     is_inert(html.read_text(encoding="utf-8"), own=frozenset({"style"}))

@@ -63,21 +63,21 @@ def test_every_order_names_a_figure() -> None:
 
 
 def test_the_figure_holds_every_method_and_both_reference_points() -> None:
-    figure = board_figure(BOARD)
+    figure = board_figure(BOARD).to_dict()
     names = {name for trace in figure["data"] for name in trace.get("customdata", [trace["name"]])}
     assert {"npo", "lethe", "&lt;b&gt;x&lt;/b&gt;", "Original", "Retain-only"} <= names
     written = {name for trace in figure["data"] for name in trace.get("text", [])}
     assert written == {"lethe", "npo", ""}  # the third would stand on the name of a better one
     near = row("npo", 0.85, None)
     near["figures"]["forgetting"]["mean"] = 0.55
-    crowded = board_figure(BOARD | {"methods": [row("lethe", 0.9, 0.1), near]})
+    crowded = board_figure(BOARD | {"methods": [row("lethe", 0.9, 0.1), near]}).to_dict()
     assert "lethe" in {name for trace in crowded["data"] for name in trace.get("text", [])}
     lethe = next(trace for trace in figure["data"] if "lethe" in trace.get("text", ()))
     assert lethe["x"][lethe["text"].index("lethe")] == 0.9
 
 
 def test_methods_stand_in_the_figure_by_their_short_titles() -> None:
-    figure = board_figure(BOARD, {"npo": {"title": "Negative preference optimisation (NPO)"}})
+    figure = board_figure(BOARD, {"npo": {"title": "Negative preference optimisation (NPO)"}}).to_dict()
     names = {name for trace in figure["data"] for name in trace.get("customdata", ())}
     assert {"NPO", "lethe"} <= names
     assert "npo" not in names

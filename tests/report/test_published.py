@@ -50,7 +50,7 @@ def test_wrecks_are_marked_and_can_be_left_out(runs: list[PublishedRun]) -> None
 
 def test_every_run_is_in_the_figure_and_names_are_text(runs: list[PublishedRun]) -> None:
     hostile = replace(runs[0], name="<img src=x onerror=alert(1)>{{1}}")
-    figure = published_figure([hostile, *runs[1:]])
+    figure = published_figure([hostile, *runs[1:]]).to_dict()
     assert sum(len(trace["x"]) for trace in figure["data"]) == 153
     assert "<img" not in str(figure)
     assert "<img" not in published_table([hostile])

@@ -20,6 +20,7 @@ from unlearn_core.report.export.bundle import bundle
 from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.hub_export import export_run, push_run, write_report, write_site
 from unlearn_core.report.kit.csvfile import csv_link, to_csv
+from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.kit.svg import figure_svg
 from unlearn_core.report.run.live.curves import facts_figure, loss_figure
 from unlearn_core.runs.spec import RunSpec
@@ -166,13 +167,13 @@ def test_audits_as_the_audit_record_writes_them_are_read(store: RunStore, run: s
 
 
 def test_figures_become_valid_svg_with_their_names(story: Any) -> None:
-    for figure, lines in ((loss_figure(story), 3), (facts_figure(story), 3)):
-        drawn = ElementTree.fromstring(figure_svg(figure))
-        assert drawn.get("aria-label") == figure["layout"]["meta"]
+    for shown, lines in ((loss_figure(story), 3), (facts_figure(story), 3)):
+        drawn = ElementTree.fromstring(figure_svg(shown))
+        assert drawn.get("aria-label") == shown["layout"]["meta"]
         assert len(drawn.findall("path")) == lines
         for node in drawn.iter():
             assert "nan" not in " ".join(node.attrib.values()).lower()
-    assert "nothing was recorded" in figure_svg({"data": [], "layout": {"meta": "Loss"}})
+    assert "nothing was recorded" in figure_svg(figure([], "loss", "Loss"))
 
 
 def test_the_card_has_metadata_the_hub_reads(store: RunStore, run: str) -> None:

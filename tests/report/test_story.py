@@ -12,6 +12,7 @@ import pytest
 from unlearn_core.cli.table import judged
 from unlearn_core.evaluation.verdict import Layer, Verdict
 from unlearn_core.report.export.reproduce import command
+from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.live.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
 from unlearn_core.report.run.live.progress import progress_panel, stage_title, telemetry
@@ -19,6 +20,7 @@ from unlearn_core.report.run.live.watched import watch_panel
 from unlearn_core.report.run.outcome import figures
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import said
+from unlearn_core.report.runs.overlay import overlay_figure
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 
@@ -29,7 +31,7 @@ def test_a_story_that_has_not_begun() -> None:
     assert "Starting" in progress_panel(empty)
     assert "2 runs ahead" in progress_panel(empty, position=2)
     assert "begins in about 40 s" in progress_panel(empty, position=2, wait=40.0)
-    assert loss_figure(empty)["data"] == []
+    assert not loss_figure(empty)["data"]
 
 
 def test_the_bar_moves_forward_through_the_stages() -> None:
@@ -48,17 +50,22 @@ def test_the_bar_moves_forward_through_the_stages() -> None:
 
 
 def test_figures_are_valid_plotly_and_transparent(story: RunState) -> None:
-    for figure in (loss_figure(story), facts_figure(story)):
-        checked = go.Figure(json.loads(json.dumps(figure)))
-        assert checked.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    for drawn in (loss_figure(story), facts_figure(story), overlay_figure({"A": story})):
+        checked = go.Figure(json.loads(drawn.to_json()))
+        assert checked.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
         assert checked.layout.uirevision
+        assert checked.data
+    with pytest.raises(ValueError, match="colour"):
+        figure([{"type": "scatter", "line": {"colour": "red"}}], "loss", "Loss")
+    with pytest.raises(ValueError, match="heigth"):
+        figure([], "loss", "Loss", heigth=100)
     names = [trace["name"] for trace in loss_figure(story)["data"]]
     assert names == [
         "Forget set, should rise \u2191",
         "Retain set, should stay low",
         "Total, should fall \u2193",
     ]
-    assert loss_figure(story)["data"][0]["y"] == [1.0, 2.0, 3.0]
+    assert loss_figure(story)["data"][0]["y"] == (1.0, 2.0, 3.0)
 
 
 def test_the_loss_chart_says_how_unlikely_unseen_text_is(story: RunState) -> None:
@@ -68,7 +75,7 @@ def test_the_loss_chart_says_how_unlikely_unseen_text_is(story: RunState) -> Non
 
 def test_losses_that_are_not_finite_are_left_out(story: RunState) -> None:
     story.add(ev.Step(4, 4, {"forget": math.nan, "total": None}, 1e-3, 1.0, 900.0, 4.0))  # type: ignore[dict-item]
-    assert loss_figure(story)["data"][0]["x"] == [1, 2, 3]
+    assert loss_figure(story)["data"][0]["x"] == (1, 2, 3)
 
 
 def test_the_numbers_behind_the_losses_are_named(story: RunState) -> None:
@@ -99,7 +106,7 @@ def test_a_figure_stays_small() -> None:
     told = RunState()
     for step in range(1, 5_001):
         told.add(ev.Step(step, 5_000, {"forget": 1 / 3, "retain": 1 / 7, "total": -1 / 3}, 1e-3, 1, 1, 1))
-    assert len(json.dumps(loss_figure(told))) < 30_000
+    assert len(loss_figure(told).to_json()) < 30_000
 
 
 def test_stages_without_a_title_are_shown_as_named() -> None:

@@ -47,7 +47,7 @@ def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
     assert 'download="layers.csv"' in layers
     assert "embeddings" in layers
     assert 'download="steps.csv"' in steps
-    assert [trace["y"] for trace in layers_figure(SEEN)["data"]] == [[0.1, 0.9], [0.1, 0.01]]
+    assert [trace["y"] for trace in layers_figure(SEEN)["data"]] == [(0.1, 0.9), (0.1, 0.01)]
     assert "did not watch this fact" in fade_tables(SEEN, story, "Where?")[1]
 
 

@@ -6,7 +6,6 @@ fifty viewers cost little more than one.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -91,8 +90,8 @@ class LiveRuns:
                 "progress": lambda: "" if story.verdict else _progress(story, position, wait),
                 "fade": lambda: "" if story.end is not None else fade(story),
                 "telemetry": lambda: telemetry(story),
-                "losses": lambda: json.dumps(loss_figure(story)),
-                "facts": lambda: (json.dumps(facts_figure(story)), watch_panel(story), singles(story)),
+                "losses": lambda: loss_figure(story).to_json(),
+                "facts": lambda: (facts_figure(story).to_json(), watch_panel(story), singles(story)),
                 "map": lambda: neighbourhood(run_id, story),
                 "alarm": lambda: alarm(story),
                 "over": lambda: None,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -14,6 +13,9 @@ from gradio.components.plot import PlotData
 
 from unlearn_core.errors import LetheError
 from unlearn_core.report.kit.markup import Safe, tag
+
+if TYPE_CHECKING:
+    from unlearn_core.report.kit.figure import Figure
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -213,6 +215,6 @@ def download(button: gr.Button, make: Callable[..., str], inputs: Sequence[Block
     made.success(None, carrier, None, js=_SAVE, **AT_ONCE)
 
 
-def plot(figure: Mapping[str, Any] | str) -> PlotData:
+def plot(figure: Figure | str) -> PlotData:
     """A figure, or the JSON of one, in the form the plot component takes as it is."""
-    return PlotData(type="plotly", plot=figure if isinstance(figure, str) else json.dumps(figure))
+    return PlotData(type="plotly", plot=figure if isinstance(figure, str) else figure.to_json())

@@ -1,50 +1,55 @@
-"""What every figure shares: transparent, so that one figure serves the light and the dark page, and with a
-fixed `uirevision`, so that the reader's zoom survives new data. Text colours come from the style sheet.
+"""What every figure shares, as one template of plotly's: transparent, so that one figure serves the light and the
+dark page. Text colours come from the style sheet.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from unlearn_core.report.kit import palette
 
-Figure = dict[str, Any]
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Properties = dict[str, Any]  # of a trace, an axis, a shape: plotly refuses one that it does not know
+_TEMPLATE = "lethe"
+_CLEAR, _GREY = "rgba(0,0,0,0)", "#767676"
 # Plotly's tool bar would cover a legend: dragging zooms and a double click goes back without these.
 _TOOLS = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "pan2d", "zoom2d"]
-LEGEND: Figure = {
-    "orientation": "h",
-    "x": 0,
-    "y": 1.02,
-    "yanchor": "bottom",
-    "bgcolor": "rgba(0,0,0,0)",
+_AXIS: Properties = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
+_LAYOUT: Properties = {
+    "paper_bgcolor": _CLEAR,
+    "plot_bgcolor": _CLEAR,
+    "font": {"family": "inherit", "size": 12, "color": _GREY},
+    "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
+    "height": 270,
+    "hovermode": "closest",
+    "modebar": {"bgcolor": _CLEAR, "color": _GREY, "activecolor": "#16857f", "remove": _TOOLS},
+    "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": _CLEAR},
+    "xaxis": _AXIS,
+    "yaxis": _AXIS,
 }
-AXIS: Figure = {"gridcolor": palette.GRID, "zerolinecolor": palette.GRID, "automargin": True}
 
 
-def layout(name: str, told: str, *, height: int = 270, **more: object) -> Figure:
-    """A plotly layout; `name` tells figures apart for the reader's zoom, `told` says what one shows: its
-    name for a screen reader (`meta`), on the page and in the report."""
-    return {
-        "meta": told,
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "inherit", "size": 12, "color": "#767676"},
-        "margin": {"l": 44, "r": 12, "t": 28, "b": 36},
-        "height": height,
-        "hovermode": "closest",
-        "modebar": {
-            "bgcolor": "rgba(0,0,0,0)",
-            "color": "#767676",
-            "activecolor": "#16857f",
-            "remove": _TOOLS,
-        },
-        "legend": LEGEND,
-        "uirevision": name,
-        "xaxis": dict(AXIS),
-        "yaxis": dict(AXIS),
-        **more,
-    }
+@functools.cache
+def _registered() -> str:
+    """The name of the template, which plotly knows from the first call on."""
+    from plotly import graph_objects, io
+
+    io.templates[_TEMPLATE] = graph_objects.layout.Template(layout=_LAYOUT)
+    return _TEMPLATE
+
+
+def figure(traces: Sequence[Properties], name: str, told: str, **layout: object) -> Figure:
+    """A plotly figure. `name` tells figures apart, so that the reader's zoom survives new data; `told` says what
+    one shows: its name for a screen reader (`meta`), on the page and in the report. ValueError for a property
+    that plotly does not have."""
+    from plotly import graph_objects
+
+    shared = {"template": _registered(), "uirevision": name, "meta": told}
+    return graph_objects.Figure(data=list(traces), layout=shared | layout)
 
 
 def plain(words: str) -> str:

@@ -1,6 +1,6 @@
 """Our figures as static SVG, for a report that opens offline and prints: lines, markers, levels and names.
 
-Reads the same plotly mappings that the page draws, as far as our figures use them. Text takes the colour of
+Reads the same plotly figures that the page draws, as far as ours go. Text takes the colour of
 what is around it, so that one drawing serves light, dark and paper.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unlearn_core.report.kit.figure import Figure
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe, tag
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 40
@@ -22,11 +24,11 @@ _DASHES = {"dash": "7 4", "dot": "2 3"}
 
 def figure_svg(figure: Figure) -> Safe:
     """The figure as one SVG element with its name; says so where there is nothing to draw."""
-    title = str(figure["layout"]["meta"])
-    traces = [trace for trace in figure["data"] if trace.get("x")]
+    drawn = figure.to_dict()
+    axes, title = drawn["layout"], str(drawn["layout"]["meta"])
+    traces = [trace for trace in drawn["data"] if trace.get("x")]
     if not traces:
         return tag("p", f"{title}: nothing was recorded.", class_="le-muted")
-    axes = figure["layout"]
     across = _Axis(axes["xaxis"], [x for t in traces for x in t["x"]], _LEFT, WIDTH - _RIGHT)
     levels = [shape["y0"] for shape in axes.get("shapes", ())]
     up = _Axis(axes["yaxis"], [y for t in traces for y in t["y"]] + levels, HEIGHT - _BOTTOM, _TOP)

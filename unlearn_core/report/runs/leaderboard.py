@@ -13,13 +13,15 @@ from unlearn_core.evaluation.protocols.semeval import TOTALS
 from unlearn_core.evaluation.verdict import GONE, earlier_word
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import AXIS, LEGEND, Figure, layout, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import capitalised, model_title, score, short_method
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from unlearn_core.report.runs.methods import Method
 
 Board = Mapping[str, Any]  # what a benchmark wrote of one target
@@ -115,7 +117,7 @@ def _spread_out(figures: Row) -> list[float | None]:
 def board_figure(board: Board, methods: Mapping[str, Method] | None = None) -> Figure:
     """Forgetting against keeping, one mark a method, shaped by its verdict; best is top right. `methods` are the
     declarations by name, whose titles are shown in short."""
-    traces: list[Figure] = []
+    traces: list[Properties] = []
 
     def called(name: str) -> str:
         told = (methods or {}).get(name)
@@ -156,14 +158,11 @@ def board_figure(board: Board, methods: Mapping[str, Method] | None = None) -> F
                 }
             )
     axes = {
-        side: AXIS | {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
+        side: {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
         for side, words in (("xaxis", "keeping: retain terms and utility"), ("yaxis", "forgetting"))
     }
     told = "Methods by what they keep and forget"
-    return {
-        "data": traces,
-        "layout": layout("gallery", told, height=440, legend=LEGEND | {"itemsizing": "constant"}, **axes),
-    }
+    return figure(traces, "gallery", told, height=440, legend={"itemsizing": "constant"}, **axes)
 
 
 def _named(board: Board) -> set[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.figure import AXIS, Figure, layout
+from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY, decimate, middle_of
 from unlearn_core.report.run.run_state import RunState
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 _SPLITS = (("forget", "to forget", "solid"), ("retain", "to keep", "dot"))
 COLORS = ("#b9540f", "#8a5bc4", "#0b7a7a", "#9a1fdc")  # of the letters A to D in style.css
@@ -32,9 +36,9 @@ def overlay_figure(stories: Mapping[str, RunState]) -> Figure:
                         "line": {"color": COLORS[place % len(COLORS)], "width": 2, "dash": dash},
                     }
                 )
-    across = AXIS | {"title": {"text": "share of the training", "standoff": 4}, "tickformat": ".0%"}
+    across = {"title": {"text": "share of the training", "standoff": 4}, "tickformat": ".0%"}
     told = "Probability of the watched answers of each compared run over its training"
-    return {"data": traces, "layout": layout("overlay", told, height=300, xaxis=across, yaxis=AXIS | LOG_PROBABILITY)}
+    return figure(traces, "overlay", told, height=300, xaxis=across, yaxis=LOG_PROBABILITY)
 
 
 def letters(ids: list[str], stories: Mapping[str, RunState]) -> dict[str, RunState]:

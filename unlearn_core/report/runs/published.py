@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.official import ONE_LETTER
 from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, PublishedEntry, PublishedRun
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, breakable, join, tag
 from unlearn_core.report.run.verdict import verdict_tag
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 ORDERS = ("Official score", "Official score, wrecks left out", "What is left of the retain set")
 _HEAD = ("Place", "Run", "Verdict")
@@ -63,24 +67,17 @@ def published_figure(runs: Sequence[PublishedRun]) -> Figure:
                     "marker": {"color": color, "symbol": symbol, "size": 9, "opacity": 0.85},
                 }
             )
-    across: Figure = {
+    across = {
         "title": {"text": "retain set left", "standoff": 6},
         "range": [-0.03, 1.05],
         "tickformat": ".0%",
     }
-    up: Figure = {"title": {"text": "official score", "standoff": 6}, "range": [0, 0.76]}
+    up = {"title": {"text": "official score", "standoff": 6}, "range": [0, 0.76]}
     told = "Published runs by score and retain set left"
-    shape = layout(
-        "published",
-        told,
-        height=380,
-        xaxis=AXIS | across,
-        yaxis=AXIS | up,
-    )
     lines = [_reference_line(entry.final) for entry in _one_b()]
     names = [_reference_name(entry, place) for place, entry in enumerate(_one_b())]
-    shape |= {"shapes": lines, "annotations": names}
-    return {"data": traces, "layout": shape}
+    levels = {"shapes": lines, "annotations": names}
+    return figure(traces, "published", told, height=380, xaxis=across, yaxis=up, **levels)
 
 
 def published_table(runs: Sequence[PublishedRun], order: str = ORDERS[0]) -> Safe:
@@ -155,12 +152,12 @@ def _one_b() -> list[PublishedEntry]:
     return [entry for entry in LEADERBOARD if entry.model == "1B"]
 
 
-def _reference_line(level: float) -> Figure:
+def _reference_line(level: float) -> Properties:
     line = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
 
 
-def _reference_name(entry: PublishedEntry, place: int) -> Figure:
+def _reference_name(entry: PublishedEntry, place: int) -> Properties:
     """Above its line at the left, below it at the right, in turn: the lines lie close on a phone."""
     left = place % 2 == 0
     return {

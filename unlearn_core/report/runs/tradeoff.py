@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import AXIS, LEGEND, Figure, layout, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, details, tag
 from unlearn_core.store.references import ReferencePoint
 from unlearn_core.store.table.rows import RunRow
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 KEEPING = {"Retain set": "retain", "Utility": "utility"}  # what the across axis can show
 _SYMBOLS = {"original": "circle", "retain_only": "star", "wiped": "x-thin"}
@@ -46,21 +49,12 @@ def tradeoff_figure(
         traces.append(trace | {"showlegend": False, "hoverinfo": "skip", "hovertemplate": None})
     across = "kept: utility" if keeping == "utility" else "kept: mean of the retain terms"
     axes = {
-        side: AXIS | {"title": {"text": words, "standoff": 6}, "range": _range(traces, side[0])}
+        side: {"title": {"text": words, "standoff": 6}, "range": _range(traces, side[0])}
         for side, words in (("xaxis", across), ("yaxis", "forgotten: mean of 1 - forget terms"))
     }
     told = "Runs by what they keep and forget"
-    return {
-        "data": traces,
-        "layout": layout(
-            "tradeoff",
-            told,
-            height=420,
-            legend=LEGEND | {"itemsizing": "constant"},
-            annotations=_letters(ringed, keeping, picked),
-            **axes,
-        ),
-    }
+    named = {"legend": {"itemsizing": "constant"}, "annotations": _letters(ringed, keeping, picked)}
+    return figure(traces, "tradeoff", told, height=420, **named, **axes)
 
 
 def tradeoff_table(rows: Sequence[RunRow], points: Sequence[ReferencePoint]) -> Safe:
@@ -79,7 +73,7 @@ def tradeoff_table(rows: Sequence[RunRow], points: Sequence[ReferencePoint]) -> 
     return details("The figures behind this plot", tag("p", more, link), scroll)
 
 
-def _range(traces: Sequence[Figure], axis: str) -> list[float]:
+def _range(traces: Sequence[Properties], axis: str) -> list[float]:
     """The part of the scale from 0 to 1 that holds every mark, with room around it."""
     values = [value for trace in traces for value in trace[axis]]
     least, most = (min(values), max(values)) if values else (0.0, 1.0)
@@ -87,13 +81,13 @@ def _range(traces: Sequence[Figure], axis: str) -> list[float]:
     return [max(-0.05, least - room), min(1.08, most + room)]
 
 
-def _letters(ringed: Sequence[RunRow], keeping: str, picked: Mapping[str, str]) -> list[Figure]:
+def _letters(ringed: Sequence[RunRow], keeping: str, picked: Mapping[str, str]) -> list[Properties]:
     """The letters of the picked runs, in the order of their marks from above: so no line crosses another."""
     ordered = sorted(ringed, key=lambda row: (-round(row.forget or 0.0, 4), picked[row.id]))
     return [_letter(row, keeping, picked[row.id], place) for place, row in enumerate(ordered)]
 
 
-def _letter(row: RunRow, keeping: str, letter: str, place: int) -> Figure:
+def _letter(row: RunRow, keeping: str, letter: str, place: int) -> Properties:
     """A run's letter on a line from its mark, each at a height of its own: marks often share a spot."""
     x = round(getattr(row, keeping), 4)
     return {
@@ -111,7 +105,7 @@ def _letter(row: RunRow, keeping: str, letter: str, place: int) -> Figure:
     }
 
 
-def _marks(name: str, rows: Sequence[RunRow], keeping: str, marker: dict[str, Any]) -> dict[str, Any]:
+def _marks(name: str, rows: Sequence[RunRow], keeping: str, marker: Properties) -> Properties:
     return {
         "type": "scatter",
         "mode": "markers",

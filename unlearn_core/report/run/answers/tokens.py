@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from unlearn_core.evaluation.rephrase import WAYS, way_title
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.datatable import data_table
-from unlearn_core.report.kit.figure import AXIS, Figure, layout
+from unlearn_core.report.kit.figure import Properties, figure
 from unlearn_core.report.kit.format import count, likely, model_title, percent, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY
 from unlearn_core.report.run.run_state import RunState
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from unlearn_core.evaluation.phrasings import WordingReply
     from unlearn_core.models.inference.inspect import Inspection, TokenView
 
@@ -67,16 +69,16 @@ def layers_figure(seen: Mapping[str, Inspection]) -> Figure:
     """Probability per answer token read after each layer, one line per model."""
     lines = {model: list(enumerate(found.layers)) for model, found in seen.items() if found.layers}
     last = max((len(line) for line in lines.values()), default=2) - 1
-    return _chart("layers", "layer", lines, last)
+    share = {"range": [-0.03, 1.03], "tickformat": ".0%", "nticks": 6}
+    return _chart("layers", "Probability per answer token by layer", "layer", lines, last, share)
 
 
 def steps_figure(story: RunState, prompt: str) -> Figure:
     """Probability of the whole probed answer after each probe of the run, where it was among those watched."""
     points = watched(story, prompt)
     last = story.started.num_steps if story.started else (points[-1][0] if points else 1)
-    drawn = _chart("steps", "training step", {"unlearned": points} if points else {}, last)
-    drawn["layout"] |= {"yaxis": AXIS | LOG_PROBABILITY}
-    return drawn
+    told, lines = "Probability of the whole answer by training step", {"unlearned": points} if points else {}
+    return _chart("steps", told, "training step", lines, last, LOG_PROBABILITY)
 
 
 def watched(story: RunState, prompt: str) -> list[tuple[int, float]]:
@@ -175,7 +177,9 @@ def _said(one: WordingReply) -> Safe:
     )
 
 
-def _chart(name: str, axis: str, lines: Mapping[str, Sequence[tuple[int, float]]], last: int) -> Figure:
+def _chart(
+    name: str, told: str, axis: str, lines: Mapping[str, Sequence[tuple[int, float]]], last: int, upwards: Properties
+) -> Figure:
     traces = [
         {
             "type": "scatter",
@@ -188,7 +192,5 @@ def _chart(name: str, axis: str, lines: Mapping[str, Sequence[tuple[int, float]]
         }
         for model, points in lines.items()
     ]
-    x = AXIS | {"title": {"text": axis, "standoff": 4}, "nticks": 8, "range": [-0.03 * last, 1.03 * last]}
-    y = AXIS | {"range": [-0.03, 1.03], "tickformat": ".0%", "nticks": 6}
-    told = f"Probability {'per answer token' if name == 'layers' else 'of the whole answer'} by {axis}"
-    return {"data": traces, "layout": layout(name, told, height=240, xaxis=x, yaxis=y)}
+    across = {"title": {"text": axis, "standoff": 4}, "nticks": 8, "range": [-0.03 * last, 1.03 * last]}
+    return figure(traces, name, told, height=240, xaxis=across, yaxis=upwards)

@@ -1,4 +1,4 @@
-"""The curves of a run as plotly figures: plain JSON-ready mappings, pure functions of its events."""
+"""The curves of a run as plotly figures, pure functions of its events."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.datatable import data_table
-from unlearn_core.report.kit.figure import AXIS, Figure, layout, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from unlearn_core.training.records import WatchedFact
 
 Item = TypeVar("Item")
@@ -22,7 +24,7 @@ MAX_POINTS = 400  # per line; more would be slow to draw and look the same
 
 LOSS, ANSWERS = "Loss by step, nats per token", "Probability of the watched answers as a whole, by step"
 LEAST = 1e-12  # smaller probabilities are drawn as this: the log scale has to end somewhere
-LOG_PROBABILITY: Figure = {
+LOG_PROBABILITY: Properties = {
     "type": "log",
     "range": [-12.3, 0.3],
     "hoverformat": ".2g",
@@ -54,12 +56,10 @@ def loss_figure(story: RunState) -> Figure:
         if points:
             traces.append(_line(f"{title}, should {way[key]}", points, color, dash))
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
-    axis: Figure = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
-    drawn = _layout("loss", LOSS, last, axis)
+    axis: Properties = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
     unseen = unseen_level(story)
-    if unseen is not None:
-        drawn |= _reference(unseen, "documents never seen")
-    return {"data": traces, "layout": drawn}
+    level = {} if unseen is None else _reference(unseen, unseen, "documents never seen")
+    return figure(traces, "loss", LOSS, hovermode="x unified", xaxis=_steps(last), yaxis=axis, **level)
 
 
 def unseen_level(story: RunState) -> float | None:
@@ -92,12 +92,9 @@ def facts_figure(story: RunState) -> Figure:
             bold["line"]["width"] = 3
             traces.append(bold | {"legendgroup": split})
     last = story.started.num_steps if story.started else 0
-    drawn = _layout("facts", ANSWERS, last, LOG_PROBABILITY)
     never = never_trained(story)
-    if never is not None:
-        drawn |= _reference(math.log10(never), "retain-only model")
-        drawn["shapes"][0] |= {"y0": never, "y1": never}
-    return {"data": traces, "layout": drawn}
+    level = {} if never is None else _reference(never, math.log10(never), "retain-only model")
+    return figure(traces, "facts", ANSWERS, xaxis=_steps(last), yaxis=LOG_PROBABILITY, **level)
 
 
 def never_trained(story: RunState) -> float | None:
@@ -147,13 +144,13 @@ def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
     return [points[round(i * stride)] for i in range(limit)]
 
 
-def _reference(level: float, title: str) -> Figure:
-    """A dashed level across the chart, named at its right end."""
+def _reference(level: float, height: float, title: str) -> Properties:
+    """A dashed level across the chart, named at its right end, at a `height` that is a logarithm on a log scale."""
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     name = {
         "xref": "paper",
         "x": 1,
-        "y": level,
+        "y": height,
         "text": title,
         "showarrow": False,
         "xanchor": "right",
@@ -164,7 +161,7 @@ def _reference(level: float, title: str) -> Figure:
     return {"shapes": [line | {"line": style}], "annotations": [name]}
 
 
-def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Figure:
+def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Properties:
     return {
         "type": "scatter",
         "mode": "lines" if len(points) > 1 else "markers",
@@ -176,12 +173,10 @@ def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) ->
     }
 
 
-def _layout(name: str, told: str, last_step: int, y_axis: Figure) -> Figure:
-    steps: Figure = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
-    if last_step > 0:
-        steps["range"] = [-0.02 * last_step, 1.02 * last_step]
-    hover = "x unified" if name == "loss" else "closest"
-    return layout(name, told, hovermode=hover, xaxis=AXIS | steps, yaxis=AXIS | y_axis)
+def _steps(last: int) -> Properties:
+    """The axis of the steps of a run."""
+    axis: Properties = {"title": {"text": "step", "standoff": 4}, "nticks": 6}
+    return axis | ({"range": [-0.02 * last, 1.02 * last]} if last > 0 else {})
 
 
 def _is(fact: WatchedFact, fact_id: str, split: str) -> bool:
