@@ -1,10 +1,13 @@
-"""No advisory that Lethe's benchmark names applies to what is pinned or to the least that is allowed, and the
-lock file holds a hash for everything that is pinned."""
+"""No advisory that Lethe's benchmark names applies to what is pinned or to the least that is allowed, the lock
+file holds a hash for everything that is pinned, and what is declared is what is imported."""
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
+import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,3 +65,31 @@ def test_the_lock_is_whole(audit: dict[str, Any]) -> None:
             needed = Requirement(line)
             if needed.marker is None or needed.marker.evaluate({"extra": ""}):
                 assert needed.name.lower().replace("_", "-") in pins, f"{name} needs {needed.name}"
+
+
+def imported() -> set[str]:
+    """The packages of others that the core imports, at the top of a file or inside a function, by module name."""
+    found = set()
+    for path in (ROOT / "unlearn_core").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module).partition(".")[0])
+    return found - sys.stdlib_module_names - {"unlearn_core"}
+
+
+def module(line: str) -> str:
+    """The module of a requirement, which mostly has its package's name."""
+    name = Requirement(line).name.lower().replace("-", "_")
+    return {"scikit_learn": "sklearn"}.get(name, name)
+
+
+def test_what_is_declared_is_imported_and_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    more = project["optional-dependencies"]
+    used, needed = imported(), {module(line) for line in project["dependencies"]}
+    extras = {module(line) for name in more if name != "dev" for line in more[name]}
+    assert needed - used == set()
+    assert used - needed - extras == {"spaces"}  # which a ZeroGPU Space brings
+    assert extras - used == {"tensorboard"}  # which torch imports for its writer
