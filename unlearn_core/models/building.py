@@ -3,6 +3,9 @@
 While transformers makes one, it puts empty functions in the place of torch's initialisers and of its own
 `tie_weights`, for the whole process. A second thread would make a model whose head is not tied to its
 embedding, and, leaving later than the first, would put the empty functions back for good.
+
+accelerate fills an empty model from files, through transformers, and casts what it fills it with; here the tensors
+are at hand, and stay the very same.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ dark page. Text colours come from the style sheet.
 from __future__ import annotations
 
 import functools
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,4 +55,4 @@ def figure(traces: Sequence[Properties], name: str, told: str, **layout: object)
 
 def plain(words: str) -> str:
     """Plotly reads a little HTML in names: angle brackets and ampersands must stay what they are."""
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(words, quote=False)

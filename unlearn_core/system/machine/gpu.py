@@ -24,7 +24,8 @@ def has_gpu() -> bool:
 
 def empty_cache() -> None:
     """Give the memory back that no tensor uses. After a recording that failed (see `cuda_graph`) torch before 2.12
-    refuses to; then it stays, and what the failure was about is not hidden."""
+    refuses to; then it stays, and what the failure was about is not hidden. (accelerate's `clear_device_cache` would
+    raise there, and ask for a GPU where ZeroGPU allows none.)"""
     if "torch" in sys.modules and has_gpu():
         import torch
 
