@@ -19,10 +19,13 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.system.machine import distributed
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.loop import LoopStep, unlearn
+from unlearn_core.training.resources import activation_memory
 distributed.join()
 target, data = load_target("demo"), load_data("demo")
-found = {}
+found, again, checkpoint = {}, [], activation_memory.checkpoint
+activation_memory.checkpoint = lambda *given, **named: (again.append(1), checkpoint(*given, **named))[1]
 for name, adapter in (("npo", "full"), ("kl", "lora")):
+    os.environ["FSDP_ACTIVATION_CHECKPOINTING"] = str(adapter == "lora")  # as the launcher would ask for it
     method = methods.build(name, {"batch_size": 6}, 3)
     records = unlearn(target.model, target.tokenizer, data, method, adapter=adapter)
     losses = []
@@ -34,7 +37,7 @@ for name, adapter in (("npo", "full"), ("kl", "lora")):
             break
         if isinstance(record, LoopStep):
             losses.append([record.losses["total"], record.gradient_norm])
-    found[name] = {"losses": losses, "change": artifact.changed()["relative_change"]}
+    found[name] = {"losses": losses, "change": artifact.changed()["relative_change"], "again": len(again)}
     artifact.release()
 mine = {place: place * place for place in distributed.share(range(7))}
 found["merged"] = distributed.merge(mine, 7)
@@ -77,4 +80,5 @@ def test_two_processes_train_as_one_does() -> None:
         for a, b in zip(one[name]["losses"], two[name]["losses"], strict=True):  # type: ignore[call-overload]
             assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
         assert two[name]["change"] == pytest.approx(one[name]["change"], rel=1e-2)
+    assert two["npo"]["again"] == 0 < two["kl"]["again"]  # type: ignore[operator]  # layers computed twice
     assert two["merged"] == [0, 1, 4, 9, 16, 25, 36]
