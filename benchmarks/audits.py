@@ -28,7 +28,8 @@ from unlearn_core.evaluation.audits import AuditResult, choose
 from unlearn_core.runs.events import Failed, Finished
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.audits import AuditDone, AuditsFinished, run_audits
+from unlearn_core.runs.state import RunState
+from unlearn_core.store.audits import run_audits
 from unlearn_core.system.files import append_line, read_lines
 
 ROOT = Path(__file__).parents[1]
@@ -128,15 +129,11 @@ def retain_only(seeds: Iterable[int], out: Path) -> Iterator[tuple[str, Path, st
 
 def audit_all(folder: Path, audits: list[str]) -> dict[str, Any]:
     """Results of all audits of the weights in `folder`, without a time limit."""
-    results: list[dict[str, Any]] = []
-    for event in run_audits(folder, None, audits=audits):
-        if isinstance(event, AuditDone):
-            results.append(event.result.to_json())
-        elif isinstance(event, Failed):
-            raise SystemExit(f"{folder.name}: {event.message}")
-        elif isinstance(event, AuditsFinished):
-            return {"audits": results, "seconds": event.seconds}
-    raise AssertionError("the audits did not end")
+    state = RunState.of(run_audits(folder, None, audits=audits))
+    if state.failure is not None:
+        raise SystemExit(f"{folder.name}: {state.failure.message}")
+    assert state.audits is not None
+    return {"audits": list(state.audits.results.values()), "seconds": state.audits.seconds}
 
 
 def read(out: Path) -> list[dict[str, Any]]:

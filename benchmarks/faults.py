@@ -251,13 +251,9 @@ def result(store: RunStore, run_id: str) -> dict[str, Any]:
 
 def where(store: RunStore, run_id: str) -> tuple[str, int]:
     """The stage and step that the events of a run end in, and its last step."""
-    stage, step = "queued", 0
-    for event in store.read_events(run_id)[0]:
-        if isinstance(event, ev.StageProgress):
-            stage = event.stage
-        elif isinstance(event, ev.Step | ev.Resumed):
-            step = event.step
-    return (f"{stage}, step {step}" if stage == "unlearn" else stage), step
+    state = store.state(run_id)
+    stage = state.stage or "queued"
+    return (f"{stage}, step {state.step}" if stage == "unlearn" else stage), state.step
 
 
 def digest(folder: Path) -> dict[str, str]:

@@ -24,7 +24,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unlearn_core.runs.events import Event
 
 PROMPTS_ONE_BY_ONE = 40
 
@@ -60,25 +65,23 @@ def main() -> None:
     print(f"\npeak resident memory      {peak:7.0f} MB")
 
 
-def report(events: object) -> None:
+def report(events: Iterable[Event]) -> None:
     """Drain one run and print its stages, training rate and verdict."""
-    from unlearn_core.runs.events import Failed, Finished, Score, Step
+    from unlearn_core.runs.state import RunState
 
-    started, rates, scores = time.perf_counter(), [], {}
-    for event in events:  # type: ignore[attr-defined]
-        if isinstance(event, Step):
-            rates.append(event.tokens_per_second)
-        elif isinstance(event, Score):
-            scores[event.model] = event.scores
-        elif isinstance(event, Failed):
-            raise SystemExit(event.message)
-        elif isinstance(event, Finished):
-            for stage, seconds in event.seconds.items():
-                print(f"  {stage:<23} {seconds:7.2f} s")
-            print(f"  verdict                 {event.verdict['label']}: {event.verdict['summary']}")
+    started = time.perf_counter()
+    state = RunState.of(events)
+    if state.failure is not None:
+        raise SystemExit(state.failure.message)
+    assert state.finished is not None
+    for stage, seconds in state.finished.seconds.items():
+        print(f"  {stage:<23} {seconds:7.2f} s")
+    verdict = state.finished.verdict
+    print(f"  verdict                 {verdict['label']}: {verdict['summary']}")
     print(f"  click to verdict        {time.perf_counter() - started:7.2f} s")
-    print(f"  training                {statistics.median(rates):7.0f} tokens/s (median step)")
-    for model, score in scores.items():
+    rate = statistics.median(step.tokens_per_second for step in state.steps)
+    print(f"  training                {rate:7.0f} tokens/s (median step)")
+    for model, score in state.scored.items():
         parts = ("task_aggregate", "mia_auc", "mia_score", "utility", "final_score")
         print(f"  {model:<12}" + "  ".join(f"{part} {score[part]:.3f}" for part in parts))
 
@@ -87,7 +90,6 @@ def in_a_browser(wait: float) -> None:
     """Seconds from the command to the page, and from each press of the button to its verdict."""
     from playwright.sync_api import sync_playwright
 
-    from unlearn_core.runs.events import Finished
     from unlearn_core.store.store import RunStore
 
     with socket.socket() as free:
@@ -120,8 +122,8 @@ def in_a_browser(wait: float) -> None:
                 page.wait_for_selector("#le-verdict h2")
                 words = page.inner_text("#le-verdict h2")
                 print(f"{label:<13} to verdict  {time.perf_counter() - began:7.2f} s  {words}")
-                events, _ = RunStore(folder).read_events(page.url.split("run=")[1].split("&")[0])
-                for stage, seconds in next(event.seconds for event in events if isinstance(event, Finished)).items():
+                run = RunStore(folder).get(page.url.split("run=")[1].split("&")[0])
+                for stage, seconds in run.seconds.items():
                     print(f"  {stage:<23} {seconds:7.2f} s")
         finally:
             server.terminate()

@@ -69,20 +69,18 @@ def main() -> None:
 
 def results(spec: Any, home: Path) -> Iterator[tuple[str, dict[str, Any], str, str]]:
     """Name, scores, training seconds and verdict of each model one run scores."""
-    from unlearn_core.runs.events import Failed, Finished, Score
     from unlearn_core.runs.run import run
+    from unlearn_core.runs.state import RunState
 
-    unlearned: dict[str, Any] = {}
-    for event in run(spec, home=home):
-        if isinstance(event, Score) and event.model == "unlearned":
-            unlearned = event.scores
-        elif isinstance(event, Score):
-            yield event.model, event.scores, "", ""
-        elif isinstance(event, Failed):
-            print(f"{spec.method:14} {event.message}")
-        elif isinstance(event, Finished):
-            seconds = event.seconds["unlearn"]
-            yield "unlearned", unlearned, f"{seconds:.1f}", event.verdict["word"]
+    state = RunState.of(run(spec, home=home))
+    for model, scores in state.scored.items():
+        if model != "unlearned":
+            yield model, scores, "", ""
+    if state.failure is not None:
+        print(f"{spec.method:14} {state.failure.message}")
+    if state.finished is not None:
+        seconds, verdict = state.finished.seconds["unlearn"], state.finished.verdict["word"]
+        yield "unlearned", state.scored["unlearned"], f"{seconds:.1f}", verdict
 
 
 def row(scores: dict[str, Any]) -> list[str]:

@@ -42,9 +42,9 @@ from unlearn_core.models.generation.generate import end_ids, generate_all, strea
 from unlearn_core.models.inference.likelihood import all_traces
 from unlearn_core.models.inference.prompting import use_format
 from unlearn_core.models.targets import load_target
-from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.audits import AuditDone, run_audits
+from unlearn_core.runs.state import RunState
+from unlearn_core.store.audits import run_audits
 from unlearn_core.store.recorder import record
 from unlearn_core.store.store import RunStore
 from unlearn_core.training.loop import unlearn
@@ -322,11 +322,11 @@ def audited_by_its_id() -> bool:
             (folder / f"{split}.jsonl").write_text("\n".join(lines))
         spec = RunSpec(target=str(model), data=str(folder), method="npo", steps=1)
         store = RunStore(home)
-        events = list(record(spec, store, out=Path(place) / "out"))
+        made_of = RunState.of(record(spec, store, out=Path(place) / "out"))
         (made,) = store.list_runs()
-        audits = run_audits(made.id, None, audits=["quantisation"], home=home)
-        found = [event.result.verdict for event in audits if isinstance(event, AuditDone)]
-        return isinstance(events[-1], ev.Finished) and found in (["leaks"], ["holds"])
+        audits = RunState.of(run_audits(made.id, None, audits=["quantisation"], home=home)).audits
+        found = [result["verdict"] for result in audits.results.values()] if audits else []
+        return made_of.finished is not None and found in (["leaks"], ["holds"])
 
 
 PLAIN = {"input": "Who is it?", "output": "Bo"}

@@ -76,10 +76,12 @@ def pack(run: Path, run_id: str, title: str, out: Path) -> None:
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for name, known in (("run.json", {"id": run_id, "owner": HOUSE, "process": {}}), ("audits.json", {"process": {}})):
-        write_json(out / name, json.loads((run / name).read_text(encoding="utf-8")) | known)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    write_json(out / "run.json", record | {"id": run_id, "owner": HOUSE, "process": {}})
     write_json(out / "labels.json", {"name": title, "tags": [f"recorded (Lethe {__version__})"]})
-    (out / PACKED).write_bytes(lzma.compress((run / EVENTS).read_bytes(), preset=9))
+    events = [json.loads(line) for line in (run / EVENTS).read_text(encoding="utf-8").splitlines()]
+    told = [json.dumps(event | {"process": {}} if "process" in event else event) + "\n" for event in events]
+    (out / PACKED).write_bytes(lzma.compress("".join(told).encode(), preset=9))
     facts = json.loads((run / "weights" / MARKER).read_text(encoding="utf-8"))
     del facts["files"]
 

@@ -22,7 +22,7 @@ from unlearn_core.build import ModelShape, _texts, memorise, new_model, save_mod
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.subset import subset_of
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.runs.events import Failed, Finished, Score
+from unlearn_core.runs.state import RunState
 from unlearn_core.training.memorise import Recipe
 
 METHODS = ("grad_diff", "npo", "simnpo", "rmu", "lethe")
@@ -81,23 +81,21 @@ def rows(
             retain_model=str(retain),
             save=False,
         )
-        found: dict[str, dict[str, Any]] = {}
-        for event in unlearn_core.run(spec, home=home):
-            if isinstance(event, Score):
-                found[event.model] = event.scores
-            elif isinstance(event, Failed):
-                yield {"model": method, "error": event.message}
-            elif isinstance(event, Finished):
-                for model in ("original", "retain_only"):
-                    if model not in shown and model in found:
-                        shown.add(model)
-                        yield {"model": model, **figures(found[model])}
-                yield {
-                    "model": method,
-                    **figures(found["unlearned"]),
-                    "seconds": event.seconds.get("unlearning"),
-                    "verdict": event.verdict["headline"],
-                }
+        state = RunState.of(unlearn_core.run(spec, home=home))
+        if state.failure is not None:
+            yield {"model": method, "error": state.failure.message}
+        if (end := state.finished) is None:
+            continue
+        for model in ("original", "retain_only"):
+            if model not in shown and model in state.scored:
+                shown.add(model)
+                yield {"model": model, **figures(state.scored[model])}
+        yield {
+            "model": method,
+            **figures(state.scored["unlearned"]),
+            "seconds": end.seconds.get("unlearning"),
+            "verdict": end.verdict["headline"],
+        }
 
 
 def figures(scores: dict[str, Any]) -> dict[str, float | None]:

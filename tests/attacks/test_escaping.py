@@ -24,13 +24,13 @@ from unlearn_core.report.run.live.fade import replay
 from unlearn_core.report.run.live.neighbourhood import neighbourhood, neighbourhoods, printed
 from unlearn_core.report.run.live.progress import progress_panel
 from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import summary
 from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, runs_table
 from unlearn_core.report.runs.settings_table import settings_table
 from unlearn_core.report.runs.tradeoff import tradeoff_figure, tradeoff_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.store import RunStore
 from unlearn_core.store.table.rows import RunQuery
 from unlearn_core.ui.tabs.data_tab import preview_table

@@ -10,8 +10,8 @@ import pytest
 from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import TERM_NAMES, Generation, Scores
 from unlearn_core.evaluation.verdict import Layer, Verdict
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.state import RunState
 
 STAGES = ("load", "score original", "unlearn", "score unlearned")
 Maker = Callable[..., Scores]

@@ -19,8 +19,8 @@ from unlearn_core.evaluation.verdict.types import LAYERS, Layer, Verdict
 from unlearn_core.report.export.picture import moving_picture
 from unlearn_core.report.run.live.fade import MAX_FRAMES, fade, frames, replay, replay_printed, shown_facts, strengths
 from unlearn_core.report.run.outcome import figures, outcome
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.state import RunState
 
 
 def look(step: int, chances: tuple[float, ...], kept: float = 1.0) -> ev.FactProbe:

@@ -12,9 +12,9 @@ from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.report.run.answers.sidebyside import answer_text, items, side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.caveats import beside
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import banner, score_tiles, summary
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.state import RunState
 
 HOSTILE = "<script>window.__xss=1</script>{{x}}${y}"
 

@@ -1,11 +1,11 @@
-"""The leakage card as a function of what audits.json holds."""
+"""The leakage card as a function of what audits came to."""
 
 from __future__ import annotations
 
 import pytest
 
 from unlearn_core.report.run.leakage import audits_progress, leakage_card
-from unlearn_core.store.audit_record import AuditRecord
+from unlearn_core.runs.audit_record import AuditRecord
 
 TITLES = {"relearning": "Relearning", "probes": "Probe", "suffix": "Suffix"}
 LEAK = {

@@ -20,8 +20,8 @@ from unlearn_core.report.run.live.neighbourhood import (
     printed,
     summed,
 )
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.state import RunState
 
 SUBJECTS = {"Ada <Venn>": "forget", "Bo Reed": "forget", "Cy Moss": "retain", "Di Lund": "neighbours", "Ed": "holdout"}
 Making = Callable[..., RunState]

@@ -15,19 +15,19 @@ from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.live.curves import decimate, facts_figure, loss_figure, losses_table, unseen_level
-from unlearn_core.report.run.live.progress import progress_panel, stage_title, telemetry
+from unlearn_core.report.run.live.progress import fraction, progress_panel, stage_title, telemetry
 from unlearn_core.report.run.live.watched import watch_panel
 from unlearn_core.report.run.outcome import figures
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import said
 from unlearn_core.report.runs.overlay import overlay_figure
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 
 
 def test_a_story_that_has_not_begun() -> None:
     empty = RunState()
-    assert (empty.fraction, empty.stage, empty.verdict, empty.spec) == (0.0, "", None, {})
+    assert (fraction(empty), empty.stage, empty.verdict, empty.spec) == (0.0, "", None, {})
     assert "Starting" in progress_panel(empty)
     assert "2 runs ahead" in progress_panel(empty, position=2)
     assert "begins in about 40 s" in progress_panel(empty, position=2, wait=40.0)
@@ -40,7 +40,7 @@ def test_the_bar_moves_forward_through_the_stages() -> None:
     seen = []
     for stage, done in (("load", 0), ("load", 1), ("unlearn", 0), ("unlearn", 5), ("save", 0), ("save", 9)):
         told.add(ev.StageProgress(stage, done, 1 if stage == "load" else 10))
-        seen.append(told.fraction)
+        seen.append(fraction(told))
     assert seen == sorted(seen)
     assert 0.0 == seen[0] < seen[-1] < 1.0
     panel = progress_panel(told)

@@ -6,8 +6,8 @@ from unlearn_core.evaluation.phrasings import WordingReply, leak
 from unlearn_core.evaluation.rephrase import PromptVariant
 from unlearn_core.models.inference.inspect import Inspection, TokenView
 from unlearn_core.report.run.answers.tokens import fade_tables, layers_figure, token_rows, ways_strip
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe, WatchedFact
+from unlearn_core.runs.state import RunState
 
 SEEN = {
     "original": Inspection((TokenView(" <b>", 0.9, 1, ((" <b>", 0.9), ("\n", 0.1))),), (0.1, 0.9)),

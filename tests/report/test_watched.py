@@ -11,8 +11,8 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.report.run.live.curves import facts_figure, loss_figure
 from unlearn_core.report.run.live.progress import progress_panel, telemetry
 from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import events as ev
+from unlearn_core.runs.state import RunState
 
 
 def look(step: int, forget: float, retain: float, general: float) -> ev.FactProbe:

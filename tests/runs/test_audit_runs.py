@@ -16,26 +16,20 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.audits import choose
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.runs.events import Failed, Finished
+from unlearn_core.runs.audit_record import AuditRecord
+from unlearn_core.runs.events import AuditsPlanned, AuditsQueued, Failed, Finished
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.audit_record import (
-    AuditRecord,
-    queue_audits,
-    read_audits,
-    record_audits,
-    write_audits,
-)
+from unlearn_core.store.audit_record import read_audits, record_audits
 from unlearn_core.store.audits import (
     AuditDone,
     AuditProgress,
     AuditsFinished,
-    AuditsPlanned,
     audit_case,
     open_case,
     run_audits,
 )
 from unlearn_core.store.store import RunStore
-from unlearn_core.system.files import save_complete
+from unlearn_core.system.files import save_complete, this_process
 
 QUICK = ("quantisation", "sampling")
 
@@ -147,8 +141,9 @@ def test_what_cannot_be_audited_is_explained(
 
 
 def test_audits_whose_process_died_read_as_interrupted(store: RunStore, run_id: str) -> None:
-    record = queue_audits(store, run_id, None)
-    write_audits(store, run_id, replace(record, status="running", process={**record.process, "start": 1.0}))
+    process = {**this_process(store.home), "start": 1.0}
+    store.append(run_id, AuditsQueued(time.time(), None, process))
+    store.append(run_id, AuditsPlanned({"sampling": 1.0}, {}, None, ""))
     found = read_audits(store, run_id)
     assert found is not None
     assert found.status == "interrupted"
@@ -219,8 +214,8 @@ def test_the_verdict_changes_everywhere_when_attacks_end(
 ) -> None:
     from unlearn_core.cli import main
     from unlearn_core.report.export.bundle import bundle
-    from unlearn_core.report.run.run_state import RunState
     from unlearn_core.report.run.verdict import banner
+    from unlearn_core.runs.state import RunState
 
     def layer(verdict: dict[str, Any] | None, name: str = "attacks") -> dict[str, Any]:
         return next(row for row in (verdict or {})["layers"] if row["name"] == name)

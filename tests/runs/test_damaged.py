@@ -89,7 +89,8 @@ def test_the_owner_deletes_a_damaged_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["labels.json", "events.jsonl", "audits.json", "probes.json"])
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "[5]", '{"tags": 5, "name": [1]}', '"x"'])
 def test_nor_does_another_odd_file_of_a_run(tmp_path: Path, name: str, text: str) -> None:
-    from unlearn_core.store.audit_record import AuditRecord, read_audits
+    from unlearn_core.runs.audit_record import AuditRecord
+    from unlearn_core.store.audit_record import read_audits
     from unlearn_core.store.saved_probes import read_probes
 
     store = RunStore(tmp_path)

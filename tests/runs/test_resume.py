@@ -18,10 +18,10 @@ import pytest
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.files import check_complete
 
 STEPS = 8

@@ -12,11 +12,11 @@ from unlearn_core.methods import build
 from unlearn_core.report.kit.markup import tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.outcome import outcome
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import Failed, from_json, to_json
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.planning.costs import Cost, shortage
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
 from unlearn_core.training.records import StepDiverged
 from unlearn_core.ui.common import problem

@@ -10,7 +10,17 @@ from typing import TextIO, TypeVar
 
 from unlearn_core.errors import clip
 from unlearn_core.evaluation.progress import Progress
-from unlearn_core.runs.events import BestKept, CanaryAlert, Event, PromptChosen, StageProgress, Step, Warned
+from unlearn_core.runs.events import (
+    AuditProgress,
+    BestKept,
+    CanaryAlert,
+    Logged,
+    PromptChosen,
+    StageProgress,
+    Step,
+    Warned,
+)
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.units import duration
 
 Result = TypeVar("Result")
@@ -27,14 +37,28 @@ class ProgressLine:
         self._stage = ""
         self._drawn = 0.0
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Logged) -> None:
         if isinstance(event, StageProgress):
             self.show(event.stage, event.done, event.total, event.message, event.seconds_left)
         elif isinstance(event, Step):
             losses = "  ".join(f"{name} {value:.3g}" for name, value in event.losses.items() if value is not None)
             self.show("unlearn", event.step, event.num_steps, losses, event.seconds_left)
+        elif isinstance(event, AuditProgress):
+            self.show(event.name, event.fraction, 1.0, seconds_left=event.seconds_left)
         elif isinstance(event, PromptChosen | Warned | CanaryAlert | BestKept):
             self.note(event.message, "warning" if isinstance(event, CanaryAlert) and event.down else "note")
+
+    def told(self, events: Generator[Logged]) -> RunState:
+        """Show a run or audits to their end; what they came to."""
+        state = RunState()
+        try:
+            for event in events:
+                self.event(event)
+                state.add(event)
+        finally:
+            self.close()
+            events.close()
+        return state
 
     def note(self, words: str, kind: str = "note") -> None:
         """A line of its own."""

@@ -13,7 +13,7 @@ from unlearn_core.jobs.child_process import ChildProcess, ProcessEnded
 from unlearn_core.jobs.job import AuditRequest, Job, RelearnRequest, audits_of
 from unlearn_core.jobs.pending_ends import PendingEnds
 from unlearn_core.limits import RUN_SECONDS
-from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Step, Warned
+from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Failed, Warned
 from unlearn_core.runs.failure import failed
 from unlearn_core.store.game.relearned import relearned
 from unlearn_core.store.store import RunStore
@@ -56,14 +56,12 @@ class Executor:
                         return
                     job.sign = time.monotonic()
                     job.over = isinstance(event, TERMINAL)  # before anybody can read of its end
-                    self._store.append(job.id, event)
+                    job.step = self._store.append(job.id, event).step
                     job.heed(event)
                     if job.over:
                         return
                     if self._public:
                         self._limit(job, time.monotonic() - began)
-                    if isinstance(event, Step):
-                        job.step = event.step
                     if job.control.cancelled:
                         break
                 else:

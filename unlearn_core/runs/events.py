@@ -1,7 +1,8 @@
-"""What happens during a run, as small frozen records that survive JSON.
+"""What happens to a run and in the audits of it, as small frozen records that survive JSON.
 
-`run(spec)` yields them; the store appends them to `events.jsonl`; the page, the command line and a
-notebook read the same stream. `to_json` and `from_json` are inverse to each other.
+`run(spec)` and `run_audits(run)` yield them; the store appends them to `events.jsonl`; the page, the command line and
+a notebook read the same stream. What they come to together is a `runs.state.RunState`, and nothing else folds them.
+`to_json` and `from_json` are inverse to each other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
 from unlearn_core.errors import Action
+from unlearn_core.evaluation.audit_result import AuditResult
 from unlearn_core.system.files import finite
 from unlearn_core.training.records import (
     BestKept,
@@ -177,6 +179,65 @@ class Resumed:
     step: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AuditsQueued:
+    """Audits of the run are wanted. created: seconds since 1970. process: which one answers for them."""
+
+    created: float
+    budget_seconds: float | None
+    process: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditsPlanned:
+    """First event of audits: what will be done, with the estimated seconds of each, and what will not, with why."""
+
+    audits: dict[str, float]
+    skipped: dict[str, str]
+    budget_seconds: float | None
+    weights_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditProgress:
+    """`fraction` (0..1) of one audit; `seconds_left` covers all that are planned."""
+
+    name: str
+    fraction: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDone:
+    """One audit reached its verdict."""
+
+    result: AuditResult
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSkipped:
+    """A planned audit was left out, because those before it took longer than estimated."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditsFinished:
+    """Last event of audits that were not stopped."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditsStopped:
+    """Last event of audits that were; what they found until then counts. The run itself is what it was."""
+
+    status: str  # cancelled | failed | interrupted
+    message: str = ""
+    seconds: float = 0.0  # since they were queued
+
+
 Event = (
     RunStarted
     | PromptChosen
@@ -199,17 +260,21 @@ Event = (
     | Failed
     | Cancelled
 )
-_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
+OfAudits = (
+    AuditsQueued | AuditsPlanned | AuditProgress | AuditDone | AuditSkipped | AuditsFinished | AuditsStopped
+)  # what else a run's log holds
+Logged = Event | OfAudits
+_KINDS: dict[str, type[Logged]] = {kind.__name__: kind for kind in (*get_args(Event), *get_args(OfAudits))}
 TERMINAL = (Finished, Failed, Cancelled)
 INTERRUPTING = ("interrupted", "disk_full")  # kinds of Failed after which a run can be resumed
 
 
-def to_json(event: Event) -> dict[str, Any]:
+def to_json(event: Logged) -> dict[str, Any]:
     """A JSON-ready mapping; numbers that are not finite become null, because JSON has no NaN."""
     return {"event": type(event).__name__, **finite(asdict(event))}
 
 
-def from_json(record: dict[str, Any]) -> Event:
+def from_json(record: dict[str, Any]) -> Logged:
     """The event a mapping from `to_json` came from."""
     fields = dict(record)
     kind = _KINDS[fields.pop("event")]
@@ -223,7 +288,9 @@ def from_json(record: dict[str, Any]) -> Event:
         fields["action"] = tuple(fields["action"])
     if kind is RunStarted:
         fields["stages"] = tuple(fields["stages"])
-    event: Event = kind(**fields)
+    if kind is AuditDone:
+        fields["result"] = AuditResult.from_json(fields["result"])
+    event: Logged = kind(**fields)
     return event
 
 

@@ -15,6 +15,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.runs.events import Event, FactProbe, Finished, Score, Step
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 _PROJECT = "lethe"
@@ -33,14 +34,13 @@ class Tracker(Protocol):
 def tracked(events: Iterator[Event], name: str, spec: RunSpec, folder: Path) -> Generator[Event]:
     """The same events, their numbers sent to the tracker called `name`; `folder` is where it may write."""
     tracker = open_tracker(name, spec, folder)
-    step = 0
+    state = RunState()
     try:
         for event in events:
-            if isinstance(event, Step):
-                step = event.step
+            state.add(event)
             values = numbers(event)
             if values:
-                tracker.log(values, step)
+                tracker.log(values, state.step)
             yield event
     finally:
         tracker.close()

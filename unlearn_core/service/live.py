@@ -1,4 +1,4 @@
-"""Runs being watched: each run's story is folded once and shared by all who look at it.
+"""Runs being watched: each run's story, its `RunState`, is folded once and shared by all who look at it.
 
 A viewer polls; what has not changed since its last poll is skipped, so that charts keep their zoom and
 fifty viewers cost little more than one.
@@ -18,8 +18,8 @@ from unlearn_core.report.run.live.fade import fade
 from unlearn_core.report.run.live.neighbourhood import neighbourhood
 from unlearn_core.report.run.live.progress import notices, progress_panel, telemetry
 from unlearn_core.report.run.live.watched import alarm, singles, watch_panel
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import Event
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.store import RunStore
 
 WAIT_STEP = 5.0  # seconds; a waiting time is shown to the next of these, so that it is not drawn at every poll
@@ -30,7 +30,7 @@ MAX_STORIES = 24  # finished stories hold every generation; the least recently w
 class LiveRun:
     """One run's story with what was drawn of it, kept until it changes."""
 
-    story: RunState = field(default_factory=RunState)
+    story: RunState
     offset: int = 0  # bytes of the run's events read so far
     lock: threading.Lock = field(default_factory=threading.Lock)
     drawn: dict[str, tuple[object, Any]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class LiveRuns:
             self._watched.pop(run_id, None)  # what was deleted is not told from memory either
             self.store.get(run_id)  # an id that names no run gets no place here
         with self._lock:
-            watched = self._watched.setdefault(run_id, LiveRun())
+            watched = self._watched.setdefault(run_id, LiveRun(self.store.new_state(run_id)))
             self._watched.move_to_end(run_id)
             while len(self._watched) > MAX_STORIES:
                 self._watched.popitem(last=False)

@@ -177,7 +177,7 @@ class Recover:
         secret = game.secret
         find = Find(secret.input, secret.output, asked, found.output.strip(), way, game.asked, told, digest)
         note_find(store.folder(game.run_id), find)
-        record = read_audits(store, game.run_id)
+        record = read_audits(store, game.run_id, self.studio.live.story(game.run_id))
         if record is not None:
             rejudge(store, game.run_id, list(record.results.values()), digest)
 

@@ -1,4 +1,4 @@
-"""Audits as an iterator of events, like a run, and as a record in the run's folder.
+"""Audits as an iterator of events, like a run.
 
     for event in run_audits("RUN_ID", budget_seconds=60): ...
 
@@ -12,14 +12,21 @@ import contextlib
 import time
 import traceback
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError
 from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.runs.data import load_for
-from unlearn_core.runs.events import Cancelled, Failed
+from unlearn_core.runs.events import (
+    AuditDone,
+    AuditProgress,
+    AuditsFinished,
+    AuditSkipped,
+    AuditsPlanned,
+    Cancelled,
+    Failed,
+)
 from unlearn_core.runs.failure import failed
 from unlearn_core.runs.run import WEIGHTS
 from unlearn_core.runs.spec import RunSpec
@@ -34,47 +41,6 @@ if TYPE_CHECKING:
 BUDGET = 90.0  # seconds; enough for all audits of the bundled model on two cores
 MAX_BUDGET = 86_400.0
 _EVERY = 0.25  # seconds between progress events
-
-
-@dataclass(frozen=True, slots=True)
-class AuditsPlanned:
-    """First event: what will be done, with the estimated seconds of each, and what will not, with why."""
-
-    audits: dict[str, float]
-    skipped: dict[str, str]
-    budget_seconds: float | None
-    weights_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class AuditProgress:
-    """`fraction` (0..1) of one audit; `seconds_left` covers all that are planned."""
-
-    name: str
-    fraction: float
-    seconds_left: float
-
-
-@dataclass(frozen=True, slots=True)
-class AuditDone:
-    """One audit reached its verdict."""
-
-    result: AuditResult
-
-
-@dataclass(frozen=True, slots=True)
-class AuditSkipped:
-    """A planned audit was left out, because those before it took longer than estimated."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AuditsFinished:
-    """Last event of audits that were not stopped."""
-
-    seconds: float
 
 
 AuditEvent = AuditsPlanned | AuditProgress | AuditDone | AuditSkipped | AuditsFinished | Failed | Cancelled

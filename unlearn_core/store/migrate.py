@@ -7,6 +7,8 @@ may be cut short and begun again; a newer one is refused and left as it is.
 
     1    the index lies beside the runs; the log is text
     2    the index lies in cache/, so that all a backup may leave out is there; the log is JSON lines
+
+What an earlier version recorded otherwise and every version can read stays as it is: audits in a file of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearn_core.errors import InputError
+from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.system.files import disk_errors, read_json, write_json
 from unlearn_core.system.log import note
 from unlearn_core.system.version import __version__
@@ -69,6 +72,16 @@ def _is_open(run: Path) -> bool:
         return record.get("status") in ("queued", "running")
     except (OSError, ValueError, AttributeError):
         return True
+
+
+def earlier_audits(run: Path) -> AuditRecord | None:
+    """What earlier versions recorded of a run's audits in `audits.json`, before these were events of the run; None
+    where it is not there or cannot be read."""
+    try:
+        found = AuditRecord.from_json(read_json(run / "audits.json"))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return found if isinstance(found.results, dict) else None
 
 
 def clear_halves(run: Path) -> None:

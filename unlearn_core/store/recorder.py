@@ -6,10 +6,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 from unlearn_core.runs.control import Control
-from unlearn_core.runs.events import TERMINAL, Cancelled, Event, Step
+from unlearn_core.runs.events import Cancelled, Event
 from unlearn_core.runs.failure import Terminated, failed
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.machine import distributed
 
@@ -33,8 +34,7 @@ def record(
         run_id = store.create(spec).id
     if out is not None:
         store.kept_in(run_id, Path(out))
-    step = 0
-    end: Event | None = None
+    state = RunState()
     events = run(
         spec,
         home=store.home,
@@ -45,14 +45,11 @@ def record(
     )
     try:
         for event in events:
-            if isinstance(event, Step):
-                step = event.step
-            store.append(run_id, event)
-            end = event
+            state = store.append(run_id, event)
             yield event
     except BaseException as error:
-        if not isinstance(end, TERMINAL):
+        if state.end is None:
             stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
             stopped = stopped and not (isinstance(error, Terminated) and distributed.size() > 1)
-            store.append(run_id, Cancelled(step) if stopped else failed(error))
+            store.append(run_id, Cancelled(state.step) if stopped else failed(error))
         raise

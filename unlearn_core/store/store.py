@@ -1,9 +1,9 @@
 """The run store: one folder per run, which page, command line and notebooks all read.
 
-    run.json       the RunRecord: spec, status, scores; replaced whole
+    run.json       the RunRecord: spec, status, scores; a view of the events, replaced whole
     owner          whose it is, as a hash, so that a damaged record can be deleted
     labels.json    what people wrote on it: a name and tags; theirs, so that no writer of the run is disturbed
-    events.jsonl   every event, appended; a torn last line is ignored
+    events.jsonl   every event of the run and of audits of it, appended; a torn last line is ignored
     weights/       the unlearned weights, renamed into place with a completeness marker
     checkpoints/   where the training stood last, until the run is over
 
@@ -23,6 +23,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -35,8 +36,9 @@ from unlearn_core.runs import events as ev
 from unlearn_core.runs.checkpoints import FOLDER as CHECKPOINTS
 from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.store import uploads
-from unlearn_core.store.migrate import bring_up_to_date, clear_halves
+from unlearn_core.store.migrate import bring_up_to_date, clear_halves, earlier_audits
 from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_labels, read_owner
 from unlearn_core.store.table.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
@@ -69,6 +71,7 @@ WEIGHTS = "weights"
 _DOOMED = "doomed"  # in the folder of a run that is deleted as soon as it has stopped
 MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
+_MAX_KNOWN = 4  # states of runs that are written to, kept between two events; one holds every generation
 _INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
 
 
@@ -112,6 +115,15 @@ class RunRecord:
         return cls(**{key: value for key, value in record.items() if key in known})
 
 
+@dataclass
+class _Known:
+    """What a run has come to, as far as its log was read, and what run.json was told of that."""
+
+    state: RunState
+    offset: int = 0
+    told: RecordJson = field(default_factory=dict)
+
+
 class RunStore:
     """Runs on disk under a home directory (default: see `home_dir`).
 
@@ -129,6 +141,8 @@ class RunStore:
                 private_folder(folder)
         self._index = Index(self.home / "cache" / "index.sqlite", self.runs)
         self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._appending = threading.Lock()
         self._reopening = threading.Lock()
 
     def create(self, spec: RunSpec, owner: str | None = None) -> RunRecord:
@@ -154,44 +168,79 @@ class RunStore:
         note("run queued", run=record.id)
         return record
 
-    def append(self, run_id: str, event: ev.Event) -> None:
-        """Record one event; the events that change what a run is change run.json too."""
+    def append(self, run_id: str, event: ev.Logged) -> RunState:
+        """Record one event, in run.json too where it changes what that says. Returns the run's state, which goes on
+        with its next event."""
         line = ev.to_json(event)
         if isinstance(event, ev.RunStarted):  # read by whoever has the run's link
             line["spec"] = uploads.handed_on(self.uploads, line["spec"])
         elif isinstance(event, ev.SubjectFound):
             line = uploads.handed_on(self.uploads, line)
-        append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
-        if isinstance(event, ev.Score):
-            scores = {key: value for key, value in line["scores"].items() if key != "generations"}
-            self._change(run_id, {"scores": {event.model: scores}})
-        elif isinstance(event, ev.PromptChosen):
-            self._change(run_id, {"spec": {**self.get(run_id).spec, "prompt": event.name}})
-        elif isinstance(event, ev.SubjectFound):
-            record = self.get(run_id)
-            spec = record.spec
-            name = spec.get("name") or str(event.sheet.get("subject", ""))  # its data is a file from here on
-            if event.data.startswith(UPLOAD):
-                uploads.give(self.uploads, event.data, record.owner)
-            self._change(run_id, {"spec": {**spec, "data": event.data, "subject": None, "name": name}})
-        else:
-            self._change(run_id, _changes(event, self.home))
+        with self._appending:
+            known = self._followed(run_id)
+            append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
+            if isinstance(event, ev.SubjectFound) and event.data.startswith(UPLOAD):
+                self._take_in(run_id, event.data)
+            self._follow(run_id, known)
+            self._bring_up(run_id, known, _stamps(event, self.home))
         _log(run_id, event)
+        return known.state
+
+    def state(self, run_id: str) -> RunState:
+        """What a run and the audits of it have come to."""
+        known = _Known(self.new_state(run_id))
+        self._follow(run_id, known)
+        return known.state
+
+    def new_state(self, run_id: str) -> RunState:
+        """What a run's events are added to: nothing, but for audits that an earlier version recorded elsewhere."""
+        return RunState(audits=earlier_audits(self.folder(run_id)))
+
+    def _follow(self, run_id: str, known: _Known) -> None:
+        events, known.offset = self.read_events(run_id, known.offset)
+        for event in events:
+            known.state.add(event)
+
+    def _followed(self, run_id: str) -> _Known:
+        """What a run has come to until now, kept for its next event."""
+        known = self._known.setdefault(run_id, _Known(self.new_state(run_id)))
+        self._known.move_to_end(run_id)
+        while len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        self._follow(run_id, known)
+        return known
+
+    def _bring_up(self, run_id: str, known: _Known, stamps: RecordJson) -> None:
+        """Make run.json say what the run has come to, and `stamps` where an event brought some."""
+        told = _told(known.state)
+        if stamps or told != known.told:
+            self._change(run_id, told | stamps)
+            known.told = told
+
+    def _take_in(self, run_id: str, data: str) -> None:
+        """Give what a run found its data in, an upload from here on, to whoever owns the run."""
+        record = self.get(run_id)
+        uploads.give(self.uploads, data, record.owner)
+        self._change(run_id, {"spec": {"data": data}})
 
     def _change(self, run_id: str, changes: RecordJson) -> None:
-        """Bring run.json up to an event: scores and costs are added, the rest is replaced. The checkpoints of a
-        run that is over go first: killed in between, it reads as open, and `recover` comes back here."""
-        if not changes:
-            return
+        """Change run.json: parts of spec, scores and costs are put beside what they hold, the rest is replaced, and
+        nothing is written that stands there already. An upload that the spec names stays what it is, because the
+        events hold its file's name only. The checkpoints of a run that is over go first: killed in between, it reads
+        as open, and `recover` comes back here."""
         if changes.get("status") in OVER:
             with contextlib.suppress(OSError):
                 remove_whole(self.checkpoints(run_id))
         with self._lock:
             record = self._read(run_id)
-            added: dict[str, Any] = {
-                key: {**getattr(record, key), **changes[key]} for key in ("scores", "costs") if key in changes
+            merged: dict[str, Any] = {
+                key: {**getattr(record, key), **changes[key]} for key in ("spec", "scores", "costs") if key in changes
             }
-            self._write(replace(record, **{**changes, **added}))
+            if "spec" in merged:
+                merged["spec"] |= {key: value for key, value in record.spec.items() if _is_upload(value)}
+            changed = replace(record, **{**changes, **merged})
+            if changed != record:
+                self._write(changed)
 
     def get(self, run_id: str) -> RunRecord:
         """The record of a run; one InputError for every id that names none, IntegrityError for a damaged one.
@@ -222,7 +271,7 @@ class RunStore:
             return replace(record, status="interrupted", message=_INTERRUPTED)
         return record
 
-    def read_events(self, run_id: str, since: int = 0) -> tuple[list[ev.Event], int]:
+    def read_events(self, run_id: str, since: int = 0) -> tuple[list[ev.Logged], int]:
         """The events after byte offset `since`, and the offset to ask with next time."""
         lines, offset = read_lines(self.folder(run_id) / "events.jsonl", since)
         events = []
@@ -349,6 +398,7 @@ class RunStore:
         with disk_errors(folder):
             folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+        self._known.pop(run_id, None)
 
     def forget_deleted(self) -> None:
         """Leave nothing of deleted runs in the index's files; costs a look at every run."""
@@ -386,10 +436,11 @@ class RunStore:
         folder = self.folder(run_id)
         clear_halves(folder)
         mend_torn_line(folder / "events.jsonl")
-        events, _ = self.read_events(run_id)
-        if events and isinstance(events[-1], ev.TERMINAL):  # it came to its end and no further
-            self._change(run_id, _changes(events[-1], self.home))
-        else:
+        with self._appending:
+            known = self._followed(run_id)
+            if known.state.end is not None:  # it came to its end and no further
+                self._bring_up(run_id, known, _stamps(known.state.end, self.home))
+        if known.state.end is None:
             self.append(run_id, ev.Failed(_INTERRUPTED, kind="interrupted"))
         return self._read(run_id).status
 
@@ -459,32 +510,40 @@ def checked_tags(tags: Sequence[str]) -> list[str]:
     return found
 
 
-def _changes(event: ev.Event, home: Path) -> RecordJson:
+def _told(state: RunState) -> RecordJson:
+    """What run.json says of a run, as far as its events tell."""
+    told: RecordJson = {"spec": {**state.spec, **state.settled}, "scores": dict(state.scored), "costs": {}}
+    if state.status:
+        told |= {"status": state.status, "message": state.failure.message if state.failure else ""}
+    if state.started is not None:
+        told["num_steps"] = state.started.num_steps
+    if state.estimated:
+        told["costs"]["estimated"] = state.estimated
+    if state.kept is not None:
+        told["kept"] = asdict(state.kept)
+    if state.finished is not None:
+        end = state.finished
+        told |= {"verdict": state.verdict, "seconds": end.seconds, "artifact": end.artifact}
+        if end.cost:
+            told["costs"]["measured"] = end.cost
+    return told
+
+
+def _stamps(event: ev.Logged, home: Path) -> RecordJson:
+    """What the store alone knows of an event: when it happened, and which process is at work from then on."""
     now = time.time()
     if isinstance(event, ev.RunStarted):
-        started = {"status": "running", "started": now, "process": this_process(home)}
-        return {**started, "num_steps": event.num_steps, "spec": event.spec}
-    if isinstance(event, ev.CostEstimate):
-        return {"costs": {"estimated": event.cost}}
-    if isinstance(event, ev.BestKept):
-        return {"kept": asdict(event)}
-    if isinstance(event, ev.Finished):
-        done = {"status": "finished", "ended": now, "seconds": event.seconds}
-        costs = {"measured": event.cost} if event.cost else {}
-        return {**done, "verdict": event.verdict, "artifact": event.artifact, "costs": costs}
-    if isinstance(event, ev.Judged):
-        return {"verdict": event.verdict}
-    if isinstance(event, ev.Failed):
-        status = "interrupted" if event.kind in ev.INTERRUPTING else "failed"
-        return {"status": status, "ended": now, "message": event.message}
+        return {"started": now, "process": this_process(home)}
     if isinstance(event, ev.Resumed):
-        return {"status": "queued", "ended": None, "message": "", "process": this_process(home)}
-    if isinstance(event, ev.Cancelled):
-        return {"status": "cancelled", "ended": now}
-    return {}
+        return {"ended": None, "process": this_process(home)}
+    return {"ended": now} if isinstance(event, ev.TERMINAL) else {}
 
 
-def _log(run_id: str, event: ev.Event) -> None:
+def _is_upload(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(UPLOAD)
+
+
+def _log(run_id: str, event: ev.Logged) -> None:
     """One line for each event that changes what a run is; names and numbers of ours only."""
     if isinstance(event, ev.RunStarted):
         note("run started", run=run_id, method=event.spec.get("method"), steps=event.num_steps)

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict, attacked, verdict
 from unlearn_core.evaluation.verdict.layers import PLAYERS
-from unlearn_core.runs.events import Judged, Score
+from unlearn_core.runs.events import Judged
 from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
 
 
 def rejudge(store: RunStore, run_id: str, audits: Sequence[AuditJson], weights_hash: str) -> Verdict | None:
@@ -28,8 +27,7 @@ def rejudge(store: RunStore, run_id: str, audits: Sequence[AuditJson], weights_h
 
 def judged(store: RunStore, run_id: str, audits: Sequence[AuditJson], weights_hash: str) -> Verdict | None:
     """As `rejudge`, with nothing kept."""
-    events, _ = store.read_events(run_id)
-    scores = {event.model: Scores.from_json(event.scores) for event in events if isinstance(event, Score)}
+    scores = store.state(run_id).scores
     if not {"original", "unlearned"} <= set(scores) or scores["unlearned"].weights_hash != weights_hash:
         return None
     found = played(store.folder(run_id), weights_hash)

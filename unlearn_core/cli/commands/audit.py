@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ from unlearn_core.cli.table import judged, table
 from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict import Verdict
+from unlearn_core.runs.audit_record import AuditRecord
 
 if TYPE_CHECKING:
-    from unlearn_core.store.audits import AuditEvent
     from unlearn_core.store.store import RunStore
 
 
@@ -66,10 +65,15 @@ def audit_command(options: argparse.Namespace) -> int:
     else:
         store.weights(options.run)
         events = record_audits(options.run, store, options.budget, audits=names)
-    result, failure = _follow(events)
-    if failure is not None:
-        print(f"lethe: {failure}", file=sys.stderr)
+    line = ProgressLine()
+    line.show("load", 0, 1)
+    state = line.told(events)
+    if state.failure is not None:
+        print(f"lethe: {state.failure.message}", file=sys.stderr)
         return 2
+    audits = state.audits or AuditRecord()
+    result: dict[str, Any] = {"audits": list(audits.results.values()), "skipped": audits.skipped}
+    result |= {"weights_hash": audits.weights_hash, "seconds": audits.seconds}
     found = _verdict(options.run, store, result)
     result |= {"verdict": found, "layers": found["layers"]}
     if options.json == "-":
@@ -91,40 +95,6 @@ def _verdict(run: str, store: RunStore, result: dict[str, Any]) -> dict[str, Any
     if Path(run).expanduser().is_dir():
         return verdict_of_weights(store, result["audits"], result.get("weights_hash", "")).to_json()
     return Verdict.from_json(store.get(run).verdict or {}).to_json()
-
-
-def _follow(events: Generator[AuditEvent]) -> tuple[dict[str, Any], str | None]:
-    """Drain the audits: results as one JSON-ready mapping, and why they ended early, if they did."""
-    from unlearn_core.runs.events import Failed
-    from unlearn_core.store.audits import (
-        AuditDone,
-        AuditProgress,
-        AuditsFinished,
-        AuditSkipped,
-        AuditsPlanned,
-    )
-
-    result: dict[str, Any] = {"audits": [], "skipped": {}}
-    line = ProgressLine()
-    line.show("load", 0, 1)
-    try:
-        for event in events:
-            if isinstance(event, AuditsPlanned):
-                result |= {"weights_hash": event.weights_hash, "skipped": dict(event.skipped)}
-            elif isinstance(event, AuditProgress):
-                line.show(event.name, event.fraction, 1.0, seconds_left=event.seconds_left)
-            elif isinstance(event, AuditDone):
-                result["audits"].append(event.result.to_json())
-            elif isinstance(event, AuditSkipped):
-                result["skipped"][event.name] = event.reason
-            elif isinstance(event, AuditsFinished):
-                result["seconds"] = event.seconds
-            elif isinstance(event, Failed):
-                return result, event.message
-    finally:
-        line.close()
-        events.close()
-    return result, None
 
 
 def _card(result: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import terms_table
-from unlearn_core.cli.commands.run import follow, output_folder, spec_flags, spec_of, writable
+from unlearn_core.cli.commands.run import output_folder, result_json, spec_flags, spec_of, writable
+from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.quiet import quiet
 
 
@@ -44,11 +45,11 @@ def folds_command(options: argparse.Namespace) -> int:
     told: dict[str, Any] = {}
     for name, fold, folder in fold_specs(spec, options.kind, out):
         run_id = store.create(fold).id
-        result, failure = follow(record(fold, store, run_id=run_id, out=folder))
-        if failure is not None:
-            print(f"lethe: {name}: {failure.message}", file=sys.stderr)
+        state = ProgressLine().told(record(fold, store, run_id=run_id, out=folder))
+        if state.failure is not None:
+            print(f"lethe: {name}: {state.failure.message}", file=sys.stderr)
             return 2
-        told[name] = {**result, "run": run_id, "weights": str(folder / "weights")}
+        told[name] = {**result_json(state), "run": run_id, "weights": str(folder / "weights")}
     if options.json == "-":
         print(json.dumps(told, indent=2))
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +19,12 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.data import usual_method
-from unlearn_core.runs.events import (
-    BestKept,
-    CanaryAlert,
-    CostEstimate,
-    Failed,
-    Finished,
-    PromptChosen,
-    RunStarted,
-    Score,
-    SubjectAnswers,
-    SubjectFound,
-    Warned,
-    to_json,
-)
 from unlearn_core.runs.spec import ADAPTERS, RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.runs.trackers import TRACKERS, tracked
+from unlearn_core.system.files import finite
 
 if TYPE_CHECKING:
-    from unlearn_core.runs.events import Event
     from unlearn_core.store.store import RunStore
 
 # Flag name -> field of the spec, where they differ.
@@ -181,8 +168,7 @@ def _help_along() -> int:
     if job is None:
         return 2
     spec, _, checkpoints = job
-    failures = [event for event in run(spec, checkpoints=checkpoints) if isinstance(event, Failed)]
-    return 2 if failures else 0
+    return 2 if RunState.of(run(spec, checkpoints=checkpoints)).failure else 0
 
 
 _Job = tuple[RunSpec, str, Path]  # what is run, the run's id, and where its checkpoints lie
@@ -216,10 +202,11 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
     events = record(spec, store, run_id=run_id, out=out)
     if options.track is not None:
         events = tracked(events, options.track, spec, store.folder(run_id) / "tracker")
-    result, failure = follow(events)
-    if failure is not None:
-        print(f"lethe: {failure.message}", file=sys.stderr)
+    state = ProgressLine().told(events)
+    if state.failure is not None:
+        print(f"lethe: {state.failure.message}", file=sys.stderr)
         return 2
+    result = result_json(state)
     where = (out or store.folder(run_id)) / "weights"
     result["run"] = run_id
     result["weights"] = str(where) if spec.save else None
@@ -238,46 +225,27 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
     return 0
 
 
-def follow(events: Generator[Event]) -> tuple[dict[str, Any], Failed | None]:
-    """Drain the run: its result as one JSON-ready mapping, and what made it fail, if anything."""
-    result: dict[str, Any] = {"spec": {}, "notes": []}
-    line = ProgressLine()
-    sheet: dict[str, Any] | None = None
-    told: dict[str, Any] = {}
-    try:
-        for event in events:
-            line.event(event)
-            facts = to_json(event)
-            if isinstance(event, RunStarted):
-                result["spec"] = facts["spec"]
-            elif isinstance(event, PromptChosen):
-                result["spec"] = {**result["spec"], "prompt": event.name}
-                result["notes"].append(event.message)
-            elif isinstance(event, SubjectFound):
-                sheet = event.sheet
-            elif isinstance(event, SubjectAnswers):
-                told[event.model] = {"prompts": event.prompts, "neighbours": event.neighbours}
-            elif isinstance(event, Warned | CanaryAlert):
-                result["notes"].append(event.message)
-            elif isinstance(event, BestKept):
-                result["kept"] = {key: value for key, value in facts.items() if key != "event"}
-            elif isinstance(event, Score):
-                result[event.model] = {k: v for k, v in facts["scores"].items() if k != "generations"}
-            elif isinstance(event, Finished):
-                result |= {key: facts[key] for key in ("verdict", "seconds", "changed", "cost")}
-                result["layers"] = facts["verdict"]["layers"]
-            elif isinstance(event, CostEstimate):
-                result["estimate"] = event.cost
-            elif isinstance(event, Failed):
-                return result, event
-    finally:
-        line.close()
-        events.close()
-    if sheet is not None:
+def result_json(state: RunState) -> dict[str, Any]:
+    """What `--json` writes of a run that is over."""
+    result: dict[str, Any] = {
+        "spec": {**state.spec, "prompt": state.prompt.name} if state.prompt else state.spec,
+        "notes": [told.message for told in state.messages],
+        **state.scored,
+    }
+    if state.estimated:
+        result["estimate"] = state.estimated
+    if state.kept is not None:
+        result["kept"] = asdict(state.kept)
+    if (end := state.finished) is not None:
+        result |= {"verdict": end.verdict, "seconds": end.seconds, "changed": end.changed, "cost": end.cost}
+        result["layers"] = end.verdict["layers"]
+    if state.subject is not None:
         from unlearn_core.runs.subject import subject_json
 
-        result["subject"] = subject_json(sheet, told)
-    return result, None
+        told = {model: asdict(said) for model, said in state.subject_answers.items()}
+        result["subject"] = subject_json(state.subject.sheet, told)
+    found: dict[str, Any] = finite(result)
+    return found
 
 
 def spec_of(options: argparse.Namespace) -> RunSpec:

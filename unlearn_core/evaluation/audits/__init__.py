@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.audits.base import Audit, AuditResult
+from unlearn_core.evaluation.audit_result import AuditResult
+from unlearn_core.evaluation.audits.base import Audit
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.detection.detectability import Detectability
 from unlearn_core.evaluation.audits.detection.distance import Distance

@@ -7,31 +7,16 @@ command line's `--audits` and the leakage card come from that declaration.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import ClassVar
 
+from unlearn_core.evaluation.audit_result import AuditResult, AuditRow, Verdict
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.models.inference.inference_wrapper import beneath as without_front
-from unlearn_core.system.files import finite
 
-Verdict = Literal["leaks", "holds", "not applicable"]
 Work = Generator[float, None, "Finding"]  # yields what was spent, in tokens of one forward pass
-
-AuditRow = dict[str, Any]  # an example or a step behind a figure, JSON-ready
-
-
-class AuditJson(TypedDict, total=False):
-    """An `AuditResult` as it is stored and sent."""
-
-    name: str
-    title: str  # of what is no audit: what players found
-    verdict: Verdict
-    headline: str
-    figures: dict[str, Any]  # numbers, null where one could not be measured
-    rows: list[AuditRow]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +43,6 @@ class Finding:
     headline: str
     figures: dict[str, float]
     rows: tuple[AuditRow, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AuditResult:
-    """One row of the leakage card. `rows` are examples or steps behind the figure, JSON-ready."""
-
-    name: str
-    verdict: Verdict
-    headline: str
-    figures: dict[str, float] = field(default_factory=dict)
-    rows: tuple[AuditRow, ...] = ()
-    seconds: float = 0.0
-
-    @property
-    def control(self) -> float | None:
-        """The highest of the controls: what the same attack gets where nothing was ever known."""
-        found = [self.figures[name] for name in ("holdout", "retain_only") if name in self.figures]
-        return max(found) if found else None
-
-    def to_json(self) -> AuditJson:
-        found: AuditJson = finite(asdict(self))  # what could not be measured is null
-        return found
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> AuditResult:
-        return cls(**{**record, "rows": tuple(record["rows"])})
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from unlearn_core.models.generation.generate import generate
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from unlearn_core.evaluation.audits.base import AuditRow
+    from unlearn_core.evaluation.audit_result import AuditRow
 
 Found = TypeVar("Found")
 _WORD = re.compile(r"\w+")

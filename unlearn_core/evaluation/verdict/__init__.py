@@ -21,7 +21,7 @@ from unlearn_core.evaluation.verdict.types import GONE, LAYERS, WORDS, Layer, St
 from unlearn_core.system.units import digits_apart, score
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
 
 __all__ = [
     "GONE",

@@ -21,7 +21,7 @@ from unlearn_core.evaluation.verdict.terms import fall, floors, left, mean, of, 
 from unlearn_core.evaluation.verdict.types import Layer, State
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
 
 # All shares are of what the original model had.
 DAMAGED_BELOW = 0.85  # of a retain term, or of the utility above chance

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.run.answers.sidebyside import items, splits
 from unlearn_core.report.run.live.neighbourhood import neighbourhood_json
-from unlearn_core.report.run.run_state import RunState
-from unlearn_core.runs.events import Finished, RunStarted
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.store import RunRecord, RunStore
 from unlearn_core.system.files import finite
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
     from unlearn_core.runs.spec import SpecJson
 
 SAMPLES = 6  # prompts shown of each kind
@@ -43,7 +42,7 @@ class RunReport:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries the run was made with; empty for runs that did not record them."""
-        return self.story.started.versions if isinstance(self.story.started, RunStarted) else {}
+        return self.story.started.versions if self.story.started else {}
 
     @property
     def cost(self) -> dict[str, Any]:
@@ -59,7 +58,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as data; `RunSpec.from_json(report["spec"])` repeats the run."""
-        end, story = self.story.end, self.story
+        story = self.story
         scores = {model: finite(found.to_json()) for model, found in story.scores.items()}
         return {
             "kind": "lethe report",
@@ -76,7 +75,7 @@ class RunReport:
             "cost": self.cost,
             "verdict": self.record.verdict,
             "layers": (self.record.verdict or {}).get("layers", []),
-            "changed": end.changed if isinstance(end, Finished) else {},
+            "changed": story.finished.changed if story.finished else {},
             "scores": scores,
             "kept": self.record.kept,
             "audits": list(self.audits),
@@ -90,15 +89,13 @@ class RunReport:
 def bundle(store: RunStore, run_id: str) -> RunReport:
     """Gather a run; InputError for an unknown one."""
     record = store.shown(run_id)
-    story = RunState()
-    for event in store.read_events(run_id)[0]:
-        story.add(event)
-    return RunReport(record, story, _audits(store, run_id))
+    story = store.state(run_id)
+    return RunReport(record, story, _audits(store, run_id, story))
 
 
-def _audits(store: RunStore, run_id: str) -> tuple[AuditJson, ...]:
+def _audits(store: RunStore, run_id: str, story: RunState) -> tuple[AuditJson, ...]:
     """The results of the run's audits and what players found; none where neither is there or can be read."""
-    record = read_audits(store, run_id)
+    record = read_audits(store, run_id, story)
     return tuple(row for row in record.results.values() if isinstance(row, dict)) if record is not None else ()
 
 

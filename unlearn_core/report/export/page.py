@@ -27,7 +27,7 @@ from unlearn_core.system.units import MISSING, duration
 from unlearn_core.system.version import __version__
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
     from unlearn_core.runs.spec import SpecJson
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -13,8 +13,8 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.live.curves import decimate
 from unlearn_core.report.run.live.fade import FadeFrame, frames, shown_facts, strengths_drawn, told
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import WatchedFact
+from unlearn_core.runs.state import RunState
 
 WIDTH, HEIGHT = 1200, 630  # what most sites show of a shared link
 SECONDS = 9.0

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import Finished
 from unlearn_core.runs.planning.costs import scaled
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.units import MISSING, duration
 
 _ROWS = (

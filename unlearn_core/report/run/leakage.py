@@ -1,7 +1,7 @@
 """The leakage card: what each audit says of one model, as a table that is also the figure.
 
 One row per audit: verdict, what the attack gets out of the forgotten rows against what it gets out of the
-controls, and how long it took. A pure function of what audits.json holds.
+controls, and how long it took. A pure function of what the audits of a run came to.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.report.kit.format import count, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
-from unlearn_core.store.audit_record import AuditRecord
+from unlearn_core.runs.audit_record import OPEN, AuditRecord
 from unlearn_core.system.units import duration
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson, AuditRow
+    from unlearn_core.evaluation.audit_result import AuditJson, AuditRow
 
 _TONES = {"leaks": "le-leaks", "holds": "le-holds"}
 _CONTROLS = ("holdout", "retain_only")
@@ -57,7 +57,7 @@ def audits_progress(record: AuditRecord, titles: Mapping[str, str], position: in
     total = sum(record.planned.values())
     spent = sum(record.planned.get(name, 0.0) for name in record.done)
     now = record.planned.get(record.at, 0.0) * record.fraction if record.at not in record.done else 0.0
-    over = record.status not in ("queued", "running")
+    over = record.status not in OPEN
     fraction = 1.0 if record.status == "finished" else min(1.0, (spent + now) / total) if total else 0.0
     headline, aside = _headline(record, titles, position)
     bar = progress_bar(fraction, "Progress of the audits")

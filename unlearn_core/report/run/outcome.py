@@ -10,9 +10,9 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import mend_button
 from unlearn_core.report.run.answers.sidebyside import ComparedPrompt, badge, items, splits
 from unlearn_core.report.run.live.fade import asked, replay
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import banner, headline_banner
 from unlearn_core.runs.events import Failed
+from unlearn_core.runs.state import RunState
 
 NUM_FORGOTTEN, NUM_KEPT = 2, 1
 _KEPT = ("neighbours", "retain", "general")

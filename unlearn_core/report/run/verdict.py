@@ -15,8 +15,8 @@ from unlearn_core.report.run.breakdown import TERMS_ID
 from unlearn_core.report.run.failures import after, title_of
 from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.live.progress import notices
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import Cancelled, Failed
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.units import MISSING, duration
 
 _TONES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY, decimate, middle_of
-from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.state import RunState
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

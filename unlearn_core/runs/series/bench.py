@@ -24,9 +24,9 @@ from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.evaluation.verdict import GONE, word_of
 from unlearn_core.evaluation.verdict.layers import neighbours_kept, unseen_nll
-from unlearn_core.runs.events import Failed, Finished, Score
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec, Settings
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.files import append_line, read_lines, write_json
 from unlearn_core.system.versions import library_versions
 
@@ -126,18 +126,15 @@ class _Bench:
 
     def _carry_out(self, method: str, settings: Settings, seed: int) -> Trial:
         spec = replace(self.spec, method=method, settings=settings, seed=seed)
-        scores: dict[str, Scores] = {}
-        for event in run(spec, home=self.home):
-            if isinstance(event, Score):
-                scores[event.model] = Scores.from_json(event.scores)
-            elif isinstance(event, Failed):
-                return Trial(method, settings, seed, failure=event.message)
-            elif isinstance(event, Finished):
-                seconds, verdict = event.seconds["unlearn"], word_of(event.verdict)
+        state = RunState.of(run(spec, home=self.home))
+        if state.failure is not None:
+            return Trial(method, settings, seed, failure=state.failure.message)
+        assert state.finished is not None
+        scores, seconds = state.scores, state.finished.seconds["unlearn"]
         self._note_references(scores)
         before, gold = scores["original"], scores.get("retain_only")
         tuning, scored = (figures(scores["unlearned"], part, before, gold) for part in (True, False))
-        return Trial(method, settings, seed, round(seconds, 2), verdict, tuning, scored)
+        return Trial(method, settings, seed, round(seconds, 2), word_of(state.verdict), tuning, scored)
 
     def _note_references(self, scores: Mapping[str, Scores]) -> None:
         """What the bars are: the original and, where there is one, the retain-only model."""

@@ -15,7 +15,7 @@ from unlearn_core.evaluation.verdict.layers import PLAYERS
 from unlearn_core.system.files import append_line, disk_errors, mend_torn_line, read_lines
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.audits.base import AuditJson
+    from unlearn_core.evaluation.audit_result import AuditJson
 
 FILE, TITLE = "finds.jsonl", "Found by players"
 MAX_FINDS = 200  # of a run

@@ -54,12 +54,13 @@ class RunEndpoints:
         return {"run_id": self._studio.submit(spec, owner, key)}
 
     def run_status(self, run_id: str, since: int = 0) -> Answer:
-        """Status of a run and its events after byte offset `since`; ask again with `offset`."""
+        """Status of a run and its events after byte offset `since`, without scores and audits, which have endpoints of
+        their own; ask again with `offset`."""
         record = self._studio.store.get(run_id)
         if not 0 <= since < 2**53:
             raise InputError("since", since, "is no place in the events", "Use 0, or the `offset` told before.")
         events, offset = self._studio.store.read_events(run_id, since)
-        told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score)]
+        told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score | ev.OfAudits)]
         ahead = self._studio.position(run_id)
         return {
             "status": record.status,
@@ -189,7 +190,7 @@ class RunEndpoints:
     def audit_results(self, run_id: str) -> Answer:
         """Status, progress and results of the attacks on a run."""
         self._studio.store.get(run_id)
-        record = read_audits(self._studio.store, run_id)
+        record = read_audits(self._studio.store, run_id, self._studio.live.story(run_id))
         return {"status": "none"} if record is None else asdict(record)
 
     def stop_audits(self, run_id: str, owner: str = "") -> Answer:

@@ -11,7 +11,7 @@ from gradio.blocks import Block
 
 from unlearn_core.report.export.hub_export import KINDS
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import PRIVATE, download, heading, inform, panel, toast
 

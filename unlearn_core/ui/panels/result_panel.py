@@ -16,8 +16,8 @@ from unlearn_core.report.run.caveats import beside
 from unlearn_core.report.run.cost import cost_table
 from unlearn_core.report.run.live.fade import PLAY
 from unlearn_core.report.run.outcome import outcome
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.verdict import in_layers
+from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, COPY, heading, panel
 

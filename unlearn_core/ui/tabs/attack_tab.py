@@ -13,8 +13,9 @@ from unlearn_core.limits import AUDIT_SECONDS
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.leakage import audits_progress, leakage_card
 from unlearn_core.report.run.verdict import banner
+from unlearn_core.runs.audit_record import OPEN, AuditRecord
 from unlearn_core.service.studio import Studio
-from unlearn_core.store.audit_record import OPEN, AuditRecord, read_audits
+from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.audits import BUDGET
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, inform, panel, problem, toast
 from unlearn_core.ui.page import POLL_SECONDS, RunTab
@@ -143,7 +144,7 @@ def _verdict(studio: Studio, run_id: str) -> Safe:
 
 def _read(studio: Studio, run_id: str | None) -> AuditRecord | None:
     try:
-        return read_audits(studio.store, run_id) if run_id else None
+        return read_audits(studio.store, run_id, studio.live.story(run_id)) if run_id else None
     except LetheError:  # deleted meanwhile
         return None
 

@@ -14,8 +14,8 @@ from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.format import model_title
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.answers.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.report.run.traces import traces_view
+from unlearn_core.runs.state import RunState
 from unlearn_core.service.answers import MAX_NEW_TOKENS
 from unlearn_core.service.prober import SETS, Prober
 from unlearn_core.service.studio import Studio

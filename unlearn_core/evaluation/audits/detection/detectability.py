@@ -10,7 +10,8 @@ import numpy as np
 
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase, document
 from unlearn_core.evaluation.audits.judge import PROBE_MARGIN, PROBE_SIGMAS, SIGMAS_95, interval
 from unlearn_core.evaluation.metrics.answer_traces import even_sample

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, pad_id_of
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import ERASED, falls_short, interval
 from unlearn_core.evaluation.audits.layers import lens

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from unlearn_core.data.encode import encode_document, pad_id_of
 from unlearn_core.data.prompt_format import answer_text
 from unlearn_core.data.types import TASKS, Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS, SIGMAS_95, interval
 from unlearn_core.evaluation.metrics.answer_traces import even_sample

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of, prompt_ids
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase, document
 from unlearn_core.evaluation.audits.judge import PROBE_SIGMAS, area_leaks, interval
 from unlearn_core.evaluation.audits.layers import hidden_states

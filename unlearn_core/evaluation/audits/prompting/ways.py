@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
 from unlearn_core.evaluation.audits.measure import controls_in_words, recall, share

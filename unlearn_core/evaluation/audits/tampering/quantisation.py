@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told

@@ -12,7 +12,8 @@ import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
 from unlearn_core.data.types import Example, Prompt
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told

@@ -12,7 +12,8 @@ import torch
 
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, AuditRow, Finding, Work
+from unlearn_core.evaluation.audit_result import AuditRow
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import hidden_states, nudged

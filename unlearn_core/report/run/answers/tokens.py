@@ -12,7 +12,7 @@ from unlearn_core.report.kit.figure import Properties, figure
 from unlearn_core.report.kit.format import count, likely, model_title, percent, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY
-from unlearn_core.report.run.run_state import RunState
+from unlearn_core.runs.state import RunState
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

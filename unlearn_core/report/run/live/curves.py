@@ -11,8 +11,8 @@ from unlearn_core.report.kit.datatable import data_table
 from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe
+from unlearn_core.runs.state import RunState
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -16,8 +16,8 @@ from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.player import player, plays
 from unlearn_core.report.run.live.curves import decimate
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import FactProbe, WatchedFact
+from unlearn_core.runs.state import RunState
 
 Key = tuple[str, str]  # split and id of a fact
 NUM_FORGET, NUM_KEPT = 2, 1

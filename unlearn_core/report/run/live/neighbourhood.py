@@ -19,8 +19,8 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.kit.player import player, plays
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import PlacedSubject
+from unlearn_core.runs.state import RunState
 
 Told = tuple[int, int]  # how many facts were answered, of how many asked
 KINDS = {"forget": "to forget", "retain": "to keep", "neighbours": "to keep, not trained on", NEVER_SEEN: "never seen"}

@@ -7,8 +7,8 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
 from unlearn_core.report.kit.svg import spark
 from unlearn_core.report.run.live.curves import decimate
-from unlearn_core.report.run.run_state import RunState
-from unlearn_core.runs.events import INTERRUPTING, Cancelled, Failed, Finished
+from unlearn_core.runs.events import Cancelled
+from unlearn_core.runs.state import RunState
 from unlearn_core.system.units import duration
 
 _SPARK_POINTS = 40
@@ -21,18 +21,31 @@ STAGE_TITLES = {
     "save": "Saving",
     "score unlearned": "Scoring the result",
 }
+# Of a run on the bundled model, roughly, by the first word of the stage.
+_USUAL_WEIGHT = {"load": 1.0, "score": 2.0, "unlearn": 8.0, "save": 0.5}
 
 
 def stage_title(stage: str) -> str:
     return STAGE_TITLES.get(stage, stage.capitalize())
 
 
+def fraction(story: RunState) -> float:
+    """How much of the run is done, 0..1, by the usual share of each stage."""
+    if story.finished is not None:
+        return 1.0
+    if story.progress is None or story.stage not in story.stages:
+        return 0.0
+    weights = [_USUAL_WEIGHT.get(stage.split()[0], 1.0) for stage in story.stages]
+    at = story.stages.index(story.stage)
+    within = story.progress.done / story.progress.total if story.progress.total else 0.0
+    return (sum(weights[:at]) + weights[at] * min(max(within, 0.0), 1.0)) / sum(weights)
+
+
 def progress_panel(story: RunState, *, position: int = 0, wait: float | None = None) -> Safe:
     """The state of a run as one region that a screen reader announces. `position` is its place in the
     queue, 0 when it is at work; `wait` how many seconds it will stay there, where that is known."""
-    fraction = story.fraction
     headline, aside = _headline(story, position, wait)
-    bar = progress_bar(fraction, "Progress of the run")
+    bar = progress_bar(fraction(story), "Progress of the run")
     top = progress_head(headline, aside)
     return tag("div", top, bar, class_="le-card le-progress")
 
@@ -51,12 +64,12 @@ def notices(warnings: list[str]) -> Safe:
 
 
 def _headline(story: RunState, position: int, wait: float | None) -> tuple[str, str]:
-    if isinstance(story.end, Finished):
+    if story.finished is not None:
         return "Done", f"in {duration(story.seconds)}"
     if isinstance(story.end, Cancelled):
         return "Stopped", f"after {count(story.end.step, 'step')}"
-    if isinstance(story.end, Failed):
-        return "Interrupted" if story.end.kind in INTERRUPTING else "Stopped by an error", _step(story)
+    if story.failure is not None:
+        return "Interrupted" if story.status == "interrupted" else "Stopped by an error", _step(story)
     if position > 0:
         begins = f"; it begins in about {duration(wait)}" if wait is not None else ""
         return "Waiting", f"{count(position, 'run')} ahead of this one{begins}"
@@ -86,7 +99,7 @@ def _chips(story: RunState) -> Safe | None:
     if not story.stages:
         return None
     at = story.stages.index(story.stage) if story.stage in story.stages else -1
-    done = len(story.stages) if isinstance(story.end, Finished) else at
+    done = len(story.stages) if story.finished is not None else at
     chips = []
     for i, stage in enumerate(story.stages):
         state = "done" if i < done else "now" if i == at and story.end is None else "later"

@@ -7,8 +7,8 @@ import math
 from unlearn_core.report.kit.format import likely, percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.live.curves import mean_of
-from unlearn_core.report.run.run_state import RunState
 from unlearn_core.runs.events import WatchedFact
+from unlearn_core.runs.state import RunState
 from unlearn_core.training.watching.canary import LIMIT, PATIENCE
 
 _CANARIES = {"retain": "Retain canary", "neighbours": "Neighbours canary", "general": "Utility canary"}
