@@ -230,10 +230,10 @@ def result_json(state: RunState) -> dict[str, Any]:
     result: dict[str, Any] = {
         "spec": {**state.spec, "prompt": state.prompt.name} if state.prompt else state.spec,
         "notes": [told.message for told in state.messages],
-        **state.scored,
     }
     if state.estimated:
         result["estimate"] = state.estimated
+    result |= state.scored
     if state.kept is not None:
         result["kept"] = asdict(state.kept)
     if (end := state.finished) is not None:
