@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.evaluation.audits import AuditResult, choose
-from unlearn_core.runs.events import Failed, Finished
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
@@ -97,11 +96,11 @@ def unlearned(methods: dict[str, dict[str, Any]], seed: int, out: Path) -> Itera
         folder = out / f"{name}-{told}-{seed}"
         if not (folder / "verdict").exists():
             spec = RunSpec(method=name, settings=settings, seed=seed)
-            *_, end = run(spec, home=out / "home", out=folder)
-            if not isinstance(end, Finished):
-                print(f"{name:<15} not made: {end.message if isinstance(end, Failed) else end}", flush=True)
+            made = RunState.of(run(spec, home=out / "home", out=folder))
+            if made.verdict is None:
+                print(f"{name:<15} not made: {made.failure.message if made.failure else made.status}", flush=True)
                 continue
-            (folder / "verdict").write_text(str(end.verdict["word"]))
+            (folder / "verdict").write_text(str(made.verdict["word"]))
         yield name, folder, (folder / "verdict").read_text()
 
 

@@ -129,10 +129,12 @@ class World:
 
     def attack(self, model: Any, *names: str) -> list[dict[str, Any]]:
         from unlearn_core.evaluation.audits import AuditCase, choose
-        from unlearn_core.store.audits import AuditDone, audit_case
+        from unlearn_core.runs.state import RunState
+        from unlearn_core.store.audits import audit_case
 
         case = AuditCase(model, self.tokenizer, self.data, self.original, self.retain_only, max_rows=30, seed=self.seed)
-        return [e.result.to_json() for e in audit_case(case, choose(names)) if isinstance(e, AuditDone)]
+        found = RunState.of(audit_case(case, choose(names))).audits
+        return list(found.results.values()) if found else []
 
     def tuned(
         self,

@@ -15,6 +15,7 @@ from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import disk_errors
 
@@ -259,11 +260,11 @@ def test_an_end_that_a_full_disk_refused_is_recorded_later(store: RunStore, monk
     full = True
     append = store.append
 
-    def sometimes(run_id: str, event: ev.Event) -> None:
+    def sometimes(run_id: str, event: ev.Event) -> RunState:
         with disk_errors(store.home):
             if full and not isinstance(event, ev.RunStarted):
                 raise OSError(28, "No space left on device")
-        append(run_id, event)
+        return append(run_id, event)
 
     monkeypatch.setattr(store, "append", sometimes)
     worker = Worker(store, runner=Steps(num_steps=1))

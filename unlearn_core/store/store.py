@@ -177,11 +177,10 @@ class RunStore:
         elif isinstance(event, ev.SubjectFound):
             line = uploads.handed_on(self.uploads, line)
         with self._appending:
-            known = self._followed(run_id)
             append_line(self.folder(run_id) / "events.jsonl", json.dumps(line, allow_nan=False))
             if isinstance(event, ev.SubjectFound) and event.data.startswith(UPLOAD):
                 self._take_in(run_id, event.data)
-            self._follow(run_id, known)
+            known = self._followed(run_id)
             self._bring_up(run_id, known, _stamps(event, self.home))
         _log(run_id, event)
         return known.state
@@ -202,8 +201,10 @@ class RunStore:
             known.state.add(event)
 
     def _followed(self, run_id: str) -> _Known:
-        """What a run has come to until now, kept for its next event."""
-        known = self._known.setdefault(run_id, _Known(self.new_state(run_id)))
+        """What a run has come to until now, by its log; kept for its next event."""
+        known = self._known.get(run_id)
+        if known is None:
+            known = self._known[run_id] = _Known(self.new_state(run_id))
         self._known.move_to_end(run_id)
         while len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
@@ -398,7 +399,8 @@ class RunStore:
         with disk_errors(folder):
             folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
-        self._known.pop(run_id, None)
+        with self._appending:
+            self._known.pop(run_id, None)
 
     def forget_deleted(self) -> None:
         """Leave nothing of deleted runs in the index's files; costs a look at every run."""
