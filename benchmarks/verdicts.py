@@ -24,6 +24,7 @@ from typing import Any
 from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.data.world import demo_data, make_world
 from unlearn_core.data.world.corpus import fresh_people
+from unlearn_core.evaluation.audit_result import AuditJson
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import LAYERS, Verdict, verdict
@@ -53,7 +54,7 @@ class Made:
 
     scores: Scores
     original: Scores | None = None
-    audits: list[dict[str, Any]] = field(default_factory=list)
+    audits: list[AuditJson] = field(default_factory=list)
 
     def judged(self, world: World) -> Verdict:
         never = None if self.original else world.never
@@ -127,7 +128,7 @@ class World:
     def others(self) -> list[Example]:
         return self.asked("retain", "neighbours")
 
-    def attack(self, model: Any, *names: str) -> list[dict[str, Any]]:
+    def attack(self, model: Any, *names: str) -> list[AuditJson]:
         from unlearn_core.evaluation.audits import AuditCase, choose
         from unlearn_core.runs.state import RunState
         from unlearn_core.store.audits import audit_case

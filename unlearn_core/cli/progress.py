@@ -48,7 +48,7 @@ class ProgressLine:
         elif isinstance(event, PromptChosen | Warned | CanaryAlert | BestKept):
             self.note(event.message, "warning" if isinstance(event, CanaryAlert) and event.down else "note")
 
-    def told(self, events: Generator[Logged]) -> RunState:
+    def follow_events(self, events: Generator[Logged]) -> RunState:
         """Show a run or audits to their end; what they came to."""
         state = RunState()
         try:

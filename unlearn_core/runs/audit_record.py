@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.runs.events import (
     AuditDone,
+    AuditLogged,
     AuditProgress,
     AuditsFinished,
     AuditSkipped,
     AuditsPlanned,
     AuditsQueued,
     AuditsStopped,
-    OfAudits,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AuditRecord:
         found = cls(**{key: value for key, value in record.items() if key in known})
         return replace(found, done=tuple(found.done))
 
-    def after(self, event: OfAudits) -> AuditRecord:
+    def after(self, event: AuditLogged) -> AuditRecord:
         """The record once `event` has happened."""
         match event:
             case AuditsQueued(created, budget, process):

@@ -260,11 +260,11 @@ Event = (
     | Failed
     | Cancelled
 )
-OfAudits = (
+AuditLogged = (
     AuditsQueued | AuditsPlanned | AuditProgress | AuditDone | AuditSkipped | AuditsFinished | AuditsStopped
 )  # what else a run's log holds
-Logged = Event | OfAudits
-_KINDS: dict[str, type[Logged]] = {kind.__name__: kind for kind in (*get_args(Event), *get_args(OfAudits))}
+Logged = Event | AuditLogged
+_KINDS: dict[str, type[Logged]] = {kind.__name__: kind for kind in (*get_args(Event), *get_args(AuditLogged))}
 TERMINAL = (Finished, Failed, Cancelled)
 INTERRUPTING = ("interrupted", "disk_full")  # kinds of Failed after which a run can be resumed
 

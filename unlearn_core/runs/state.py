@@ -15,6 +15,7 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.runs.events import (
     INTERRUPTING,
+    AuditLogged,
     BestKept,
     CanaryAlert,
     Cancelled,
@@ -25,7 +26,6 @@ from unlearn_core.runs.events import (
     Finished,
     Judged,
     Logged,
-    OfAudits,
     PromptChosen,
     Resumed,
     RunStarted,
@@ -85,7 +85,7 @@ class RunState:
 
     def add(self, event: Logged) -> None:
         """Bring the state up to one more event."""
-        if isinstance(event, OfAudits):
+        if isinstance(event, AuditLogged):
             self.audits = (self.audits or AuditRecord()).after(event)
             return
         self.num_events += 1

@@ -67,7 +67,7 @@ def audit_command(options: argparse.Namespace) -> int:
         events = record_audits(options.run, store, options.budget, audits=names)
     line = ProgressLine()
     line.show("load", 0, 1)
-    state = line.told(events)
+    state = line.follow_events(events)
     if state.failure is not None:
         print(f"lethe: {state.failure.message}", file=sys.stderr)
         return 2

@@ -45,7 +45,7 @@ def folds_command(options: argparse.Namespace) -> int:
     told: dict[str, Any] = {}
     for name, fold, folder in fold_specs(spec, options.kind, out):
         run_id = store.create(fold).id
-        state = ProgressLine().told(record(fold, store, run_id=run_id, out=folder))
+        state = ProgressLine().follow_events(record(fold, store, run_id=run_id, out=folder))
         if state.failure is not None:
             print(f"lethe: {name}: {state.failure.message}", file=sys.stderr)
             return 2

@@ -202,7 +202,7 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
     events = record(spec, store, run_id=run_id, out=out)
     if options.track is not None:
         events = tracked(events, options.track, spec, store.folder(run_id) / "tracker")
-    state = ProgressLine().told(events)
+    state = ProgressLine().follow_events(events)
     if state.failure is not None:
         print(f"lethe: {state.failure.message}", file=sys.stderr)
         return 2

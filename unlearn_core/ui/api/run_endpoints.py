@@ -60,7 +60,7 @@ class RunEndpoints:
         if not 0 <= since < 2**53:
             raise InputError("since", since, "is no place in the events", "Use 0, or the `offset` told before.")
         events, offset = self._studio.store.read_events(run_id, since)
-        told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score | ev.OfAudits)]
+        told = [ev.to_json(event) for event in events if not isinstance(event, ev.Score | ev.AuditLogged)]
         ahead = self._studio.position(run_id)
         return {
             "status": record.status,
