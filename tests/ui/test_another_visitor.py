@@ -10,8 +10,10 @@ import pytest
 
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.jobs import sweep
+from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.studio import Studio
+from unlearn_core.store.audit_record import queue_audits
 from unlearn_core.ui.api.model_endpoints import ModelEndpoints
 from unlearn_core.ui.api.run_endpoints import RunEndpoints
 
@@ -63,6 +65,18 @@ def test_listings_are_private(public_studio: Studio, adas: str, owner: str) -> N
     assert public_studio.store.values("method", owner) == []
     assert public_studio.store.list_runs(owner=owner) == []
     assert api.list_runs(owner=ADA)["total"] == 1
+
+
+def test_audits_are_told_by_their_endpoint_and_the_status_stays_what_it_was(public_studio: Studio, adas: str) -> None:
+    api, store = RunEndpoints(public_studio), public_studio.store
+    told = api.run_status(adas)
+    queue_audits(store, adas, 30.0)
+    store.append(adas, ev.AuditsPlanned({"sampling": 1.0}, {}, 30.0, "hash"))
+    after = api.run_status(adas, told["offset"])
+    assert (after["status"], after["events"]) == ("finished", [])
+    assert after["offset"] > told["offset"]
+    found = api.audit_results(adas)
+    assert (found["status"], found["planned"], found["budget_seconds"]) == ("running", {"sampling": 1.0}, 30.0)
 
 
 def test_whoever_has_the_link_reads_and_an_unknown_run_looks_like_a_forbidden_one(
