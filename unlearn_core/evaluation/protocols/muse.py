@@ -84,7 +84,6 @@ class Muse(Protocol):
     name = "muse"
     title = "MUSE"
     source = "arXiv 2407.06460; scored as github.com/locuslab/open-unlearning, commit d3d7cf9"
-    needs_reference = True
     conventions = (OWN, OPEN_UNLEARNING, MUSE_BENCH)
 
     @classmethod

@@ -20,7 +20,6 @@ from unlearn_core.evaluation.protocols.base import Result, Term
 from unlearn_core.evaluation.scores import ANSWER_SCORES, TERM_NAMES, Scores
 
 NAME = "semeval"
-MMLU_CUT_7B = 0.371  # MMLU below which the 7B submissions were not ranked: 75 % of the original
 RANKING_SHARE = 0.75
 # ROUGE-L recall that fluent text reaches on LUME without knowing anything (measured on unrelated text).
 ROUGE_FLOORS = {"Task1": 0.11, "Task2": 0.30, "Task3": 0.11}

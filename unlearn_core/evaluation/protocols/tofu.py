@@ -119,7 +119,6 @@ class Tofu(Protocol):
     name = "tofu"
     title = "TOFU"
     source = "arXiv 2401.06121; scored as github.com/locuslab/open-unlearning, commit d3d7cf9"
-    needs_reference = True
     conventions = (OWN, OPEN_UNLEARNING)
 
     @classmethod
