@@ -7,7 +7,7 @@ import importlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,16 +43,18 @@ MODULES = sorted(
 )
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module a file names in an import, at the top or inside a function."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: write imports in full"
             module = node.module or ""
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names if module == "unlearn_core")
+            found += (module, *(f"{module}.{alias.name}" for alias in node.names if module == "unlearn_core"))
+    return tuple(found)
 
 
 def room(path: Path) -> str:

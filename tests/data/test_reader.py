@@ -236,7 +236,7 @@ _lines = st.one_of(
 )
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     lines=st.lists(_lines, max_size=6),
     suffix=st.sampled_from([".jsonl", ".json", ".csv", ".txt", ".parquet"]),
