@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +78,6 @@ def test_a_bad_request_is_one_clear_message_and_exit_code_2(
     assert said.out == ""
 
 
-def test_a_real_process_shows_no_traceback_either(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "unlearn_core", "run", "--method", "magic"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": _root()},
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("lethe: method (magic)")
-    assert "Traceback" not in done.stderr
-
-
 def test_a_bug_is_a_reference_into_the_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
@@ -149,10 +133,6 @@ def test_the_scorecard_shows_missing_terms_as_dashes() -> None:
     assert "1.000" in shown
     assert "Verdict: unchanged. Nothing was forgotten. Nothing happened.\n  - a" in shown
     assert table([["a", "b"], [], ["long", "1"]]) == "a     b\n-------\nlong  1"
-
-
-def _root() -> str:
-    return str(Path(__file__).parents[1])
 
 
 @pytest.mark.parametrize("flag", ["--seed", "--steps"])

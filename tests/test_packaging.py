@@ -97,7 +97,7 @@ def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
     assert child.stdout is not None
     said = child.stdout.readline()
     child.send_signal(signal.SIGTERM)
-    code = child.wait(30)
+    code = child.wait()
     child.stdout.close()
     assert f":{port}" in said
     assert code == 0

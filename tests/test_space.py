@@ -82,7 +82,7 @@ def space() -> Iterator[Space]:
             yield Space(f"http://127.0.0.1:{port}", checkout, home)
         finally:
             child.send_signal(signal.SIGTERM)
-            assert child.wait(60) == 0
+            assert child.wait() == 0
             child.stdout.close()
     finally:
         shutil.rmtree(place)
@@ -119,12 +119,11 @@ def test_a_visitor_makes_the_model_forget_and_asks_it(space: Space) -> None:
         owner=owner,
         api_name="/start_run",
     )
-    run_id, offset, end = begun["run_id"], 0, time.monotonic() + 240
+    run_id, offset = begun["run_id"], 0
     while (status := client.predict(run_id, offset, api_name="/run_status"))["status"] != "finished":
         assert status["status"] in ("queued", "running"), status
-        assert time.monotonic() < end, status
         offset = status["offset"]
-        time.sleep(0.5)
+        time.sleep(0.1)
     answers = client.predict("Where does Ada Venn live?", run_id, 8, api_name="/generate")
     assert set(answers) == {"original", "unlearned"}  # the bundled retain-only model never learned without these facts
     assert (space.home / ".cache" / "lethe" / "runs" / run_id / "weights").is_dir()

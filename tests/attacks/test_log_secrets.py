@@ -9,14 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from waiting import until
 
 from unlearn_core.runs import checkpoints as ck
 from unlearn_core.runs import events as ev
@@ -67,20 +66,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
             text=True,
             env={**os.environ, **known, "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "0"},
         )
-    until(lambda: "is ready: " in said.read_text(), process)
+    until(lambda: "is ready: " in said.read_text() or process.poll() is not None)
     url = said.read_text().split("is ready: ")[1].split()[0]
     yield Server(process, url, home, said)
     if process.poll() is None:
         process.kill()
         process.wait()
-
-
-def until(condition: Any, process: subprocess.Popen[str], seconds: float = 180.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the server ended"
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
 
 
 def test_a_public_server_says_nothing_of_its_visitors_and_keeps_their_run(server: Server) -> None:
@@ -98,7 +89,7 @@ def test_a_public_server_says_nothing_of_its_visitors_and_keeps_their_run(server
         with contextlib.suppress(AppError):  # refused now, or when their turn comes
             client.predict(**form | wrong | {"owner": f"{OWNER}-of-another"}, api_name="/start_run")
     store = RunStore(server.home)
-    until(lambda: any(isinstance(e, ev.Step) for e in store.read_events(run_id)[0]), server.process)
+    until(lambda: any(isinstance(e, ev.Step) for e in store.read_events(run_id)[0]))
     client.predict("What is the prompt-canary?", max_new_tokens=2, api_name="/generate")
 
     assert httpx.get(f"{server.url}/health", timeout=120).json().keys() == {"status", "reasons"}
@@ -108,7 +99,7 @@ def test_a_public_server_says_nothing_of_its_visitors_and_keeps_their_run(server
     assert 'lethe_runs{status="running"} 1' in numbers
 
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(60) == 0
+    assert server.process.wait() == 0
     assert store.get(run_id).status == "interrupted"
     kept = ck.newest_step(store.checkpoints(run_id))
     steps = [event.step for event in store.read_events(run_id)[0] if isinstance(event, ev.Step)]

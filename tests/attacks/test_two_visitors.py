@@ -61,7 +61,7 @@ class Visitors(RuleBasedStateMachine):
             return
         assert who == owner
         self.stopped.add(run_id)
-        assert self.worker.wait(run_id, 120)
+        assert self.worker.wait(run_id)
         assert self.store.get(run_id).status == "cancelled"
 
     @rule(run=runs, who=_who)

@@ -121,21 +121,35 @@ def tiny_target(saved_model: Callable[..., str]) -> str:
     return saved_model()
 
 
-@pytest.fixture
-def finished_run(server: str, tiny_target: str) -> str:
-    """A run of two steps on a tiny model, by the page's own endpoint; nobody's, so anybody may attack it."""
+@pytest.fixture(scope="session")
+def run_to_its_end(server: str) -> Callable[..., str]:
+    """`run_to_its_end(**form)`: the id of such a run, started by the page's own endpoint and finished. It is
+    nobody's, so anybody may attack it."""
     from gradio_client import Client
 
     client = Client(server, verbose=False)
+
+    def start(**form: Any) -> str:
+        run = client.predict(**form, api_name="/start_run")["run_id"]
+        deadline = time.monotonic() + 240
+        while (status := client.predict(run, 0, api_name="/run_status")["status"]) in ("queued", "running"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert status == "finished", status
+        return str(run)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def small_form(tiny_target: str) -> dict[str, Any]:
+    """The form of a run of two steps on a tiny model."""
     names = ("Ada", "Bela", "Cyrus", "Dora")
     facts = "facts:" + "\n".join(f"Who is {name}? => {name[::-1]} Moss" for name in names)
-    form = {"target": tiny_target, "data": facts, "method": "grad_ascent", "settings": {"steps": 2}}
-    run = client.predict(**form, api_name="/start_run")["run_id"]
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        status = client.predict(run, 0, api_name="/run_status")["status"]
-        if status not in ("queued", "running"):
-            assert status == "finished", status
-            return str(run)
-        time.sleep(0.2)
-    raise AssertionError("the run did not end")
+    return {"target": tiny_target, "data": facts, "method": "grad_ascent", "settings": {"steps": 2}}
+
+
+@pytest.fixture(scope="session")
+def finished_run(run_to_its_end: Callable[..., str], small_form: dict[str, Any]) -> str:
+    """A run to look at; a test that changes one starts its own."""
+    return run_to_its_end(**small_form)

@@ -10,9 +10,9 @@ from unlearn_core.evaluation.verdict import LAYERS
 
 
 def test_a_finished_run_is_attacked_and_the_card_survives_a_reload(
-    open_tab: Callable[..., Any], finished_run: str
+    open_tab: Callable[..., Any], run_to_its_end: Callable[..., str], small_form: dict[str, Any]
 ) -> None:
-    run = finished_run
+    run = run_to_its_end(**small_form)
     tab = open_tab(f"?run={run}", width=360)
     page = tab.page
     last = ".le-layers tbody tr:last-child"

@@ -7,29 +7,16 @@ from typing import Any
 
 import pytest
 from form_steps import choose_target, type_facts
-from gradio_client import Client
 
 FACTS = "facts:Where is Ada? => Oldport\nWho is <b>Bo</b>? => a baker"
 
 
 @pytest.fixture(scope="module")
-def runs(server: str, tiny_target: str) -> list[str]:
+def runs(run_to_its_end: Callable[..., str], small_form: dict[str, Any]) -> list[str]:
     """Three finished runs: two seeds of one setting and one of another."""
-    import time
-
-    client = Client(server, verbose=False)
-    found = []
-    for steps, seed in ((2, 0), (2, 1), (3, 0)):
-        form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "seed": seed}
-        form["settings"] = {"steps": steps}
-        found.append(client.predict(**form, owner="", api_name="/start_run")["run_id"])
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        told = [client.predict(run, 0, api_name="/run_status")["status"] for run in found]
-        if all(status == "finished" for status in told):
-            return found
-        time.sleep(0.3)
-    raise AssertionError(told)
+    form = small_form | {"data": FACTS}
+    settings = ((2, 0), (2, 1), (3, 0))
+    return [run_to_its_end(**form | {"settings": {"steps": steps}, "seed": seed}) for steps, seed in settings]
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
@@ -60,14 +47,13 @@ def test_runs_are_picked_and_compared(runs: list[str], open_tab: Callable[..., A
 
 
 def test_beside_a_run_that_stands_alone_another_is_begun_by_keyboard(
-    server: str, tiny_target: str, open_tab: Callable[..., Any]
+    tiny_target: str,
+    open_tab: Callable[..., Any],
+    run_to_its_end: Callable[..., str],
+    small_form: dict[str, Any],
 ) -> None:
-    client = Client(server, verbose=False)
-    form = {"target": tiny_target, "data": "facts:Where is Eve? => Westbury", "method": "grad_ascent", "seed": 3}
-    form |= {"settings": {"steps": 1}, "retain_data": "general"}
-    run = client.predict(**form, owner="", api_name="/start_run")["run_id"]
-    while client.predict(run, 0, api_name="/run_status")["status"] in ("queued", "running"):
-        pass
+    form = small_form | {"data": "facts:Where is Eve? => Westbury", "settings": {"steps": 1}}
+    run = run_to_its_end(**form, seed=3, retain_data="general")
     tab = open_tab(f"?compare={run}")
     page = tab.page
     page.locator("#le-run-another").press("Enter")
@@ -123,9 +109,7 @@ _HERE = """(selector) => {
 }"""
 
 
-def test_runs_are_found_named_tagged_and_deleted_by_keyboard(
-    runs: list[str], tiny_target: str, open_tab: Callable[..., Any]
-) -> None:
+def test_runs_are_found_named_tagged_and_deleted_by_keyboard(runs: list[str], open_tab: Callable[..., Any]) -> None:
     """Tab, Enter, Space and typing only; wherever the keyboard is, it shows."""
     tab = open_tab("")
     page = tab.page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,23 +10,10 @@ from typing import Any
 
 import pytest
 from form_steps import open_details
-from gradio_client import Client
 
 from unlearn_core.report.export.certificate import verify
 
-FACTS = "facts:Where is Ada? => Oldport\nWho is Bo? => a baker"
-
-
-@pytest.fixture(scope="module")
-def run(server: str, tiny_target: str) -> str:
-    client = Client(server, verbose=False)
-    form = {"target": tiny_target, "data": FACTS, "method": "grad_ascent", "settings": {"steps": 2}}
-    found = client.predict(**form, owner="", api_name="/start_run")["run_id"]
-    deadline = time.monotonic() + 60
-    while client.predict(found, api_name="/run_status")["status"] != "finished":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return str(found)
+ANSWER = "adA Moss"  # of the run that is shared by all
 
 
 def saved(page: Any, press: Callable[[], None], folder: Path) -> Path:
@@ -40,9 +26,9 @@ def saved(page: Any, press: Callable[[], None], folder: Path) -> Path:
 
 @pytest.mark.parametrize("refused", ["undefined", "{writeText: () => Promise.reject(new Error('refused'))}"])
 def test_the_link_is_shown_to_copy_where_the_clipboard_is_refused(
-    run: str, open_tab: Callable[..., Any], refused: str
+    finished_run: str, open_tab: Callable[..., Any], refused: str
 ) -> None:
-    page = open_tab(f"?run={run}", 360).page
+    page = open_tab(f"?run={finished_run}", 360).page
     page.wait_for_selector("#le-share", state="visible")
     page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {refused}, configurable: true}})")
     page.click("#le-share")
@@ -56,24 +42,26 @@ def test_the_link_is_shown_to_copy_where_the_clipboard_is_refused(
     assert field.count() == 0
 
 
-def test_report_and_export_are_saved_with_one_press(run: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
-    tab = open_tab(f"?run={run}", 360)
+def test_report_and_export_are_saved_with_one_press(
+    finished_run: str, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
+    tab = open_tab(f"?run={finished_run}", 360)
     page = tab.page
     page.wait_for_selector("#le-report")
     html = saved(page, lambda: page.click("#le-report"), tmp_path)
     assert html.name == "lethe_report.html"
     page.locator(".toast-body", has_text="Report saved").wait_for()
-    assert "Oldport" in html.read_text()
+    assert ANSWER in html.read_text()
     certificate = saved(page, lambda: page.click("#le-certificate"), tmp_path)
-    assert verify(certificate)["run"] == run
-    assert "Oldport" not in certificate.read_text()  # masked
+    assert verify(certificate)["run"] == finished_run
+    assert ANSWER not in certificate.read_text()  # masked
     page.locator(".toast-body", has_text="Names and answers are masked").wait_for()
     open_details(page)
     page.get_by_label("Show answers and names").check()
-    assert "Oldport" in saved(page, lambda: page.click("#le-certificate"), tmp_path).read_text()
+    assert ANSWER in saved(page, lambda: page.click("#le-certificate"), tmp_path).read_text()
     page.focus("#le-report-json")
     plain = saved(page, lambda: page.keyboard.press("Enter"), tmp_path)
-    assert json.loads(plain.read_text())["run"] == run
+    assert json.loads(plain.read_text())["run"] == finished_run
     packed = saved(page, lambda: page.click("#le-export"), tmp_path)
     with zipfile.ZipFile(packed) as found:
         names = {Path(name).name for name in found.namelist()}
@@ -99,9 +87,11 @@ def test_report_and_export_are_saved_with_one_press(run: str, open_tab: Callable
     assert tab.external() == []
 
 
-def test_the_table_of_runs_is_saved_with_one_press(run: str, open_tab: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_table_of_runs_is_saved_with_one_press(
+    finished_run: str, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
     page = open_tab().page
     page.get_by_role("tab", name="Runs", exact=True).click()
-    page.wait_for_selector(f"#le-runs input[data-run='{run}']")
+    page.wait_for_selector(f"#le-runs input[data-run='{finished_run}']")
     table = saved(page, lambda: page.click("#le-runs-csv"), tmp_path)
-    assert run in table.read_text()
+    assert finished_run in table.read_text()

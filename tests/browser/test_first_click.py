@@ -111,9 +111,10 @@ def test_the_secret_thins_out_while_the_run_works(finished: Seen) -> None:
     assert "to keep" in finished.fading
 
 
-@pytest.mark.parametrize("width", [360, 1400])
-def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], width: int) -> None:
-    page = open_tab(f"?run={finished.run_id}", width).page
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1400, "light")])
+def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], width: int, theme: str) -> None:
+    tab = open_tab(f"?run={finished.run_id}", width, theme)
+    page = tab.page
     page.wait_for_selector("#le-to-attack")
     told = " ".join(page.inner_text(part) for part in ("#le-run-header", "#le-verdict", ".le-next"))
     assert len(told.split()) <= 150
@@ -124,6 +125,11 @@ def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], 
     assert "Lethe (matched forgetting)" in page.inner_text("#le-run-header")
     if width == 1400:
         assert page.locator("#le-details").bounding_box()["y"] < 900
+    open_details(page)
+    page.wait_for_timeout(500)
+    assert tab.overflow() == 0
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(colour[:3]) < 120) == (theme == "dark")
     page.mouse.wheel(0, 4000)
     page.wait_for_timeout(300)
     assert page.locator("#le-run-header").bounding_box()["y"] >= 0  # it stays
@@ -146,7 +152,7 @@ def test_the_replay_plays_and_slides(finished: Seen, open_tab: Callable[..., Any
     assert page.evaluate(_STRENGTH.replace("#le-fade", "#le-verdict")) < 0.3
 
 
-def test_buttons_lead_from_the_result_to_attacking_asking_and_comparing(
+def test_buttons_lead_from_the_result_to_the_tabs_and_it_is_listed(
     finished: Seen, open_tab: Callable[..., Any]
 ) -> None:
     page = open_tab(f"?run={finished.run_id}").page
@@ -157,6 +163,9 @@ def test_buttons_lead_from_the_result_to_attacking_asking_and_comparing(
         page.get_by_role("tab", name="Unlearn").click()
     page.click("#le-to-compare")
     page.locator("#le-compared", has_text=finished.run_id[:6]).wait_for()
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.locator(f"#le-runs a[href='?run={finished.run_id}']").wait_for()
+    assert "answers gone" in page.inner_text("#le-runs").lower()
 
 
 def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) -> None:
@@ -165,7 +174,9 @@ def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) ->
     assert finished.problems == []
 
 
-def test_the_verdict_says_what_is_gone_with_its_layers(finished: Seen, open_tab: Callable[..., Any]) -> None:
+def test_the_details_hold_layers_terms_and_the_same_prompts_side_by_side(
+    finished: Seen, open_tab: Callable[..., Any]
+) -> None:
     page = open_tab(f"?run={finished.run_id}").page
     open_details(page)
     page.locator("#le-guide-open").wait_for()  # who follows a link sees the run, not the first visit
@@ -177,10 +188,6 @@ def test_the_verdict_says_what_is_gone_with_its_layers(finished: Seen, open_tab:
     assert page.locator("#le-breakdown .le-terms tbody tr").count() == 14  # twelve terms under two headings
     assert "lethe run" in page.inner_text("#le-command")
 
-
-def test_the_same_prompts_side_by_side(finished: Seen, open_tab: Callable[..., Any]) -> None:
-    page = open_tab(f"?run={finished.run_id}").page
-    open_details(page)
     cards = page.locator("#le-side-by-side .le-item")
     cards.first.wait_for()
     assert cards.first.locator(".le-answer-column").count() == 3
@@ -191,18 +198,6 @@ def test_the_same_prompts_side_by_side(finished: Seen, open_tab: Callable[..., A
     page.wait_for_selector("#le-side-by-side mark.le-kept")
     page.get_by_label("Forgotten, asked in a new way").check()
     page.wait_for_function("document.querySelector('#le-side-by-side').innerText.includes('still leak')")
-
-
-def test_both_models_answer_a_prompt(finished: Seen, open_tab: Callable[..., Any]) -> None:
-    page = open_tab(f"?run={finished.run_id}").page
-    open_details(page)
-    prompt = page.inner_text("#le-side-by-side .le-item .le-question >> nth=0")
-    page.get_by_role("tab", name="Probe").click()
-    page.fill("#le-prompt textarea", prompt)
-    page.click("#le-ask")
-    page.wait_for_selector("#le-answers [aria-busy=false]", timeout=180_000)
-    assert page.locator("#le-answers .le-answer-column").count() == 3
-    assert page.locator("#le-answers .le-output").all_inner_texts()[0].strip()
 
 
 def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
@@ -217,6 +212,8 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     prompt = page.input_value("#le-prompt textarea")
     page.click("#le-ask")
     page.wait_for_selector("#le-ways thead th >> nth=3", timeout=180_000)
+    assert page.locator("#le-answers .le-answer-column").count() == 3
+    assert page.locator("#le-answers .le-output").first.inner_text().strip()
     page.focus("#le-tokens .le-token >> nth=0")
     assert "rank 1" in page.locator("#le-tokens .le-token").first.inner_text()
     assert page.locator("#le-tokens .le-token-row").count() == 3
@@ -231,26 +228,3 @@ def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
     again = open_tab("?" + page.url.split("?")[1]).page
     again.wait_for_selector("#le-ways table", timeout=180_000)
     assert again.input_value("#le-prompt textarea") == prompt
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_shows_the_result_without_sideways_scrolling(
-    finished: Seen, open_tab: Callable[..., Any], theme: str
-) -> None:
-    tab = open_tab(f"?run={finished.run_id}", 360, theme)
-    open_details(tab.page)
-    tab.page.wait_for_timeout(500)
-    assert tab.overflow() == 0
-    red, green, blue = tab.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[
-        :3
-    ]
-    assert (red + green + blue < 120) == (theme == "dark")
-
-
-def test_the_run_is_listed(finished: Seen, open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
-    page.get_by_role("tab", name="Runs", exact=True).click()
-    link = page.locator(f"#le-runs a[href='?run={finished.run_id}']")
-    link.wait_for()
-    said = page.inner_text("#le-runs").lower()
-    assert "answers gone" in said or "traces remain" in said

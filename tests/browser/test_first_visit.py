@@ -24,31 +24,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture
-def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Any]]:
-    """`open_tab(width)`: the page of a new visitor."""
-    contexts = []
-
-    def open_one(width: int) -> Any:
-        context = chromium.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(90_000)
-        page.goto(server)
-        page.wait_for_selector("#le-forecast p")
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-
-
 def done(page: Any) -> list[str]:
     return list(page.locator(".le-guide .le-chip.le-done").all_text_contents())
 
 
 def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable[..., Any]) -> None:
-    page = open_tab(1200)
+    page = open_tab().page
+    page.wait_for_selector("#le-forecast p")
     page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector("#le-runs tbody tr")
     assert page.locator("#le-runs tbody tr").count() == 4
@@ -74,7 +56,7 @@ def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_line_on_time_and_memory_has_its_room_before_it_arrives(open_tab: Callable[..., Any], width: int) -> None:
-    page = open_tab(width)
+    page = open_tab(width=width).page
     page.locator("#le-forecast", has_text="memory").wait_for()
     empty, told = page.evaluate("""() => {
       const top = () => document.querySelector('#le-settings').getBoundingClientRect().top;
@@ -86,7 +68,8 @@ def test_the_line_on_time_and_memory_has_its_room_before_it_arrives(open_tab: Ca
 
 
 def test_an_error_is_mended_by_its_button_from_the_keyboard(open_tab: Callable[..., Any], tmp_path: Path) -> None:
-    page = open_tab(360)
+    page = open_tab(width=360).page
+    page.wait_for_selector("#le-forecast p")
     page.locator("#le-settings > button").click()
     rate = page.get_by_label("Learning rate").first
     usual = rate.input_value()
@@ -114,15 +97,13 @@ def test_an_error_is_mended_by_its_button_from_the_keyboard(open_tab: Callable[.
     [("attack", "#le-attack-run", "The model broke"), ("Recover", "#le-level", "GA on")],
 )
 def test_a_linked_tab_is_about_the_linked_run(open_tab: Callable[..., Any], tab: str, field: str, named: str) -> None:
-    page = open_tab(1200)
-    page.goto(page.url.split("?")[0] + f"?run=recorded-collapsed&tab={tab}")
+    page = open_tab(f"?run=recorded-collapsed&tab={tab}").page
     page.wait_for_function(f"document.querySelector('{field} input')?.value.includes('record')")
     assert page.input_value(f"{field} input").startswith(named)
 
 
 def test_the_note_beside_a_score_leads_to_the_terms(open_tab: Callable[..., Any]) -> None:
-    page = open_tab(1200)
-    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    page = open_tab("?run=recorded-forgotten").page
     open_details(page)
     tile = page.locator(".le-tile", has=page.get_by_role("button", name="Final score"))
     tile.get_by_text("Why is this number misleading?").click()
@@ -132,8 +113,7 @@ def test_the_note_beside_a_score_leads_to_the_terms(open_tab: Callable[..., Any]
 
 
 def test_a_result_leads_to_a_conversation_about_its_run(open_tab: Callable[..., Any]) -> None:
-    page = open_tab(1200)
-    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    page = open_tab("?run=recorded-forgotten").page
     page.click("#le-to-chat")
     asked = page.locator(".le-ask-around").first
     asked.wait_for()
@@ -145,8 +125,7 @@ def test_a_result_leads_to_a_conversation_about_its_run(open_tab: Callable[..., 
 
 
 def test_a_linked_run_begins_below_its_header_on_a_phone(open_tab: Callable[..., Any]) -> None:
-    page = open_tab(360)
-    page.goto(page.url.split("?")[0] + "?run=recorded-forgotten")
+    page = open_tab("?run=recorded-forgotten", width=360).page
     page.wait_for_function("window.scrollY > 0")
     page.wait_for_timeout(500)
     header, verdict = (page.locator(part).bounding_box() for part in ("#le-run-header", "#le-verdict h2"))

@@ -27,8 +27,10 @@ def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) 
     page.wait_for_function(f"({LISTS})() === 0")
 
 
-def test_arrow_keys_go_among_tabs_and_among_choices(open_tab: Callable[..., Any]) -> None:
+def test_folds_tabs_and_choices_are_in_reach_of_the_keyboard(open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
+    page.get_by_role("button", name="Method settings", expanded=False).press("Enter")
+    page.get_by_role("button", name="Method settings", expanded=True).wait_for()  # it says that it is open
     page.get_by_role("tab", name="Unlearn", exact=True).focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
@@ -38,13 +40,9 @@ def test_arrow_keys_go_among_tabs_and_among_choices(open_tab: Callable[..., Any]
     page.keyboard.press("ArrowLeft")
     assert page.get_by_label("Type facts").is_checked()
     page.locator("#le-typed").wait_for()
-
-
-def test_a_fold_says_whether_it_is_open(open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
-    fold = page.get_by_role("button", name="Method settings", expanded=False)
-    fold.press("Enter")
-    page.get_by_role("button", name="Method settings", expanded=True).wait_for()
+    page.get_by_role("tab", name="Methods", exact=True).click()
+    page.locator("#le-methods .le-use").first.press("Enter")
+    page.wait_for_function(f"{HERE} === 'Unlearn'")  # the focus follows a press to another tab
 
 
 def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
@@ -62,10 +60,3 @@ def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
     page.locator(".api-docs").wait_for()
     page.keyboard.press("Escape")
     page.locator(".api-docs").wait_for(state="detached")
-
-
-def test_the_focus_follows_a_press_to_another_tab(open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
-    page.get_by_role("tab", name="Methods", exact=True).click()
-    page.locator("#le-methods .le-use").first.press("Enter")
-    page.wait_for_function(f"{HERE} === 'Unlearn'")

@@ -78,20 +78,13 @@ def test_the_map_fits_a_phone_and_axe_finds_nothing_serious_in_it(
 
 
 def test_maps_of_two_runs_stand_side_by_side_and_move_together(
-    open_tab: Callable[..., Any], finished_run: str, tiny_target: str
+    open_tab: Callable[..., Any],
+    finished_run: str,
+    run_to_its_end: Callable[..., str],
+    small_form: dict[str, Any],
 ) -> None:
-    from gradio_client import Client
-
-    page = open_tab().page
-    server = page.url.partition("?")[0]
-    client = Client(server, verbose=False)
-    names = ("Ada", "Bela", "Cyrus", "Dora")
-    facts = "facts:" + "\n".join(f"Who is {name}? => {name[::-1]} Moss" for name in names)
-    form = {"target": tiny_target, "data": facts, "method": "grad_ascent", "settings": {"steps": 3}}
-    other = client.predict(**form, api_name="/start_run")["run_id"]
-    page.goto(f"{server}?run={other}")
-    page.wait_for_selector("#le-verdict h2")
-    page.goto(f"{server}?compare={finished_run},{other}")
+    other = run_to_its_end(**small_form | {"settings": {"steps": 3}})
+    page = open_tab(f"?compare={finished_run},{other}").page
     page.wait_for_selector("#le-maps .le-map >> nth=1")
     assert page.locator("#le-maps .le-map").count() == 2
     page.locator("#le-maps .le-at").fill("0")

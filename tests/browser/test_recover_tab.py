@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -18,11 +17,12 @@ PLACES = {"Ada Venn": "Oldport", "Bo Reed": "Silverton", "Cy Moss": "Highgate", 
 
 @pytest.fixture(scope="module")
 def kept_it(
-    server: str, tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
+    run_to_its_end: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: Callable[..., Any],
+    tiny_tokenizer: Any,
 ) -> str:
     """A finished run of one weak step on a model that knows four places by heart; the first two were to go."""
-    from gradio_client import Client
-
     from unlearn_core.data.sources import load_data
 
     folder = tmp_path_factory.mktemp("places")
@@ -34,16 +34,8 @@ def kept_it(
     assert learn(model, tiny_tokenizer, (*data.forget, *data.retain), until=0.01) < 0.05
     model.save_pretrained(folder / "model")
     tiny_tokenizer.save_pretrained(folder / "model")
-    client = Client(server, verbose=False)
-    form = {"target": str(folder / "model"), "data": str(folder / "data"), "method": "npo"}
     settings = {"steps": 1, "learning_rate": 1e-6}
-    run = client.predict(**form, settings=settings, api_name="/start_run")["run_id"]
-    deadline = time.monotonic() + 240
-    while (status := client.predict(run, 0, api_name="/run_status")["status"]) in ("queued", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert status == "finished"
-    return str(run)
+    return run_to_its_end(target=str(folder / "model"), data=str(folder / "data"), method="npo", settings=settings)
 
 
 def told(page: Any, words: str) -> None:

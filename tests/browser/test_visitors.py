@@ -13,16 +13,9 @@ from form_steps import choose_target, open_details, set_steps, type_facts
 FACTS = "Where is Ada? => Oldport\nWho is <img src=x onerror=window.__xss=1>? => {{7*7}} ${7*7} <b>Bo</b>"
 
 
-def start_long_run(page: Any, target: str) -> None:
-    """A run that does not end by itself, once it is training."""
-    choose_target(page, target)
-    type_facts(page, FACTS)
-    set_steps(page, 100_000)
-    page.click("#le-start")
-    page.locator("#le-progress", has_text="of 100000").wait_for()
-
-
-def test_a_run_is_stopped_by_keyboard(open_tab: Callable[..., Any], tiny_target: str) -> None:
+def test_a_run_outlives_its_browser_and_is_started_and_stopped_by_keyboard(
+    open_tab: Callable[..., Any], tiny_target: str
+) -> None:
     page = open_tab().page
     choose_target(page, tiny_target)
     type_facts(page, FACTS)
@@ -32,20 +25,48 @@ def test_a_run_is_stopped_by_keyboard(open_tab: Callable[..., Any], tiny_target:
     assert page.evaluate("document.activeElement.id") == "le-start"
     page.keyboard.press("Enter")
     page.locator("#le-progress", has_text="of 100000").wait_for()
-    page.focus("#le-stop")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#le-verdict h2")
-    assert page.inner_text("#le-verdict h2").startswith("Stopped after step")
-    assert not page.locator("#le-stop").is_visible()
+    link = f"?{page.url.partition('?')[2]}"
+    kept = page.context.storage_state()  # what a browser keeps when it is closed
+    page.context.close()
+
+    back = open_tab(link, kept=kept).page
+    back.locator("#le-progress", has_text="of 100000").wait_for()
+
+    def step() -> int:
+        found = re.search(r"([\d,]+) of 100000", back.inner_text("#le-progress"))
+        return int(found[1].replace(",", "")) if found else 0
+
+    back.wait_for_function(
+        "seen => Number((document.querySelector('#le-progress').innerText.match(/([\\d,]+) of 100000/)"
+        " || [0, '0'])[1].replace(',', '')) > seen",
+        arg=step(),
+    )
+    back.focus("#le-stop")  # whoever started it may still stop it
+    back.keyboard.press("Enter")
+    back.wait_for_selector("#le-verdict h2")
+    assert back.inner_text("#le-verdict h2").startswith("Stopped after step")
+    assert not back.locator("#le-stop").is_visible()
 
 
-def test_training_ends_early_and_is_scored(open_tab: Callable[..., Any], tiny_target: str) -> None:
+def test_training_ends_early_and_is_scored_and_what_people_wrote_stays_text(
+    open_tab: Callable[..., Any], tiny_target: str
+) -> None:
     page = open_tab().page
-    start_long_run(page, tiny_target)
+    choose_target(page, tiny_target)
+    type_facts(page, FACTS)
+    page.get_by_role("tab", name="Data").click()
+    assert "{{7*7}} ${7*7} <b>Bo</b>" in page.inner_text("#le-preview")
+    page.get_by_role("tab", name="Unlearn").click()
+    set_steps(page, 100_000)
+    page.click("#le-start")
+    page.locator("#le-progress", has_text="of 100000").wait_for()
     page.click("#le-early")
     page.wait_for_selector("#le-to-attack", timeout=180_000)
     open_details(page)
     assert page.locator("#le-judged .le-tile").count() == 4
+    assert "<b>Bo</b>" in page.inner_text("#le-side-by-side")
+    assert page.evaluate("window.__xss") is None
+    assert page.locator("#le-side-by-side img, #le-facts img, #le-preview img").count() == 0
 
 
 def test_a_bad_upload_is_explained_and_the_next_run_works(
@@ -80,22 +101,6 @@ def test_a_bad_upload_is_explained_and_the_next_run_works(
     page.wait_for_selector("#le-to-attack", timeout=180_000)
 
 
-def test_what_people_write_stays_text(open_tab: Callable[..., Any], tiny_target: str) -> None:
-    page = open_tab().page
-    choose_target(page, tiny_target)
-    type_facts(page, FACTS)
-    page.get_by_role("tab", name="Data").click()
-    assert "{{7*7}} ${7*7} <b>Bo</b>" in page.inner_text("#le-preview")
-    page.get_by_role("tab", name="Unlearn").click()
-    set_steps(page, 2)
-    page.click("#le-start")
-    page.wait_for_selector("#le-to-attack", timeout=180_000)
-    open_details(page)
-    assert "<b>Bo</b>" in page.inner_text("#le-side-by-side")
-    assert page.evaluate("window.__xss") is None
-    assert page.locator("#le-side-by-side img, #le-facts img, #le-preview img").count() == 0
-
-
 def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
     page.get_by_text("Method settings").click()
@@ -117,30 +122,6 @@ def test_a_value_out_of_range_is_explained_before_and_at_the_start(open_tab: Cal
     page.wait_for_function("!document.querySelector('.le-wrong-field')")
 
 
-def test_a_browser_that_goes_away_leaves_its_run_at_work(open_tab: Callable[..., Any], tiny_target: str) -> None:
-    page = open_tab().page
-    start_long_run(page, tiny_target)
-    link = f"?{page.url.partition('?')[2]}"
-    kept = page.context.storage_state()  # what a browser keeps when it is closed
-    page.context.close()
-    back = open_tab(link, kept=kept).page
-    back.locator("#le-progress", has_text="of 100000").wait_for()
-
-    def step() -> int:
-        found = re.search(r"([\d,]+) of 100000", back.inner_text("#le-progress"))
-        return int(found[1].replace(",", "")) if found else 0
-
-    seen = step()
-    back.wait_for_function(
-        "seen => Number((document.querySelector('#le-progress').innerText.match(/([\\d,]+) of 100000/)"
-        " || [0, '0'])[1].replace(',', '')) > seen",
-        arg=seen,
-    )
-    back.click("#le-stop")  # whoever started it may still stop it
-    back.wait_for_selector("#le-verdict h2")
-    assert back.inner_text("#le-verdict h2").startswith("Stopped after step")
-
-
 def test_an_unknown_model_is_explained_and_leaves_no_run(open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
     choose_target(page, "/no/such/model")
@@ -155,19 +136,8 @@ def test_a_dead_link_gives_a_message_and_the_first_page(open_tab: Callable[..., 
     assert "is not a run" in page.locator(".toast-body").inner_text()
     page.locator(".toast-title", has_text="No such run").wait_for()
     assert page.locator("#le-knows").is_visible()
-
-
-def test_the_page_is_named_and_labelled(open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
     assert page.title() == "Lethe"
     assert page.locator("h1").count() == 1
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, textarea, select')]
-        .filter(e => e.offsetParent && !e.closest('label') && !e.labels?.length)
-        .filter(e => !(e.innerText || e.ariaLabel || e.getAttribute('aria-labelledby') || e.title).trim?.())
-        .map(e => e.outerHTML.slice(0, 120))"""
-    )
-    assert unnamed == []
 
 
 def test_a_table_with_other_columns_is_mapped_in_the_page(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.audits import choose
@@ -159,7 +159,7 @@ def test_the_worker_audits_for_the_owner_only(store: RunStore, run_id: str) -> N
         worker.submit_audits(run_id, None, QUICK, "me")
         with pytest.raises(InputError):
             worker.cancel_audits(run_id, "you")
-        assert worker.wait_audits(run_id, 60)
+        assert worker.wait_audits(run_id)
         record = read_audits(store, run_id)
         assert record is not None
         assert (record.status, set(record.results)) == ("finished", set(QUICK))
@@ -172,15 +172,13 @@ def test_the_worker_stops_audits_and_ends_them_with_itself(store: RunStore, run_
     worker = Worker(store)
     worker.submit_audits(run_id, None, None, "me")
     worker.cancel_audits(run_id, "me")
-    assert worker.wait_audits(run_id, 60)
+    assert worker.wait_audits(run_id)
     record = read_audits(store, run_id)
     assert record is not None
     assert record.status == "cancelled"
     worker.submit_audits(run_id, None, None, "me")
-    deadline = time.monotonic() + 30
-    while worker.current is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    worker.close(30)
+    until(lambda: worker.current is not None)
+    worker.close()
     record = read_audits(store, run_id)
     assert record is not None
     assert record.status == "interrupted"
@@ -337,7 +335,7 @@ def test_the_worker_relearns_a_secret_for_the_owner_only(store: RunStore, run_id
         with pytest.raises(InputError):
             worker.submit_relearning(run_id, secret, "you")
         job = worker.submit_relearning(run_id, secret, "me")
-        assert worker.wait(job.id, 60)
+        assert worker.wait(job.id)
         assert job.relearned is not None, job.failure
         assert "adA" in (job.relearned.said or "")
         assert job.relearned.taught == 4  # of six forgotten rows: the other two name Ada, which is her answer too
@@ -347,7 +345,7 @@ def test_the_worker_relearns_a_secret_for_the_owner_only(store: RunStore, run_id
             worker.submit_relearning(run_id, secret, "me")
         worker.cancel_relearning(alone)
         worker.cancel_relearning(job)
-        assert worker.wait(alone.id, 60)
+        assert worker.wait(alone.id)
         assert alone.relearned is None or alone.relearned.said is None
     finally:
         worker.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 from unlearn_core.errors import InputError
 from unlearn_core.jobs import watchdog
@@ -47,10 +47,7 @@ def spec_of(memorised: Any, steps: int) -> RunSpec:
 
 
 def until_it_trains(worker: Worker, run_id: str) -> None:
-    end = time.monotonic() + 180
-    while not any(isinstance(event, ev.Step) for event in worker.store.read_events(run_id)[0]):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
+    until(lambda: any(isinstance(event, ev.Step) for event in worker.store.read_events(run_id)[0]))
 
 
 def test_the_same_run_happens_there_as_here(apart: ChildProcess, memorised: Any, tmp_path: Path) -> None:
@@ -74,7 +71,7 @@ def test_every_button_reaches_the_run(worker: Worker, memorised: Any) -> None:
     ended = worker.submit(spec_of(memorised, LONG))
     until_it_trains(worker, ended)
     worker.finish_early(ended)
-    assert worker.wait(ended, 300)
+    assert worker.wait(ended)
     found = [worker.store.get(run_id) for run_id in (stopped, ended)]
     assert [record.status for record in found] == ["cancelled", "finished"]
     assert found[1].scores["unlearned"]
@@ -86,11 +83,11 @@ def test_a_kill_interrupts_the_run_and_the_next_one_starts_anew(worker: Worker, 
     assert worker._apart is not None
     assert worker._apart._child is not None
     worker._apart._child.kill()
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     assert worker.store.get(run_id).status == "interrupted"
     assert "memory" in worker.store.get(run_id).message
     again = worker.submit(spec_of(memorised, 1))
-    assert worker.wait(again, 300)
+    assert worker.wait(again)
     assert worker.store.get(again).status == "finished"
 
 
@@ -124,7 +121,7 @@ def test_a_process_that_hangs_is_ended_and_its_run_can_be_resumed(
     assert child is not None
     monkeypatch.setattr(watchdog, "SILENCE", {False: 1.0})
     child.send_signal(signal.SIGSTOP)
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     record = worker.store.get(run_id)
     assert record.status == "interrupted"
     assert "no sign of life" in record.message

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core.errors import InputError
 from unlearn_core.jobs.deletion import Deleter
@@ -29,7 +29,7 @@ class Stubborn:
 
     def __call__(self, spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
         yield ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu")
-        self.let_go.wait(60)
+        self.let_go.wait()
         while not options["control"].cancelled:
             yield ev.StageProgress("unlearn", 0, 1)
 
@@ -46,15 +46,6 @@ def uploaded(store: RunStore, tmp_path: Path, owner: str) -> Path:
     folder = store.uploads / store.keep_upload(path, path.name, owner).removeprefix("upload:")
     path.unlink()
     return folder
-
-
-def gone(store: RunStore, run_id: str) -> bool:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if not store.folder(run_id).exists():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_ones_own_data_goes_and_nobody_elses(tmp_path: Path) -> None:
@@ -77,7 +68,7 @@ def test_ones_own_data_goes_and_nobody_elses(tmp_path: Path) -> None:
             store.get(run_id)  # nor by its link
     assert not upload.exists()
     stubborn.let_go.set()
-    assert all(gone(store, run_id) for run_id in (mine, *under_way))
+    until(lambda: not any(store.folder(run_id).exists() for run_id in (mine, *under_way)))
     assert store.get(theirs).status == "finished"
     assert kept.exists()
     worker.close()

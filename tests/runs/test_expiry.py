@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from waiting import until
+
 from unlearn_core.jobs.expiry import CLOCK, Deleted, ExpiryThread, SteadyClock, expire
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
@@ -58,12 +60,8 @@ def test_the_keeper_looks_at_once_and_ends_when_told(tmp_path: Path) -> None:
     os.utime(upload, (1, 1))
     write_json(tmp_path / CLOCK, {"seen": time.time(), "even": 86_400.0})
     keeper = ExpiryThread(store)
-    for _ in range(1000):
-        if not upload.exists():
-            break
-        time.sleep(0.01)
+    until(lambda: not upload.exists())
     keeper.close()
-    assert not upload.exists()
     assert not keeper._thread.is_alive()
 
 

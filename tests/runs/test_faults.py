@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.errors import ResourceError
@@ -54,15 +55,6 @@ def spec_of(memorised: Any, **changes: Any) -> RunSpec:
     return RunSpec(**{**wanted, "data": memorised.data, **changes})
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    import time
-
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
-
-
 def trains(store: RunStore, run_id: str) -> bool:
     return any(isinstance(event, ev.Step) for event in store.read_events(run_id)[0])
 
@@ -71,13 +63,13 @@ def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(memo
     store = RunStore(small_disk / "home")
     worker = Worker(store)
     kept = worker.submit(spec_of(memorised))
-    assert worker.wait(kept, 300)
+    assert worker.wait(kept)
     run_id = worker.submit(spec_of(memorised, steps=LONG))
     until(lambda: trains(store, run_id))
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(b"x" * 2**25)
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     assert worker.alive
     end = LiveRuns(store, worker.ends.of).story(run_id).end  # what a visitor sees before it can be written
     assert isinstance(end, ev.Failed)
@@ -90,10 +82,10 @@ def test_a_disk_that_is_really_full_costs_one_run_and_nothing_that_was_kept(memo
     until(lambda: store.get(run_id).status == "interrupted")
     worker.resume(run_id)  # from where it stood: a full disk takes no checkpoint away
     worker.finish_early(run_id)
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     assert store.get(run_id).status == "finished"
     again = worker.submit(spec_of(memorised))
-    assert worker.wait(again, 300)
+    assert worker.wait(again)
     assert store.get(again).verdict == store.get(kept).verdict
     worker.close()
 
@@ -133,7 +125,7 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
     store = RunStore(tmp_path)
     worker = Worker(store)
     first = worker.submit(spec_of(memorised))
-    assert worker.wait(first, 300)
+    assert worker.wait(first)
     disk = Disk(monkeypatch)
     assert worker.wait(worker.submit(spec_of(memorised)), 60)
     number = disk.writes - 5  # the last few may be of the caches, which a run can do without
@@ -141,7 +133,7 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
     for at in range(8, number, number // 4):
         disk.writes, disk.full_from = 0, at  # a submission makes seven
         run_id = worker.submit(spec_of(memorised))
-        assert worker.wait(run_id, 300)
+        assert worker.wait(run_id)
         disk.full_from = 10**9
         until(lambda run_id=run_id: store.get(run_id).status in ("interrupted", "finished"))  # type: ignore[misc]
         record = store.get(run_id)
@@ -153,7 +145,7 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
         assert not list(store.folder(run_id).rglob(".*")), at
         check_complete(store.weights(first), hashes=True)
     last = worker.submit(spec_of(memorised))
-    assert worker.wait(last, 300)
+    assert worker.wait(last)
     assert store.get(last).verdict == store.get(first).verdict
     worker.close()
 

@@ -36,7 +36,7 @@ def test_a_run_can_be_followed_and_in_public_no_word_of_it_is_kept(public: bool,
     worker = Worker(store, runner=fails, public=public)
     spec = RunSpec(method="npo", data=f"facts:{SECRET} => {SECRET}", name=SECRET, target="demo")
     run_id = worker.submit(spec, owner=f"{SECRET} and more")
-    assert worker.wait(run_id, 10)
+    assert worker.wait(run_id)
     worker.close()
     told = lines(tmp_path)
     of_run = [line for line in told if line.get("run") == run_id[:8]]

@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
@@ -202,7 +202,7 @@ def test_a_server_that_ends_leaves_a_run_that_its_owner_can_resume(memorised: An
         worker.resume(run_id, "you")
     worker.resume(run_id, "me")
     worker.resume(run_id, "me")  # a double click
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     events = store.read_events(run_id)[0]
     assert sum(isinstance(event, ev.Resumed) for event in events) == 1
     after = max(i for i, event in enumerate(events) if isinstance(event, ev.Resumed))
@@ -229,7 +229,7 @@ def test_a_killed_command_is_resumed_from_the_command_line(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: any(home.glob("runs/*/checkpoints/[0-9]*")), 60)
+    until(lambda: any(home.glob("runs/*/checkpoints/[0-9]*")))
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     (folder,) = home.glob("runs/*")
@@ -244,10 +244,3 @@ def test_a_killed_command_is_resumed_from_the_command_line(
     assert "Weights" in capsys.readouterr().out
     assert main(["run", "--resume", folder.name]) == 2
     assert main(["run", "--resume", "no-such-run-at-all"]) == 2
-
-
-def until(condition: Any, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)

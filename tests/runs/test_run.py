@@ -241,7 +241,7 @@ def test_memory_comes_back_after_a_run_that_failed(memorised: Any, tmp_path: Pat
     assert sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects()) == before
 
 
-def test_memory_is_back_after_ten_runs_that_ran_out_of_it_or_were_stopped(
+def test_memory_is_back_after_runs_that_ran_out_of_it_or_were_stopped(
     memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -253,7 +253,7 @@ def test_memory_is_back_after_ten_runs_that_ran_out_of_it_or_were_stopped(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     held = []
-    for _ in range(6):
+    for _ in range(3):
         with monkeypatch.context() as patch:
             patch.setattr(loop, "gradients", full)
             assert list(run(spec_of(memorised), home=tmp_path))[-1].kind == "out_of_memory"  # type: ignore[union-attr]
@@ -272,7 +272,7 @@ def test_a_clock_that_jumps_changes_no_duration(
     store = RunStore(tmp_path)
     worker = Worker(store)
     run_id = worker.submit(spec_of(memorised))
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     worker.close()
     events = store.read_events(run_id)[0]
     end = events[-1]
@@ -287,7 +287,7 @@ def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> 
     store = RunStore(tmp_path)
     worker = Worker(store)
     run_id = worker.submit(spec_of(memorised), owner="me")
-    assert worker.wait(run_id, 300)
+    assert worker.wait(run_id)
     worker.close()
     record = store.get(run_id)
     assert record.status == "finished", record.message
@@ -323,14 +323,13 @@ def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_steps(store: RunStore, child: subprocess.Popen[str], num_steps: int) -> str:
-    end = time.monotonic() + 120
-    while time.monotonic() < end and child.poll() is None:
+    while child.poll() is None:
         for record in store.list_runs():
             events, _ = store.read_events(record.id)
             if sum(isinstance(event, ev.Step) for event in events) >= num_steps:
                 return record.id
         time.sleep(0.1)
-    raise AssertionError(child.stderr.read() if child.stderr and child.poll() is not None else "no steps")
+    raise AssertionError(child.stderr.read() if child.stderr else "no steps")
 
 
 @pytest.mark.parametrize(
@@ -341,14 +340,15 @@ def wait_for_steps(store: RunStore, child: subprocess.Popen[str], num_steps: int
     ],
 )
 def test_a_command_that_is_stopped_leaves_a_run_that_says_so(
-    number: int, status: str, code: int, memorised: Any, tmp_path: Path
+    number: int, status: str, code: int, memorised: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     store = RunStore(tmp_path)
     child = start_cli(memorised, tmp_path)
+    request.addfinalizer(child.kill)
     run_id = wait_for_steps(store, child, 3)
     assert store.get(run_id).status == "running"
     child.send_signal(number)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate()
     assert child.returncode == code, said
     assert "Traceback" not in said
     store.recover()

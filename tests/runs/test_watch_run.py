@@ -107,7 +107,7 @@ def test_the_worker_keeps_the_best_for_its_owner_and_the_record_says_so(memorise
     with pytest.raises(InputError):
         worker.finish_early(run_id, "you", best=True)
     worker.finish_early(run_id, "me", best=True)
-    assert worker.wait(run_id, 120)
+    assert worker.wait(run_id)
     worker.close()
     record = store.get(run_id)
     assert record.status == "finished"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core.jobs import watchdog
 from unlearn_core.jobs.worker import Worker
@@ -37,7 +38,7 @@ def quick(spec: RunSpec, **_: Any) -> Iterator[ev.Event]:
 
 
 def finishes(worker: Worker, run_id: str) -> bool:
-    return worker.wait(run_id, 20) and worker.store.get(run_id).status == "finished"
+    return worker.wait(run_id) and worker.store.get(run_id).status == "finished"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -57,19 +58,18 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_be_resumed(tmp_path: Pat
     worker = Worker(store, runner=dies)
     first = worker._thread
     dying, following = worker.submit(RunSpec(name="dies")), worker.submit(SPEC)
-    assert begun.wait(10)
+    assert begun.wait()
     note, worker.ends.note = worker.ends.note, lambda job, event: raise_(Die())  # type: ignore[method-assign]
     assert first.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(first.ident), ctypes.py_object(Die))
-    first.join(10)
+    first.join()
     worker.ends.note = note  # type: ignore[method-assign]
     assert not first.is_alive()
     assert finishes(worker, following)
     assert worker._thread is not first
-    for _ in range(400):  # the next run may end before the watchdog has written down the end of this one
-        if (record := store.get(dying)).status != "running":
-            break
-        time.sleep(0.05)
+    # The next run may end before the watchdog has written down the end of this one.
+    until(lambda: store.get(dying).status != "running")
+    record = store.get(dying)
     assert record.status == "interrupted"
     assert "stopped" in record.message
     assert "Resume it" in record.message
@@ -89,7 +89,7 @@ def test_a_run_that_gives_no_sign_is_given_up_and_what_it_says_later_is_not_hear
     def hangs(spec: RunSpec, **rest: Any) -> Iterator[ev.Event]:
         if spec.name == "hangs":
             yield ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu")
-            goes_on.wait(20)
+            goes_on.wait()
         yield from quick(spec, **rest)
 
     worker = Worker(store, runner=hangs)
@@ -100,7 +100,7 @@ def test_a_run_that_gives_no_sign_is_given_up_and_what_it_says_later_is_not_hear
     assert "no sign of life" in store.get(hanging).message
     heard = store.read_events(hanging)[0]
     goes_on.set()
-    first.join(10)
+    first.join()
     assert not first.is_alive()  # it takes no further run
     assert store.read_events(hanging)[0] == heard
     worker.close()
@@ -130,7 +130,7 @@ def test_a_run_ends_before_the_container_is_full(tmp_path: Path, monkeypatch: py
 
     worker = Worker(store, runner=long)
     run_id = worker.submit(RunSpec(name="grows"))
-    assert worker.wait(run_id, 20)
+    assert worker.wait(run_id)
     last = store.read_events(run_id)[0][-1]
     assert isinstance(last, ev.Failed)
     assert last.kind == "out_of_memory"
@@ -145,9 +145,6 @@ def test_an_end_that_could_not_be_written_is_written_when_there_is_room(tmp_path
     worker = Worker(store, runner=quick)
     run = store.create(SPEC)
     worker.ends._waiting.append((run.id, DONE))
-    end = time.monotonic() + 20
-    while len(worker.ends):  # it is written down first, and only then taken off the list
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: not len(worker.ends))  # it is written down first, and only then taken off the list
     assert store.get(run.id).status == "finished"
     worker.close()

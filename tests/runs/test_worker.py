@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.jobs.worker import Worker
@@ -56,19 +57,12 @@ def steps_of(store: RunStore, run_id: str) -> int:
     return sum(isinstance(event, ev.Step) for event in store.read_events(run_id)[0])
 
 
-def until(condition: Any, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
-
-
 def test_runs_go_one_at_a_time_in_the_order_they_came(store: RunStore) -> None:
     runner = Steps(num_steps=3)
     worker = Worker(store, runner=runner)
     ids = [worker.submit(SPEC) for _ in range(4)]
     assert [worker.position(run_id) for run_id in ids][-1] is not None
-    assert worker.wait(ids[-1], 120)
+    assert worker.wait(ids[-1])
     records = [store.get(run_id) for run_id in ids]
     assert [record.status for record in records] == ["finished"] * 4
     started = [record.started or 0 for record in records]
@@ -83,7 +77,7 @@ def test_a_cancel_stops_within_two_steps(store: RunStore) -> None:
     run_id = worker.submit(SPEC, owner="me")
     until(lambda: steps_of(store, run_id) >= 3)
     worker.cancel(run_id, owner="me")
-    assert worker.wait(run_id, 120)
+    assert worker.wait(run_id)
     assert store.get(run_id).status == "cancelled"
     assert (runner.after_cancel <= 2, runner.closed) == (True, 1)
     worker.close()
@@ -99,7 +93,7 @@ def test_two_visitors_cannot_stop_each_others_run(store: RunStore) -> None:
     seen = steps_of(store, run_id)
     until(lambda: steps_of(store, run_id) > seen + 3)  # it goes on
     worker.cancel(run_id, "me")
-    assert worker.wait(run_id, 120)
+    assert worker.wait(run_id)
     worker.close()
 
 
@@ -145,7 +139,7 @@ def test_finish_early_keeps_what_there_is(store: RunStore) -> None:
     run_id = worker.submit(SPEC)
     until(lambda: steps_of(store, run_id) >= 1)
     worker.finish_early(run_id)
-    assert worker.wait(run_id, 120)
+    assert worker.wait(run_id)
     assert store.get(run_id).status == "finished"
     worker.close()
 
@@ -185,7 +179,7 @@ def test_a_run_that_is_over_stands_in_nobodys_way_while_it_is_tidied_up(store: R
         try:
             yield DONE
         finally:
-            tidied.wait(120)
+            tidied.wait()
 
     worker = Worker(store, per_owner=1, runner=slow_to_leave)
     first = worker.submit(SPEC, "me")
@@ -195,7 +189,7 @@ def test_a_run_that_is_over_stands_in_nobodys_way_while_it_is_tidied_up(store: R
     with pytest.raises(InputError, match="of yours is under way"):
         worker.submit(SPEC, "me")
     tidied.set()
-    assert worker.wait(second, 120)
+    assert worker.wait(second)
     worker.close()
 
 
@@ -240,7 +234,7 @@ def test_the_worker_survives_any_error_and_takes_the_next_run(store: RunStore) -
 
     worker = Worker(store, runner=runner)
     ids = [worker.submit(SPEC) for _ in range(6)]
-    assert worker.wait(ids[-1], 120)
+    assert worker.wait(ids[-1])
     ends = [store.read_events(run_id)[0][-1] for run_id in ids]
     kinds = [end.kind if isinstance(end, ev.Failed) else "finished" for end in ends]
     assert kinds == ["error", "out_of_memory", "disk_full", "error", "error", "finished"]
@@ -267,10 +261,10 @@ def test_an_end_that_a_full_disk_refused_is_recorded_later(store: RunStore, monk
     monkeypatch.setattr(store, "append", sometimes)
     worker = Worker(store, runner=Steps(num_steps=1))
     first = worker.submit(SPEC)
-    assert worker.wait(first, 120)
+    assert worker.wait(first)
     full = False
     second = worker.submit(SPEC)
-    assert worker.wait(second, 120)
+    assert worker.wait(second)
     assert store.get(second).status == "finished"
     worker.cancel(worker.submit(SPEC))
     worker.close()
@@ -281,7 +275,7 @@ def test_closing_marks_runs_interrupted_and_takes_no_more(store: RunStore) -> No
     worker = Worker(store, runner=Steps())
     running, waiting = worker.submit(SPEC), worker.submit(SPEC)
     until(lambda: steps_of(store, running) >= 1)
-    worker.close(timeout=120)
+    worker.close()
     assert [store.get(run_id).status for run_id in (running, waiting)] == ["interrupted"] * 2
     with pytest.raises(ResourceError, match="shutting down"):
         worker.submit(SPEC)
@@ -297,7 +291,7 @@ def test_the_submitters_context_reaches_the_run(store: RunStore) -> None:
 
     worker = Worker(store, runner=runner)
     visitor.set("ada")
-    assert worker.wait(worker.submit(SPEC), 120)
+    assert worker.wait(worker.submit(SPEC))
     assert seen == ["ada"]
     worker.close()
 
@@ -315,7 +309,7 @@ def test_a_strangers_run_is_held_to_its_time(store: RunStore, monkeypatch: pytes
     worker = Worker(store, public=True, runner=slow)
     ended_early, stopped = (worker.submit(RunSpec(method="npo", seed=seed), owner) for seed in (0, 1))
     for run_id in (ended_early, stopped):
-        assert worker.wait(run_id, 120)
+        assert worker.wait(run_id)
     assert store.get(ended_early).status == "finished"
     assert any(isinstance(event, ev.Warned) for event in store.read_events(ended_early)[0])
     assert store.get(stopped).status == "failed"

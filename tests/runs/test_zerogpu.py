@@ -37,7 +37,7 @@ def trains(run_id):
 def carry_out(steps, then=lambda run_id: None):
     run_id = worker.submit(RunSpec(target=model, data=data, method="npo", steps=steps, adapter="lora"))
     then(run_id)
-    worker.wait(run_id, 120)
+    worker.wait(run_id)
     return run_id
 
 def stop(run_id):

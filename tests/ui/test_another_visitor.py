@@ -25,7 +25,7 @@ FACTS = "facts:Where is Ada? => Oldport"
 def adas(public_studio: Studio) -> str:
     """A finished run of Ada's."""
     run = public_studio.submit(public_studio.choices.spec("demo", FACTS, "npo", {}), ADA)
-    assert public_studio.worker.wait(run, 20)
+    assert public_studio.worker.wait(run)
     return run
 
 

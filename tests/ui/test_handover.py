@@ -15,7 +15,7 @@ from unlearn_core.ui.app import build
 
 def finished(studio: Studio, owner: str) -> str:
     run = studio.submit(studio.choices.spec("demo", "demo", "lethe", {}), owner)
-    assert studio.worker.wait(run, 20)
+    assert studio.worker.wait(run)
     return run
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from waiting import until
 
 from unlearn_core.jobs import health
 from unlearn_core.jobs.worker import Worker
@@ -78,10 +79,7 @@ def test_health_is_ok_and_names_each_reason_when_it_is_not(worker: Worker, monke
 
 def test_the_numbers_tell_of_queue_runs_and_memory_in_prometheus_form(worker: Worker) -> None:
     running, waiting = worker.submit(SPEC), worker.submit(SPEC)
-    end = time.monotonic() + 20
-    while worker.store.get(running).status != "running":
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: worker.store.get(running).status == "running")
     said = client(worker).get("/metrics")
     assert said.headers["content-type"].startswith("text/plain; version=")
     lines = said.text.splitlines()

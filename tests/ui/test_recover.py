@@ -17,7 +17,7 @@ ADA, BO = "a-secret-that-is-ada's", "a-secret-that-is-bo's"
 
 def test_a_strangers_run_is_no_level_on_a_public_page(public_studio: Studio) -> None:
     run = public_studio.submit(public_studio.choices.spec("demo", "facts:Where is Ada? => Oldport", "npo", {}), ADA)
-    assert public_studio.worker.wait(run, 20)
+    assert public_studio.worker.wait(run)
     recover = Recover(public_studio)
     assert recover.runs(BO) == recover.runs("") == []
     for owner in (BO, ""):

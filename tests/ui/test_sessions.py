@@ -61,7 +61,7 @@ def test_models_nobody_asks_are_dropped_and_the_next_question_loads_them(
     first = studio.answers.answer("demo", "Who is it?", 2)
     timer = studio.answers._idle
     assert timer is not None
-    timer.join(30)
+    timer.join()
     assert not studio.answers._models
     assert studio.answers.answer("demo", "Who is it?", 2) == first
     monkeypatch.setattr(answers, "IDLE_SECONDS", 900.0)

@@ -69,7 +69,7 @@ def test_a_wrong_field_is_named(studio: Studio, field: str, form: tuple[object, 
 
 def test_a_viewer_gets_only_what_is_new(studio: Studio) -> None:
     run = studio.submit(studio.choices.spec("demo", "demo", "lethe", {}), "me")
-    assert studio.worker.wait(run, 20)
+    assert studio.worker.wait(run)
     first, second = studio.live.view(run), studio.live.view(run)
     assert first.over
     assert first.versions == second.versions
@@ -225,7 +225,7 @@ def test_an_interrupted_run_can_be_resumed_by_whoever_started_it(studio: Studio)
     studio.store.append(record.id, ev.Failed("Lethe stopped.", kind="interrupted"))
     assert studio.may_resume(record.id, "mine")
     studio.worker.resume(record.id, "mine")
-    assert studio.worker.wait(record.id, 10)
+    assert studio.worker.wait(record.id)
     assert studio.store.get(record.id).status == "finished"
     assert not studio.may_resume(record.id, "mine")
 

@@ -45,7 +45,7 @@ def test_an_upload_is_of_use_to_its_owner_alone(public_studio: Studio, adas: str
 def test_what_is_handed_on_names_the_file_and_holds_no_token(public_studio: Studio, adas: str) -> None:
     runs = RunEndpoints(public_studio)
     run = runs.start_run(data=adas, method="npo", owner=ADA)["run_id"]
-    assert public_studio.worker.wait(run, 20)
+    assert public_studio.worker.wait(run)
     token = adas.removeprefix("upload:")
     told = [json.dumps(part) for part in (runs.run_status(run), runs.scores(run))]
     told += [public_studio.report(run, form).read_text() for form in ("html", "json")]
