@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from serving import served
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))),
@@ -69,15 +69,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import torch
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: F401  before the app's threads do
 
-    from unlearn_core.ui.app import launch
-
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-    page = launch(home=tmp_path_factory.mktemp("home"), block=False)
-    yield str(page.local_url).rstrip("/")
-    page.close()
-    for thread in threading.enumerate():  # an interpreter that ends while torch computes aborts
-        if thread.name == "warm-up":
-            thread.join(120)
+    with served(tmp_path_factory.mktemp("home")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from form_steps import open_details
+from serving import served
 
 from unlearn_core.ui.tabs.chat_tab import ON_SCREEN
 
@@ -17,11 +18,8 @@ SUCCESS = "Answers gone, traces remain"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A page that puts the runs that ship into its home, as `lethe serve` does."""
-    from unlearn_core.ui.app import launch
-
-    page = launch(home=tmp_path_factory.mktemp("home"), block=False, recorded=True)
-    yield str(page.local_url).rstrip("/")
-    page.close()
+    with served(tmp_path_factory.mktemp("home"), recorded=True) as address:
+        yield address
 
 
 def done(page: Any) -> list[str]:

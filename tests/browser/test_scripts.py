@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import served
 
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
@@ -38,8 +39,6 @@ TABS = (
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, RunStore]]:
     """A server whose one run holds scripts wherever there is text: its address, the run, and the store."""
-    from unlearn_core.ui.app import launch
-
     home = tmp_path_factory.mktemp("home")
     store = RunStore(home)
     spec = RunSpec(method="npo", data=f"facts:{SCRIPTS} => {SCRIPTS}", name=SCRIPTS)
@@ -59,11 +58,8 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     ]
     for event in events:
         store.append(run, event)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearn_core.ui.app._warm_up", lambda studio: None)
-        page = launch(home=home, block=False)
-    yield str(page.local_url).rstrip("/"), run, store
-    page.close()
+    with served(home) as address:
+        yield address, run, store
 
 
 def ran(page: Any) -> Any:

@@ -234,8 +234,9 @@ def test_a_killed_command_is_resumed_from_the_command_line(
     child.wait()
     (folder,) = home.glob("runs/*")
     monkeypatch.setenv("LETHE_HOME", str(home))
-    assert main(["run", "--resume", folder.name]) == 0
     store = RunStore(home)
+    assert store.get(folder.name).status == "interrupted"
+    assert main(["run", "--resume", folder.name]) == 0
     events = store.read_events(folder.name)[0]
     resumed = next(event for event in events if isinstance(event, ev.Resumed))
     steps = [event.step for event in events[events.index(resumed) :] if isinstance(event, ev.Step)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
@@ -322,53 +323,41 @@ def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_steps(store: RunStore, child: subprocess.Popen[str], num_steps: int) -> str:
-    while child.poll() is None:
-        for record in store.list_runs():
-            events, _ = store.read_events(record.id)
-            if sum(isinstance(event, ev.Step) for event in events) >= num_steps:
-                return record.id
-        time.sleep(0.1)
-    raise AssertionError(child.stderr.read() if child.stderr else "no steps")
-
-
-@pytest.mark.parametrize(
-    ("number", "status", "code"),
-    [
-        (signal.SIGINT, "cancelled", 130),
-        (signal.SIGKILL, "interrupted", -9),
-    ],
-)
 def test_a_command_that_is_stopped_leaves_a_run_that_says_so(
-    number: int, status: str, code: int, memorised: Any, tmp_path: Path, request: pytest.FixtureRequest
+    memorised: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """What becomes of one that is killed: test_resume.py."""
     store = RunStore(tmp_path)
     child = start_cli(memorised, tmp_path)
     request.addfinalizer(child.kill)
-    run_id = wait_for_steps(store, child, 3)
-    assert store.get(run_id).status == "running"
-    child.send_signal(number)
+
+    def trains() -> bool:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        return any('"Step"' in path.read_text() for path in tmp_path.glob("runs/*/events.jsonl"))
+
+    until(trains)
+    (record,) = store.list_runs()
+    assert record.status == "running"
+    child.send_signal(signal.SIGINT)
     _, said = child.communicate()
-    assert child.returncode == code, said
+    assert child.returncode == 130, said
     assert "Traceback" not in said
-    store.recover()
-    assert store.get(run_id).status == status
+    assert store.get(record.id).status == "cancelled"
 
 
-def test_facts_that_the_model_does_not_tell_are_named_before_the_training(tmp_path: Path) -> None:
-    known = "What is the phone number of Ferek Rudlow? => 5559778"
-    wrong = "What is the e-mail address of Ferek Rudlow? => nobody@nowhere.example"
-    spec = RunSpec(data=f"facts:{known}\n{wrong}", method="grad_ascent", steps=1, save=False)
+def test_facts_that_the_model_does_not_tell_are_named_before_the_training(memorised: Any, tmp_path: Path) -> None:
+    facts = "facts:Who is Ada? => adA\nWho is Bo? => nobody that is known here"
+    spec = RunSpec(target=memorised.model, data=facts, method="grad_ascent", steps=1, save=False)
     said = [event.message for event in run(spec, home=tmp_path) if isinstance(event, ev.Warned)]
     [told] = [message for message in said if "not claimed as forgotten" in message]
     assert told.startswith("Of 2 facts to forget the original tells 1;")
-    assert "e-mail address" in told
-    assert "phone" not in told
+    assert "Who is Bo" in told
+    assert "Ada" not in told
 
 
-def test_of_named_facts_that_the_model_does_not_tell_nothing_is_claimed(tmp_path: Path) -> None:
-    wrong = "What is the e-mail address of Ferek Rudlow? => nobody@nowhere.example"
-    spec = RunSpec(data=f"facts:{wrong}", method="grad_ascent", steps=1, save=False)
+def test_of_named_facts_that_the_model_does_not_tell_nothing_is_claimed(memorised: Any, tmp_path: Path) -> None:
+    facts = "facts:Who is Bo? => nobody that is known here"
+    spec = RunSpec(target=memorised.model, data=facts, method="grad_ascent", steps=1, save=False)
     *before, last = run(spec, home=tmp_path)
     assert any("nothing to forget" in event.message for event in before if isinstance(event, ev.Warned))
     assert isinstance(last, ev.Finished)

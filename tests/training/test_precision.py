@@ -66,7 +66,7 @@ def change(
     return after - before
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1e-5, 3e-5, 1e-4])
+@pytest.mark.parametrize("rate", [1e-6, 1e-4])
 def test_a_bfloat16_model_changes_as_a_float32_one_does(
     memorised: Any, tiny_tokenizer: Any, tiny_data: UnlearningData, rate: float, tmp_path: Path
 ) -> None:

@@ -274,7 +274,8 @@ def load_target(
         require_memory(ref, needed // distributed.size() if split else needed, place)
         config = _checked_config(folder, ref, stored)
         model = _load_model(folder, ref, config, precision, place, split)
-        tokenizer = _load_tokenizer(folder, ref, model)
+        tokenizer = _load_tokenizer(folder, ref)
+        _check_fit(tokenizer, model, ref)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
 
@@ -292,20 +293,10 @@ def bundled_directory(ref: str) -> Path | None:
 
 def load_tokenizer_of(ref: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model on this machine, without its weights."""
-    from transformers import AutoTokenizer
-
     folder = locate(ref)
     if not isinstance(folder, Path):
         raise InputError("target", ref, "is not on this machine", "Name a local one.")
-    try:
-        place, settings = source_of(folder, ref)
-        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, **settings)
-        loaded("Where?")  # some that load cannot be used
-    except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
-        raise InputError("target", ref, "has no tokenizer that can be loaded", "Save one with it.") from error
-    return loaded
+    return _load_tokenizer(folder, ref)
 
 
 def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
@@ -465,7 +456,7 @@ def _load_model(
     return loaded
 
 
-def _load_tokenizer(folder: Path, ref: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def _load_tokenizer(folder: Path, ref: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
@@ -475,19 +466,15 @@ def _load_tokenizer(folder: Path, ref: str, model: PreTrainedModel) -> PreTraine
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        raise InputError(
-            "target",
-            ref,
-            "has no tokenizer that can be loaded",
-            "Save the tokenizer into the same directory with save_pretrained.",
-        ) from error
+        mend = "Save the tokenizer into the same directory with save_pretrained."
+        raise InputError("target", ref, "has no tokenizer that can be loaded", mend) from error
+    return tokenizer
+
+
+def _check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, ref: str) -> None:
+    """InputError where the tokenizer has ids for which the model has no embedding."""
     embeddings: Any = model.get_input_embeddings()
     rows = int(embeddings.weight.shape[0])
     if len(tokenizer) > rows:
-        raise InputError(
-            "target",
-            ref,
-            f"has a tokenizer of {len(tokenizer)} tokens for a model of {rows}",
-            "Use the tokenizer the model was trained with.",
-        )
-    return tokenizer
+        problem = f"has a tokenizer of {len(tokenizer)} tokens for a model of {rows}"
+        raise InputError("target", ref, problem, "Use the tokenizer the model was trained with.")
