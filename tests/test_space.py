@@ -19,6 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SHIPPED = ("app.py", "README.md", "requirements.txt", "pyproject.toml", "unlearn_core", "assets")
 USER = "nobody"

@@ -14,6 +14,8 @@ from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 CASES = 150
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

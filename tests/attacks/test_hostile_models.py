@@ -21,6 +21,8 @@ from unlearn_core.errors import InputError
 from unlearn_core.runs.events import Failed
 from unlearn_core.runs.planning.costs import RunMeter, device, resident_memory
 
+pytestmark = pytest.mark.slow
+
 FACTS = "facts:Who is Ada? => the first"
 
 

@@ -11,11 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from unlearn_core.errors import IntegrityError
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import check_complete
 
-NUM_KILLS = 20
+pytestmark = pytest.mark.slow
+
+NUM_KILLS = 10
 CHILD = """
 import os, sys
 from pathlib import Path

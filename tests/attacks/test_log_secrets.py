@@ -23,6 +23,8 @@ from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import check_complete
 from unlearn_core.ui.web.operations import TOKEN
 
+pytestmark = pytest.mark.slow
+
 OWNER = "owner-canary-0123456789"
 OPERATOR = "operator-canary-0123456789"
 WORDS = (

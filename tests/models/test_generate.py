@@ -14,6 +14,8 @@ from unlearn_core.models.generation import generate as module
 from unlearn_core.models.generation.cuda_graph import CudaGraphCache
 from unlearn_core.models.generation.generate import end_ids, generate, generate_all, stream
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = (
     ("olmo", {}),
     ("olmo2", {"tie_word_embeddings": False}),

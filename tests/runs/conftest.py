@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -14,3 +15,9 @@ def memorised(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], tiny_tokenizer: Any
 ) -> Memorised:
     return memorise(tmp_path_factory.mktemp("memorised"), tiny_model("olmo2", seed=0), tiny_tokenizer)
+
+
+@pytest.fixture
+def interruptible() -> None:
+    """Ctrl-C reaches the processes of a test, though a shell started the tests in the background, deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

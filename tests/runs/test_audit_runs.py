@@ -31,6 +31,8 @@ from unlearn_core.store.audits import (
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import save_complete, this_process
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("quantisation", "sampling")
 
 

@@ -21,6 +21,8 @@ from unlearn_core.store.audits import open_case
 from unlearn_core.store.recorder import record
 from unlearn_core.store.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = (
     "{% for m in messages %}<|turn|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"

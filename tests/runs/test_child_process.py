@@ -24,6 +24,8 @@ from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 LONG = 100_000
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CONTROLLER = Path("/sys/fs/cgroup/memory")
 LIMIT = 1024 * 2**20
 ENTER = """

@@ -22,6 +22,8 @@ from unlearn_core.runs import events as ev
 from unlearn_core.service.live import LiveRuns
 from unlearn_core.system.files import check_complete
 
+pytestmark = pytest.mark.slow
+
 LONG = 100_000
 
 
@@ -127,7 +129,7 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
     first = worker.submit(spec_of(memorised))
     assert worker.wait(first)
     disk = Disk(monkeypatch)
-    assert worker.wait(worker.submit(spec_of(memorised)), 60)
+    assert worker.wait(worker.submit(spec_of(memorised)))
     number = disk.writes - 5  # the last few may be of the caches, which a run can do without
     assert number > 30
     for at in range(8, number, number // 4):

@@ -13,6 +13,8 @@ from unlearn_core.jobs.warm_cache import prescore
 from unlearn_core.models.targets import load_target
 from unlearn_core.runs.cache import ScoreCache
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_gives_way_at_once_and_otherwise_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, original = load_data("demo"), load_target("demo").weights_hash

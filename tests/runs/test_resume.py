@@ -24,6 +24,8 @@ from unlearn_core.runs.control import Control
 from unlearn_core.runs.state import RunState
 from unlearn_core.system.files import check_complete
 
+pytestmark = pytest.mark.slow
+
 STEPS = 8
 
 

@@ -21,7 +21,7 @@ from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
 from unlearn_core.system.files import check_complete
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture
@@ -323,6 +323,7 @@ def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_command_that_is_stopped_leaves_a_run_that_says_so(
     memorised: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -19,6 +19,8 @@ from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.subject import keep_sheet
 from unlearn_core.store.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sheet_file(tmp_path):

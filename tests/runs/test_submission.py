@@ -15,6 +15,8 @@ from unlearn_core.data.subset import hold_out, some_documents
 from unlearn_core.data.types import Example
 from unlearn_core.submission import SELECTION, unlearn
 
+pytestmark = pytest.mark.slow
+
 CALL = """
 import sys
 from unlearn_core.submission import unlearn

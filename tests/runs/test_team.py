@@ -19,6 +19,8 @@ import pytest
 from unlearn_core import RunStore
 from unlearn_core.runs import events as ev
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STEPS = 20
 # The command of every process, with a checkpoint after each step.
@@ -116,6 +118,7 @@ def test_a_killed_process_leaves_a_run_that_two_others_finish(spec: str, tmp_pat
     store.close()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_cancels_the_run_of_both(spec: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     team = launch(home, spec)

@@ -13,6 +13,8 @@ import pytest
 
 from unlearn_core.jobs import zerogpu
 
+pytestmark = pytest.mark.slow
+
 FAKES = Path(__file__).parents[1] / "fakes"
 VISIT = """
 import json, sys, time

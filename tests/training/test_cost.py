@@ -15,6 +15,8 @@ from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 from unlearn_core.training.resources.flops import CostMeter
 
+pytestmark = pytest.mark.slow
+
 FREE = ("icul", "guard_prompt", "guard_input", "guard_output")  # nothing is computed to make them
 # What is small beside the model it is added to must be so here too.
 SMALL = {"eul": {"width": 2}, "uld": {"rank": 1}}

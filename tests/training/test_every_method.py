@@ -15,6 +15,8 @@ from unlearn_core.methods.base import Edit
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 
+pytestmark = pytest.mark.slow
+
 NUM_STEPS = 16
 SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
 

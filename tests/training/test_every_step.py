@@ -16,6 +16,8 @@ from unlearn_core.methods.capabilities import trains
 from unlearn_core.training import layout, loop, packing
 from unlearn_core.training.records import LoopStep
 
+pytestmark = pytest.mark.slow
+
 TRAINED = [name for name, cls in methods.REGISTRY.items() if not issubclass(cls, Edit)]
 ATTACKED = ("adv_ga", "adv_npo", "lat")  # the attack starts at random for each step and place in the batch
 ALL_ROWS = {"batch_size": 16, "learning_rate": 1e-3}  # every step sees the whole forget set

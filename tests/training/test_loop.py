@@ -20,6 +20,8 @@ from unlearn_core.training import loop
 from unlearn_core.training.loop import scheduled_rate, unlearn
 from unlearn_core.training.records import FactProbe, LoopStep, StepDiverged, Warned
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"batch_size": 8, "learning_rate": 3e-3}
 
 

@@ -30,6 +30,8 @@ from unlearn_core.models.targets import load_target
 from unlearn_core.training.memorise import Recipe, Trainer, encode_items, make_batches
 from unlearn_core.training.muon import Muon, orthogonalise
 
+pytestmark = pytest.mark.slow
+
 SHAPE = ModelShape(width=32, intermediate=64, layers=2, heads=2, positions=128, vocabulary=400)
 ROWS = [
     Example("a-0sc1", "The miner Orvin", "left Velmoor with one heron.", kind="completion"),

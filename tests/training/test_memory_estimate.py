@@ -23,6 +23,8 @@ from unlearn_core.training.resources import estimate as module
 from unlearn_core.training.resources.activation_memory import recomputed
 from unlearn_core.training.resources.estimate import Workload, estimate
 
+pytestmark = pytest.mark.slow
+
 
 def kept_by(model: Any, rows: int, positions: int) -> int:
     """Bytes that a real forward pass keeps for its backward pass, weights aside."""

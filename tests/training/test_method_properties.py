@@ -21,6 +21,8 @@ from unlearn_core.training import loop
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
 
+pytestmark = pytest.mark.slow
+
 ARCHS = ("olmo", "olmo2", "llama", "qwen2")
 TRAINED = [name for name, cls in methods.REGISTRY.items() if not issubclass(cls, Edit)]
 SMALL = {"batch_size": 2, "learning_rate": 1e-3}

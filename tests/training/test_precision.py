@@ -23,6 +23,8 @@ from unlearn_core.system.files import save_complete
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.trainable import Trainable
 
+pytestmark = pytest.mark.slow
+
 BF16 = torch.bfloat16
 
 

@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "fakes" / "cuda.py"
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the device's library is compiled here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="the device's library is compiled here"),
+]
 
 SCRIPT = """
 import json, os, sys, torch

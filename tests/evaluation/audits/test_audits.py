@@ -32,6 +32,8 @@ from unlearn_core.evaluation.audits.tampering.without_wrapper import WithoutWrap
 from unlearn_core.evaluation.verdict.headline import DECISIVE
 from unlearn_core.models.hashing import weights_hash
 
+pytestmark = pytest.mark.slow
+
 SMALL: tuple[Audit, ...] = (
     Membership(),
     Distance(),
