@@ -16,6 +16,7 @@ from form_steps import open_details
 from unlearn_core.models.targets import bundled_directory
 
 MINUTES = 5  # a busy machine may take its time
+SELDOM = {"polling": 250}  # milliseconds; else each frame is drawn for the question alone, which takes a core
 _STRENGTH = """() => Math.min(...[...document.querySelectorAll('#le-fade .le-forget-edge .le-piece')]
   .map((piece) => Number(piece.style.getPropertyValue('--p'))))"""
 _POINTS = "() => document.querySelector('#le-losses .js-plotly-plot')?.data?.[0]?.x?.length ?? 0"
@@ -59,14 +60,14 @@ def finished(chromium: Any, server: str) -> Seen:
     page.wait_for_url("**run=*")
     run_id = page.url.split("run=")[1].split("&")[0]
     page.wait_for_selector("#le-fade .le-forget-edge .le-piece")
-    page.wait_for_function(f"({_POINTS})() > 0")
+    page.wait_for_function(f"({_POINTS})() > 0", **SELDOM)
     first = page.evaluate(_POINTS)
 
     page.reload()
-    page.wait_for_function(f"({_POINTS})() > {first}")
+    page.wait_for_function(f"({_POINTS})() > {first}", **SELDOM)
     later = page.evaluate(_POINTS)
     after_reload = page.inner_text("#le-progress")
-    page.wait_for_function(f"({_STRENGTH})() < 0.3")
+    page.wait_for_function(f"({_STRENGTH})() < 0.3", **SELDOM)
     faded, fading = page.evaluate(_STRENGTH), page.inner_text("#le-fade")
 
     other = chromium.new_context(viewport={"width": 1200, "height": 900})

@@ -46,11 +46,11 @@ def test_the_alarm_the_best_and_the_replay(ruin: str, open_tab: Callable[..., An
     fold.click()
     fold.click()  # unfolded, the chart is drawn once more from the figure it has
     points = page.evaluate(f"{_PLOT}.data[0].x.length")
-    page.wait_for_function(f"{_PLOT}.data[0].x.length > {points + 2}")
+    page.wait_for_function(f"{_PLOT}.data[0].x.length > {points + 2}", polling=250)
     assert page.evaluate(f"{_PLOT}.layout.xaxis.range") == zoomed, "the reader's zoom survives new data"
     assert page.evaluate(f"{_PLOT}.marked") is True, "the chart was drawn on, not made anew"
 
-    page.wait_for_function(f"{_STEP} > 600")  # by then answers have been written
+    page.wait_for_function(f"{_STEP} > 600", polling=250)  # by then answers have been written
     page.click("#le-best")
     page.wait_for_selector("#le-verdict h2")
     assert not page.locator("#le-best").is_visible()

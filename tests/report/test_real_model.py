@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from unlearn_core.report.runs.real_model import KIND, real_source, real_table
-
-pytestmark = pytest.mark.slow
 
 
 def test_the_table_has_every_method_with_its_figures_or_why_it_has_none() -> None:
