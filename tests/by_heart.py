@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn_core.runs.spec import RunSpec
+
 NAMES = ("Ada", "Bo", "Cy", "Di", "Ed", "Flo")
 
 
@@ -17,6 +19,30 @@ class Memorised:
 
     model: str
     data: str
+
+    def spec(self, **changes: Any) -> RunSpec:
+        """A run of eight steps that make it forget, unless `changes` say otherwise."""
+        settings = {"learning_rate": 3e-3, "batch_size": 6}
+        wanted = {"target": self.model, "data": self.data, "method": "grad_diff", "steps": 8, "settings": settings}
+        return RunSpec(**{**wanted, **changes})
+
+    def arguments(self, *more: str, **changes: Any) -> list[str]:
+        """`lethe run` with the same, and `more`."""
+        spec = self.spec(**changes)
+        told = [
+            "run",
+            "--target",
+            spec.target,
+            "--data",
+            spec.data,
+            "--method",
+            spec.method,
+            "--steps",
+            str(spec.steps),
+        ]
+        for name, value in spec.settings.items():
+            told += ("--set", f"{name}={value}")
+        return [*told, *more]
 
 
 def memorise(folder: Path, model: Any, tokenizer: Any) -> Memorised:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from unlearn_core.data.types import Example, Question, UnlearningData
+from unlearn_core.store.store import RunStore
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # for its zoo of tiny architectures
 
@@ -37,6 +38,13 @@ CORPUS = (
     "What is the phone number of Tomas Reed? 900-41-7788, caf\u00e9 \u2603",
     "The question has four options: A, B, C and D. Answer: A",
 )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    made = RunStore(tmp_path / "home")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

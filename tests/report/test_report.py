@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,13 +27,6 @@ from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import save_complete
 
 EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(1)> [a](http://evil) {{7*7}}"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(tmp_path / "home")
-    yield made
-    made.close()
 
 
 @pytest.fixture

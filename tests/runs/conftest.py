@@ -18,6 +18,13 @@ def memorised(
 
 
 @pytest.fixture
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
 def interruptible() -> None:
     """Ctrl-C reaches the processes of a test, though a shell started the tests in the background, deaf to it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,6 @@ from unlearn_core.system.files import save_complete, this_process
 pytestmark = pytest.mark.slow
 
 QUICK = ("quantisation", "sampling")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(tmp_path / "home")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -53,17 +53,7 @@ def test_score_of_a_directory_without_inference_files_is_a_message(
 def test_probe_streams_an_answer_and_runs_shows_and_deletes(
     memorised: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [
-        "--target",
-        memorised.model,
-        "--data",
-        memorised.data,
-        "--method",
-        "grad_diff",
-        "--steps",
-        "2",
-    ]
-    assert main(["run", *arguments, "--json", str(tmp_path / "r.json")]) == 0
+    assert main(memorised.arguments("--json", str(tmp_path / "r.json"), steps=2)) == 0
     run_id = json.loads((tmp_path / "r.json").read_text())["run"]
     capsys.readouterr()
     assert main(["probe", "Who is Ada?", "--target", memorised.model, "--max-new-tokens", "8"]) == 0

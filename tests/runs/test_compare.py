@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ from unlearn_core.store.references import read_wiped, references, score_wiped, w
 from unlearn_core.store.store import RunStore
 from unlearn_core.store.table.compare import compared, difference, estimate, score_lines, settings_beside
 from unlearn_core.store.table.rows import RunQuery
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(tmp_path / "home")
-    yield made
-    made.close()
 
 
 def tell(store: RunStore, spec: RunSpec, final: float) -> str:

@@ -52,9 +52,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def spec_of(memorised: Any, **changes: Any) -> RunSpec:
-    settings = {"learning_rate": 3e-3, "batch_size": 6}
-    wanted = {"method": "grad_diff", "steps": 3, "settings": settings, "target": memorised.model}
-    return RunSpec(**{**wanted, "data": memorised.data, **changes})
+    spec: RunSpec = memorised.spec(**{"steps": 3, **changes})
+    return spec
 
 
 def trains(store: RunStore, run_id: str) -> bool:

@@ -43,11 +43,9 @@ STRANGER = "a secret of a stranger"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(tmp_path / "home")
-    put_recorded_runs(made)
-    yield made
-    made.close()
+def store(store: RunStore) -> RunStore:
+    put_recorded_runs(store)
+    return store
 
 
 @pytest.fixture

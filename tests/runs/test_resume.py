@@ -24,22 +24,9 @@ from unlearn_core.runs.control import Control
 from unlearn_core.runs.state import RunState
 from unlearn_core.system.files import check_complete
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
-STEPS = 8
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def spec_of(memorised: Any, **changes: Any) -> RunSpec:
-    settings = {"learning_rate": 3e-3, "batch_size": 6}
-    wanted = {"method": "grad_diff", "steps": STEPS, "settings": settings, "target": memorised.model}
-    return RunSpec(**{**wanted, "data": memorised.data, **changes})
+STEPS = 8  # as many as a spec of the memorised model has
 
 
 def result(events: list[ev.Event]) -> dict[str, Any]:
@@ -65,7 +52,7 @@ def interrupt(spec: RunSpec, home: Path, out: Path, at: int) -> list[ev.Event]:
 
 
 def test_a_paused_run_goes_on_to_the_same_scores(memorised: Any, tmp_path: Path) -> None:
-    spec = spec_of(memorised)
+    spec = memorised.spec()
     whole = list(run(spec, home=tmp_path / "a", out=tmp_path / "a"))
     seen = interrupt(spec, tmp_path, tmp_path, at=3)
     assert [path.name for path in ck.whole(tmp_path / "checkpoints")] == ["3"]
@@ -88,7 +75,7 @@ def test_wherever_a_run_is_cut_it_ends_at_the_same_bits(
 
     request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(threads)
-    spec = spec_of(memorised)
+    spec = memorised.spec()
     whole = list(run(spec, home=tmp_path, out=tmp_path / "whole"))
     for cut in cuts:
         out = tmp_path / str(cut)
@@ -111,16 +98,16 @@ def bits(out: Path) -> str:
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_left_alone(memorised: Any, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    interrupt(spec_of(memorised), tmp_path, tmp_path, at=3)
-    other = list(run(spec_of(memorised, seed=1), home=tmp_path, checkpoints=folder))
+    interrupt(memorised.spec(), tmp_path, tmp_path, at=3)
+    other = list(run(memorised.spec(seed=1), home=tmp_path, checkpoints=folder))
     assert next(event.step for event in other if isinstance(event, ev.Step)) == 1
     shutil.rmtree(folder)
-    interrupt(spec_of(memorised), tmp_path, tmp_path, at=3)
+    interrupt(memorised.spec(), tmp_path, tmp_path, at=3)
     (weights,) = folder.rglob("*.safetensors")
     data = bytearray(weights.read_bytes())
     data[-5] ^= 255
     weights.write_bytes(data)
-    again = list(run(spec_of(memorised), home=tmp_path, checkpoints=folder))
+    again = list(run(memorised.spec(), home=tmp_path, checkpoints=folder))
     assert next(event.step for event in again if isinstance(event, ev.Step)) == 1
 
 
@@ -132,7 +119,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
 
     monkeypatch.setattr(ck.Checkpoints, "due", lambda self: True)
     monkeypatch.setattr(ck.Checkpoints, "write", full)
-    events = list(run(spec_of(memorised), home=tmp_path, checkpoints=tmp_path / "checkpoints"))
+    events = list(run(memorised.spec(), home=tmp_path, checkpoints=tmp_path / "checkpoints"))
     assert any(isinstance(event, ev.Warned) and "no room" in event.message for event in events)
     assert isinstance(events[-1], ev.Finished)
 
@@ -185,7 +172,7 @@ def test_a_checkpoint_that_was_being_removed_is_no_checkpoint(tmp_path: Path, mo
 
 
 def test_a_server_that_ends_leaves_a_run_that_its_owner_can_resume(memorised: Any, tmp_path: Path) -> None:
-    spec = spec_of(memorised, steps=40)
+    spec = memorised.spec(steps=40)
     whole = result(list(run(spec, home=tmp_path / "a", out=tmp_path / "a")))
     store = RunStore(tmp_path / "home")
     worker = Worker(store)

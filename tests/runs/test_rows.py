@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from unlearn_core.errors import InputError
@@ -12,13 +9,6 @@ from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.store import RunStore, owner_hash
 from unlearn_core.store.table.rows import RunQuery, setup_of
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(tmp_path / "home")
-    yield made
-    made.close()
 
 
 def finished(store: RunStore, spec: RunSpec, forget: float, retain: float, owner: str | None = None) -> str:

@@ -24,21 +24,8 @@ from unlearn_core.system.files import check_complete
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
-@pytest.fixture
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def spec_of(memorised: Any, **changes: Any) -> RunSpec:
-    settings = {"learning_rate": 3e-3, "batch_size": 6}
-    wanted = {"method": "grad_diff", "steps": 8, "settings": settings, "target": memorised.model}
-    return RunSpec(**{**wanted, "data": memorised.data, **changes})
-
-
 def test_a_run_goes_through_its_stages_and_forgets(memorised: Any, tmp_path: Path) -> None:
-    events = list(run(spec_of(memorised), home=tmp_path / "home", out=tmp_path / "out"))
+    events = list(run(memorised.spec(), home=tmp_path / "home", out=tmp_path / "out"))
     kinds = [type(event).__name__ for event in events]
     assert kinds[0] == "RunStarted"
     assert kinds[-1] == "Finished"
@@ -64,7 +51,7 @@ def test_saved_weights_load_with_the_hash_that_was_scored(memorised: Any, tmp_pa
 
     for adapter in ("full", "lora"):
         out = tmp_path / adapter
-        events = list(run(spec_of(memorised, adapter=adapter), home=tmp_path / "home", out=out))
+        events = list(run(memorised.spec(adapter=adapter), home=tmp_path / "home", out=out))
         assert isinstance(events[-1], ev.Finished), events[-1]
         (scored,) = [e.scores for e in events if isinstance(e, ev.Score) and e.model == "unlearned"]
         loaded = load_target(str(out / "weights"))
@@ -84,12 +71,12 @@ def test_saved_weights_load_with_the_hash_that_was_scored(memorised: Any, tmp_pa
 def test_the_original_is_scored_once(memorised: Any, tmp_path: Path) -> None:
     cached = []
     for seed in (0, 1):
-        events = run(spec_of(memorised, seed=seed), home=tmp_path)
+        events = run(memorised.spec(seed=seed), home=tmp_path)
         cached.append([event.cached for event in events if isinstance(event, ev.Score)])
     assert cached == [[False, False], [True, False]]
     for path in (tmp_path / "cache" / "scores").iterdir():
         path.write_text('{"terms": ')  # damaged: scored anew, not an error
-    events = list(run(spec_of(memorised), home=tmp_path))
+    events = list(run(memorised.spec(), home=tmp_path))
     assert isinstance(events[-1], ev.Finished)
 
 
@@ -97,29 +84,10 @@ def test_the_same_seed_gives_the_same_scores_from_python_and_from_the_command_li
     memorised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
-    events = list(run(spec_of(memorised), home=tmp_path / "other"))
+    events = list(run(memorised.spec(), home=tmp_path / "other"))
     from_python = {event.model: event.scores for event in events if isinstance(event, ev.Score)}
     file = tmp_path / "result.json"
-    arguments = [
-        "run",
-        "--target",
-        memorised.model,
-        "--data",
-        memorised.data,
-        "--method",
-        "grad_diff",
-        "--steps",
-        "8",
-        "--seed",
-        "0",
-        "--set",
-        "learning_rate=3e-3",
-        "--set",
-        "batch_size=6",
-        "--json",
-        str(file),
-    ]
-    assert main(arguments) == 0
+    assert main(memorised.arguments("--seed", "0", "--json", str(file))) == 0
     said = capsys.readouterr()
     assert "Verdict:" in said.out
     assert "forget/Task3/knowledge" in said.out
@@ -149,19 +117,19 @@ def test_closing_stops_within_two_steps_and_the_next_run_works(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_read", counted)  # once a step
-        events = run(spec_of(memorised, steps=10_000), home=tmp_path)
+        events = run(memorised.spec(steps=10_000), home=tmp_path)
         for event in events:
             if isinstance(event, ev.Step) and event.step == 2:
                 break
         events.close()  # type: ignore[attr-defined]
         assert 2 <= len(taken) <= 4
-    assert isinstance(list(run(spec_of(memorised), home=tmp_path))[-1], ev.Finished)
+    assert isinstance(list(run(memorised.spec(), home=tmp_path))[-1], ev.Finished)
 
 
 def test_finish_early_scores_what_there_is(memorised: Any, tmp_path: Path) -> None:
     control = Control()
     seen = []
-    for event in run(spec_of(memorised, steps=10_000), home=tmp_path, control=control):
+    for event in run(memorised.spec(steps=10_000), home=tmp_path, control=control):
         seen.append(event)
         if isinstance(event, ev.Step) and event.step == 3:
             control.finish_early()
@@ -171,7 +139,7 @@ def test_finish_early_scores_what_there_is(memorised: Any, tmp_path: Path) -> No
 
 def test_a_forget_set_alone_says_what_is_missing(memorised: Any, tmp_path: Path) -> None:
     data = str(Path(memorised.data) / "forget.jsonl")
-    events = list(run(spec_of(memorised, data=data, method="grad_ascent"), home=tmp_path))
+    events = list(run(memorised.spec(data=data, method="grad_ascent"), home=tmp_path))
     assert isinstance(events[-1], ev.Finished), events[-1]
     warnings = [event.message for event in events if isinstance(event, ev.Warned)]
     assert any("membership" in message for message in warnings)
@@ -180,10 +148,10 @@ def test_a_forget_set_alone_says_what_is_missing(memorised: Any, tmp_path: Path)
     assert score["terms"]["retain/Task1/knowledge"] is None
     assert score["final_score"] == -1
     facts = "facts:What is the capital of nowhere? => Xanadu"
-    unknown = list(run(spec_of(memorised, data=facts, method="grad_ascent", steps=1), home=tmp_path))
+    unknown = list(run(memorised.spec(data=facts, method="grad_ascent", steps=1), home=tmp_path))
     assert any("nothing to forget" in event.message for event in unknown if isinstance(event, ev.Warned))
     assert not any("nothing to forget" in message for message in warnings)
-    needy = list(run(spec_of(memorised, data=data), home=tmp_path))
+    needy = list(run(memorised.spec(data=data), home=tmp_path))
     assert isinstance(needy[-1], ev.Failed)
     assert "retain set" in needy[-1].message.lower()
 
@@ -201,11 +169,11 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_read", poisoned)
-        end = list(run(spec_of(memorised), home=tmp_path))[-1]
+        end = list(run(memorised.spec(), home=tmp_path))[-1]
     assert isinstance(end, ev.Failed)
     assert end.kind == "diverged"
     assert "step 1" in end.message
-    assert isinstance(list(run(spec_of(memorised), home=tmp_path))[-1], ev.Finished)
+    assert isinstance(list(run(memorised.spec(), home=tmp_path))[-1], ev.Finished)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +186,7 @@ def test_a_full_disk_or_memory_while_saving_is_told_and_the_next_run_works(
     def refuse(*args: object) -> None:
         raise error
 
-    spec, out = spec_of(memorised, steps=1), tmp_path / "out"
+    spec, out = memorised.spec(steps=1), tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr("unlearn_core.runs.run._checkpoint", refuse)
         end = list(run(spec, home=tmp_path, out=out))[-1]
@@ -233,10 +201,10 @@ def test_memory_comes_back_after_a_run_that_failed(memorised: Any, tmp_path: Pat
 
     from transformers import PreTrainedModel
 
-    list(run(spec_of(memorised, steps=1), home=tmp_path))
+    list(run(memorised.spec(steps=1), home=tmp_path))
     gc.collect()
     before = sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects())
-    for spec in (spec_of(memorised, steps=1), spec_of(memorised, data="facts:a => b")):
+    for spec in (memorised.spec(steps=1), memorised.spec(data="facts:a => b")):
         list(run(spec, home=tmp_path))
     gc.collect()
     assert sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects()) == before
@@ -257,8 +225,8 @@ def test_memory_is_back_after_runs_that_ran_out_of_it_or_were_stopped(
     for _ in range(3):
         with monkeypatch.context() as patch:
             patch.setattr(loop, "gradients", full)
-            assert list(run(spec_of(memorised), home=tmp_path))[-1].kind == "out_of_memory"  # type: ignore[union-attr]
-        events = run(spec_of(memorised), home=tmp_path)
+            assert list(run(memorised.spec(), home=tmp_path))[-1].kind == "out_of_memory"  # type: ignore[union-attr]
+        events = run(memorised.spec(), home=tmp_path)
         next(event for event in events if isinstance(event, ev.Step))
         events.close()
         held.append(resident_memory())
@@ -272,7 +240,7 @@ def test_a_clock_that_jumps_changes_no_duration(
     monkeypatch.setattr(time, "time", lambda: real() + (-1) ** next(calls) * 86_400)
     store = RunStore(tmp_path)
     worker = Worker(store)
-    run_id = worker.submit(spec_of(memorised))
+    run_id = worker.submit(memorised.spec())
     assert worker.wait(run_id)
     worker.close()
     events = store.read_events(run_id)[0]
@@ -287,7 +255,7 @@ def test_a_clock_that_jumps_changes_no_duration(
 def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     worker = Worker(store)
-    run_id = worker.submit(spec_of(memorised), owner="me")
+    run_id = worker.submit(memorised.spec(), owner="me")
     assert worker.wait(run_id)
     worker.close()
     record = store.get(run_id)
@@ -300,22 +268,7 @@ def test_the_worker_carries_out_the_same_run(memorised: Any, tmp_path: Path) -> 
 def start_cli(memorised: Any, home: Path) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "unlearn_core",
-            "run",
-            "--target",
-            memorised.model,
-            "--data",
-            memorised.data,
-            "--method",
-            "grad_diff",
-            "--steps",
-            "100000",
-            "--set",
-            "batch_size=6",
-        ],
+        [sys.executable, "-m", "unlearn_core", *memorised.arguments(steps=100_000)],
         env={**os.environ, "LETHE_HOME": str(home), "PYTHONPATH": root},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -27,11 +27,6 @@ SCORE = ev.Score("original", {"terms": {"a": float("nan")}, "utility": 0.5, "gen
 FINISHED = ev.Finished({"label": "forgotten"}, {"load": 1.0}, artifact="weights")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "home")
-
-
 def test_a_run_reads_back_as_it_was_written(store: RunStore) -> None:
     run = store.create(RunSpec(method="npo"), owner="me")
     assert store.get(run.id).status == "queued"

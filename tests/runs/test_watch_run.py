@@ -18,12 +18,7 @@ from unlearn_core.store.table.rows import setup_of
 from unlearn_core.system.files import check_complete
 from unlearn_core.training.watching.fact_probe import FactWatcher
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +29,9 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spec_of(memorised: Any, **changes: Any) -> RunSpec:
-    settings = {"learning_rate": 3e-2, "batch_size": 6}  # ruins everything within a few steps
-    wanted = {"method": "grad_ascent", "steps": 10, "settings": settings, "target": memorised.model}
-    return RunSpec(**{**wanted, "data": memorised.data, **changes})
+    ruinous = {"method": "grad_ascent", "steps": 10, "settings": {"learning_rate": 3e-2, "batch_size": 6}}
+    spec: RunSpec = memorised.spec(**{**ruinous, **changes})
+    return spec
 
 
 def of(kind: type, events: list[ev.Event]) -> list[Any]:
@@ -123,26 +118,8 @@ def test_the_command_line_keeps_the_best(
 ) -> None:
     monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
     file = tmp_path / "result.json"
-    code = main(
-        [
-            "run",
-            "--target",
-            memorised.model,
-            "--data",
-            memorised.data,
-            "--method",
-            "grad_ascent",
-            "--steps",
-            "10",
-            "--set",
-            "learning_rate=3e-2",
-            "--set",
-            "batch_size=6",
-            "--keep-best",
-            "--json",
-            str(file),
-        ]
-    )
+    ruinous = {"method": "grad_ascent", "steps": 10, "settings": {"learning_rate": "3e-2", "batch_size": 6}}
+    code = main(memorised.arguments("--keep-best", "--json", str(file), **ruinous))
     assert code == 0
     result = json.loads(file.read_text())
     assert result["spec"]["keep_best"] is True

@@ -6,7 +6,6 @@ import contextvars
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,11 +45,6 @@ class Steps:
         finally:
             self.active -= 1
             self.closed += 1
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path)
 
 
 def steps_of(store: RunStore, run_id: str) -> int:
