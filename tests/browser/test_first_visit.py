@@ -52,9 +52,8 @@ def test_every_tab_has_runs_to_show_and_looking_ticks_nothing(open_tab: Callable
     assert done(page) == ["Ask", "Compare"]
 
 
-@pytest.mark.parametrize("width", [360, 1200])
-def test_the_line_on_time_and_memory_has_its_room_before_it_arrives(open_tab: Callable[..., Any], width: int) -> None:
-    page = open_tab(width=width).page
+def test_the_line_on_time_and_memory_has_its_room_before_it_arrives(open_tab: Callable[..., Any]) -> None:
+    page = open_tab(width=360).page
     page.locator("#le-forecast", has_text="memory").wait_for()
     empty, told = page.evaluate("""() => {
       const top = () => document.querySelector('#le-settings').getBoundingClientRect().top;
