@@ -22,12 +22,12 @@ def _warm_up(studio: Studio) -> None:
 
 
 @contextmanager
-def served(home: Path, **options: Any) -> Iterator[str]:
-    """The app on a free port, with its runs in `home`; its address."""
+def served(home: Path, *, cold: bool = False, **options: Any) -> Iterator[str]:
+    """The app on a free port, with its runs in `home`; its address. A `cold` one asks no model before it is asked."""
     from unlearn_core.ui.app import launch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearn_core.ui.app._warm_up", _warm_up)
+        patch.setattr("unlearn_core.ui.app._warm_up", (lambda studio: None) if cold else _warm_up)
         page = launch(home=home, block=False, **options)
     yield str(page.local_url).rstrip("/")
     page.close()

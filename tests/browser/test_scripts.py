@@ -58,7 +58,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     ]
     for event in events:
         store.append(run, event)
-    with served(home) as address:
+    with served(home, cold=True) as address:
         yield address, run, store
 
 
