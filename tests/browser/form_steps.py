@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+from playwright.sync_api import TimeoutError as Late
 
 
 def open_details(page: Any) -> None:
     """Unfold what stands under a result."""
+    page.wait_for_selector("#le-to-attack")
     fold = page.locator("#le-details > button")
-    page.wait_for_selector("#le-verdict h2")
-    page.wait_for_function("!document.querySelector('#le-details > button')?.classList.contains('open')")
-    fold.click()
-    page.wait_for_selector("#le-judged table, #le-side-by-side p")
+    for _ in range(9):  # a page that is still loading may fold it once more
+        if "open" not in (fold.get_attribute("class") or "").split():
+            fold.click()
+        with contextlib.suppress(Late):
+            page.wait_for_selector("#le-judged table, #le-side-by-side p", timeout=10_000)
+            return
+    raise AssertionError("the details were never unfolded")
 
 
 def choose_target(page: Any, folder: str) -> None:
