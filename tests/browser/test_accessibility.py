@@ -18,7 +18,7 @@ READY = {
     "Unlearn": "#le-start",
     "Probe": "#le-ask",
     "Data": "text=Check the data",
-    "Attack": "#le-attack-progress p",
+    "Attack": "#le-attack-progress p, #le-leakage table",  # whether or not another test attacked the newest run
     "Recover": "#le-game :is(h3, p)",
     "Runs": "#le-runs :is(table, p)",
     "Compare": "#le-comparison p",
