@@ -19,6 +19,7 @@ from unlearn_core.methods.objectives.balanced import PDU, NGDiff
 from unlearn_core.methods.objectives.contrastive import PCGU
 from unlearn_core.methods.objectives.global_weight import GlobalWeight
 from unlearn_core.methods.objectives.gradient import GradAscent, GradDiff, KLMinimisation
+from unlearn_core.methods.objectives.jensun import JensUn
 from unlearn_core.methods.objectives.preference import NPO, SimNPO
 from unlearn_core.methods.objectives.recipes import AGAD, SUGD, AdapterNPO, ConstrainedMLP
 from unlearn_core.methods.objectives.refusal import DPO, IDK, Undial
@@ -29,6 +30,7 @@ from unlearn_core.methods.weights.arithmetic import PEMLora, TaskVector
 from unlearn_core.methods.weights.ia3 import PEMIA3
 from unlearn_core.methods.weights.merging import TiesMerge
 from unlearn_core.methods.weights.pruning import SelectivePruning
+from unlearn_core.methods.weights.repselect import RepSelect
 from unlearn_core.methods.weights.revs import REVS
 from unlearn_core.methods.weights.sku import SKU
 from unlearn_core.methods.wrappers import AdvGA, AdvNPO, LatentTraining, Masked, SharpnessAware, Undo
@@ -50,6 +52,7 @@ METHODS: tuple[type[Method], ...] = (
     DPO,
     IDK,
     Undial,
+    JensUn,
     TaskVector,
     PEMLora,
     PEMIA3,
@@ -60,6 +63,7 @@ METHODS: tuple[type[Method], ...] = (
     SelectivePruning,
     PCGU,
     REVS,
+    RepSelect,
     ICUL,
     GuardPrompt,
     GuardInput,

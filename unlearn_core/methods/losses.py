@@ -8,6 +8,8 @@ sequence (SimNPO). Each loss says which one it takes.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -42,6 +44,27 @@ def kl_divergence(reference_log_probs_NV: torch.Tensor, logits_NV: torch.Tensor)
     """KL(reference || current) (N,) in nats: sum_v p_ref (log p_ref - log p_cur)."""
     log_probs_NV = logits_NV.float().log_softmax(-1)
     return F.kl_div(log_probs_NV, reference_log_probs_NV, reduction="none", log_target=True).sum(-1)
+
+
+def js_divergence(reference_log_probs_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
+    """Jensen-Shannon divergence (N,) of reference and current in nats, 0 to ln 2: the mean of the KL from either to
+    their mixture m = (p + q) / 2."""
+    log_probs_NV = logits_NV.float().log_softmax(-1)
+    mixture_NV = torch.logaddexp(log_probs_NV, reference_log_probs_NV) - math.log(2)
+    own_N = (log_probs_NV.exp() * (log_probs_NV - mixture_NV)).sum(-1)
+    reference_N = (reference_log_probs_NV.exp() * (reference_log_probs_NV - mixture_NV)).sum(-1)
+    return (own_N + reference_N) / 2
+
+
+def js_to_token(logits_NV: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
+    """Jensen-Shannon divergence (N,) from a distribution that is certain of one token, in nats.
+
+    With p the token's probability it is ln 2 + (p ln p - (1 + p) ln (1 + p)) / 2: ln 2 at p = 0, 0 at p = 1. The
+    slope at ln p is (p / 2) ln (p / (1 + p)), which fades at p = 0.
+    """
+    log_p_N = -F.cross_entropy(logits_NV.float(), tokens_N, reduction="none")
+    p_N = log_p_N.exp()
+    return math.log(2) + (p_N * log_p_N - (1 + p_N) * p_N.log1p()) / 2
 
 
 def matching_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:

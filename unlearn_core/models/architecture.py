@@ -27,6 +27,12 @@ def mlp_outputs(model: PreTrainedModel) -> dict[str, Any]:
     return {f"{names[id(module)]}.weight": module for (module,) in found}
 
 
+def mlp_weights(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    """By name, the matrices into and out of each layer's MLP neurons. Empty where `mlp_outputs` is."""
+    blocks = {name.rsplit(".", 2)[0] for name in mlp_outputs(model)}
+    return {name: w for name, w in model.named_parameters() if w.ndim == 2 and name.rsplit(".", 2)[0] in blocks}
+
+
 def final_norm(model: PreTrainedModel) -> torch.nn.Module | None:
     """The norm before the output head; None where there is none by a known name."""
     body = above_layers(model)
