@@ -32,7 +32,8 @@ class JensUn(Method):
         "forgotten ends as the refusal over and over, which membership inference sees.",
     )
 
-    learning_rate: float = parameter(1e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    steps: int = parameter(120, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
+    learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     forget_weight: float = parameter(1.0, "Weight of the forget loss (gamma)", 0.0, 100.0)
     retain_weight: float = parameter(1.0, "Weight of the retain loss (alpha)", 0.0, 100.0)
     refusal: str = parameter("No idea", "What is said instead of the forgotten answers")

@@ -34,8 +34,8 @@ class RepSelect(Edit):
         idea="The strongest directions of a gradient are what many texts have in common: a step along them harms the "
         "rest, and relearning finds them first. They are weakened on both sides of the forget gradient, and the MLP "
         "weights move along what is left. Nothing else holds the retain set.",
-        formula="W -= rate |all W| G' / |all G'|; G' = (1 - U d U^T) G (1 - V d V^T), d_i = 1 - s_k / s_i for the first "
-        "k singular vectors of the gradient of NLL(retain), or of G; G = gradient of mean p(forget token)",
+        formula="W -= rate |all W| G' / |all G'|; G' = (1 - U d U^T) G (1 - V d V^T), d_i = 1 - s_k / s_i for the "
+        "first k singular vectors of the gradient of NLL(retain), or of G; G = gradient of mean p(forget token)",
         paper="Sondej et al. 2026, arXiv 2606.17168; before it Sondej and Yang 2025 (CIR), arXiv 2509.11816",
         cost=1.7,
         needs=frozenset({"forget", "retain"}),
@@ -93,9 +93,10 @@ def collapsed(gradient_OI: torch.Tensor, by_OI: torch.Tensor, share: float) -> t
     if k == 0:
         return gradient_OI.float()
     u, vh, taken = u[:, :k], vh[:k], 1 - s[k - 1] / s[:k].clamp(min=1e-20)
-    kept_OI = gradient_OI.float()
+    kept_OI: torch.Tensor = gradient_OI.float()
     kept_OI = kept_OI - (kept_OI @ vh.T * taken) @ vh
-    return kept_OI - u @ (taken[:, None] * (u.T @ kept_OI))
+    kept_OI = kept_OI - u @ (taken[:, None] * (u.T @ kept_OI))
+    return kept_OI
 
 
 def gradients(
