@@ -28,7 +28,10 @@ from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import FactProbe, LoopStep
 
 EDITS = [name for name, cls in methods.REGISTRY.items() if issubclass(cls, Edit)]
-TOUCHED = {"pem_ia3": (".k_proj.weight", ".v_proj.weight", ".k_proj.bias", ".v_proj.bias")}  # and the MLPs'
+TOUCHED = {  # and the MLPs' outputs
+    "pem_ia3": (".k_proj.weight", ".v_proj.weight", ".k_proj.bias", ".v_proj.bias"),
+    "repselect": (".mlp.gate_proj.weight", ".mlp.up_proj.weight"),
+}
 # A random model ranks every answer low already, so that there is little to demote.
 EAGER: dict[str, dict[str, Any]] = {"revs": {"rank": 0.9, "neuron_rank": 0.95}}
 FRONTS = ["icul", "guard_prompt", "guard_input", "guard_output", "uld", "eul"]
