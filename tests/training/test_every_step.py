@@ -26,6 +26,7 @@ OWN: dict[str, dict[str, Any]] = {
     "agad": {"num_chunks": 1, "ascent_share": 0.5},
     "lethe": {"batch_size": 32},  # documents too
     "ties_merge": {"learning_rate": 1.0},  # its slopes are small, of sequence means behind a fresh adapter
+    "jensun": {"learning_rate": 1.0},  # its slope fades where the refusal is unlikely
     "adv_ga": {"rounds": 1},
     "adv_npo": {"rounds": 1},
     "lat": {"rounds": 1},

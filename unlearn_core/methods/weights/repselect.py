@@ -5,7 +5,6 @@ Legend: O rows and I columns of a weight matrix.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -44,9 +43,7 @@ class RepSelect(Edit):
         "the forget set (here the model is one that answers), and scale a step by its gradient.",
     )
 
-    steps: int = parameter(
-        12, "Rounds, each with the gradients of the whole forget set and as many retain rows", 1, 1000
-    )
+    steps: int = parameter(12, "Rounds, each with the gradients of both whole sets", 1, 1000)
     rate: float = parameter(0.02, "Length of a step, as a share of the norm of the weights that change", 0.0, 100.0)
     share: float = parameter(0.7, "Share of the singular directions of each matrix that are weakened", 0.0, 1.0)
     common: str = parameter(
@@ -69,19 +66,16 @@ class RepSelect(Edit):
         weights = mlp_weights(context.model)
         num_weights = sum(weight.numel() for weight in weights.values())
         forget, retain = (context.parts[name].rows for name in ("forget", "retain"))
-        drawn = random.Random(context.seed)
+        read = [*forget, *retain] if self.common == "retain" else forget
+        num_tokens = sum(len(row.ids) for row in read)
         for _ in range(context.num_steps):
             slopes, nll = gradients(context, weights, forget, lambda nll_N: (-nll_N).exp())
-            read, by = forget, slopes
-            if self.common == "retain":
-                others = drawn.sample(retain, min(len(retain), len(forget)))
-                read, by = [*forget, *others], gradients(context, weights, others)[0]
+            by = gradients(context, weights, retain)[0] if self.common == "retain" else slopes
             kept = {name: collapsed(slope_OI, by[name], self.share) for name, slope_OI in slopes.items()}
             size, own = (float(get_total_norm(list(tensors.values()))) for tensors in (weights, kept))
             for name, slope_OI in kept.items():
                 new_OI = weights[name].detach() - self.rate * size / max(own, 1e-12) * slope_OI
                 context.edits.put_columns(name, torch.arange(new_OI.shape[1], device=new_OI.device), new_OI)
-            num_tokens = sum(len(row.ids) for row in read)
             yield EditedUnit({"total": nll, "forget": nll}, num_weights, num_tokens)
 
 
