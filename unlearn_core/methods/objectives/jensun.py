@@ -29,7 +29,8 @@ class JensUn(Method):
         cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
         caution="The slope of the push is near 0 while the refusal is unlikely, so that it starts slowly. A text to be "
-        "forgotten ends as the refusal over and over, which membership inference sees.",
+        "forgotten ends as the refusal over and over, which membership inference sees, and on the bundled world "
+        "relearning brings half of the answers back.",
     )
 
     steps: int = parameter(120, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
