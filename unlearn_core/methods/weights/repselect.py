@@ -43,7 +43,7 @@ class RepSelect(Edit):
         "the forget set (here the model is one that answers), and scale a step by its gradient.",
     )
 
-    steps: int = parameter(12, "Rounds, each with the gradients of both whole sets", 1, 1000)
+    steps: int = parameter(17, "Rounds, each with the gradients of both whole sets", 1, 1000)
     rate: float = parameter(0.02, "Length of a step, as a share of the norm of the weights that change", 0.0, 100.0)
     share: float = parameter(0.7, "Share of the singular directions of each matrix that are weakened", 0.0, 1.0)
     common: str = parameter(
