@@ -38,7 +38,8 @@ class RepSelect(Edit):
         paper="Sondej et al. 2026, arXiv 2606.17168; before it Sondej and Yang 2025 (CIR), arXiv 2509.11816",
         cost=1.7,
         needs=frozenset({"forget", "retain"}),
-        caution="Differs from the authors in four things. They take the directions of the forget gradient unless told "
+        caution="On the bundled world a quarter of the worst task's retained answers go before the forgotten ones "
+        "have. Differs from the authors in four things. They take the directions of the forget gradient unless told "
         "otherwise, lower NLL or NPO and not the probability, first bring the knowledge out with an adapter trained on "
         "the forget set (here the model is one that answers), and scale a step by its gradient.",
     )
