@@ -38,15 +38,15 @@ class RepSelect(Edit):
         paper="Sondej et al. 2026, arXiv 2606.17168; before it Sondej and Yang 2025 (CIR), arXiv 2509.11816",
         cost=1.7,
         needs=frozenset({"forget", "retain"}),
-        caution="On the bundled world a quarter of the worst task's retained answers go before the forgotten ones "
+        caution="On the bundled world a fifth of the worst task's retained answers go before the forgotten ones "
         "have. Differs from the authors in four things. They take the directions of the forget gradient unless told "
         "otherwise, lower NLL or NPO and not the probability, first bring the knowledge out with an adapter trained on "
         "the forget set (here the model is one that answers), and scale a step by its gradient.",
     )
 
-    steps: int = parameter(17, "Rounds, each with the gradients of both whole sets", 1, 1000)
-    rate: float = parameter(0.02, "Length of a step, as a share of the norm of the weights that change", 0.0, 100.0)
-    share: float = parameter(0.7, "Share of the singular directions of each matrix that are weakened", 0.0, 1.0)
+    steps: int = parameter(14, "Rounds, each with the gradients of both whole sets", 1, 1000)
+    rate: float = parameter(0.03, "Length of a step, as a share of the norm of the weights that change", 0.0, 100.0)
+    share: float = parameter(0.9, "Share of the singular directions of each matrix that are weakened", 0.0, 1.0)
     common: str = parameter(
         "retain", "Whose gradient has the directions that are weakened", choices=("retain", "forget")
     )
