@@ -54,7 +54,7 @@ class RepSelect(Edit):
     def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
         """Shorter steps for a smaller forget set: their length does not depend on how much there is to forget."""
         share = min(1.0, num_forget / BUNDLED_ROWS)
-        return self if "rate" in given else replace(self, rate=self.rate * max(self.least_rate, share))
+        return self if "rate" in given else replace(self, rate=self.rate * max(self.traits.least_rate, share))
 
     def supports(self, model: PreTrainedModel) -> str | None:
         return None if mlp_weights(model) else UNKNOWN
@@ -104,7 +104,7 @@ def gradients(
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     nll, num_targets = 0.0, 0
     for at in range(0, len(rows), _CHUNK):
-        nll_N = token_nll(context.passes.predictions(rows[at : at + _CHUNK]))
+        nll_N = token_nll(context.current.predictions(rows[at : at + _CHUNK]))
         nll, num_targets = nll + nll_N.sum().item(), num_targets + len(nll_N)
         found = torch.autograd.grad(value(nll_N).sum(), list(weights.values()))
         for total, slope in zip(sums.values(), found, strict=True):
