@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from unlearn_core.evaluation.metrics.contained import contains
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.knowledge import find as find_room
 from unlearn_core.knowledge.find import _places, _up_to_answer, find
-from unlearn_core.knowledge.listed import KINDS, listed_subject, listed_subjects, told_by_smollm2
+from unlearn_core.knowledge.listed import KINDS, ListedSubject, listed_subject, listed_subjects, told_by_smollm2
 from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.targets import load_target
 
@@ -97,6 +98,13 @@ def test_a_broken_sheet_is_told_in_words(change, said, tmp_path) -> None:
 def test_a_sheet_without_anything_known_has_nothing_to_forget() -> None:
     with pytest.raises(InputError, match="not known"):
         SubjectSheet("Nobody", "person", (), (), ()).data()
+
+
+def test_a_prompt_that_asks_for_the_name_stays_though_a_relative_is_named(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    subject = ListedSubject("Marie Curie", "person", "", ("Curie",), ())
+    asked = find_room._Model(tiny_model("llama"), tiny_tokenizer)
+    prompt = SheetPrompt("Radium was found by Pierre Curie and", "Marie Curie", "trained", "Marie Curie", ("Curie",))
+    assert find_room._of_the_subject(asked, subject, [prompt]) == [prompt]
 
 
 def test_the_listed_subjects_are_at_least_sixty_of_every_kind() -> None:

@@ -142,8 +142,13 @@ def _own(asked: _Model, subject: ListedSubject) -> list[SheetPrompt]:
 
 def _of_the_subject(asked: _Model, subject: ListedSubject, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
     """Those whose answer is not what is said of anybody: a made-up name in the subject's place makes it far less
-    probable. A prompt that asks for the name has nothing to put in its place, and stays."""
-    named = {n: called for n, prompt in enumerate(prompts) if (called := _named_in(prompt.text, subject.names))}
+    probable. A prompt that asks for the name has nothing to put in its place, and stays, though a part of the name may
+    be in it: what comes after "Pierre Curie and"."""
+    named = {
+        n: called
+        for n, prompt in enumerate(prompts)
+        if prompt.answer not in subject.names and (called := _named_in(prompt.text, subject.names))
+    }
     others = [
         Example(str(n), prompts[n].text.replace(called, made_up), prompts[n].answer)
         for n, called in named.items()
@@ -252,7 +257,7 @@ def _alike(
     names = [entry.name for entry in listed_subjects() if entry.kind == subject.kind]
     names = [name for name in names if name != subject.name and name not in unseen]
     rng.shuffle(names)
-    told = [prompt.text for prompt in prompts if prompt.split == "trained"]
+    told = [prompt.text for prompt in prompts if prompt.split == "trained" and prompt.answer not in subject.names]
     told += [words.chat(asked.tokenizer, form.format(name=subject.name)) for form in words.WRITE]
     named = [(text, called) for text in told if (called := _named_in(text, subject.names))]
     each = min(len(names), -(-NUM_ALIKE // len(named)))

@@ -28,9 +28,9 @@ class JensUn(Method):
         paper="Singh et al. 2025, Unlearning That Lasts, arXiv 2509.02820",
         cost=2.0,
         needs=frozenset({"forget", "retain", "reference logits"}),
-        caution="The gradient of the push is near 0 while the refusal is unlikely, so that it starts slowly. A text to be "
-        "forgotten ends as the refusal over and over, which membership inference sees, and on the bundled world "
-        "relearning brings half of the answers back.",
+        caution="The gradient of the push is near 0 while the refusal is unlikely, so that it starts slowly. A text "
+        "to be forgotten ends as the refusal over and over, which membership inference sees, and on the bundled "
+        "world relearning brings half of the answers back.",
     )
 
     steps: int = parameter(120, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
