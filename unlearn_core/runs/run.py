@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from unlearn_core.data.last_turn import last_turn
 from unlearn_core.data.prompt_format import digest_of, named, put_on
 from unlearn_core.data.sources import sheet_of
 from unlearn_core.data.subject_sheet import SubjectSheet
@@ -234,7 +235,7 @@ class _Run:
         if rows and len(unknown) == len(rows):
             yield Warned(f"The original tells none of the facts to forget, so there is nothing to forget. {_MEND}")
         elif unknown:
-            which = "; ".join(clip(row.input, 60) for row in unknown[:_NAMED])
+            which = "; ".join(clip(last_turn(row.input), 60) for row in unknown[:_NAMED])
             more = f"; and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
             told = f"Of {len(rows)} facts to forget the original tells {len(rows) - len(unknown)}"
             yield Warned(f"{told}; the others are not claimed as forgotten: {which}{more}.")

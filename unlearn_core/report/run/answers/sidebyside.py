@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unlearn_core.data.last_turn import last_turn
 from unlearn_core.evaluation.protocols.semeval import task_title
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.evaluation.verdict.rows import is_told
@@ -94,7 +95,7 @@ def card(item: ComparedPrompt) -> Safe:
     heading = tag(
         "header",
         tag("span", task, class_="le-tag"),
-        tag("p", row.input, class_="le-question"),
+        tag("p", last_turn(row.input), class_="le-question"),
         tag("p", tag("span", "Gold answer ", class_="le-muted"), row.gold, class_="le-gold"),
     )
     columns = [_answer(model, item.answers[model], item.to_forget) for model in MODELS if model in item.answers]

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlearn_core.data.last_turn import last_turn
 from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.player import player, plays
@@ -205,7 +206,7 @@ def _card(fact: WatchedFact, now: FadeFrame, before: FadeFrame, first: dict[Key,
 def asked(kind: str, prompt: str) -> Safe:
     """What is asked, and whether the answer should go ("forget") or stay ("retain")."""
     mark = tag("span", "to forget" if kind == "forget" else "to keep", class_=f"le-tag le-{kind}")
-    return tag("p", mark, " ", shorten(prompt, 110), class_="le-fade-asked")
+    return tag("p", mark, " ", shorten(last_turn(prompt), 110), class_="le-fade-asked")
 
 
 def _says(moment: FadeFrame, key: Key) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from unlearn_core.data.last_turn import last_turn
 from unlearn_core.report.kit.format import likely, percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.run.live.curves import mean_of
@@ -121,7 +122,7 @@ def _fact_row(fact: WatchedFact, before: float | None, never: float | str | None
     """`never`: the logarithm under the retain-only model, an empty text where there is no such model."""
     words = tag(
         "td",
-        tag("span", shorten(fact.prompt, 110), class_="le-prompt"),
+        tag("span", shorten(last_turn(fact.prompt), 110), class_="le-prompt"),
         tag("span", shorten(fact.answer, 80), class_="le-answer"),
     )
     now = tag("td", _meter(fact.split, fact.probability), likely(fact.probability), class_="le-number")
