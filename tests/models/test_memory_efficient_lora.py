@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from unlearn_core.models import memory_efficient_lora
 from unlearn_core.models.adapters import apply_lora, lora_layers, remove_lora
 from unlearn_core.models.memory_efficient_lora import MemoryEfficientLoraLinear, save_activation_memory
+from unlearn_core.models.precision import compute_in
 
 SIZES = {"vocab_size": 97, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
 MODELS = {
@@ -59,6 +61,27 @@ def test_half_precision_goes_by_the_same_function() -> None:
     expected, found = gradients(theirs), gradients(ours)
     for key, value in expected.items():
         torch.testing.assert_close(found[key].float(), value.float(), rtol=0.1, atol=2e-2)
+
+
+def test_factors_kept_in_float32_are_computed_with_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, product = [], memory_efficient_lora._LoraProduct.apply
+    monkeypatch.setattr(
+        memory_efficient_lora._LoraProduct, "apply", lambda *given: (taken.append(given[3].dtype), product(*given))[1]
+    )
+    models = [adapted("llama", torch.bfloat16) for _ in range(2)]
+    save_activation_memory(models[1])
+    found = []
+    for model in models:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float() + 1e-4
+        compute_in(model, torch.bfloat16)
+        taken.clear()
+        found.append(gradients(model))
+    assert taken == [torch.bfloat16] * 14  # the second model's: seven matrices in each of two layers
+    for key, value in found[0].items():
+        assert key == "loss" or found[1][key].dtype == torch.float32
+        torch.testing.assert_close(found[1][key].float(), value.float(), rtol=0.1, atol=2e-2)
 
 
 def test_an_adapter_that_is_off_merged_or_hooked_is_pefts_own() -> None:

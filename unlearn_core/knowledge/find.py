@@ -51,18 +51,21 @@ class _Model:
 
     def measured(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """The same prompts with what the model says to them and how probable the answer is."""
-        return self._with_probabilities(self._answered(prompts))
+        return self.with_probabilities(self._answered(prompts))
 
     def known(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """Those to which the model gives the answer, measured."""
-        told = self._answered(prompts)
-        return self._with_probabilities([row for row in told if contains(row.before, row.answer, row.aliases)])
+        return self.with_probabilities(self.told(prompts))
+
+    def told(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+        """Those to which the model gives the answer, with what it says."""
+        return [row for row in self._answered(prompts) if contains(row.before, row.answer, row.aliases)]
 
     def _answered(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         said = generate_all(self.model, self.tokenizer, [prompt.text for prompt in prompts], ANSWERED_WITHIN)
         return [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
 
-    def _with_probabilities(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+    def with_probabilities(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         rows = [Example(str(n), prompt.text, prompt.answer) for n, prompt in enumerate(prompts)]
         log_p = answer_log_probabilities(self.model, self.tokenizer, rows)
         return [replace(prompt, probability=_exp(value)) for prompt, value in zip(prompts, log_p, strict=True)]
@@ -224,15 +227,16 @@ def _neighbours(asked: _Model, subject: ListedSubject, rng: random.Random) -> tu
     rng.shuffle(others)
     others.sort(key=lambda entry: entry.field != subject.field)
     candidates = without_answers([row for entry in others for row in _base(entry)], subject.names)
-    known = list(without_answers(asked.known(candidates[:NUM_CANDIDATES]), subject.names))
+    known = without_answers(asked.told(candidates[:NUM_CANDIDATES]), subject.names)
     names = list(dict.fromkeys(row.subject for row in known))
     halves = {name: "trained" if place % 2 == 0 else "never trained" for place, name in enumerate(names)}
     told = [replace(row, split=halves[row.subject]) for row in known]  # type: ignore[arg-type]
-    return tuple(
+    kept = [
         row
         for split in ("trained", "never trained")
         for row in [row for row in told if row.split == split][:NUM_NEIGHBOURS]
-    )
+    ]
+    return tuple(asked.with_probabilities(kept))
 
 
 def _general(asked: _Model, subject: ListedSubject, seed: int) -> tuple[tuple[str, str], ...]:

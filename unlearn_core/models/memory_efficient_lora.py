@@ -15,21 +15,32 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional as F
 
+from unlearn_core.models.precision import to_compute_with
+
 
 class MemoryEfficientLoraLinear(LoraLinear):
     """peft's layer; a pass with gradient through its one adapter is a `_LoraProduct`, any other peft's own code."""
 
     def forward(self, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         name, base = self.active_adapters[0], self.base_layer
-        factors, weight_OI = self.lora_A[name].weight, base.weight
+        a_RI: torch.Tensor = self.lora_A[name].weight  # type: ignore[assignment]
+        b_OR: torch.Tensor = self.lora_B[name].weight  # type: ignore[assignment]
+        weight_OI = base.weight
         elsewhere = self.disable_adapters or self.merged or args or kwargs or not torch.is_grad_enabled()
         # A hook of the matrix, such as one that fetches its weights, wants the matrix itself called.
         hooked = "forward" in vars(base) or base._forward_pre_hooks or base._forward_hooks
-        if elsewhere or hooked or not x.dtype == factors.dtype == weight_OI.dtype:
+        # Factors that are kept in float32 are computed with in the matrix's type where `compute_in` says so.
+        alike = x.dtype == weight_OI.dtype and (a_RI.dtype == x.dtype or not self.cast_input_dtype_enabled)
+        if elsewhere or hooked or not alike:
             result: torch.Tensor = super().forward(x, *args, **kwargs)
             return result
         found: torch.Tensor = _LoraProduct.apply(
-            x, weight_OI, base.bias, factors, self.lora_B[name].weight, self.scaling[name]
+            x,
+            weight_OI,
+            base.bias,
+            to_compute_with(a_RI, x.dtype),
+            to_compute_with(b_OR, x.dtype),
+            self.scaling[name],
         )
         return found
 

@@ -64,7 +64,7 @@ def _other(parameter: torch.Tensor | None, dtype: torch.dtype) -> bool:
 def _with_copies(module: Any, forward: Callable[Given, Result], dtype: torch.dtype) -> Callable[Given, Result]:
     def run(*inputs: Given.args, **settings: Given.kwargs) -> Result:
         held = {name: p for name, p in module._parameters.items() if _other(p, dtype)}
-        module._parameters.update({name: _shorter(p, dtype) for name, p in held.items()})
+        module._parameters.update({name: to_compute_with(p, dtype) for name, p in held.items()})
         try:
             return forward(*inputs, **settings)
         finally:
@@ -73,7 +73,8 @@ def _with_copies(module: Any, forward: Callable[Given, Result], dtype: torch.dty
     return run
 
 
-def _shorter(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def to_compute_with(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A weight in `dtype`, with a gradient in its own type; itself where it is of `dtype` already."""
     if parameter.dtype == torch.float32 and dtype == torch.bfloat16 and not parameter.is_meta:
         copy: torch.Tensor = _Rounded.apply(parameter)
         return copy
