@@ -16,7 +16,6 @@ from unlearn_core.service.titles import id_mark
 from unlearn_core.store.store import RunRecord
 from unlearn_core.store.table.rows import RunQuery, RunRow
 from unlearn_core.ui.api.model_endpoints import ModelEndpoints
-from unlearn_core.ui.api.run_endpoints import RunEndpoints
 from unlearn_core.ui.tabs.compare_tab import run_choice
 from unlearn_core.ui.tabs.data_tab import preview_table
 
@@ -30,12 +29,6 @@ def test_the_untouched_form_is_a_run(studio: Studio) -> None:
         None,
         {},
     )
-
-
-def test_a_run_of_the_api_may_be_about_one_subject(studio: Studio) -> None:
-    told = RunEndpoints(studio).start_run(subject="Ada Venn", owner="mine")
-    assert studio.store.get(told["run_id"]).spec["subject"] == "Ada Venn"
-    studio.worker.cancel(told["run_id"], "mine")
 
 
 def test_steps_of_the_form_are_steps_of_the_run(studio: Studio) -> None:

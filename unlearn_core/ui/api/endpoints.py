@@ -55,7 +55,6 @@ PARAMETERS = {
     "status": 'a status, "" for any',
     "tag": "the tag of a sweep",
     "tags": "words, at most 10",
-    "subject": 'whom or what alone to forget, "" for all of the data',
     "target": "a listed model (see list_targets), a path or a Hub id",
     "temperature": "0 is greedy",
     "verdict": 'a verdict\'s word, "" for any',

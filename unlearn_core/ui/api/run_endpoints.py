@@ -44,13 +44,12 @@ class RunEndpoints:
         key: str = "",
         retain_model: str = "",
         prompt: str = "auto",
-        subject: str = "",
     ) -> Answer:
         """Queue a run; `owner` is a secret of your choosing that lets you stop it. Returns its id. Sent again
         with the same `key`, any text of yours, it starts no second run."""
         brought: Brought = {"data": data, "retain_data": retain_data, "columns": columns, "mmlu": mmlu}
         spec = self._studio.choices.spec(
-            target, data, method, settings or {}, brought, seed, adapter, retain_model, subject, prompt
+            target, data, method, settings or {}, brought, seed, adapter, retain_model, prompt=prompt
         )
         return {"run_id": self._studio.submit(spec, owner, key)}
 
