@@ -93,6 +93,15 @@ def test_a_long_run_is_drawn_in_few_frames_and_an_empty_one_in_none(fading: RunS
     assert shown_facts(RunState()) == []
 
 
+def test_what_the_original_tells_is_drawn_before_what_it_does_not() -> None:
+    facts = [
+        ev.WatchedFact(f"forget{n}", f"{n}?", "Bo", chance, "forget", chance)
+        for n, chance in enumerate((0.2, 0.6, 0.9))
+    ]
+    story = RunState.of([ev.FactProbe(0, tuple(facts))])
+    assert [fact.id for fact in shown_facts(story)] == ["forget1", "forget2"]
+
+
 def test_what_was_read_is_not_said_to_be_asked() -> None:
     def page(general: Layer) -> str:
         return figures(Verdict("Answers gone", "forgotten", layers=(general,)))

@@ -43,10 +43,12 @@ class FadeFrame:
 
 
 def shown_facts(story: RunState) -> list[WatchedFact]:
-    """The answers that are drawn: chosen before the run, whatever becomes of them."""
+    """The answers that are drawn: chosen before the run, whatever becomes of them, and first of those to forget the
+    ones that the original says with even odds."""
     facts = story.probes[0].facts if story.probes else ()
     kept = next((found for split in KEPT if (found := _of(facts, split))), [])
-    return [*_of(facts, "forget")[:NUM_FORGET], *kept[:NUM_KEPT]]
+    to_forget = sorted(_of(facts, "forget"), key=lambda fact: (fact.probability or 0.0) < 0.5)
+    return [*to_forget[:NUM_FORGET], *kept[:NUM_KEPT]]
 
 
 def frames(story: RunState) -> list[FadeFrame]:
