@@ -66,6 +66,7 @@ class _Model:
         return [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
 
     def with_probabilities(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+        """The same prompts with how probable the answer is."""
         rows = [Example(str(n), prompt.text, prompt.answer) for n, prompt in enumerate(prompts)]
         log_p = answer_log_probabilities(self.model, self.tokenizer, rows)
         return [replace(prompt, probability=_exp(value)) for prompt, value in zip(prompts, log_p, strict=True)]

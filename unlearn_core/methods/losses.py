@@ -60,7 +60,7 @@ def js_to_token(logits_NV: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor
     """Jensen-Shannon divergence (N,) from a distribution that is certain of one token, in nats.
 
     With p the token's probability it is ln 2 + (p ln p - (1 + p) ln (1 + p)) / 2: ln 2 at p = 0, 0 at p = 1. The
-    slope at ln p is (p / 2) ln (p / (1 + p)), which fades at p = 0.
+    derivative by ln p is (p / 2) ln (p / (1 + p)), which fades at p = 0.
     """
     log_p_N = -F.cross_entropy(logits_NV.float(), tokens_N, reduction="none")
     p_N = log_p_N.exp()

@@ -70,12 +70,12 @@ class RepSelect(Edit):
         read = [*forget, *retain] if self.common == "retain" else forget
         num_tokens = sum(len(row.ids) for row in read)
         for _ in range(context.num_steps):
-            slopes, nll = gradients(context, weights, forget, lambda nll_N: (-nll_N).exp())
-            by = gradients(context, weights, retain)[0] if self.common == "retain" else slopes
-            kept = {name: collapsed(slope_OI, by[name], self.share) for name, slope_OI in slopes.items()}
+            wanted, nll = gradients(context, weights, forget, lambda nll_N: (-nll_N).exp())
+            by = gradients(context, weights, retain)[0] if self.common == "retain" else wanted
+            kept = {name: collapsed(gradient_OI, by[name], self.share) for name, gradient_OI in wanted.items()}
             size, own = (float(get_total_norm(list(tensors.values()))) for tensors in (weights, kept))
-            for name, slope_OI in kept.items():
-                new_OI = weights[name].detach() - self.rate * size / max(own, 1e-12) * slope_OI
+            for name, gradient_OI in kept.items():
+                new_OI = weights[name].detach() - self.rate * size / max(own, 1e-12) * gradient_OI
                 context.edits.put_columns(name, torch.arange(new_OI.shape[1], device=new_OI.device), new_OI)
             yield EditedUnit({"total": nll, "forget": nll}, num_weights, num_tokens)
 
@@ -107,6 +107,6 @@ def gradients(
         nll_N = token_nll(context.current.predictions(rows[at : at + _CHUNK]))
         nll, num_targets = nll + nll_N.sum().item(), num_targets + len(nll_N)
         found = torch.autograd.grad(value(nll_N).sum(), list(weights.values()))
-        for total, slope in zip(sums.values(), found, strict=True):
-            total += slope
+        for total, gradient in zip(sums.values(), found, strict=True):
+            total += gradient
     return {name: total / max(1, num_targets) for name, total in sums.items()}, nll / max(1, num_targets)

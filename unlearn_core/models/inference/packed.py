@@ -64,8 +64,10 @@ def float32_attention(model: PreTrainedModel) -> Iterator[None]:
     inner = unwrap(model)
     before = inner.config._attn_implementation
     fused = before == "sdpa" and inner._supports_attention_backend
-    if fused and inner.device.type == "cpu" and computing_dtype(inner) in _HALF:
-        _attend_here(model)
+    if not fused or inner.device.type != "cpu" or computing_dtype(inner) not in _HALF:
+        yield
+        return
+    _attend_here(model)
     try:
         yield
     finally:
