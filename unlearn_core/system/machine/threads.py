@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 
 _SPINS = 20_000  # of a thread that waits, before it gives up its core
-_TURNS = 2  # of each number of threads in a trial
+_ONE, _TWO = (1, 1), (2, 2, 2)  # threads of the steps of a trial; the first of a number is not counted
 _STALLED = 1.5  # times the usual time of a step
+_HOPELESS = 4.0  # times the time of one thread, in the first step of two
 _IN_A_ROW = 3  # stalled steps before another number of threads
-_SHORTEST_WAIT, _LONGEST_WAIT = 16, 256  # steps between two trials
+_SHORTEST_WAIT, _LONGEST_WAIT = 8, 256  # steps between two trials
 _LOOK = 0.05  # seconds that it takes to see whether both cores are free
 _FREE = 0.8  # of two cores' time in which two threads computed
 _may_choose = False  # whether the number is this file's to choose, of one and two
@@ -97,9 +98,6 @@ def faster_of_two(
     if not _may_choose:
         return
     threads = Threads(clock, free)
-    if threads.on_trial:
-        _set(2)
-        work()  # the first of two threads starts them, which would speak against two
     while threads.on_trial:
         threads.begin()
         work()
@@ -109,8 +107,9 @@ def faster_of_two(
 class Threads:
     """One thread or two for the steps of a training, whichever is faster: both give the same bits.
 
-    Both are tried in turn at the start, and two again now and then while one is in use, but only where both cores
-    are free. Steps that stall are a sign to look whether they still are.
+    One and then two are tried at the start, and two again now and then while one is in use, but only where both
+    cores are free. Steps that stall are a sign to look whether they still are. The first step of a number wakes
+    threads and fills caches, so that it says nothing unless it is hopeless.
     """
 
     def __init__(
@@ -119,13 +118,14 @@ class Threads:
         free: Callable[[], bool] = both_cores_are_free,
     ) -> None:
         self._clock, self._free = clock, free
-        self._left: list[int] = []
+        self._left: list[int] = []  # threads of the steps that are still to be tried
         self._best: dict[int, float] = {}  # seconds per unit of work, by number of threads
+        self._last = 0  # threads of the step before, within a trial
         self._usual = self._began = 0.0
         self._slow = self._since = 0
         self._wait = _SHORTEST_WAIT
         if _may_choose and free():
-            self._left = [2, 1] * _TURNS
+            self._try(*_ONE, *_TWO)
         elif _may_choose:
             _set(1)
 
@@ -151,17 +151,24 @@ class Threads:
         self._slow = self._slow + 1 if pace > _STALLED * self._usual else 0
         if _threads() == 1:  # whoever had the other core may be gone, which no step of one thread shows
             if self._may_try():
-                self._left, self._best = [2], {1: pace}
+                self._try(*_TWO, one=pace)
         elif self._slow >= _IN_A_ROW and not self._free():
             _set(1)
             self._since = 0
         elif self._slow >= _IN_A_ROW and self._may_try():
-            self._left, self._best = [2, 1] * _TURNS, {}
+            self._try(*_ONE, *_TWO)
+
+    def _try(self, *numbers: int, one: float | None = None) -> None:
+        """Take the next steps with these numbers of threads; `one`: what a step of one thread takes already."""
+        self._left, self._last = list(numbers), 0
+        self._best = {} if one is None else {1: one}
 
     def _tried(self, number: int, pace: float) -> None:
-        self._best[number] = min(pace, self._best.get(number, pace))
-        if len(self._best) == 2 and self._best[2] > _STALLED * self._best[1]:
-            self._left = []  # no noise
+        if number == self._last:
+            self._best[number] = min(pace, self._best.get(number, pace))
+        elif number == 2 and pace > _HOPELESS * self._best[1]:
+            self._left = []
+        self._last = number
         if not self._left:
             chosen = min(self._best, key=self._best.__getitem__)
             self._usual, self._slow, self._since = self._best[chosen], 0, 0
