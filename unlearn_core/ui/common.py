@@ -17,8 +17,10 @@ from unlearn_core.report.kit.markup import Safe, tag
 if TYPE_CHECKING:
     from unlearn_core.report.kit.figure import Figure
 
-# Listeners of the page are no endpoints of the API, and draw no spinner over what they update.
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Listeners of the page are no endpoints of the API, and draw no spinner over what they update. Told to show it on
+# nothing, the page does not keep the state of one for each output either, which took half of what a browser spends
+# on a run.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 # A component that only carries a value. One that Gradio hides itself comes to light with the fold that it lies in.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -13,7 +12,7 @@ from unlearn_core.report.export.hub_export import KINDS
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import PRIVATE, download, heading, inform, panel, toast
+from unlearn_core.ui.common import download, heading, inform, panel, toast
 
 _TITLES = {"weights": "Weights", "adapter": "LoRA adapter", "gguf": "GGUF"}
 _TOKEN = "The token is read from HF_TOKEN on this machine. The repository is private."
@@ -105,5 +104,11 @@ def _hub_form(studio: Studio, run_id: gr.Textbox, kind: gr.Radio, owner: gr.Brow
             address = studio.push(run, place, what, token)
         return tag("p", "Uploaded: ", tag("a", address, href=address), role="status")
 
-    settings: dict[str, Any] = PRIVATE | {"show_progress": "full", "concurrency_id": "export"}
-    push.click(upload, [run_id, repo, kind, owner], told, trigger_mode="once", **settings)
+    push.click(
+        upload,
+        [run_id, repo, kind, owner],
+        told,
+        api_visibility="private",
+        concurrency_id="export",
+        trigger_mode="once",
+    )

@@ -12,11 +12,10 @@ from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.runs.methods import method_note
 from unlearn_core.runs.spec import Settings
+from unlearn_core.ui.common import AT_ONCE
 
 if TYPE_CHECKING:
     from unlearn_core.methods.base import Method, Parameter
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> None:
@@ -38,10 +37,10 @@ def settings_form(method: gr.Dropdown, settings: gr.State, mended: gr.State) -> 
             fields = [(item, _field(cls, item, values.get(item.name, item.default))) for item in cls.parameters()]
         problems = gr.HTML(elem_id="le-settings-problems")
         for item, field in fields:
-            field.change(_collect(cls, item), [field, settings], [settings, problems, field], **_QUIET)
+            field.change(_collect(cls, item), [field, settings], [settings, problems, field], **AT_ONCE)
 
     # `mended` stays as it is: were it emptied, the form would be drawn a second time under the visitor's hands.
-    method.change(_drawn, [method, mended], settings, **_QUIET)
+    method.change(_drawn, [method, mended], settings, **AT_ONCE)
 
 
 def _drawn(name: str, changed: dict[str, Any]) -> Settings:
