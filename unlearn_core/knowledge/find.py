@@ -2,6 +2,7 @@
 
     base prompts      listed ones, or templates filled in by the model itself; kept where it answers
     wordings          each in several phrasings, some trained and some never, one by another name of the subject
+    multi-hop         listed prompts that name it by way of something else, kept where the model names it
     passages          what the model writes about the subject, up to where its name comes again
     neighbours        listed subjects of the same kind that it knows, half of them never trained
     general           texts of its own: about nothing in particular, and what it says where the prompts about
@@ -49,21 +50,15 @@ class _Model:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
 
-    def measured(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
-        """The same prompts with what the model says to them and how probable the answer is."""
-        return self.with_probabilities(self._answered(prompts))
-
     def known(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """Those to which the model gives the answer, measured."""
         return self.with_probabilities(self.told(prompts))
 
     def told(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """Those to which the model gives the answer, with what it says."""
-        return [row for row in self._answered(prompts) if contains(row.before, row.answer, row.aliases)]
-
-    def _answered(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         said = generate_all(self.model, self.tokenizer, [prompt.text for prompt in prompts], ANSWERED_WITHIN)
-        return [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
+        answered = [_up_to_answer(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
+        return [row for row in answered if contains(row.before, row.answer, row.aliases)]
 
     def with_probabilities(self, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
         """The same prompts with how probable the answer is."""
@@ -95,7 +90,7 @@ def find(
     yield Progress("how it writes", 3, 4)
     worded = _worded(tokenizer, subject, base)
     general = (*_general(asked, subject, seed), *_alike(asked, subject, worded, neighbours, rng))
-    hops = asked.measured([_prompt(subject, text, "", "multi-hop") for text in subject.multi_hop])
+    hops = asked.known([_prompt(subject, text, "", "multi-hop") for text in subject.multi_hop])
     yield Progress("done", 4, 4)
     return SubjectSheet(
         subject.name,
