@@ -74,7 +74,7 @@ def tokenizer_text(world: World) -> Iterator[str]:
         yield rng.choice(phrasing.phrasings(phrasing.nouns_about(kind, person.name))) + " " + answer
     for example in general_rows(world, rng, 4):
         yield f"{example.input} {example.output}"
-    for pool in words.pools():
+    for pool in words.POOLS:
         for word in pool:
             yield f" {word}" * 6
     for fact in world.facts:
