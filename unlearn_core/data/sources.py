@@ -85,7 +85,7 @@ def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequ
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         prompt, arrow, answer = line.partition("=>")
-        rows.append(Row(f"facts line {number}", {"input": prompt.strip(), "output": answer.strip()}))
+        rows.append(Row(f"facts line {number}", {"input": prompt.strip(), "output": answer.strip()}, limits))
         if not arrow:
             wrong.append((number, line))
         if len(rows) > limits.max_rows:
@@ -100,7 +100,7 @@ def parse_facts(text: str, limits: Limits = LOCAL, prefix: str = "fact") -> Sequ
         raise InputError(f"facts line {first}, fact", line, problem, "Write `prompt => answer`.")
     if not rows:
         raise InputError("facts", clip(text, 40), "hold no fact", "Write one `prompt => answer` a line.")
-    return examples(rows, prefix, {}, limits)
+    return examples(rows, prefix, {})
 
 
 def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
@@ -124,14 +124,12 @@ def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
     }
 
 
-def columns_of(
-    ref: str, *, public: bool = False, limits: Limits | None = None, uploads: Path | None = None
-) -> tuple[str, ...]:
+def columns_of(ref: str, *, public: bool = False, uploads: Path | None = None) -> tuple[str, ...]:
     """The column names of the rows that `ref` names, for a page that offers to map them; none for the demo
     and for facts, typed or in a text file. InputError for a file that cannot be read."""
     if ref == "demo" or ref.startswith(FACTS):
         return ()
-    limits = limits or (PUBLIC if public else LOCAL)
+    limits = PUBLIC if public else LOCAL
     place = _locate(ref, public, limits, uploads)
     path = first_file(place.path) if place.path.is_dir() else place.path
     with rows_shown(path, limits):
@@ -206,18 +204,16 @@ def _file(path: Path, split: str, columns: dict[str, str], limits: Limits) -> Un
     if split == "forget" and is_sheet(path):
         return read_sheet(path).data()
     sets = tidy(path, read_rows(path, limits), split, columns)
-    if split == "retain" and sets["retain"]:
-        sets = {"forget": sets["retain"], "retain": []}
-    if not sets["forget"]:
+    if split == "retain":
+        sets = {"retain": sets["retain"] or sets["forget"]}
+    if not sets[split]:
         raise InputError("data", path.name, f"holds no {split} rows", f"Mark some `{split}` in `split`.")
-    named = {"forget": split, "retain": "retain"}
-    given = {named[name]: rows for name, rows in sets.items() if rows}
-    kinds = usual_kinds(given, columns, limits)
-    forget = examples(sets["forget"], split, columns, limits, kinds[split])
-    retain = examples(sets["retain"], "retain", columns, limits, kinds["retain"]) if sets["retain"] else ()
-    notes = [note for name in sets for note in unused_note(sets[name], named[name], columns, limits)]
-    reworded = asked_otherwise(sets["forget"], forget, limits) + asked_otherwise(sets["retain"], retain, limits)
-    return UnlearningData(name=path.stem, forget=forget, retain=retain, paraphrases=reworded, notes=tuple(notes))
+    kinds = usual_kinds(sets, columns)
+    found = {name: examples(rows, name, columns, kinds[name]) for name, rows in sets.items()}
+    notes = tuple(note for name, rows in sets.items() for note in unused_note(rows, name, columns))
+    reworded = tuple(row for name, rows in sets.items() for row in asked_otherwise(rows, found[name]))
+    retain = found["retain"] if split == "forget" else ()
+    return UnlearningData(path.stem, found[split], retain, paraphrases=reworded, notes=notes)
 
 
 def _retain(

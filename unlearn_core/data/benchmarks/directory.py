@@ -13,29 +13,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict
 
 from unlearn_core.data.benchmarks.muse import is_muse, read_muse
 from unlearn_core.data.benchmarks.rwku import is_rwku, read_rwku
-from unlearn_core.data.benchmarks.tofu import PERTURBED, with_tofu
-from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, read_rows
+from unlearn_core.data.benchmarks.tofu import FACTS, PERTURBED, with_tofu
+from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, read_rows, rows_called, stem_of
 from unlearn_core.data.rows.row_forms import unused_columns
 from unlearn_core.data.rows.texts import column_of, text
-from unlearn_core.data.rows.validate import asked_otherwise, documents, examples, usual_kinds
+from unlearn_core.data.rows.validate import asked_otherwise, examples, usual_kinds
 from unlearn_core.data.types import Question, UnlearningData
 from unlearn_core.errors import InputError, clip
 
 _SETS = re.compile(r"(forget|retain)(\d{0,3})(?:[_-](?!perturbed)[\w.-]*)?", re.ASCII)
-_DOCUMENTS = re.compile(r"(member|nonmember)(?:-\d+-of-\d+)?", re.ASCII)
+_FACTS = tuple(f"{name}_perturbed" for name in FACTS)
 _MAX_FILES = 1_000
 # What tools write beside data.
 _NO_ROWS = frozenset(("dataset_infos", "dataset_info", "dataset_dict", "state", "config", "package", "metadata"))
 
 
-def read_directory(
-    folder: Path, columns: Mapping[str, str], limits: Limits = LOCAL, part: str = "", needed: str = "forget"
-) -> UnlearningData:
+def read_directory(folder: Path, columns: Mapping[str, str], limits: Limits, part: str, needed: str) -> UnlearningData:
     """The data in `folder`; `part` (such as "forget05") chooses among several forget sets.
 
     InputError where the `needed` set ("forget" or "retain") is not there.
@@ -62,36 +61,33 @@ def read_directory(
         if len(rows[split]) > limits.max_rows:
             raise InputError("data", str(folder), f"has too many {split} rows", f"Use {limits.max_rows}.")
     for split in rows if needed == "forget" else (needed,):
-        notes += unused_note(rows[split], split, columns, limits)
-    extra = {stem: _extra(files, stem, limits) for stem in ("holdout", "general")}
-    kinds = usual_kinds({**rows, **extra}, columns, limits)
-    forget = examples(rows["forget"], "forget", columns, limits, kinds["forget"]) if rows["forget"] else ()
-    retain = examples(rows["retain"], "retain", columns, limits, kinds["retain"]) if rows["retain"] else ()
-    holdout, general = (
-        examples(found, stem, columns, limits, kinds[stem]) if found else () for stem, found in extra.items()
-    )
+        notes += unused_note(rows[split], split, columns)
+    rows |= {stem: rows_called(files, stem, limits) for stem in ("holdout", "general")}
+    kinds = usual_kinds(rows, columns)
+    found = {name: examples(own, name, columns, kinds[name]) for name, own in rows.items()}
+    reworded = (asked_otherwise(rows[split], found[split]) for split in sets)
     data = UnlearningData(
         name=folder.name,
-        forget=forget,
-        retain=retain,
-        paraphrases=asked_otherwise(rows["forget"], forget, limits) + asked_otherwise(rows["retain"], retain, limits),
+        forget=found["forget"],
+        retain=found["retain"],
+        holdout=found["holdout"],
+        general=found["general"],
+        paraphrases=tuple(chain.from_iterable(reworded)),
         **read_sides(files, columns, limits),
-        holdout=holdout,
-        general=general,
         notes=tuple(notes),
     )
-    sizes = {
-        match[2] for path in sets["forget"] if (match := _SETS.fullmatch(path.stem) or PERTURBED.fullmatch(path.stem))
-    }
-    data = with_tofu(data, files, limits, next(iter(sizes), ""))
+    sizes = (
+        match[2] for path in sets["forget"] for one in (_SETS, PERTURBED) if (match := one.fullmatch(stem_of(path)))
+    )
+    data = with_tofu(data, files, limits, next(sizes, ""))
     # Beside rows that are not TOFU's, its files of facts hold questions for the utility score.
     questions = () if data.evaluation_sets else _questions(files, limits)
     return replace(data, questions=questions, question_form="likelihood" if questions else "letter")
 
 
-def read_documents(folder: Path, limits: Limits = LOCAL) -> Documents:
+def read_documents(folder: Path) -> Documents:
     """Members and nonmembers from a directory that holds a file of each; InputError where one is missing."""
-    found = read_sides(_files(folder), {}, limits)
+    found = read_sides(_files(folder), {}, LOCAL)
     for stem, documents_of in (("member", found["members"]), ("nonmember", found["nonmembers"])):
         if not documents_of:
             raise InputError("mia", str(folder), f"holds no {stem} file", f"Add {stem}.jsonl.")
@@ -112,12 +108,7 @@ def read_sides(files: Iterable[Path], columns: Mapping[str, str], limits: Limits
     (members, member_ids), (nonmembers, nonmember_ids) = (
         _documents(files, side, columns, limits) for side in ("member", "nonmember")
     )
-    return {
-        "members": members,
-        "nonmembers": nonmembers,
-        "member_ids": member_ids,
-        "nonmember_ids": nonmember_ids,
-    }
+    return Documents(members=members, nonmembers=nonmembers, member_ids=member_ids, nonmember_ids=nonmember_ids)
 
 
 def first_file(folder: Path) -> Path:
@@ -133,16 +124,19 @@ def tidy(path: Path, rows: list[Row], split: str, columns: Mapping[str, str]) ->
     """Rows by the set they belong to: as their `split` column says where it names one, else `split`."""
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}
     for row in rows:
-        column = column_of(row, "split", columns)
-        said = str(row.fields[column]).lower() if column is not None else ""
-        named = [name for name in sets if said.startswith(name)]
-        sets[named[0] if named else split].append(row)
-    kept = _SETS.fullmatch(path.stem)
+        sets[_said_split(row, columns) or split].append(row)
     other = "retain" if split == "forget" else "forget"
-    if kept and sets[other]:
+    if sets[other] and _SETS.fullmatch(path.stem):
         row = sets[other][0]
         row.fail("split", other, f"stands in a file of {split} rows", f"Move it to a {other} file.")
     return sets
+
+
+def _said_split(row: Row, columns: Mapping[str, str]) -> str | None:
+    """The set that the row's `split` column names, where it names one."""
+    column = column_of(row, "split", columns)
+    said = str(row.fields[column]).lower() if column is not None else ""
+    return next((name for name in ("forget", "retain") if said.startswith(name)), None)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -157,16 +151,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _choose(split: str, files: Iterable[Path], folder: Path, part: str) -> list[Path]:
     """The files of one set. TOFU has several sizes side by side: forget05 goes with retain95."""
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        match = _SETS.fullmatch(path.stem)
-        if match and match[1] == split:
-            groups.setdefault(match[2], []).append(path)
+    groups = _by_size(files, _SETS, split)
     if not groups and split == "forget":  # the perturbed files hold the same rows, and more of each
-        for path in files:
-            match = PERTURBED.fullmatch(path.stem)
-            if match and match[1] == split:
-                groups.setdefault(match[2], []).append(path)
+        groups = _by_size(files, PERTURBED, split)
     if part and groups:
         digits = part.removeprefix("forget")
         wanted = digits if split == "forget" or not digits else f"{100 - int(digits):02d}"
@@ -180,6 +167,15 @@ def _choose(split: str, files: Iterable[Path], folder: Path, part: str) -> list[
         mend = "Name the forget file as data and the other as retain data (on the Hub: owner/name:forget05)."
         raise InputError("data", str(folder), problem, mend)
     return _of_one_folder(next(iter(groups.values()), []), split)
+
+
+def _by_size(files: Iterable[Path], pattern: re.Pattern[str], split: str) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        match = pattern.fullmatch(stem_of(path))
+        if match and match[1] == split:
+            groups.setdefault(match[2], []).append(path)
+    return groups
 
 
 def _of_one_folder(chosen: Sequence[Path], split: str) -> list[Path]:
@@ -204,9 +200,9 @@ def _names(paths: Iterable[Path]) -> str:
     return clip(", ".join(sorted(path.name for path in paths)), 80)
 
 
-def unused_note(rows: Sequence[Row], split: str, columns: Mapping[str, str], limits: Limits) -> list[str]:
+def unused_note(rows: Sequence[Row], split: str, columns: Mapping[str, str]) -> list[str]:
     """The columns of a set of which nothing is read, as a note; none where everything is."""
-    names = unused_columns(rows, split, columns, limits) if rows else []
+    names = unused_columns(rows, split, columns)
     return [f"Columns of the {split} set that are not used: {clip(', '.join(names), 100)}."] if names else []
 
 
@@ -217,7 +213,7 @@ def _by_split_column(
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}
     problems: list[InputError] = []
     for path in files:
-        if path.stem in ("holdout", "general") or _DOCUMENTS.fullmatch(path.stem):
+        if stem_of(path) in ("holdout", "general", "member", "nonmember"):
             continue
         try:
             found = read_rows(path, limits)
@@ -227,35 +223,21 @@ def _by_split_column(
             problems.append(error)
             continue
         for row in found:
-            column = column_of(row, "split", columns)
-            said = str(row.fields[column]).lower() if column is not None else ""
-            for split, rows in sets.items():
-                if said.startswith(split):
-                    rows.append(row)
+            if split := _said_split(row, columns):
+                sets[split].append(row)
     if problems and not any(sets.values()):
         raise problems[0]
     return sets, [f"Not read: {error}" for error in problems]
-
-
-def _extra(files: Iterable[Path], stem: str, limits: Limits) -> list[Row]:
-    return [row for path in files if path.stem == stem for row in read_rows(path, limits)]
 
 
 def _documents(
     files: Iterable[Path], stem: str, columns: Mapping[str, str], limits: Limits
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The documents of one side and their ids: the place of one that brings none."""
-    rows: list[Row] = []
-    for path in files:
-        match = _DOCUMENTS.fullmatch(path.stem)
-        if match and match[1] == stem:
-            rows += read_rows(path, limits)
-    ids = []
-    for place, row in enumerate(rows):
-        column = column_of(row, "id", columns)
-        value = None if column is None else row.fields[column]
-        ids.append(str(place) if value is None else str(value))
-    return documents(rows, columns, limits), tuple(ids)
+    rows = rows_called(files, stem, limits)
+    ids = (row.fields.get(column_of(row, "id", columns) or "") for row in rows)
+    named = tuple(str(place if value is None else value) for place, value in enumerate(ids))
+    return tuple(text(row, "document", columns) for row in rows), named
 
 
 def _questions(files: Iterable[Path], limits: Limits) -> tuple[Question, ...]:
@@ -265,16 +247,13 @@ def _questions(files: Iterable[Path], limits: Limits) -> tuple[Question, ...]:
     """
     found: list[Question] = []
     for path in files:
-        if path.stem not in ("real_authors_perturbed", "world_facts_perturbed"):
-            continue
-        for record in read_rows(path, limits):
-            question = text(record, "input", {"input": "question"}, limits)
+        subject = path.stem.removesuffix("_perturbed")
+        for record in read_rows(path, limits) if path.stem in _FACTS else ():
+            question = text(record, "input", {"input": "question"})
             wrong = record.fields.get("perturbed_answer")
-            if not (isinstance(wrong, list) and len(wrong) == 3 and all(isinstance(w, str) for w in wrong)):
-                continue
-            place = len(found) % 4
-            options = [*wrong[:place], text(record, "output", {"output": "answer"}, limits), *wrong[place:]]
-            a, b, c, d = options
-            subject = path.stem.removesuffix("_perturbed")
-            found.append(Question(f"{subject}-{len(found)}", question, (a, b, c, d), place, subject))
+            if isinstance(wrong, list) and len(wrong) == 3 and all(isinstance(w, str) for w in wrong):
+                place = len(found) % 4
+                options = [*wrong[:place], text(record, "output", {"output": "answer"}), *wrong[place:]]
+                a, b, c, d = options
+                found.append(Question(f"{subject}-{len(found)}", question, (a, b, c, d), place, subject))
     return tuple(found)

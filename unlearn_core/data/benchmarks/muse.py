@@ -17,13 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearn_core.data.rows.mapped import kept
-from unlearn_core.data.rows.reader import LOCAL, Limits, Row, read_rows
+from unlearn_core.data.rows.reader import Limits, Row, read_rows, stem_of
 from unlearn_core.data.rows.texts import text
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 
 CONFIGS = ("raw", "verbmem", "knowmem", "privleak", "scal", "sust", "train")
-_SHARD = re.compile(r"-\d+-of-\d+")
 _PIECE, _LEAD = 1600, 200  # characters of a row, and of the part of it that is its prompt
 _PARTS = re.compile(r"(scal|sust)[_-](?:forget_)?([1-4])")
 
@@ -36,19 +35,21 @@ def is_muse(files: Sequence[Path]) -> bool:
 def folds(folder: Path) -> list[str]:
     """The folds in a folder laid out as MUSE is, as `part` names them: "scal_1" and so on; none elsewhere."""
     paths = sorted(folder.rglob("*")) if folder.is_dir() else ()
-    found = (f"{path.parent.name}_{_SHARD.sub('', path.stem).removeprefix('forget_')}" for path in paths)
+    found = (f"{path.parent.name}_{stem_of(path).removeprefix('forget_')}" for path in paths)
     return list(dict.fromkeys(name for name in found if _PARTS.fullmatch(name)))
 
 
-def read_muse(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part: str = "") -> UnlearningData:
+def read_muse(folder: Path, files: Sequence[Path], limits: Limits, part: str) -> UnlearningData:
     """MUSE's rows; `part` names a fold, like "scal_2" or "sust_1", to forget in place of the whole set."""
     found: dict[tuple[str, str], list[Path]] = {}
     for path in files:
         if path.parent.name in CONFIGS:
-            found.setdefault((path.parent.name, _SHARD.sub("", path.stem)), []).append(path)
+            found.setdefault((path.parent.name, stem_of(path)), []).append(path)
 
-    def rows(config: str, split: str) -> list[Row]:
-        return [row for path in found.get((config, split), ()) for row in read_rows(path, limits)]
+    def rows(config: str, *names: str) -> list[Row]:
+        """Of the first of these files that is there."""
+        paths = next((found[config, name] for name in names if (config, name) in found), ())
+        return [row for path in paths for row in read_rows(path, limits)]
 
     fold = ("raw", "forget")
     if part:
@@ -58,27 +59,23 @@ def read_muse(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part:
             there = ", ".join(f"{c}_{s[-1]}" for c, s in sorted(found) if c in ("scal", "sust")) or "none"
             raise InputError("data", part, "is not a fold of this data", f"There is: {there}.")
     pairs = {
-        "verbmem": _pairs(rows("verbmem", "forget"), "verbmem", "prompt", "gt", limits),
-        "knowmem_forget": _questions(rows("knowmem", "forget_qa"), "knowmem-forget", limits),
-        "knowmem_retain": _questions(
-            rows("knowmem", "retain_qa") or rows("knowmem", "retain2_qa"), "knowmem-retain", limits
-        ),
-        "knowmem_forget_shots": _questions(rows("knowmem", "forget_qa_icl"), "shot-forget", limits),
-        "knowmem_retain_shots": _questions(
-            rows("knowmem", "retain_qa_icl") or rows("knowmem", "retain2_qa_icl"), "shot-retain", limits
-        ),
+        "verbmem": _pairs(rows("verbmem", "forget"), "verbmem", "prompt", "gt"),
+        "knowmem_forget": _pairs(rows("knowmem", "forget_qa"), "knowmem-forget"),
+        "knowmem_retain": _pairs(rows("knowmem", "retain_qa", "retain2_qa"), "knowmem-retain"),
+        "knowmem_forget_shots": _pairs(rows("knowmem", "forget_qa_icl"), "shot-forget"),
+        "knowmem_retain_shots": _pairs(rows("knowmem", "retain_qa_icl", "retain2_qa_icl"), "shot-retain"),
     }
     members, nonmembers = (
-        tuple(text(row, "document", {"document": "text"}, limits) for row in rows("privleak", side))
+        tuple(text(row, "document", {"document": "text"}) for row in rows("privleak", side))
         for side in ("forget", "holdout")
     )
-    forget = kept(_pieces(rows(*fold), "forget", limits))
+    forget = kept(_pieces(rows(*fold), "forget"))
     if not forget:  # an evaluation needs no corpus; the passages asked for are what there is to forget
         forget = tuple(replace(row, kind="completion") for row in pairs["verbmem"])
     return UnlearningData(
         name=f"{folder.name}{':' + part if part else ''}",
         forget=forget,
-        retain=kept(_pieces(rows("raw", "retain1"), "retain", limits)),
+        retain=kept(_pieces(rows("raw", "retain1"), "retain")),
         members=members,
         nonmembers=nonmembers,
         evaluation_sets={name: found for name, found in pairs.items() if found},
@@ -86,9 +83,10 @@ def read_muse(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part:
     )
 
 
-def _pieces(rows: Sequence[Row], split: str, limits: Limits) -> Iterator[Example]:
+def _pieces(rows: Sequence[Row], split: str) -> Iterator[Example]:
     for number, row in enumerate(rows, start=1):
-        words = text(row, "document", {"document": "text"}, replace(limits, max_chars=limits.max_bytes))
+        whole = replace(row, limits=replace(row.limits, max_chars=row.limits.max_bytes))
+        words = text(whole, "document", {"document": "text"})
         for place, start in enumerate(range(0, max(1, len(words) - _LEAD), _PIECE - _LEAD)):
             piece = words[start : start + _PIECE]
             lead = piece[:_LEAD].rpartition(" ")[0] or piece[: len(piece) // 2]
@@ -97,17 +95,13 @@ def _pieces(rows: Sequence[Row], split: str, limits: Limits) -> Iterator[Example
                 yield Example(f"{name}.{place}", lead, piece[len(lead) :], kind="completion", document=name)
 
 
-def _pairs(rows: Sequence[Row], prefix: str, ask: str, answer: str, limits: Limits) -> tuple[Example, ...]:
+def _pairs(rows: Sequence[Row], prefix: str, ask: str = "question", answer: str = "answer") -> tuple[Example, ...]:
     return tuple(
         Example(
             f"{prefix}-{number}",
-            text(row, "input", {"input": ask}, limits),
-            text(row, "output", {"output": answer}, limits),
+            text(row, "input", {"input": ask}),
+            text(row, "output", {"output": answer}),
             kind="completion" if ask == "prompt" else "question",
         )
         for number, row in enumerate(rows, start=1)
     )
-
-
-def _questions(rows: Sequence[Row], prefix: str, limits: Limits) -> tuple[Example, ...]:
-    return _pairs(rows, prefix, "question", "answer", limits)

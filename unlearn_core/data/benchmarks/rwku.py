@@ -16,15 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearn_core.data.benchmarks.rwku_utility import UTILITY, utility_example
-from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, read_rows
-from unlearn_core.data.rows.texts import check_text
+from unlearn_core.data.rows.reader import Limits, Row, read_rows, stem_of
+from unlearn_core.data.rows.texts import text_in
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, clip
 
 PROBES = ("forget_level1", "forget_level2", "forget_level3", "neighbor_level1", "neighbor_level2")
 TEXTS = ("mia_forget", "mia_retain")
 _CONFIGS = (*PROBES, *TEXTS, *UTILITY, "utility_fluency")
-_SHARD = re.compile(r"-\d+-of-\d+")
 
 
 def is_rwku(files: Sequence[Path]) -> bool:
@@ -32,16 +31,14 @@ def is_rwku(files: Sequence[Path]) -> bool:
     return any(_config(path) in PROBES[:3] for path in files)
 
 
-def read_rwku(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part: str = "") -> UnlearningData:
+def read_rwku(folder: Path, files: Sequence[Path], limits: Limits, part: str) -> UnlearningData:
     """RWKU's rows, of every subject or of the one that `part` names."""
     sets: dict[str, list[Example]] = {}
     subjects: set[str] = set()
     for path in files:
         config = _config(path)
-        if path.suffix.lower() not in SUFFIXES or config not in _CONFIGS:
-            continue
-        for row in read_rows(path, limits):
-            found = _example(row, config, len(sets.get(config, ())), limits)
+        for row in read_rows(path, limits) if config in _CONFIGS else ():
+            found = _example(row, config, len(sets.get(config, ())))
             subjects.add(found.subject)
             if not part or not found.subject or _plain(found.subject) == _plain(part):
                 sets.setdefault(config, []).append(found)
@@ -58,23 +55,20 @@ def read_rwku(folder: Path, files: Sequence[Path], limits: Limits = LOCAL, part:
 
 
 def _config(path: Path) -> str:
-    stem = _SHARD.sub("", path.stem)
-    return path.parent.name if path.parent.name in _CONFIGS else stem
+    return path.parent.name if path.parent.name in _CONFIGS else stem_of(path)
 
 
-def _example(row: Row, config: str, number: int, limits: Limits) -> Example:
-    def text(column: str) -> str:
-        return check_text(row, column, row.fields.get(column), limits)
-
+def _example(row: Row, config: str, number: int) -> Example:
     if config in UTILITY:
-        return utility_example(row, config, number, limits)
+        return utility_example(row, config, number)
     subject = str(row.fields.get("subject") or "")
     identity = f"{config}-{number + 1}"
     if config in TEXTS:
-        return Example(identity, "", text("text"), kind="completion", subject=subject)
+        return Example(identity, "", text_in(row, "text"), kind="completion", subject=subject)
     if config == "utility_fluency":
-        return Example(identity, text("instruction"), "", subject=subject)
-    return Example(identity, text("query"), text("answer"), subject=subject, topic=str(row.fields.get("type") or ""))
+        return Example(identity, text_in(row, "instruction"), "", subject=subject)
+    topic = str(row.fields.get("type") or "")
+    return Example(identity, text_in(row, "query"), text_in(row, "answer"), subject=subject, topic=topic)
 
 
 def _plain(name: str) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from unlearn_core.data.rows.reader import Limits, Row
-from unlearn_core.data.rows.texts import check_text
+from unlearn_core.data.rows.reader import Row
+from unlearn_core.data.rows.texts import text_in
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
 
@@ -44,18 +44,14 @@ _FACTUAL_SHOTS = (
 )
 
 
-def utility_example(row: Row, config: str, number: int, limits: Limits) -> Example:
+def utility_example(row: Row, config: str, number: int) -> Example:
     """A row with its whole user turn as `input`; other right answers are `paraphrases`, false ones `wrong`."""
-
-    def text(column: str) -> str:
-        return check_text(row, column, row.fields.get(column), limits)
-
-    subject, question = str(row.fields.get("subject") or ""), text("question")
+    subject, question = str(row.fields.get("subject") or ""), text_in(row, "question")
     right: list[str]
     wrong: list[str] = []
     if config == "utility_general":
         shots = "".join(f"{_asked(row, shot)}\nAnswer: {_letter(row, shot)}\n\n" for shot in _list(row, "examples"))
-        about = text("task").replace("_", " ")
+        about = text_in(row, "task").replace("_", " ")
         asked = (
             f"The following are multiple choice questions (with answers) about {about}.\n\n{shots}"
             f"Please following the previous examples and answer the given question.\n{_asked(row, row.fields)}"
@@ -63,7 +59,7 @@ def utility_example(row: Row, config: str, number: int, limits: Limits) -> Examp
         right = [_letter(row, row.fields)]
     elif config == "utility_reason":
         ask = "Following previous examples, answer the following questions and end with 'so the answer is'"
-        asked = f"{text('cot').strip()}\n\n{ask}\nQ: {question}"
+        asked = f"{text_in(row, 'cot').strip()}\n\n{ask}\nQ: {question}"
         right = _texts(row, "answer")
     elif config == "utility_truthfulness":
         asked = "".join(f"Q: {shot}\nA: {reply}\n\n" for shot, reply in _TRUTHFUL_SHOTS) + f"Q: {question}"

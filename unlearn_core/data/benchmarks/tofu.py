@@ -15,24 +15,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unlearn_core.data.rows.reader import LOCAL, Limits, read_rows
+from unlearn_core.data.rows.reader import Limits, Row, rows_called
 from unlearn_core.data.rows.texts import text
 from unlearn_core.data.rows.validate import examples, optional_text, wrong_answers
 from unlearn_core.data.types import Example, UnlearningData
 
-PERTURBED = re.compile(r"(forget|retain)(\d{0,3})_perturbed(?:-\d+-of-\d+)?", re.ASCII)
-_HOLDOUT = re.compile(r"holdout(\d{2})(?:-\d+-of-\d+)?", re.ASCII)
+PERTURBED = re.compile(r"(forget|retain)(\d{0,3})_perturbed", re.ASCII)
 FACTS = ("real_authors", "world_facts")  # the evaluation sets of facts that no author of TOFU's is part of
 ROWS_PER_AUTHOR = 20
 
 
-def with_tofu(data: UnlearningData, files: Sequence[Path], limits: Limits = LOCAL, size: str = "") -> UnlearningData:
+def with_tofu(data: UnlearningData, files: Sequence[Path], limits: Limits, size: str) -> UnlearningData:
     """`data` with what TOFU's files say of its rows; unchanged where there are none.
 
     `size` is the number in `forgetXX`: only the perturbed and holdout files of that size are read.
     """
     known = {
-        split: _perturbed(files, split, size if split == "forget" else "", limits) for split in ("forget", "retain")
+        "forget": _reworded(rows_called(files, f"forget({size or '[0-9]{1,3}'})?_perturbed", limits)),
+        "retain": _reworded(rows_called(files, "retain[0-9]{0,3}_perturbed", limits)),
     }
     if not any(known.values()):
         return data
@@ -51,25 +51,23 @@ def with_tofu(data: UnlearningData, files: Sequence[Path], limits: Limits = LOCA
         forget=forget,
         retain=retain,
         paraphrases=tuple(reworded),
-        holdout=data.holdout or _holdout(files, size, limits),
-        evaluation_sets={name: found for name in FACTS if (found := _facts(files, name, limits))},
+        holdout=data.holdout or _questions(rows_called(files, f"holdout{size or '[0-9]{2}'}", limits), "holdout"),
+        evaluation_sets={
+            name: found
+            for name in FACTS
+            if (found := _questions(rows_called(files, f"{name}_perturbed", limits), name))
+        },
     )
 
 
 _Known = dict[tuple[str, str], tuple[str, str, tuple[str, ...]]]  # question, answer -> both reworded, and wrong answers
 
 
-def _perturbed(files: Iterable[Path], split: str, size: str, limits: Limits) -> _Known:
+def _reworded(rows: Iterable[Row]) -> _Known:
     found: _Known = {}
-    for path in files:
-        match = PERTURBED.fullmatch(path.stem)
-        if not match or match[1] != split or (size and match[2] not in ("", size)):
-            continue
-        for row in read_rows(path, limits):
-            question = optional_text(row, "paraphrased_question", limits)
-            answer = optional_text(row, "paraphrased_answer", limits)
-            key = text(row, "input", {}, limits), text(row, "output", {}, limits)
-            found[key] = question, answer, wrong_answers(row, limits)
+    for row in rows:
+        words = optional_text(row, "paraphrased_question"), optional_text(row, "paraphrased_answer")
+        found[text(row, "input", {}), text(row, "output", {})] = *words, wrong_answers(row)
     return found
 
 
@@ -88,23 +86,5 @@ def _authors(rows: tuple[Example, ...]) -> tuple[Example, ...]:
     )
 
 
-def _facts(files: Iterable[Path], name: str, limits: Limits) -> tuple[Example, ...]:
-    rows = [
-        row
-        for path in files
-        if re.fullmatch(rf"{name}_perturbed(-\d+-of-\d+)?", path.stem)
-        for row in read_rows(path, limits)
-    ]
-    if not rows:
-        return ()
-    return tuple(replace(row, kind="question") for row in examples(rows, name, {}, limits))
-
-
-def _holdout(files: Iterable[Path], size: str, limits: Limits) -> tuple[Example, ...]:
-    rows = [
-        row
-        for path in files
-        if (match := _HOLDOUT.fullmatch(path.stem)) and (not size or match[1] == size)
-        for row in read_rows(path, limits)
-    ]
-    return tuple(replace(row, kind="question") for row in examples(rows, "holdout", {}, limits)) if rows else ()
+def _questions(rows: Sequence[Row], name: str) -> tuple[Example, ...]:
+    return tuple(replace(row, kind="question") for row in examples(rows, name, {}))

@@ -15,8 +15,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,7 @@ from unlearn_core.system.json_text import holds_more
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _MIB = 1024 * 1024
+_SHARD = re.compile(r"-\d+-of-\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,11 @@ _NAMING_ROWS = 100  # rows whose columns are listed
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record and where it stood, for messages: `forget.jsonl line 3`."""
+    """One record, where it stood, for messages (`forget.jsonl line 3`), and what its texts may weigh."""
 
     where: str
     fields: dict[str, Any]
+    limits: Limits = LOCAL
 
     def fail(self, field: str, value: object, problem: str, mend: str) -> NoReturn:
         raise InputError(f"{self.where}, {field}", value, problem, mend)
@@ -68,6 +71,17 @@ def read_rows(path: Path, limits: Limits = LOCAL) -> list[Row]:
         problem = f"holds too many rows (more than {limits.max_rows:,})"
         raise InputError("data", path.name, problem, f"Use at most {limits.max_rows}.")
     return rows
+
+
+def rows_called(files: Iterable[Path], pattern: str, limits: Limits) -> list[Row]:
+    """The rows of every file whose name, as `stem_of` gives it, is of that regular expression."""
+    chosen = [path for path in files if re.fullmatch(pattern, stem_of(path), re.ASCII)]
+    return [row for path in chosen for row in read_rows(path, limits)]
+
+
+def stem_of(path: Path) -> str:
+    """The name of a file without its suffix and the number of its shard: `train` of train-00000-of-00002.parquet."""
+    return _SHARD.sub("", path.stem)
 
 
 def column_names(path: Path, limits: Limits = LOCAL) -> tuple[str, ...]:
@@ -138,23 +152,23 @@ def read_text(path: Path, limits: Limits = LOCAL) -> str:
 def _json_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
     """Either one JSON array of objects, or one object a line (both go by `.json` in the wild)."""
     if text.lstrip()[:1] == "[":
-        records = parse_json(f"{name}", text, limits)
+        records = parse_json(name, text, limits)
         if not isinstance(records, list):
             raise InputError("data", name, "is not a list of rows", _OBJECTS)
         for number, record in enumerate(records, start=1):
-            yield _object(f"{name} row {number}", record)
+            yield _object(f"{name} row {number}", record, limits)
         return
     # Only "\n" ends a line: str.splitlines would cut valid rows at U+2028 and its kin.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{name} line {number}"
-            yield _object(where, parse_json(where, line, limits))
+            yield _object(where, parse_json(where, line, limits), limits)
 
 
-def _object(where: str, record: object) -> Row:
+def _object(where: str, record: object, limits: Limits) -> Row:
     if not isinstance(record, dict):
         raise InputError(where, type(record).__name__, "is not a JSON object", _OBJECTS)
-    return Row(where, record)
+    return Row(where, record, limits)
 
 
 def parse_json(where: str, text: str, limits: Limits) -> object:
@@ -203,7 +217,7 @@ def _csv_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
             if len(cells) != len(header):
                 problem = f"has {len(cells)} cells, the header has {len(header)}"
                 raise InputError(where, clip(",".join(cells), 60), problem, "Quote cells that hold a comma.")
-            yield Row(where, dict(zip(header, cells, strict=True)))
+            yield Row(where, dict(zip(header, cells, strict=True)), limits)
     except csv.Error as error:
         where = f"{name} line {reader.line_num}"
         mend = "Close every quote; double a quote inside one."
@@ -219,7 +233,7 @@ def _parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
         max_bytes=4 * limits.max_bytes,
     )
     for number, record in enumerate(rows, start=1):
-        yield Row(f"{path.name} row {number}", record)
+        yield Row(f"{path.name} row {number}", record, limits)
 
 
 def _memory(limits: Limits) -> int:

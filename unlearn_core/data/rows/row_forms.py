@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearn_core.data.rows.reader import LOCAL, Limits, Row
+from unlearn_core.data.rows.reader import Row
 from unlearn_core.data.rows.texts import check_text, column_of, text
 from unlearn_core.data.scripts import has_no_spaces
 
@@ -47,25 +47,25 @@ class PromptWithContext:
     passage: int | None = None  # of a document, from 1
 
 
-def read_forms(row: Row, split: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> Sequence[PromptWithContext]:
+def read_forms(row: Row, split: str, columns: Mapping[str, str]) -> Sequence[PromptWithContext]:
     """What the row asks and answers, one for each passage of a document; InputError where it is of no form."""
     if "input" in columns or "output" in columns:
-        return (_plain(row, columns, limits, {}),)
+        return (_plain(row, columns, {}),)
     given = {name: value for name, value in row.fields.items() if value not in (None, "", [])}
     lists = next((name for name in (*_TALKS, "prompt") if isinstance(given.get(name), list)), None)
     answer = _answer_column(given, split)
     if lists is not None:
         rest = given.get(answer) if answer else None
-        return (_talk(row, lists, [*given[lists], *(rest if isinstance(rest, list) else [])], answer, limits),)
+        return (_talk(row, lists, [*given[lists], *(rest if isinstance(rest, list) else [])], answer),)
     if answer is None and not any(name in row.fields for name in ("input", "question", "prompt", "instruction")):
         column = columns.get("document") or next((name for name in _DOCUMENTS if name in given), None)
         if column is not None:
-            passages = tuple(_passages(check_text(row, column, given.get(column), limits), column))
+            passages = tuple(_passages(check_text(row, column, given.get(column)), column))
             return passages or row.fail(column, given[column], "is too short a document", "Give a few words.")
-    return (_plain(row, dict(columns) | ({"output": answer} if answer else {}), limits, given),)
+    return (_plain(row, dict(columns) | ({"output": answer} if answer else {}), given),)
 
 
-def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> list[str]:
+def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str]) -> list[str]:
     """Columns with something in them of which nothing is read, by the first rows."""
     found: dict[str, None] = {}
     for row in rows[:_LOOKED_AT]:
@@ -73,7 +73,7 @@ def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str], 
             *_LABELS,
             *_TOFU,
             *columns.values(),
-            *(name for form in read_forms(row, split, columns, limits) for name in form.used),
+            *(name for form in read_forms(row, split, columns) for name in form.used),
         }
         found |= {
             str(name): None for name, value in row.fields.items() if name not in used and value not in (None, "", [])
@@ -95,37 +95,37 @@ def _answer_column(given: Mapping[str, object], split: str) -> str | None:
     return next((name for name in names if name in given), None)
 
 
-def _plain(row: Row, columns: Mapping[str, str], limits: Limits, given: Mapping[str, Any]) -> PromptWithContext:
+def _plain(row: Row, columns: Mapping[str, str], given: Mapping[str, Any]) -> PromptWithContext:
     """A prompt in one column or in several that belong together, and an answer in one."""
-    output = text(row, "output", columns, limits)
+    output = text(row, "output", columns)
     used = {column_of(row, "output", columns) or ""}
     if not given:  # the columns were named
-        return PromptWithContext(text(row, "input", columns, limits), output, used=frozenset(used))
+        return PromptWithContext(text(row, "input", columns), output, used=frozenset(used))
     parts = [name for name in (*_CONTEXTS, "instruction") if isinstance(given.get(name), str) and given[name].strip()]
     asked = column_of(row, "input", columns)
     if asked is not None and (given.get(asked) or not parts):
         parts.append(asked)
     if not parts:
-        text(row, "input", columns, limits)  # says what is missing
+        text(row, "input", columns)  # says what is missing
     turns: list[tuple[str, str]] = []
     for name in _SYSTEMS:
         if isinstance(given.get(name), str) and given[name].strip():
-            turns.append(("system", check_text(row, name, given[name], limits)))
+            turns.append(("system", check_text(row, name, given[name])))
             used.add(name)
     for pair in given.get("history", ()) if isinstance(given.get("history"), list) else ():
         if isinstance(pair, list | tuple) and len(pair) == 2:
-            said = [check_text(row, "history", part, limits) for part in pair]
+            said = [check_text(row, "history", part) for part in pair]
             turns += [("user", said[0]), ("assistant", said[1])]
             used.add("history")
-    prompt = "\n".join(check_text(row, name, row.fields[name], limits) for name in parts)
+    prompt = "\n".join(check_text(row, name, row.fields[name]) for name in parts)
     return PromptWithContext(prompt, output, tuple(turns), frozenset({*used, *parts, *((asked,) if asked else ())}))
 
 
-def _talk(row: Row, column: str, said: Sequence[object], answer: str | None, limits: Limits) -> PromptWithContext:
+def _talk(row: Row, column: str, said: Sequence[object], answer: str | None) -> PromptWithContext:
     """The last answer of a talk; every turn before the question comes before it."""
-    turns = [_turn(row, column, turn, limits) for turn in said]
+    turns = [_turn(row, column, turn) for turn in said]
     if isinstance(row.fields.get(answer or ""), str):
-        turns.append(("assistant", check_text(row, answer or "", row.fields[answer or ""], limits)))
+        turns.append(("assistant", check_text(row, answer or "", row.fields[answer or ""])))
     if not turns or turns[-1][0] != "assistant":
         row.fail(column, turns[-1][1] if turns else "", "does not end with an assistant's turn", "Add the answer.")
     if len(turns) < 2 or turns[-2][0] != "user":
@@ -136,7 +136,7 @@ def _talk(row: Row, column: str, said: Sequence[object], answer: str | None, lim
     return PromptWithContext(turns[-2][1], turns[-1][1], (*before, *turns[:-2]), used)
 
 
-def _turn(row: Row, column: str, turn: object, limits: Limits) -> tuple[str, str]:
+def _turn(row: Row, column: str, turn: object) -> tuple[str, str]:
     if not isinstance(turn, dict):
         row.fail(column, "", "holds a turn that is not an object", 'Write {"role": "user", "content": "..."}.')
     role = turn.get("role", turn.get("from"))
@@ -145,7 +145,7 @@ def _turn(row: Row, column: str, turn: object, limits: Limits) -> tuple[str, str
         said = "\n".join(str(part.get("text", "")) for part in said if isinstance(part, dict) and part.get("text"))
     if not isinstance(role, str) or not role:
         row.fail(column, "", "holds a turn without a role", 'Write {"role": "user", "content": "..."}.')
-    return _ROLES.get(role.lower(), role.lower()), check_text(row, column, said, limits)
+    return _ROLES.get(role.lower(), role.lower()), check_text(row, column, said)
 
 
 def _passages(document: str, column: str) -> Iterator[PromptWithContext]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from unlearn_core.data.rows.reader import LOCAL, Limits, Row
+from unlearn_core.data.rows.reader import Row
 from unlearn_core.errors import clip
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -21,26 +21,31 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 
 
-def text(row: Row, field: str, columns: Mapping[str, str], limits: Limits = LOCAL) -> str:
+def text(row: Row, field: str, columns: Mapping[str, str]) -> str:
     """The text of a field, unchanged; InputError where it is missing, blank, too long or not text."""
     column = column_of(row, field, columns)
     if column is None:
         names = " or ".join(f"`{name}`" for name in COLUMNS[field])
         have = clip(", ".join(map(str, row.fields)) or "nothing", 80)
         row.fail(field, have, "is missing from these columns", f"Add {names}, or map a column to `{field}`.")
-    return check_text(row, column, row.fields[column], limits)
+    return check_text(row, column, row.fields[column])
 
 
-def check_text(row: Row, field: str, value: object, limits: Limits = LOCAL) -> str:
+def text_in(row: Row, column: str) -> str:
+    """The text of a column, unchanged; InputError where it is missing, blank, too long or not text."""
+    return check_text(row, column, row.fields.get(column))
+
+
+def check_text(row: Row, field: str, value: object) -> str:
     """`value` itself if it is a usable text, else InputError."""
     if not isinstance(value, str):
         shown = value if isinstance(value, int | float) else ""
         row.fail(field, shown, f"is {kind_of(value)}, not text", "Write it in quotes.")
     if not value.strip():
         row.fail(field, value, "is blank", "Fill it in or remove the row.")
-    if len(value) > limits.max_chars:
+    if len(value) > row.limits.max_chars:
         problem = f"is too long ({len(value)} characters)"
-        row.fail(field, clip(value, 40), problem, f"Use at most {limits.max_chars} characters.")
+        row.fail(field, clip(value, 40), problem, f"Use at most {row.limits.max_chars} characters.")
     if "\0" in value:
         row.fail(field, clip(value, 40), "holds a NUL character", "Remove it.")
     try:

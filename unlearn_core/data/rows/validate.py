@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 from unlearn_core.data.rows.lume import are_lume, read_id
 from unlearn_core.data.rows.mapped import kept
-from unlearn_core.data.rows.reader import LOCAL, Limits, Row
+from unlearn_core.data.rows.reader import Row
 from unlearn_core.data.rows.row_forms import num_words, read_forms
-from unlearn_core.data.rows.texts import COLUMNS, check_text, column_of, kind_of, text
+from unlearn_core.data.rows.texts import COLUMNS, check_text, column_of, kind_of, text_in
 from unlearn_core.data.types import TASKS, Example, Kind
 from unlearn_core.errors import InputError
 
@@ -27,16 +27,14 @@ def check_columns(columns: Mapping[str, str]) -> None:
             raise InputError("columns", column, f"is not the name of a column for {field}", "Name one.")
 
 
-def usual_kinds(
-    sets: Mapping[str, Sequence[Row]], columns: Mapping[str, str], limits: Limits = LOCAL
-) -> dict[str, Kind]:
+def usual_kinds(sets: Mapping[str, Sequence[Row]], columns: Mapping[str, str]) -> dict[str, Kind]:
     """What the rows of each set are that do not say it themselves: completions where the median answer has more
     than six words, and questions otherwise. Sets of the same columns are judged as one, so that a data set's
     rows are not one thing in one split and another in the next."""
     words: dict[frozenset[str], list[float]] = {}
     columns_of = {}
     for name, rows in sets.items():
-        forms = [form for row in rows for form in read_forms(row, _split_of(name), columns, limits)]
+        forms = [form for row in rows for form in read_forms(row, name, columns)]
         columns_of[name] = frozenset[str]().union(*(form.used for form in forms))
         words.setdefault(columns_of[name], []).extend(num_words(form.output) for form in forms)
     return {
@@ -45,15 +43,10 @@ def usual_kinds(
     }
 
 
-def _split_of(prefix: str) -> str:
-    return prefix if prefix in ("forget", "retain") else "retain"
-
-
 def examples(
     rows: Sequence[Row],
     prefix: str,
     columns: Mapping[str, str],
-    limits: Limits = LOCAL,
     usual: Kind | None = None,
 ) -> Sequence[Example]:
     """The rows as examples, in order; `prefix` starts the ids of rows that bring none.
@@ -61,15 +54,14 @@ def examples(
     Where the ids say, in LUME's way, whether a row is a completion or a question, they are believed; else they
     are what is `usual` in their data set (see `usual_kinds`), or in `rows` where that is None.
     """
-    split = _split_of(prefix)
-    kind: Kind | None = usual or usual_kinds({prefix: rows}, columns, limits)[prefix]
+    kind: Kind | None = usual or usual_kinds({prefix: rows}, columns)[prefix]
     official = all(_is_task(row, columns) for row in rows)
-    if are_lume((_identity(row, columns, limits) or "" for row in rows), official):
+    if are_lume((_identity(row, columns) or "" for row in rows), official):
         kind = None
-    return kept(_examples(rows, prefix, split, columns, limits, kind))
+    return kept(_examples(rows, prefix, columns, kind))
 
 
-def asked_otherwise(rows: Sequence[Row], found: Sequence[Example], limits: Limits = LOCAL) -> tuple[Example, ...]:
+def asked_otherwise(rows: Sequence[Row], found: Sequence[Example]) -> tuple[Example, ...]:
     """The examples whose rows bring another wording of the question (`paraphrased_question`, TOFU's column), asked
     in it; `found` are what `examples` made of the rows."""
     if len(found) != len(rows):  # a document's passages
@@ -77,69 +69,60 @@ def asked_otherwise(rows: Sequence[Row], found: Sequence[Example], limits: Limit
     return tuple(
         replace(example, input=question, paraphrases=(), wrong=())
         for row, example in zip(rows, found, strict=True)
-        if (question := optional_text(row, "paraphrased_question", limits)).strip()
+        if (question := optional_text(row, "paraphrased_question")).strip()
     )
 
 
-def _examples(
-    rows: Sequence[Row], prefix: str, split: str, columns: Mapping[str, str], limits: Limits, kind: Kind | None
-) -> Iterator[Example]:
+def _examples(rows: Sequence[Row], prefix: str, columns: Mapping[str, str], kind: Kind | None) -> Iterator[Example]:
     seen: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        identity = _identity(row, columns, limits) or f"{prefix}-{number}"
+        identity = _identity(row, columns) or f"{prefix}-{number}"
         if identity in seen:
             row.fail("id", identity, f"was used before, at {seen[identity]}", "Give every row its own id.")
         seen[identity] = row.where
         task = _task(row, columns)
-        for form in read_forms(row, split, columns, limits):
+        for form in read_forms(row, prefix, columns):
             if form.passage is not None:
                 name = f"{identity}-{form.passage}"
                 yield Example(name, form.input, form.output, task, kind="completion", document=identity)
                 continue
             said = read_id(identity, official=True) if kind is None else None
             found, document, topic = said if said is not None else (kind or "question", "", "")
-            labels = _labels(row, limits) or {"kind": found, "document": document, "topic": topic} | _other(row, limits)
+            labels = _labels(row) or {"kind": found, "document": document, "topic": topic} | _other(row)
             yield Example(identity, form.input, form.output, task, **({"turns": form.turns} | labels))
 
 
-def _other(row: Row, limits: Limits) -> dict[str, Any]:
+def _other(row: Row) -> dict[str, Any]:
     """The right answer in other words and the wrong ones that a row brings as TOFU does."""
-    reworded = optional_text(row, "paraphrased_answer", limits)
-    return {"paraphrases": (reworded,) if reworded else (), "wrong": wrong_answers(row, limits)}
+    reworded = optional_text(row, "paraphrased_answer")
+    return {"paraphrases": (reworded,) if reworded else (), "wrong": wrong_answers(row)}
 
 
-def _labels(row: Row, limits: Limits) -> dict[str, Any]:
+def _labels(row: Row) -> dict[str, Any]:
     """How the row says it is to be read, where it does so in our own way: with a `kind` column."""
     kind = row.fields.get("kind")
     if kind not in get_args(Kind):
         return {}
     texts = {name: row.fields.get(name) for name in ("subject", "topic", "document")}
     lists = {name: row.fields.get(name) for name in ("paraphrases", "wrong")}
-    found: dict[str, Any] = {name: check_text(row, name, value, limits) for name, value in texts.items() if value}
+    found: dict[str, Any] = {name: check_text(row, name, value) for name, value in texts.items() if value}
     for name, values in lists.items():
         if isinstance(values, list):
-            found[name] = tuple(check_text(row, name, value, limits) for value in values)
+            found[name] = tuple(check_text(row, name, value) for value in values)
     turns = row.fields.get("turns")
     if isinstance(turns, list) and all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
-        found["turns"] = tuple(
-            (check_text(row, "turns", a, limits), check_text(row, "turns", b, limits)) for a, b in turns
-        )
+        found["turns"] = tuple((check_text(row, "turns", a), check_text(row, "turns", b)) for a, b in turns)
     return {"kind": kind, **found}
 
 
-def documents(rows: Sequence[Row], columns: Mapping[str, str], limits: Limits = LOCAL) -> tuple[str, ...]:
-    """Whole documents for membership inference."""
-    return tuple(text(row, "document", columns, limits) for row in rows)
-
-
-def _identity(row: Row, columns: Mapping[str, str], limits: Limits) -> str | None:
+def _identity(row: Row, columns: Mapping[str, str]) -> str | None:
     column = column_of(row, "id", columns)
     if column is None or row.fields[column] is None:
         return None
     value = row.fields[column]
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return check_text(row, column, value, limits)
+    return check_text(row, column, value)
 
 
 def _is_task(row: Row, columns: Mapping[str, str]) -> bool:
@@ -158,13 +141,12 @@ def _task(row: Row, columns: Mapping[str, str]) -> str:
     return str(task)
 
 
-def optional_text(row: Row, column: str, limits: Limits) -> str:
+def optional_text(row: Row, column: str) -> str:
     """The text of a column, "" where the row has none."""
-    value = row.fields.get(column)
-    return "" if value is None else check_text(row, column, value, limits)
+    return "" if row.fields.get(column) is None else text_in(row, column)
 
 
-def wrong_answers(row: Row, limits: Limits) -> tuple[str, ...]:
+def wrong_answers(row: Row) -> tuple[str, ...]:
     """The wrong answers that a row brings as TOFU does, in `perturbed_answer`."""
     value = row.fields.get("perturbed_answer")
     if value is None:
@@ -173,4 +155,4 @@ def wrong_answers(row: Row, limits: Limits) -> tuple[str, ...]:
         value = [value]
     if not isinstance(value, list):
         row.fail("perturbed_answer", value, "is no list of wrong answers", "Write a list of texts.")
-    return tuple(check_text(row, "perturbed_answer", answer, limits) for answer in value)
+    return tuple(check_text(row, "perturbed_answer", answer) for answer in value)
