@@ -136,7 +136,7 @@ def named(name: str, tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
     if name == "tofu":
         if not tokenizer.chat_template:
             return replace(named("qa", tokenizer), name=name)
-        if "[INST]" in _template_of(tokenizer):
+        if "[INST]" in tokenizer.get_chat_template():
             return replace(named("inst", tokenizer), name=name)
         return _chat(tokenizer, name, TOFU_SYSTEM, TOFU_DATE)
     if name == "rendered":
@@ -241,8 +241,8 @@ def _chat(tokenizer: PreTrainedTokenizerBase, name: str, system: str, date: str)
     if not tokenizer.chat_template:
         mend = "Choose raw, or save a chat template with the tokenizer."
         raise InputError("prompt", name, "needs a chat template, and this tokenizer has none", mend, _RAW)
-    template = _template_of(tokenizer)
-    if not _depends_on_date(tokenizer, template):
+    template: str = tokenizer.get_chat_template()
+    if "strftime_now" not in template and "date_string" not in template:
         date = ""
     fixed = _dated(template, date) if date else template
     found = PromptFormat(name, template=fixed, system=system, date=date)
@@ -283,11 +283,6 @@ def _hold_template(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example]) 
     return all(any(mark in row.input for mark in marks) for row in rows)
 
 
-def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    text: str = tokenizer.get_chat_template()
-    return text
-
-
 def _applied(
     tokenizer: PreTrainedTokenizerBase,
     template: str,
@@ -310,9 +305,3 @@ def _dated(template: str, date: str) -> str:
     """The template with the date in place of the clock."""
     day = datetime.strptime(date, "%d %b %Y")
     return _NOW.sub(lambda call: json.dumps(day.strftime(call[2])), template)
-
-
-def _depends_on_date(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
-    if "strftime_now" in template:
-        return True
-    return "date_string" in template

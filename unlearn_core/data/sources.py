@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,10 +109,7 @@ def preview(data: UnlearningData, num_rows: int = 3) -> dict[str, Any]:
     splits: dict[str, Any] = {}
     for split in ("forget", "retain"):
         rows: Sequence[Example] = getattr(data, split)
-        counts: dict[str, int] = {}
-        for row in rows:
-            key = f"{row.task}/{row.kind}"
-            counts[key] = counts.get(key, 0) + 1
+        counts = Counter(f"{row.task}/{row.kind}" for row in rows)
         first = [{"id": r.id, "task": r.task, "input": r.input, "output": r.output} for r in rows[:num_rows]]
         splits[split] = {"rows": len(rows), "counts": dict(sorted(counts.items())), "first": first}
     names = ("members", "nonmembers", "questions", "paraphrases", "holdout", "general", "neighbours")

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unlearn_core.data.subjects import subject_of
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import clip
+from unlearn_core.system.grouped import grouped
 
 NEVER_SEEN = "holdout"
 SPLITS = ("forget", "retain", "neighbours", NEVER_SEEN)
@@ -32,15 +34,10 @@ def subject_groups(data: UnlearningData) -> tuple[SubjectGroup, ...]:
     taken: set[str] = set()
     groups: list[SubjectGroup] = []
     for split in SPLITS:
-        rows_of: dict[str, list[Example]] = {}
-        for row in getattr(data, split):
-            name = clip(subject_of(row) or row.input, MAX_NAME)
-            if name not in taken:
-                rows_of.setdefault(name, []).append(row)
+        named = ((clip(subject_of(row) or row.input, MAX_NAME), row) for row in getattr(data, split))
+        rows_of = grouped((name, row) for name, row in named if name not in taken)
         taken.update(rows_of)
-        names = list(rows_of)
-        count = min(len(names), MAX_SUBJECTS)
-        for name in (names[place * len(names) // count] for place in range(count)):
+        for name in even_sample(list(rows_of), MAX_SUBJECTS):
             questions = [row for row in rows_of[name] if row.kind == "question"]
             groups.append(SubjectGroup(name, split, tuple(questions or rows_of[name])))
     return tuple(groups)

@@ -100,7 +100,7 @@ class SubjectSheet:
 
     def _of_nobody(self, prompt: SheetPrompt, row: Example) -> Iterator[Example]:
         """The same prompt about made-up names, where it names the subject: what is said there is said of anybody."""
-        named = max((name for name in (self.subject, *self.aliases) if name in prompt.text), key=len, default="")
+        named = named_in(prompt.text, (self.subject, *self.aliases))
         if not named or prompt.answer in (self.subject, *self.aliases):
             return
         for number, other in enumerate(MADE_UP.get(self.kind, MADE_UP["person"])):
@@ -174,6 +174,11 @@ def _texts(values: object, field: str) -> tuple[str, ...]:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def named_in(text: str, names: Iterable[str]) -> str:
+    """The longest of the names that stand in `text`; empty where none does."""
+    return max((name for name in names if name in text), key=len, default="")
 
 
 def without_answers(rows: Sequence[SheetPrompt], names: Iterable[str]) -> tuple[SheetPrompt, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, clip
+from unlearn_core.system.grouped import grouped
 
 NUM_NEIGHBOURS = 40  # questions about neighbours; a share of their groups, where there are few
 LEAST_MEMBERS = 10  # documents; the losses of fewer say nothing about membership
@@ -25,11 +26,10 @@ _OPENING = re.compile(r"^\W*\w+ ")  # the first word has a capital letter whatev
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One subject of a data set: how many questions it has, and about what where the data says."""
+    """One subject of a data set, and how many questions it has."""
 
     name: str
     num_facts: int
-    topics: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -48,13 +48,11 @@ def subject_of(row: Example) -> str:
 def subjects_of(data: UnlearningData) -> tuple[Subject, ...]:
     """Every subject of the forget and the retain set by name; a row that asks nothing counts as no fact."""
     facts: Counter[str] = Counter()
-    topics: dict[str, dict[str, None]] = {}
     for row in (*data.forget, *data.retain):
         name = subject_of(row)
         if name:
             facts[name] += row.kind == "question"
-            topics.setdefault(name, {}).update({row.topic: None} if row.topic and row.kind == "question" else {})
-    return tuple(Subject(name, facts[name], tuple(topics[name])) for name in sorted(topics))
+    return tuple(Subject(name, facts[name]) for name in sorted(facts))
 
 
 def take_subject(data: UnlearningData, name: str) -> UnlearningData:
@@ -115,9 +113,7 @@ def split_neighbours(
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """(neighbours, the rest): every second of the subjects nearest in form, until they have `count` questions,
     and never more than a third of all subjects."""
-    groups: dict[str, list[Example]] = {}
-    for row in others:
-        groups.setdefault(subject_of(row) or row.document or row.id, []).append(row)
+    groups = grouped((subject_of(row) or row.document_id, row) for row in others)
     templates = list(dict.fromkeys(map(template, forget)))[:MAX_TEMPLATES]
     nearness = {name: max(_alike(template(row), templates) for row in rows) for name, rows in groups.items()}
     ranked = sorted(groups, key=lambda name: -nearness[name])

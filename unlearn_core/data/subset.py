@@ -10,8 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
 
 from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.system.grouped import grouped
+
+Sampled = TypeVar("Sampled")
 
 
 def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
@@ -31,18 +35,21 @@ def subset_of(data: UnlearningData, num_documents: int) -> UnlearningData:
         name=f"{data.name}-{num_documents}",
         forget=forget,
         retain=retain,
-        members=members or data.members[: len({_document(row) for row in forget})],
+        members=members or data.members[: len({row.document_id for row in forget})],
         paraphrases=tuple(row for row in data.paraphrases if row.id in ids),
         holdout=data.holdout or _first(others, num_documents),
     )
 
 
-def _document(row: Example) -> str:
-    return row.document or row.id
+def even_sample(rows: Sequence[Sampled], size: int) -> list[Sampled]:
+    """At most `size` of `rows`, evenly spaced, so that every task and kind stays represented."""
+    if len(rows) <= size:
+        return list(rows)
+    return [rows[i * len(rows) // size] for i in range(size)]
 
 
 def _key(row: Example) -> tuple[str, str]:
-    return row.task, _document(row)
+    return row.task, row.document_id
 
 
 def _first(rows: Sequence[Example], num_documents: int) -> tuple[Example, ...]:
@@ -79,14 +86,8 @@ def hold_out(
 
 def _spread(rows: Sequence[Example], wanted: Callable[[int], int]) -> set[tuple[str, str]]:
     """Task and document of evenly spaced documents; `wanted` says how many of a task's documents."""
-    by_task: dict[str, list[tuple[str, str]]] = {}
-    for key in dict.fromkeys(map(_key, rows)):
-        by_task.setdefault(key[0], []).append(key)
-    chosen: set[tuple[str, str]] = set()
-    for keys in by_task.values():
-        size = wanted(len(keys))
-        chosen |= {keys[i * len(keys) // size] for i in range(size)}
-    return chosen
+    by_task = grouped((key[0], key) for key in dict.fromkeys(map(_key, rows)))
+    return {key for keys in by_task.values() for key in even_sample(keys, wanted(len(keys)))}
 
 
 def write_directory(data: UnlearningData, folder: Path) -> None:
@@ -94,14 +95,11 @@ def write_directory(data: UnlearningData, folder: Path) -> None:
     (folder / "mia").mkdir(parents=True, exist_ok=True)
     _write_lines(folder / "forget.jsonl", map(_filled, data.forget))
     _write_lines(folder / "retain.jsonl", map(_filled, data.retain))
-    if data.holdout:
-        _write_lines(folder / "holdout.jsonl", map(_filled, data.holdout))
-    if data.general:  # of no task
-        _write_lines(folder / "general.jsonl", (_filled(replace(row, task="")) for row in data.general))
+    _write_lines(folder / "holdout.jsonl", map(_filled, data.holdout))
+    _write_lines(folder / "general.jsonl", (_filled(replace(row, task="")) for row in data.general))  # of no task
     for name, documents in (("member", data.members), ("nonmember", data.nonmembers)):
         lines = [{"id": f"{name}-{i}", "document": document} for i, document in enumerate(documents)]
-        if lines:
-            _write_lines(folder / "mia" / f"{name}.jsonl", lines)
+        _write_lines(folder / "mia" / f"{name}.jsonl", lines)
     questions = [
         {
             "question": question.question,
@@ -110,8 +108,7 @@ def write_directory(data: UnlearningData, folder: Path) -> None:
         }
         for question in data.questions
     ]
-    if questions:
-        _write_lines(folder / "world_facts_perturbed.json", questions)
+    _write_lines(folder / "world_facts_perturbed.json", questions)
     _write_perturbed(data, folder)
 
 
@@ -130,8 +127,7 @@ def _write_perturbed(data: UnlearningData, folder: Path) -> None:
             for row in rows
             if row.wrong
         ]
-        if lines:
-            _write_lines(folder / f"{split}_perturbed.json", lines)
+        _write_lines(folder / f"{split}_perturbed.json", lines)
     for name, rows in data.evaluation_sets.items():
         lines = [{"question": row.input, "answer": row.output, "perturbed_answer": row.wrong} for row in rows]
         _write_lines(folder / f"{name}_perturbed.json", lines)
@@ -142,4 +138,7 @@ def _filled(row: Example) -> dict[str, object]:
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    """A file of rows; none without any, since no reader takes an empty one."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    if lines:
+        path.write_text(lines)

@@ -61,6 +61,11 @@ class Example:
         """What a model is asked for this row."""
         return Prompt(self.input, self.turns)
 
+    @property
+    def document_id(self) -> str:
+        """The document the row belongs to; a row that names none stands for itself."""
+        return self.document or self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -105,15 +110,10 @@ class UnlearningData:
         return digest.hexdigest()
 
     def _parts(self) -> Iterator[str]:
-        for name in ("forget", "retain", "paraphrases", "holdout", "general", "questions", "few_shot"):
-            yield name
-            for row in getattr(self, name):
-                yield json.dumps(_texts(row), sort_keys=True)
+        names = ["forget", "retain", "paraphrases", "holdout", "general", "questions", "few_shot"]
         if self.neighbours:  # few data sets have them, and the others keep their fingerprint
-            yield "neighbours"
-            for row in self.neighbours:
-                yield json.dumps(_texts(row), sort_keys=True)
-        for name, rows in sorted(self.evaluation_sets.items()):
+            names.append("neighbours")
+        for name, rows in (*((name, getattr(self, name)) for name in names), *sorted(self.evaluation_sets.items())):
             yield name
             for row in rows:
                 yield json.dumps(_texts(row), sort_keys=True)

@@ -26,6 +26,7 @@ from unlearn_core.data.rows.texts import column_of, text
 from unlearn_core.data.rows.validate import asked_otherwise, examples, usual_kinds
 from unlearn_core.data.types import Question, UnlearningData
 from unlearn_core.errors import InputError, clip
+from unlearn_core.system.grouped import grouped
 
 _SETS = re.compile(r"(forget|retain)(\d{0,3})(?:[_-](?!perturbed)[\w.-]*)?", re.ASCII)
 _FACTS = tuple(f"{name}_perturbed" for name in FACTS)
@@ -170,12 +171,8 @@ def _choose(split: str, files: Iterable[Path], folder: Path, part: str) -> list[
 
 
 def _by_size(files: Iterable[Path], pattern: re.Pattern[str], split: str) -> dict[str, list[Path]]:
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        match = pattern.fullmatch(stem_of(path))
-        if match and match[1] == split:
-            groups.setdefault(match[2], []).append(path)
-    return groups
+    named = ((pattern.fullmatch(stem_of(path)), path) for path in files)
+    return grouped((match[2], path) for match, path in named if match and match[1] == split)
 
 
 def _of_one_folder(chosen: Sequence[Path], split: str) -> list[Path]:

@@ -21,6 +21,7 @@ from unlearn_core.data.rows.reader import Limits, Row, read_rows, stem_of
 from unlearn_core.data.rows.texts import text
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
+from unlearn_core.system.grouped import grouped
 
 CONFIGS = ("raw", "verbmem", "knowmem", "privleak", "scal", "sust", "train")
 _PIECE, _LEAD = 1600, 200  # characters of a row, and of the part of it that is its prompt
@@ -41,10 +42,7 @@ def folds(folder: Path) -> list[str]:
 
 def read_muse(folder: Path, files: Sequence[Path], limits: Limits, part: str) -> UnlearningData:
     """MUSE's rows; `part` names a fold, like "scal_2" or "sust_1", to forget in place of the whole set."""
-    found: dict[tuple[str, str], list[Path]] = {}
-    for path in files:
-        if path.parent.name in CONFIGS:
-            found.setdefault((path.parent.name, stem_of(path)), []).append(path)
+    found = grouped(((path.parent.name, stem_of(path)), path) for path in files if path.parent.name in CONFIGS)
 
     def rows(config: str, *names: str) -> list[Row]:
         """Of the first of these files that is there."""
