@@ -14,12 +14,13 @@ continued up to that answer, so that the answer's probability is that of saying 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unlearn_core.data.subject_sheet import MADE_UP, SheetPrompt, SubjectSheet, without_answers
+from unlearn_core.data.subject_sheet import MADE_UP, SheetPrompt, SubjectSheet, named_in, without_answers
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
@@ -92,14 +93,8 @@ def find(
     general = (*_general(asked, subject, seed), *_alike(asked, subject, worded, neighbours, rng))
     hops = asked.known([_prompt(subject, text, "", "multi-hop") for text in subject.multi_hop])
     yield Progress("done", 4, 4)
-    return SubjectSheet(
-        subject.name,
-        subject.kind,
-        subject.aliases,
-        (*worded, *passages, *hops),
-        neighbours,
-        general,
-    )
+    prompts = (*worded, *passages, *hops)
+    return SubjectSheet(subject.name, subject.kind, subject.aliases, prompts, neighbours, general)
 
 
 def _base(subject: ListedSubject) -> list[SheetPrompt]:
@@ -146,7 +141,7 @@ def _of_the_subject(asked: _Model, subject: ListedSubject, prompts: Sequence[She
     named = {
         n: called
         for n, prompt in enumerate(prompts)
-        if prompt.answer not in subject.names and (called := _named_in(prompt.text, subject.names))
+        if prompt.answer not in subject.names and (called := named_in(prompt.text, subject.names))
     }
     others = [
         Example(str(n), prompts[n].text.replace(called, made_up), prompts[n].answer)
@@ -157,10 +152,6 @@ def _of_the_subject(asked: _Model, subject: ListedSubject, prompts: Sequence[She
     for row, value in zip(others, answer_log_probabilities(asked.model, asked.tokenizer, others), strict=True):
         highest[int(row.id)] = max(highest.get(int(row.id), 0.0), _exp(value))
     return [p for n, p in enumerate(prompts) if p.probability >= TIMES_AS_SURE * highest.get(n, 0.0)]
-
-
-def _named_in(text: str, names: Sequence[str]) -> str:
-    return max((name for name in names if name in text), key=len, default="")
 
 
 def _worded(
@@ -174,7 +165,7 @@ def _worded(
     found += [
         replace(prompt, text=prompt.text.replace(called, subject.aliases[0]), before="", probability=0.0)
         for prompt in ours
-        if subject.aliases and (called := _named_in(prompt.text, subject.names)) not in ("", subject.aliases[0])
+        if subject.aliases and (called := named_in(prompt.text, subject.names)) not in ("", subject.aliases[0])
     ]
     found += [_put(prompt, form, "never trained") for prompt in ours for form in unseen]
     return found + [_put(prompt, form, "never trained") for prompt in others for form in (trained[0], *unseen)]
@@ -200,9 +191,8 @@ def _passages(asked: _Model, subject: ListedSubject, seed: int) -> list[SheetPro
             begun = (prompt + text[:at]).rstrip()
             found.append(SheetPrompt(begun, name, "trained", subject.name, others))
     found = found[:NUM_PASSAGES]
-    rows = [Example(str(n), prompt.text, prompt.answer) for n, prompt in enumerate(found)]
-    likely = answer_log_probabilities(asked.model, asked.tokenizer, rows)
-    return [prompt for prompt, value in zip(found, likely, strict=True) if _exp(value) >= LIKELY]
+    measured = asked.with_probabilities(found)
+    return [prompt for prompt, told in zip(found, measured, strict=True) if told.probability >= LIKELY]
 
 
 def _places(text: str, names: Sequence[str]) -> list[tuple[int, str]]:
@@ -259,15 +249,13 @@ def _alike(
     rng.shuffle(names)
     told = [prompt.text for prompt in prompts if prompt.split == "trained" and prompt.answer not in subject.names]
     told += [words.chat(asked.tokenizer, form.format(name=subject.name)) for form in words.WRITE]
-    named = [(text, called) for text in told if (called := _named_in(text, subject.names))]
+    named = [(text, called) for text in told if (called := named_in(text, subject.names))]
     each = min(len(names), -(-NUM_ALIKE // len(named)))
     texts = [text.replace(called, name) for text, called in named for name in rng.sample(names, each)]
     said = generate_all(asked.model, asked.tokenizer, texts[:NUM_ALIKE], ANSWERED_WITHIN)
     pairs = zip(texts, (text.strip() for text in said), strict=False)
-    return tuple((begun, text) for begun, text in pairs if text and not _named_in(f"{begun} {text}", subject.names))
+    return tuple((begun, text) for begun, text in pairs if text and not named_in(f"{begun} {text}", subject.names))
 
 
 def _exp(log_probability: float) -> float:
-    import math
-
     return round(math.exp(log_probability), 4) if log_probability == log_probability else 0.0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.subject_sheet import MADE_UP
@@ -45,13 +44,14 @@ def made_neighbours(
     named = [(row, subject_of(row)) for row in data.forget if row.kind == "question"]
     asked = [(row, name) for row, name in named if name and name in row.input][:MAX_TEMPLATES]
     taken = {name.casefold() for _, name in named}
-    pool = [name for name in names or _listed() if name.casefold() not in taken]
+    listed = (subject.name for subject in listed_subjects())
+    pool = [name for name in names or listed if name.casefold() not in taken]
     rows = [
         replace(row, id=f"made-{number}-{place}", input=row.input.replace(own, name), subject=name, document=name)
         for number, name in enumerate(pool)
         for place, (row, own) in enumerate(asked)
     ]
-    rows = list(islice(rows, NUM_CANDIDATES))
+    rows = rows[:NUM_CANDIDATES]
     if not rows:
         return ()
     said = generate_all(model, tokenizer, [row.input for row in rows], ANSWER_TOKENS)
@@ -61,10 +61,6 @@ def made_neighbours(
     rows = [row for row, text in zip(rows, again, strict=True) if contains(text, row.output)]
     kept = _of_the_subject(model, tokenizer, rows)
     return tuple(kept) if len(kept) >= FEWEST else ()
-
-
-def _listed() -> list[str]:
-    return [subject.name for subject in listed_subjects()]
 
 
 def _first(text: str) -> str:
