@@ -213,17 +213,17 @@ def reversed_question(row: Example) -> Example | None:
     return replace(row, input=f'Of whom is it said: "{row.output}"?', output=name.group(), kind="question")
 
 
-def fed_prefixes(row: Example, limit: int = MAX_PREFIXES) -> list[PromptVariant]:
+def fed_prefixes(row: Example) -> list[PromptVariant]:
     """The prompt followed by more and more of the answer; the rest of it is what would leak.
 
-    At most `limit` prefixes, evenly spread over the answer; none where the answer is one word.
+    At most `MAX_PREFIXES`, evenly spread over the answer; none where the answer is one word.
     """
     words = [match.end() for match in re.finditer(r"\S+", row.output)][:-1]
     if len(words) < 1:
         words = [match.end() for match in re.finditer(r"\w+[^\w\s]+", row.output)]
     ends = [end for end in words if row.output[end:].strip()]
-    if len(ends) > limit:
-        ends = [ends[round(i * (len(ends) - 1) / (limit - 1))] for i in range(limit)]
+    if len(ends) > MAX_PREFIXES:
+        ends = [ends[round(i * (len(ends) - 1) / (MAX_PREFIXES - 1))] for i in range(MAX_PREFIXES)]
     fed = [(row.output[:end], row.output[end:].strip()) for end in ends]
     return [PromptVariant(WAYS[3], row.input, rest, row.kind, begun) for begun, rest in fed]
 
@@ -238,14 +238,14 @@ def few_shot(row: Example, shots: Sequence[Example], count: int = NUM_SHOTS) -> 
     return "\n".join([*lines, row.input]) if lines else ""
 
 
-def misspelt(words: str, *, names: bool = False, seed: int = 0) -> str:
-    """Two neighbouring letters exchanged inside every word of four letters or more; the same seed gives
-    the same text. Capitalised words after the first are names, which stay unless `names`."""
-    rng = random.Random(f"{seed}/{words}")
+def misspelt(words: str) -> str:
+    """Two neighbouring letters exchanged inside every word of four letters or more, the same ones each time.
+    Capitalised words after the first are names, which stay."""
+    rng = random.Random(f"0/{words}")
 
     def exchange(match: re.Match[str]) -> str:
         word = match.group()
-        if not names and word[0].isupper() and match.start() > 0:
+        if word[0].isupper() and match.start() > 0:
             return word
         places = [i for i in range(1, len(word) - 2) if word[i] != word[i + 1]]
         if not places:

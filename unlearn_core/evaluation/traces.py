@@ -11,7 +11,7 @@ Legend: P value vectors, N neurons of a layer, T answer positions, D hidden, V v
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ SHOWN_WORDS = 8
 NUM_VECTORS = 12  # of each of the two sets
 MAX_ROWS = 64  # of a set, to find them by
 _CHUNK = 16
+VectorPosition = tuple[str, int, int, float]  # set, layer, neuron, and its gain as in `Trace`
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,6 @@ class Trace:
     overlap: float
     before: tuple[str, ...]
     after: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class VectorPositions:
-    """Where the vectors are: (layer, neuron, gain) of each set."""
-
-    by_split: Mapping[str, tuple[tuple[int, int, float], ...]]
-
-    def __iter__(self) -> Iterator[tuple[str, int, int, float]]:
-        return ((split, *place) for split, places in self.by_split.items() for place in places)
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ def find(
     data: UnlearningData,
     count: int = NUM_VECTORS,
     seed: int = 0,
-) -> VectorPositions:
+) -> list[VectorPosition]:
     """The `count` value vectors that add most to the answers of each set and least to the other's.
 
     Each is scored by direct logit attribution, mean of activation x (unembedding of the answer token .
@@ -106,14 +97,12 @@ def find(
         raise InputError("data", data.name, "lacks a forget or a retain set", "Choose a run that had both.")
     pad = pad_id_of(tokenizer)
     gains = [attribution(model, _encoded(tokenizer, rows, seed), pad) for rows in (data.forget, data.retain)]
-    found = {}
+    found: list[VectorPosition] = []
     for split, gain in (("forget", gains[0] - gains[1]), ("retain", gains[1] - gains[0])):
         top = gain.flatten().topk(min(count, gain.numel()))
-        found[split] = tuple(
-            (int(at) // gain.shape[1], int(at) % gain.shape[1], float(value))
-            for value, at in zip(top.values, top.indices, strict=True)
-        )
-    return VectorPositions(found)
+        places = (divmod(int(at), gain.shape[1]) for at in top.indices)
+        found += [(split, *place, float(value)) for place, value in zip(places, top.values, strict=True)]
+    return found
 
 
 @torch.no_grad()
@@ -149,7 +138,7 @@ def attribution(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) ->
     return torch.stack(sums) / max(1, count)
 
 
-def read(model: PreTrainedModel, places: VectorPositions) -> VectorReadings:
+def read(model: PreTrainedModel, places: Sequence[VectorPosition]) -> VectorReadings:
     """The vectors at `places` in `model`, as they act: an adapter's change is part of them."""
     head_VD = model.get_output_embeddings().weight.detach().float()
     vectors_PD = torch.stack([_values(model, layer)[:, neuron].float() for _, layer, neuron, _ in places])
@@ -158,7 +147,7 @@ def read(model: PreTrainedModel, places: VectorPositions) -> VectorReadings:
 
 
 def compare(
-    places: VectorPositions, before: VectorReadings, after: VectorReadings, tokenizer: PreTrainedTokenizerBase
+    places: Sequence[VectorPosition], before: VectorReadings, after: VectorReadings, tokenizer: PreTrainedTokenizerBase
 ) -> list[Trace]:
     """One record for each place."""
     cosines = F.cosine_similarity(before.vectors_PD, after.vectors_PD, dim=-1).clamp(-1.0, 1.0).tolist()

@@ -57,7 +57,6 @@ class PublishedRun:
     mmlu: float
     forget: tuple[float, float]  # overall regurgitation, knowledge
     retain: tuple[float, float]
-    lowest_term: float
     verdict: Verdict
     metrics_mmlu: float | None = None  # what the run's own MMLU file says
 
@@ -80,8 +79,8 @@ PUBLISHED = Path("published") / "runs.csv"  # inside the assets; SOURCE.md besid
 
 
 def read_runs(path: Path) -> list[PublishedRun]:
-    """The runs of a table with columns run, agg, ta, mia_auc, mia, mmlu, f_reg, f_kn, r_reg, r_kn, minterm
-    (and mm, where known); best official score first."""
+    """The runs of a table with columns run, agg, ta, mia_auc, mia, mmlu, f_reg, f_kn, r_reg, r_kn (and mm, where
+    known); best official score first."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             runs = [_run(record) for record in csv.DictReader(file)]
@@ -102,7 +101,6 @@ def _run(record: dict[str, str]) -> PublishedRun:
         mmlu=value["mmlu"],
         forget=forget,
         retain=retain,
-        lowest_term=value["minterm"],
         verdict=verdict_of_means(forget, retain, value["mia_auc"], value["mmlu"]),
         metrics_mmlu=value.get("mm"),
     )

@@ -25,42 +25,22 @@ _TOFU_LOGGED: tuple[str, ...] = (
 )
 _TOFU_LOGGED += ("forget_Q_A_ROUGE", "extraction_strength", "exact_memorization", "mia_min_k", "privleak")
 _FULL, _RETAIN = "Before unlearning", "Retain model"
-# model, split, method: the values of _TOFU_LOGGED.
+# model, percentage to forget, method: the values of _TOFU_LOGGED.
 _LOGGED = (
-    (
-        "Llama-3.2-1B",
-        "forget10",
-        _FULL,
-        (0.5992, 3.91e-22, 0.4756, 0.8805, 0.1004, 0.8201, 0.7063, 0.9739, 0.9967, -99.5),
-    ),
-    ("Llama-3.2-1B", "forget10", _RETAIN, (0.5911, 1, 0.6275, 0.1161, 0.0534, 0.3791, 0.0590, 0.5849, 0.3826, 0)),
-    ("Llama-3.2-1B", "forget05", _FULL, (0.5992, 1.43e-12, 0.4725, 0.8853, 0.0987, 0.8316, 0.7272, 0.9744, 1.0, -100)),
-    ("Llama-3.2-1B", "forget05", _RETAIN, (0.5991, 1, 0.6343, 0.1267, 0.0537, 0.3847, 0.0634, 0.5935, 0.3624, 0)),
-    ("Llama-3.2-1B", "forget01", _FULL, (0.5992, 0.00676, 0.4728, 0.9012, 0.0976, 0.8731, 0.7432, 0.9804, 1, -100)),
-    ("Llama-3.2-1B", "forget01", _RETAIN, (0.5986, 1, 0.6516, 0.1654, 0.0658, 0.4067, 0.0693, 0.6450, 0.4706, 0)),
-    (
-        "Llama-3.2-3B",
-        "forget10",
-        _FULL,
-        (0.6661, 3.60e-27, 0.4719, 0.9510, 0.0944, 0.9262, 0.8904, 0.9909, 0.9983, -99.7),
-    ),
-    ("Llama-3.2-3B", "forget10", _RETAIN, (0.6498, 1, 0.6436, 0.1241, 0.0523, 0.3860, 0.0648, 0.5994, 0.3940, 0)),
-    (
-        "Llama-3.1-8B",
-        "forget10",
-        _FULL,
-        (0.6276, 1.59e-27, 0.4744, 0.9915, 0.0677, 0.9907, 0.9789, 0.9983, 0.9996, -99.9),
-    ),
-    ("Llama-3.1-8B", "forget10", _RETAIN, (0.6461, 1, 0.6407, 0.1055, 0.0379, 0.3941, 0.0651, 0.6134, 0.3801, 0)),
-    (
-        "Llama-2-7b-chat",
-        "forget10",
-        _FULL,
-        (0.6276, 4.35e-25, 0.5185, 0.9901, 0.1056, 0.9755, 0.9820, 0.9988, 0.9991, -99.9),
-    ),
-    ("Llama-2-7b-chat", "forget10", _RETAIN, (0.6130, 1, 0.6808, 0.1479, 0.0665, 0.3994, 0.0696, 0.6653, 0.3867, 0)),
-    ("Llama-2-7b-chat", "forget05", _FULL, (0.6276, 5.87e-14, 0.5113, 0.9894, 0.1013, 0.9625, 0.9808, 0.9988, 1, -100)),
-    ("Llama-2-7b-chat", "forget05", _RETAIN, (0.6266, 1, 0.6696, 0.1491, 0.0626, 0.4011, 0.0675, 0.6670, 0.3513, 0)),
+    ("Llama-3.2-1B", "10", _FULL, (0.5992, 3.91e-22, 0.4756, 0.8805, 0.1004, 0.8201, 0.7063, 0.9739, 0.9967, -99.5)),
+    ("Llama-3.2-1B", "10", _RETAIN, (0.5911, 1, 0.6275, 0.1161, 0.0534, 0.3791, 0.0590, 0.5849, 0.3826, 0)),
+    ("Llama-3.2-1B", "05", _FULL, (0.5992, 1.43e-12, 0.4725, 0.8853, 0.0987, 0.8316, 0.7272, 0.9744, 1.0, -100)),
+    ("Llama-3.2-1B", "05", _RETAIN, (0.5991, 1, 0.6343, 0.1267, 0.0537, 0.3847, 0.0634, 0.5935, 0.3624, 0)),
+    ("Llama-3.2-1B", "01", _FULL, (0.5992, 0.00676, 0.4728, 0.9012, 0.0976, 0.8731, 0.7432, 0.9804, 1, -100)),
+    ("Llama-3.2-1B", "01", _RETAIN, (0.5986, 1, 0.6516, 0.1654, 0.0658, 0.4067, 0.0693, 0.6450, 0.4706, 0)),
+    ("Llama-3.2-3B", "10", _FULL, (0.6661, 3.60e-27, 0.4719, 0.9510, 0.0944, 0.9262, 0.8904, 0.9909, 0.9983, -99.7)),
+    ("Llama-3.2-3B", "10", _RETAIN, (0.6498, 1, 0.6436, 0.1241, 0.0523, 0.3860, 0.0648, 0.5994, 0.3940, 0)),
+    ("Llama-3.1-8B", "10", _FULL, (0.6276, 1.59e-27, 0.4744, 0.9915, 0.0677, 0.9907, 0.9789, 0.9983, 0.9996, -99.9)),
+    ("Llama-3.1-8B", "10", _RETAIN, (0.6461, 1, 0.6407, 0.1055, 0.0379, 0.3941, 0.0651, 0.6134, 0.3801, 0)),
+    ("Llama-2-7b-chat", "10", _FULL, (0.6276, 4.35e-25, 0.5185, 0.9901, 0.1056, 0.9755, 0.9820, 0.9988, 0.9991, -99.9)),
+    ("Llama-2-7b-chat", "10", _RETAIN, (0.6130, 1, 0.6808, 0.1479, 0.0665, 0.3994, 0.0696, 0.6653, 0.3867, 0)),
+    ("Llama-2-7b-chat", "05", _FULL, (0.6276, 5.87e-14, 0.5113, 0.9894, 0.1013, 0.9625, 0.9808, 0.9988, 1, -100)),
+    ("Llama-2-7b-chat", "05", _RETAIN, (0.6266, 1, 0.6696, 0.1491, 0.0626, 0.4011, 0.0675, 0.6670, 0.3513, 0)),
 )
 # model, split, source: method, forget quality, model utility, forget truth ratio where it was given.
 _TOFU_METHODS = (
@@ -149,8 +129,8 @@ def published(protocol: str) -> tuple[ReferenceLine, ...]:
 
 
 def _tofu() -> Iterator[ReferenceLine]:
-    for model, split, method, values in _LOGGED:
-        yield ReferenceLine(model, method, split, dict(zip(_TOFU_LOGGED, values, strict=True)), _LOGS)
+    for model, size, method, values in _LOGGED:
+        yield ReferenceLine(model, method, f"forget{size}", dict(zip(_TOFU_LOGGED, values, strict=True)), _LOGS)
     for model, split, source, method, quality, utility, ratio in _TOFU_METHODS:
         found = {"forget_quality": quality, "model_utility": utility, "forget_truth_ratio": ratio}
         given = {name: value for name, value in found.items() if value is not None}
