@@ -28,8 +28,8 @@ from shapes import SHAPES, lume_sized, random_olmo
 
 from unlearn_core.data.encode import encode_document, pad_id_of, prompt_ids
 from unlearn_core.data.sources import load_data
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.evaluation.protocols.multiple_choice.mmlu import letter_ids, letter_prompt, load_mmlu, predict
 from unlearn_core.models.generation.generate import decode, end_ids, generate
 from unlearn_core.models.inference.likelihood import traces

@@ -171,8 +171,8 @@ def train(target: Any, data: Any, method: Any) -> float:
 
 def score(target: Any, data: Any) -> float:
     """Seconds a row of an even sample."""
+    from unlearn_core.data.subset import even_sample
     from unlearn_core.evaluation.evaluate import evaluate
-    from unlearn_core.evaluation.metrics.answer_traces import even_sample
 
     sample = replace(data, forget=tuple(even_sample(data.forget, SCORED)), retain=(), general=())
     seconds, _ = timed(lambda: list(evaluate(target.model, target.tokenizer, sample, weights_hash="x")))

@@ -34,9 +34,9 @@ from unlearn_core.errors import LetheError
 from unlearn_core.evaluation.audits import AuditCase as Audited
 from unlearn_core.evaluation.audits.detection.distance import Distance
 from unlearn_core.evaluation.audits.detection.probes import Probes
-from unlearn_core.evaluation.known import tells
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
+from unlearn_core.evaluation.verdict.rows import tells
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.generation.generate import end_ids, generate_all, stream
 from unlearn_core.models.inference.likelihood import all_traces

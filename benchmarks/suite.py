@@ -44,7 +44,7 @@ from shapes import NUM_EPOCHS, NUM_FORGET, SHAPES, lume_sized, random_olmo
 from unlearn_core import methods
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.sources import load_data
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.data.subset import even_sample
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.layout import pack_parts

@@ -16,6 +16,7 @@ from unlearn_core.evaluation.protocols.multiple_choice import mmlu, mmlu_files
 from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
 from unlearn_core.evaluation.protocols.multiple_choice.mmlu_subjects import SUBCATEGORIES, grouped_accuracy
 from unlearn_core.models.generation.shared_prefix import next_token_logits
+from unlearn_core.system.grouped import grouped
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 MMLU = SHARED / "mmlu"
@@ -201,7 +202,7 @@ def test_the_groups_have_the_sizes_of_published_accuracies() -> None:
 
     _, asked = load_mmlu(str(MMLU))
     published = json.loads((SHARED / "official_runs" / "best_useful" / "metrics.json").read_text())
-    ours = grouped_accuracy((q.subject, True) for q in asked)
+    ours = grouped_accuracy(grouped((q.subject, True) for q in asked))
     for part in ("subcat_acc", "cat_acc"):
         assert set(ours[part]) == set(published[part])
     for name, subjects in SUBCATEGORIES.items():

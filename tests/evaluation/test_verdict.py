@@ -178,5 +178,5 @@ def test_fluency_tells_language_from_wreckage() -> None:
 
 def test_ngram_entropy_by_hand() -> None:
     """Four different words: 3 bigrams, 2 trigrams, so (2/3 log2 3 + 4/3 log2 2) / 2."""
-    assert ngram_entropy("a b c d") == pytest.approx((2 / 3 * 1.584963 + 4 / 3) / 2, abs=1e-5)
-    assert ngram_entropy("and " * 20) == 0.0
+    assert ngram_entropy(["a", "b", "c", "d"]) == pytest.approx((2 / 3 * 1.584963 + 4 / 3) / 2, abs=1e-5)
+    assert ngram_entropy(["and"] * 20) == 0.0

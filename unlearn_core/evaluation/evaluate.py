@@ -17,9 +17,10 @@ from unlearn_core.data.encode import Encoded, encode_document, pad_id_of
 from unlearn_core.data.prompt_format import digest_of
 from unlearn_core.data.rows.lume import are_official
 from unlearn_core.data.sample_text import general_sample
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
-from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces, even_sample
+from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
 from unlearn_core.evaluation.metrics.measurements import Measurements
 from unlearn_core.evaluation.metrics.registry import DETAILS, METRICS, details_of, measure
 from unlearn_core.evaluation.progress import Progress
@@ -55,8 +56,6 @@ class EvaluationSettings:
     beyond: bool = True
     max_beyond_rows: int = 90
     bootstrap_samples: int = 1000
-    batch_tokens: int | None = None
-    seed: int = 0
 
 
 def evaluate(
@@ -92,7 +91,6 @@ def evaluate(
         beneath_hash=_beneath_hash(target_model),
         extras=settings.beyond,
         bootstrap_samples=settings.bootstrap_samples,
-        seed=settings.seed,
     )
     return job.scores(digest, measured)
 
@@ -153,13 +151,8 @@ class _Job:
         own = self._share(len(prompts))
         written: dict[int, str] = {}
         with self._timed("answers"):
-            for batch in generate(
-                self.model,
-                self.tokenizer,
-                [prompts[place] for place in own],
-                self.data.max_new_tokens,
-                batch_tokens=self.settings.batch_tokens,
-            ):
+            mine = [prompts[place] for place in own]
+            for batch in generate(self.model, self.tokenizer, mine, self.data.max_new_tokens):
                 for index, text in zip(batch.indices, batch.texts, strict=True):
                     written[own[index]] = text
                 yield self._step("answers", len(batch.indices))
@@ -291,13 +284,7 @@ def _made_wordings(data: UnlearningData) -> list[Example]:
 
 def _beneath_hash(model: PreTrainedModel) -> str:
     """The hash of the weights beneath an adapter that is kept apart; empty where there is none."""
-    from unlearn_core.models.adapters import lora_layers
+    from unlearn_core.models.adapters import adapters_off
 
-    layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
-    for layer in layers:
-        layer.enable_adapters(False)
-    try:
-        return hash_of(model) if layers else ""
-    finally:
-        for layer in layers:
-            layer.enable_adapters(True)
+    with adapters_off(model) as are_on:
+        return hash_of(model) if are_on else ""

@@ -11,15 +11,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.known import tells
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.evaluation.metrics.contained import contains, words
 from unlearn_core.evaluation.phrasings import wordings
 from unlearn_core.evaluation.rephrase import WAYS, aliases, beginnings, way_title, with_preambles
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.evaluation.verdict.rows import GUESSED, chance, is_told, of_splits
+from unlearn_core.evaluation.verdict.rows import GUESSED, chance, is_told, of_splits, tells
 
 NUM_QUESTIONS = 20
 RELEARN_COST = 5  # questions that relearning takes

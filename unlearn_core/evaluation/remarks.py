@@ -19,14 +19,6 @@ from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.system.units import digits_apart, score
 
-_ATTACKS = {
-    "loss": "loss",
-    "zlib": "loss per compressed byte",
-    "min_k": "min-k",
-    "min_k_plus": "min-k++",
-    "reference": "loss against the retain-only model",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -172,7 +164,7 @@ def memory_remark(details: ScoreDetails) -> Remark | None:
 
 def attacks_remark(attacks: Mapping[str, float | None], by_task: Mapping[str, float | None]) -> Remark | None:
     """AUC of every membership attack: on the documents, and on the gold answers of each task."""
-    parts = [f"{_ATTACKS.get(name, name)} {score(v)}" for name, v in attacks.items() if v is not None]
+    parts = [f"{membership.ATTACK_TITLES.get(name, name)} {score(v)}" for name, v in attacks.items() if v is not None]
     tasks = [f"{task} {score(value)}" for task, value in by_task.items() if value is not None]
     if tasks:
         parts.append(f"answers of the forget set against held-out ones: {', '.join(tasks)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,6 +137,19 @@ def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in unwrap(model).named_modules():
         if isinstance(module, LoraLayer):
             yield name, module
+
+
+@contextmanager
+def adapters_off(model: torch.nn.Module) -> Iterator[bool]:
+    """The weights beneath whatever adapters are on, meanwhile; whether there are any."""
+    layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield bool(layers)
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def plain_name(name: str) -> str:

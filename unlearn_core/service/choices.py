@@ -191,7 +191,7 @@ class Choices:
             return problem_box(error), True
 
     def _ask_facts(self, spec: RunSpec, data: UnlearningData) -> tuple[Safe, bool]:
-        from unlearn_core.evaluation.known import tells
+        from unlearn_core.evaluation.verdict.rows import tells
 
         own = spec.subject is not None or spec.data != "demo"
         questions = [row for row in data.forget if row.kind == "question"] or list(data.forget)

@@ -26,17 +26,13 @@ def test_probability_and_loss_of_three_tokens() -> None:
     assert token_metrics.loss_score(log_probs) == about(0.767528, abs=1e-6)
 
 
-def test_truth_ratio_in_its_three_forms_and_two_aggregates() -> None:
+def test_truth_ratio_and_its_two_aggregates() -> None:
     right, wrong = [1.2], [[2.0, 1.5, 2.5, 3.0, 1.0]]
     geometric = aggregates.truth_ratios(right, wrong)
-    arithmetic = aggregates.truth_ratios(right, wrong, "arithmetic")
     assert geometric == about([0.449329], abs=1e-6)
-    assert arithmetic == about([0.569876], abs=1e-6)
-    assert aggregates.truth_ratios(right, wrong, "prob_mean") == about([0.689974], abs=1e-6)
     assert aggregates.closer_to_one(geometric) == about(0.449329, abs=1e-6)
     assert aggregates.closer_to_one([1 / geometric[0]]) == about(0.449329, abs=1e-6)
     assert aggregates.true_better(geometric) == about(0.550671, abs=1e-6)
-    assert aggregates.true_better(arithmetic) == about(0.430124, abs=1e-6)
     assert 1 / geometric[0] == about(2.225541, abs=1e-6)
 
 

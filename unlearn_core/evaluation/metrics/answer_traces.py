@@ -7,20 +7,21 @@ borrowed from other rows that ask for the same kind of thing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Encoded, encode_example
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.evaluation.scores import SPLITS
 from unlearn_core.models.inference.likelihood import TokenTrace
+from unlearn_core.system.grouped import grouped
 from unlearn_core.training.watching.fact_probe import select
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Sampled = TypeVar("Sampled")
 NUM_WRONG = 3  # wrong answers per truth ratio
 _MAX_RATIOS = 40  # truth ratios per split
 
@@ -77,28 +78,19 @@ class AnswerTraces:
         return [(p, t) for p, t in pairs if p.split == split and p.role == role and len(t.log_prob_T)]
 
 
-def even_sample(rows: Sequence[Sampled], size: int) -> list[Sampled]:
-    """At most `size` of `rows`, evenly spaced, so that every task and kind stays represented."""
-    if len(rows) <= size:
-        return list(rows)
-    return [rows[i * len(rows) // size] for i in range(size)]
-
-
 def _truth_probes(split: str, rows: Sequence[Example], unseen: dict[str, Example], size: int) -> list[MeasuredAnswer]:
     """A right and some wrong answers to questions; the wrong ones are right for other rows of the same kind.
 
     TOFU rephrases the right answer; here, where the data has one, the question is the one rephrased.
     """
     questions = [row for row in rows if row.kind == "question"]
-    alike: dict[tuple[str, str], list[Example]] = {}
-    for row in questions:
-        alike.setdefault((row.task, row.topic), []).append(row)
-        alike.setdefault((row.task, ""), []).append(row)
+    alike = grouped(((row.task, topic), row) for row in questions for topic in (row.topic, ""))
     probes: list[MeasuredAnswer] = []
     for row in even_sample(questions, size):
         # Rows of one topic ask for the same kind of thing; else any of the task.
-        wrong = _other_answers(row, alike[row.task, row.topic]) or _other_answers(row, alike[row.task, ""])
-        if not wrong:
+        others = (other_answers(row, alike[row.task, topic]) for topic in (row.topic, ""))
+        wrong = next(filter(None, (list(itertools.islice(found, NUM_WRONG)) for found in others)), None)
+        if wrong is None:
             continue
         asked = unseen.get(row.id, row)
         comparable = all(_same_kind(row, other) for other in wrong)
@@ -107,14 +99,14 @@ def _truth_probes(split: str, rows: Sequence[Example], unseen: dict[str, Example
     return probes
 
 
-def _other_answers(row: Example, alike: Sequence[Example]) -> list[Example]:
-    start = next((i for i, other in enumerate(alike) if other is row), 0)
-    following = (alike[(start + step) % len(alike)] for step in range(1, len(alike)))
-    different: dict[str, Example] = {}
-    for other in following:
-        if other.output.strip() != row.output.strip():
-            different.setdefault(other.output, other)
-    return list(itertools.islice(different.values(), NUM_WRONG))
+def other_answers(row: Example, alike: Sequence[Example]) -> Iterator[Example]:
+    """The rows after `row` among `alike`, round to itself, that have another answer, one of each answer."""
+    start = next(i for i, other in enumerate(alike) if other.id == row.id)
+    given: set[str] = set()
+    for other in (*alike[start + 1 :], *alike[:start]):
+        if other.output.strip() != row.output.strip() and other.output not in given:
+            given.add(other.output)
+            yield other
 
 
 def _same_kind(row: Example, other: Example) -> bool:

@@ -76,7 +76,7 @@ def fluency(texts: Sequence[str], known: frozenset[str], golds: Sequence[str] = 
         degenerate=sum(bad) / count,
         empty=sum(empty) / count,
         repetition=sum(map(repetition, texts)) / count,
-        entropy=sum(map(ngram_entropy, texts)) / count,
+        entropy=sum(ngram_entropy(text.split()) for text in texts) / count,
         known_words=sum(shares) / count,
         loops=sum(loops) / count,
         broken=sum(broken) / count,
@@ -162,9 +162,9 @@ def known_share(text: str, known: frozenset[str]) -> float:
     return sum(word in known for word in words) / len(words)
 
 
-def ngram_entropy(text: str) -> float:
-    """(2/3 H2 + 4/3 H3) / 2 over words, bits: about 4 for a paragraph, 0 for one word repeated."""
-    words = text.split()
+def ngram_entropy(words: Sequence[str]) -> float:
+    """(2/3 H2 + 4/3 H3) / 2 with Hn the entropy (bits) of the n-grams: about 4 for a paragraph, 0 for one word
+    repeated, and for too few."""
     return (2 / 3 * _entropy(_grams(words, 2)) + 4 / 3 * _entropy(_grams(words, 3))) / 2
 
 

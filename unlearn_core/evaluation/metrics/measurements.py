@@ -32,7 +32,6 @@ class Measurements:
     beneath_hash: str = ""
     extras: bool = True
     bootstrap_samples: int = 1000
-    seed: int = 0
 
     @cached_property
     def terms(self) -> Mapping[str, float | None]:

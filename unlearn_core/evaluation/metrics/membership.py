@@ -15,7 +15,7 @@ import numpy as np
 
 from unlearn_core.errors import DivergedError
 
-_TWO_SIDED_95 = 1.959964
+SIGMAS_95 = 1.959964  # of a two-sided interval
 AUC_BAND = (0.25, 0.75)  # where how many documents there were is not known
 
 
@@ -68,6 +68,15 @@ def roc_curve(member_losses: Sequence[float], nonmember_losses: Sequence[float])
     return false / false[-1], true / true[-1]
 
 
+ATTACK_TITLES = {
+    "loss": "loss",
+    "zlib": "loss per compressed byte",
+    "min_k": "min-k",
+    "min_k_plus": "min-k++",
+    "reference": "loss against the retain-only model",
+}
+
+
 def direction(auc: float) -> str:
     """What the AUC says of the forgotten documents; the MIA score folds both sides together."""
     if auc > AUC_BAND[1]:
@@ -103,10 +112,16 @@ def perfect_forgetting(num_members: int, num_nonmembers: int) -> tuple[Band, Ban
     if num_members == 0 or num_nonmembers == 0:
         return None
     spread = math.sqrt((num_members + num_nonmembers + 1) / (12 * num_members * num_nonmembers))
-    reach = _TWO_SIDED_95 * spread
+    reach = SIGMAS_95 * spread
     area = Band(0.5, max(0.0, 0.5 - reach), min(1.0, 0.5 + reach))
     mean = max(0.0, 1 - 2 * spread * math.sqrt(2 / math.pi))
     return area, Band(mean, max(0.0, 1 - 2 * reach), 1.0)
+
+
+def chance_spread(num_members: int, num_nonmembers: int) -> float:
+    """Standard deviation of the AUC of members that are like all others, as its band shows it."""
+    bands = perfect_forgetting(num_members, num_nonmembers)
+    return (bands[0].high - 0.5) / SIGMAS_95 if bands else 0.5
 
 
 def wilson_interval(num_right: int, num_asked: int) -> tuple[float, float] | None:

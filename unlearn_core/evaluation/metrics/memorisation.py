@@ -19,12 +19,12 @@ from unlearn_core.evaluation.metrics.token_metrics import KolmogorovSmirnov
 from unlearn_core.evaluation.score_details import AnswerLikelihood, Preferred
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.models.inference.answer_probability import log_probability
+from unlearn_core.system.grouped import grouped
+from unlearn_core.training.watching import fact_probe
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
     from unlearn_core.models.inference.likelihood import TokenTrace
-
-_WATCHED = ("forget", "retain", "neighbours", "general")
 
 
 def likelihoods(answers: AnswerTraces) -> dict[str, AnswerLikelihood]:
@@ -68,7 +68,7 @@ def watched(answers: AnswerTraces) -> dict[str, float]:
     against have a line."""
     return {
         answer.about: log_probability(trace.log_prob_T)
-        for split in _WATCHED
+        for split in fact_probe.SPLITS
         for answer, trace in answers.of(split, "watched")
     }
 
@@ -142,10 +142,7 @@ def compared(scores: Scores, retain_only: Scores) -> Scores:
 
 
 def _wrong_nlls(answers: AnswerTraces, split: str) -> dict[str, list[float]]:
-    wrong: dict[str, list[float]] = {}
-    for answer, trace in answers.of(split, "wrong"):
-        wrong.setdefault(answer.about, []).append(trace.nll)
-    return wrong
+    return grouped((answer.about, trace.nll) for answer, trace in answers.of(split, "wrong"))
 
 
 def _task_losses(answers: AnswerTraces, split: str, task: str) -> list[float]:

@@ -92,7 +92,7 @@ def language(data: UnlearningData, generations: Sequence[Generation]) -> dict[st
 def rouge_floors(data: UnlearningData) -> dict[str, float]:
     """By task, the ROUGE-L recall of one forgotten text against another."""
     rows = (row for row in data.forget if row.kind == "completion")
-    return semeval.rouge_floors((row.task, row.document or row.id, row.output) for row in rows)
+    return semeval.rouge_floors((row.task, row.document_id, row.output) for row in rows)
 
 
 def attacks(measured: Measurements) -> dict[str, float | None]:
@@ -102,7 +102,7 @@ def attacks(measured: Measurements) -> dict[str, float | None]:
 
 
 def _interval(m: Measurements) -> tuple[float, float] | None:
-    return membership.bootstrap_interval(m.member_losses, m.nonmember_losses, m.bootstrap_samples, m.seed)
+    return membership.bootstrap_interval(m.member_losses, m.nonmember_losses, m.bootstrap_samples)
 
 
 def _strength(m: Measurements) -> dict[str, float | None]:

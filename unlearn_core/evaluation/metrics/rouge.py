@@ -12,6 +12,7 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from unlearn_core.data.scripts import has_no_spaces
 
@@ -29,18 +30,12 @@ class RougeL:
         return 2 * self.precision * self.recall / total if total > 0 else 0.0
 
 
-class _CachingStemmer:
-    """The Porter stemmer of rouge_score, each word stemmed once."""
-
-    def __init__(self) -> None:
-        from nltk.stem import porter
-
-        self.stem = functools.lru_cache(maxsize=100_000)(porter.PorterStemmer().stem)
-
-
 @functools.cache
-def _stemmer() -> _CachingStemmer:
-    return _CachingStemmer()
+def _stemmer() -> SimpleNamespace:
+    """The Porter stemmer of rouge_score, each word stemmed once."""
+    from nltk.stem import porter
+
+    return SimpleNamespace(stem=functools.lru_cache(maxsize=100_000)(porter.PorterStemmer().stem))
 
 
 @functools.lru_cache(maxsize=20_000)

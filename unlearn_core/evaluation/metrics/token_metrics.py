@@ -89,10 +89,10 @@ def min_k_score(log_prob_T: np.ndarray, share: float = MIN_K) -> float:
     return float(-_lowest(log_prob_T, share).mean(dtype=np.float64))
 
 
-def min_k_plus_score(log_prob_T: np.ndarray, mean_T: np.ndarray, std_T: np.ndarray, share: float = MIN_K) -> float:
+def min_k_plus_score(log_prob_T: np.ndarray, mean_T: np.ndarray, std_T: np.ndarray) -> float:
     """Min-K%++ (Zhang et al., arXiv 2404.02936): as min-k over z_t = (log p_t - mu_t) / sigma_t, with mu_t
     and sigma_t the mean and standard deviation of log p over the vocabulary under p itself."""
-    return float(-_lowest((log_prob_T - mean_T) / std_T, share).mean(dtype=np.float64))
+    return float(-_lowest((log_prob_T - mean_T) / std_T, MIN_K).mean(dtype=np.float64))
 
 
 def _lowest(values_T: np.ndarray, share: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from unlearn_core.data.types import Question
 from unlearn_core.evaluation.metrics.membership import wilson_interval
 from unlearn_core.evaluation.protocols.multiple_choice.mmlu_subjects import grouped_accuracy
+from unlearn_core.system.grouped import grouped
 
 LETTERS = "ABCD"
 CHANCE = 0.25
@@ -41,9 +42,8 @@ class Utility:
 def utility(questions: Sequence[Question], choices: Sequence[int], form: str = "letter") -> Utility:
     """Accuracy (micro average), per subject, the answers' histogram, intervals, and whether it says anything."""
     right = [question.answer == choice for question, choice in zip(questions, choices, strict=True)]
-    by_subject: dict[str, list[bool]] = {}
-    for question, hit in zip(questions, right, strict=True):
-        by_subject.setdefault(question.subject, []).append(hit)
+    subjects = [question.subject for question in questions]
+    by_subject = grouped(zip(subjects, right, strict=True))
     interval = wilson_interval(sum(right), len(right))
     counts = Counter(choices)
     keys = Counter(question.answer for question in questions)
@@ -58,7 +58,7 @@ def utility(questions: Sequence[Question], choices: Sequence[int], form: str = "
         signal=interval is not None and interval[0] > max(CHANCE, one_letter),
         letters={letter: counts.get(i, 0) for i, letter in enumerate(LETTERS)},
         answer_key={letter: keys.get(i, 0) for i, letter in enumerate(LETTERS)},
-        metrics=grouped_accuracy(zip((q.subject for q in questions), right, strict=True)),
+        metrics=grouped_accuracy(by_subject),
         hits=_hits(questions, right),
         by_subject={subject: sum(hits) / len(hits) for subject, hits in sorted(by_subject.items())},
     )
@@ -68,8 +68,5 @@ def _hits(questions: Sequence[Question], right: Sequence[bool]) -> dict[str, lis
     """Which questions were answered, by subject; those of one subject alone by all of their words but the last
     ("the capital of"), so that one sort of question that was lost is seen among the others."""
     alone = len({question.subject for question in questions}) == 1
-    found: dict[str, list[bool]] = {}
-    for question, hit in zip(questions, right, strict=True):
-        group = " ".join(question.question.split()[:-1]) if alone else question.subject
-        found.setdefault(group, []).append(hit)
-    return found
+    kinds = (" ".join(q.question.split()[:-1]) if alone else q.subject for q in questions)
+    return grouped(zip(kinds, right, strict=True))

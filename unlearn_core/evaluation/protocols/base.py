@@ -9,10 +9,9 @@ no benchmark.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +20,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog
+from unlearn_core.system.files import finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,26 +69,17 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready mapping. What is made of the terms also stands at its top, under its own name; `rows`
         are what a later run may be compared with."""
-        record: dict[str, Any] = {
-            "protocol": self.protocol,
-            "conventions": self.conventions,
-            "terms": [asdict(term) | {"value": _finite(term.value)} for term in self.terms],
-            "aggregate": {name: _finite(value) for name, value in self.aggregate.items()},
-            "notes": list(self.notes),
-            "made_of": list(self.made_of),
-            "mean": self.mean,
-            "counts_gone": self.counts_gone,
-        }
+        record: dict[str, Any] = finite(asdict(replace(self, rows=None)))
+        del record["rows"]
         record |= {name: value for name, value in record["aggregate"].items() if name not in record}
         return record if self.rows is None else record | {"rows": self.rows.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Result:
         """The result of a record, without the rows."""
-        terms = tuple(Term(**term) for term in record["terms"])
         return cls(
             record["protocol"],
-            terms,
+            tuple(Term(**term) for term in record["terms"]),
             record["aggregate"],
             tuple(record.get("notes", ())),
             record["conventions"],
@@ -129,11 +120,6 @@ class Result:
         return [term for term in self.terms if term.name in self.made_of]
 
 
-def _finite(value: object) -> object:
-    """JSON has no infinity and no "not a number"."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 @dataclass(frozen=True, slots=True)
 class ReferenceLine:
     """A published result: model, method and the values it was given, by term name."""
@@ -152,7 +138,6 @@ class Protocol(ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     conventions: ClassVar[tuple[str, ...]] = (OWN,)
-    published: ClassVar[Sequence[ReferenceLine]] = ()
 
     def convention(self, wanted: str | None) -> str:
         """The conventions to score by: `wanted`, or our own; InputError where the benchmark has no such."""

@@ -25,6 +25,7 @@ from unlearn_core.evaluation.protocols.terms.tables import (
     terms_of,
     value_of,
 )
+from unlearn_core.models.inference.positions import context_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,11 +74,6 @@ def _truth(row: Example, conventions: str) -> str:
     return f"{row.input} {row.output}".replace(row.input, "").strip()
 
 
-def _positions(model: PreTrainedModel) -> int | None:
-    found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return found
-
-
 class Muse(Protocol):
     """Forget BBC news or the Harry Potter books."""
 
@@ -124,7 +120,7 @@ class Muse(Protocol):
         limit = MAX_TOKENS if conventions == OPEN_UNLEARNING else None
         encoded = [_passage(tokenizer, row, limit) for row in passages]
         rows |= memorisation_rows((yield from reader.read("passages read", encoded)), conventions)
-        longest = _positions(model) if limit is None else limit + 1
+        longest = context_length(model) if limit is None else limit + 1
         forget, holdout = (
             [encode_document(tokenizer, text, place, longest) for place, text in enumerate(side)]
             for side in (data.members, data.nonmembers)

@@ -15,7 +15,6 @@ import csv
 import io
 import json
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,10 +153,9 @@ def official_result(
     result["aggregate-score"] = -1
     result["harmonic-mean-task-aggregate"] = aggregate
     if mia_auc is not None and mmlu is not None:
-        mia_score = 1 - abs(mia_auc - 0.5) * 2
-        result["mia_final_score"] = mia_score
+        result["mia_final_score"] = score = semeval.mia_score(mia_auc)
         if aggregate is not None:
-            result["aggregate-score"] = statistics.mean([aggregate, mmlu, mia_score])
+            result["aggregate-score"] = semeval.final_score(aggregate, score, mmlu)
     return result
 
 
@@ -177,15 +175,11 @@ def write_losses(folder: Path, side: str, losses: Sequence[tuple[str, float]]) -
     return _write_csv(folder / "mia_results" / f"{side}_0.csv", ("id", "nll"), losses)
 
 
-def verdict_of_official(
-    result: OfficialResult, generations: Sequence[Generation] = (), mmlu_original: float | None = None
-) -> Verdict:
-    """Judge a result file. The original is taken to have known everything, as the benchmark's targets do.
-
-    With `generations`, fluency counts too; with `mmlu_original`, the ranking rule is applied.
-    """
+def verdict_of_official(result: OfficialResult, generations: Sequence[Generation] = ()) -> Verdict:
+    """Judge a result file. The original is taken to have known everything, as the benchmark's targets do. With
+    `generations`, fluency counts too."""
     language = _fluency(generations)["retain"]
-    return _judged(_terms(result), result.get("mia_loss_acc"), result.get("mmlu_average"), mmlu_original, language)
+    return _judged(_terms(result), result.get("mia_loss_acc"), result.get("mmlu_average"), language)
 
 
 def _terms(result: OfficialResult) -> dict[str, float | None]:
@@ -236,19 +230,12 @@ def verdict_of_means(forget: tuple[float, float], retain: tuple[float, float], m
     terms: dict[str, float | None] = {
         name: means[name.split("/")[0]][ANSWER_SCORES.index(name.split("/")[2])] for name in TERM_NAMES
     }
-    return _judged(terms, mia_auc, mmlu, None, None)
+    return _judged(terms, mia_auc, mmlu, None)
 
 
-def _judged(
-    terms: dict[str, float | None],
-    auc: float | None,
-    mmlu: float | None,
-    mmlu_original: float | None,
-    language: Fluency | None,
-) -> Verdict:
+def _judged(terms: dict[str, float | None], auc: float | None, mmlu: float | None, language: Fluency | None) -> Verdict:
     known: dict[str, float | None] = {name: None if value is None else 1.0 for name, value in terms.items()}
-    utility = None if mmlu_original is None else _utility(mmlu_original)
-    original = _of_means(known, 1.0, mmlu_original, ScoreDetails(utility=utility))
+    original = _of_means(known, 1.0, None, ScoreDetails())
     found = verdict(original, _of_means(terms, auc, mmlu, ScoreDetails(fluency={"retain": language})))
     if mmlu is not None and not _has_signal(mmlu):
         reason = (

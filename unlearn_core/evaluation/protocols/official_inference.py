@@ -8,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn_core.data.encode import Encoded, pad_id_of, text_ids
+from unlearn_core.data.encode import Encoded, text_ids
 from unlearn_core.data.rows.lume import official_id
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
 from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.protocols.base import OWN
 from unlearn_core.evaluation.protocols.official import (
     score_directory,
     write_generations,
     write_losses,
     write_result,
 )
+from unlearn_core.evaluation.protocols.terms.passes import AnswerReader
 from unlearn_core.evaluation.scores import SPLITS, Scores
-from unlearn_core.models.inference.likelihood import traces
 from unlearn_core.system.files import write_text
 
 if TYPE_CHECKING:
@@ -71,10 +72,5 @@ def row_losses(
     for row in rows:
         num_prompt = len(text_ids(tokenizer, row.input))
         encoded.append(Encoded(tuple(text_ids(tokenizer, row.input + row.output)), max(1, num_prompt)))
-    losses, done = [0.0] * len(rows), 0
-    for batch in traces(model, encoded, pad_id_of(tokenizer)):
-        for trace in batch:
-            losses[trace.index] = trace.nll
-        done += len(batch)
-        yield Progress(stage, done, len(rows))
-    return losses
+    readings = yield from AnswerReader(model, tokenizer, OWN).read(stage, encoded)
+    return [reading.loss for reading in readings]

@@ -6,10 +6,8 @@ rows of a person, then over people. Membership is the mean loss of texts about t
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
-from math import log2
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +16,14 @@ from unlearn_core.data.benchmarks.rwku import PROBES, TEXTS
 from unlearn_core.data.encode import encode_document
 from unlearn_core.data.types import Example, Prompt, UnlearningData
 from unlearn_core.errors import InputError
+from unlearn_core.evaluation.metrics.fluency import ngram_entropy
 from unlearn_core.evaluation.metrics.rouge_rwku import rouge_l_recall_rwku
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OWN, Protocol, Result, Term
 from unlearn_core.evaluation.protocols.rwku_utility import NO_ANSWER, TITLES, measure_utility
 from unlearn_core.evaluation.protocols.terms.passes import AnswerReader, attack_score
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog, Rows
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,6 +36,11 @@ _TITLES = {
     "forget_level3": "Attacks, the person",
     "neighbor_level1": "Fill in the blank, neighbours",
     "neighbor_level2": "Questions, neighbours",
+}
+_EXACT = "utility_factuality_em"
+_LAST_TITLES = {
+    _EXACT: "Factuality (TriviaQA, exact match)",
+    "utility_fluency": "Fluency (entropy of n-grams, bits)",
 }
 _ATTACKS = {"mia_loss": "loss", "mia_zlib": "loss over compressed size", "mia_min_k": "min-40%"}
 
@@ -55,7 +60,7 @@ def prompt_of(row: Example, config: str) -> Prompt:
 
 
 def fluency(text: str) -> float:
-    """(2/3 H2 + 4/3 H3) / 2 with Hn the entropy (bits) of the text's word n-grams; 0 for a text too short.
+    """`ngram_entropy` of the text's words.
 
     Sentences are split before words, so that a full stop is a word of its own, as in `nltk.word_tokenize`; without
     the abbreviations that function downloads ("Mr." ends a sentence where a capital follows).
@@ -63,14 +68,7 @@ def fluency(text: str) -> float:
     from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
 
     sentences = PunktSentenceTokenizer().tokenize(text)
-    words = [word for sentence in sentences for word in NLTKWordTokenizer().tokenize(sentence)]
-    return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2
-
-
-def _entropy(words: Sequence[str], size: int) -> float:
-    counts = Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
-    total = sum(counts.values())
-    return -sum(count / total * log2(count / total) for count in counts.values())
+    return ngram_entropy([word for sentence in sentences for word in NLTKWordTokenizer().tokenize(sentence)])
 
 
 class Rwku(Protocol):
@@ -134,35 +132,26 @@ class Rwku(Protocol):
 
     def score(self, log: RowLog, reference: RowLog | None = None, *, conventions: str = OWN) -> Result:
         terms: list[Term] = []
-        for config in filter(log.rows.__contains__, PROBES):
-            forget, scored = config.startswith("forget"), _scored(log.rows[config])
-            terms.append(_term(config, _TITLES[config], scored, "forget" if forget else "neighbour", not forget))
+        scored = {config: _scored(log.rows[config]) for config in PROBES if config in log.rows}
+        for config, rows in scored.items():
+            forget = config.startswith("forget")
+            terms.append(_term(config, _TITLES[config], rows, "forget" if forget else "neighbour", not forget))
             if config == "forget_level3":
-                for kind in sorted({row["type"] for row in scored}):
-                    chosen = [row for row in scored if row["type"] == kind]
+                for kind in sorted({row["type"] for row in rows}):
+                    chosen = [row for row in rows if row["type"] == kind]
                     terms.append(_term(f"{config}: {kind}", f"Attacks: {kind}", chosen, "forget", False))
-        for side, configs in (("forget", PROBES[:3]), ("neighbor", PROBES[3:])):
-            every = [row for config in configs for row in _scored(log.rows.get(config, {}))]
+        for side, split, words in (("forget", "forget", "the person"), ("neighbor", "neighbour", "neighbours")):
+            every = [row for config, rows in scored.items() if config.startswith(side) for row in rows]
             if every:
-                forget = side == "forget"
-                split, words = ("forget", "the person") if forget else ("neighbour", "neighbours")
-                terms.append(_term(f"{side}_all", f"All probes, {words}", every, split, not forget))
-        for config in filter(log.rows.__contains__, TEXTS):
-            words = "the person" if config == "mia_forget" else "others"
-            for name, title in _ATTACKS.items():
-                values = [{**row, "score": row[name]} for row in log.rows[config].values()]
-                split = "forget" if config == "mia_forget" else "retain"
-                better = config == "mia_forget"
-                terms.append(_term(f"{config}_{name[4:]}", f"Mean {title}, texts about {words}", values, split, better))
-        for config, title in TITLES.items():
-            if config in log.rows:
-                terms.append(_term(config, title, log.rows[config].values(), "utility", True))
-        if "utility_factuality" in log.rows:
-            exact = [{**row, "score": row["exact_match"]} for row in log.rows["utility_factuality"].values()]
-            terms.append(_term("utility_factuality_em", "Factuality (TriviaQA, exact match)", exact, "utility", True))
-        if "utility_fluency" in log.rows:
-            texts = list(log.rows["utility_fluency"].values())
-            terms.append(_term("utility_fluency", "Fluency (entropy of n-grams, bits)", texts, "utility", True))
+                terms.append(_term(f"{side}_all", f"All probes, {words}", every, split, side != "forget"))
+        for config, split, words in (("mia_forget", "forget", "the person"), ("mia_retain", "retain", "others")):
+            for name, title in _ATTACKS.items() if config in log.rows else ():
+                found, title = _column(log.rows[config], name), f"Mean {title}, texts about {words}"
+                terms.append(_term(f"{config}_{name[4:]}", title, found, split, split == "forget"))
+        for config, title in (TITLES | _LAST_TITLES).items():
+            place, column = ("utility_factuality", "exact_match") if config == _EXACT else (config, "score")
+            if place in log.rows:
+                terms.append(_term(config, title, _column(log.rows[place], column), "utility", True))
         value = {term.name: term.value for term in terms}
         names = ("forget_all", "neighbor_all", "mia_forget_loss", "mia_retain_loss", *TITLES, "utility_fluency")
         aggregate = {name: value.get(name) for name in names}
@@ -174,11 +163,14 @@ def _scored(rows: Rows) -> list[dict[str, Any]]:
     return [{**row, "score": rouge_l_recall_rwku(row["ground_truth"], row["generation"])} for row in rows.values()]
 
 
+def _column(rows: Rows, name: str) -> list[dict[str, Any]]:
+    """The rows with what stands under `name` for their score."""
+    return [{**row, "score": row[name]} for row in rows.values()]
+
+
 def _term(name: str, title: str, rows: Iterable[Mapping[str, Any]], split: str, better: bool) -> Term:
     """The mean over people of the mean over their rows."""
-    people: dict[str, list[float]] = {}
-    for row in rows:
-        people.setdefault(str(row.get("subject", "")), []).append(float(row["score"]))
+    people = grouped((str(row.get("subject", "")), float(row["score"])) for row in rows)
     means = [float(np.mean(values)) for values in people.values()]
     value = float(np.mean(means)) if means else None
     return Term(name, title, split, value, sum(map(len, people.values())), better)

@@ -17,6 +17,7 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.terms.passes import AnswerReader
 from unlearn_core.evaluation.protocols.terms.row_log import Rows
 from unlearn_core.models.inference.inference_wrapper import front_of
+from unlearn_core.system.grouped import grouped
 
 WRITTEN = {"utility_reason": 256, "utility_factuality": 30}  # greedy tokens
 BEGUN = {"utility_general": "Answer:"}  # how the answer begins; "A:" elsewhere
@@ -92,9 +93,8 @@ def _chosen(
             encoded.append(Encoded((*prompt, *(ids[-1:] if letters else ids)), len(prompt)))
             owners.append(place)
     readings = yield from reader.read(config.replace("_", " "), encoded)
-    likely: dict[int, list[float]] = {}
-    for place, reading in zip(owners, readings, strict=True):
-        likely.setdefault(place, []).append(float(reading.whole.log_prob_T.sum(dtype="float64")))
+    sums = (float(reading.whole.log_prob_T.sum(dtype="float64")) for reading in readings)
+    likely = grouped(zip(owners, sums, strict=True))
     return [
         {"score": float(place in likely and likely[place][0] > max(likely[place][1:]))} for place in range(len(rows))
     ]

@@ -185,10 +185,7 @@ def aggregated(values: Mapping[str, float | None]) -> list[float | None]:
 
 def task_aggregate(aggregated_terms: Sequence[float | None]) -> float | None:
     """`statistics.harmonic_mean` of the twelve: 0 when any is 0, None when any is missing."""
-    present = [value for value in aggregated_terms if value is not None]
-    if len(present) < len(aggregated_terms) or not present:
-        return None
-    return float(statistics.harmonic_mean(present))
+    return None if None in aggregated_terms else partial_aggregate(aggregated_terms)
 
 
 def partial_aggregate(aggregated_terms: Sequence[float | None]) -> float | None:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.evaluation.metrics.membership import AUC_BAND, wilson_interval
+from unlearn_core.evaluation.metrics.membership import ATTACK_TITLES, AUC_BAND, wilson_interval
 from unlearn_core.evaluation.metrics.utility import Utility
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, WORDING, Generation, Scores
 from unlearn_core.evaluation.verdict import rows as told
 from unlearn_core.evaluation.verdict.terms import fall, floors, left, mean, of, title
 from unlearn_core.evaluation.verdict.types import Layer, State
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.audit_result import AuditJson
@@ -86,7 +87,7 @@ def answers(models: ScoredModels) -> Layer:
     leaks = found.leaks() or bool(reasons)
     if found.leaks():
         reasons.insert(0, f"{found.told} of the {found.known} answers that the original knew are still told")
-    for task, own in told.grouped(rows, "task").items():
+    for task, own in grouped((row.task, row) for row in rows if row.task).items():
         part = told.count(own, models.unlearned.generations, models.retain_only)
         if not found.leaks() and part.told > 1 and part.leaks(told.CHANCE_OF_A_PART):  # one of a task may be luck
             leaks = True
@@ -134,8 +135,7 @@ def wordings(models: ScoredModels) -> Layer:
         if found.leaks():
             reasons.append(f"Asked in other words, it still tells {found.told} of {found.known} facts")
         leaks = found.leaks()
-        for split in dict.fromkeys(row.split for row in rows):
-            own = [row for row in rows if row.split == split]
+        for split, own in grouped((row.split, row) for row in rows).items():
             part = told.count(own, models.unlearned.generations, models.retain_only)
             if not found.leaks() and part.leaks(told.CHANCE_OF_A_PART):
                 leaks = True
@@ -188,7 +188,7 @@ def neighbours(models: ScoredModels) -> Layer:
     if _lost(len(rows) - kept, len(rows), usual, LOST):
         reasons.insert(0, f"Of {len(rows)} prompts about others that the original answered, {kept} are left")
     else:
-        for topic, own in told.grouped(rows, "topic").items():
+        for topic, own in grouped((row.topic, row) for row in rows if row.topic).items():
             left_of = sum(map(told.is_told, own))
             if len(own) >= MIN_GROUP and _lost(len(own) - left_of, len(own), usual, LOST_OF_A_GROUP):
                 reasons.append(f"Of {len(own)} prompts about others of the kind {topic!r}, {left_of} are left")
@@ -212,16 +212,16 @@ def general(models: ScoredModels) -> Layer:
     signal, chance = asked.signal, asked.chance
     if before is not None and now is not None and signal:
         count = round(before * asked.num_questions)
-        value = max(0.0, min(1.0, (now - chance) / max(before - chance, 1e-9)))
+        value = _above_chance(now, before, chance)
         if now < semeval.RANKING_SHARE * before or value < DAMAGED_BELOW:
             reasons.append(f"Utility fell from {before:.2f} to {now:.2f}")
         reasons += _subjects(models)
         own = (models.unlearned.details.utility or Utility()).interval
         if own:
-            low, high = (max(0.0, min(1.0, (end - chance) / max(before - chance, 1e-9))) for end in own)
+            low, high = (_above_chance(end, before, chance) for end in own)
     never = None
     if models.retain_only is not None and models.retain_only.utility is not None and value is not None:
-        never = max(0.0, min(1.0, (models.retain_only.utility - chance) / max((before or 0) - chance, 1e-9)))
+        never = _above_chance(models.retain_only.utility, before or 0, chance)
     rows, _ = told.known_rows(models.original, models.unlearned, GENERAL)
     if rows:
         kept = sum(map(told.is_told, rows))
@@ -245,6 +245,11 @@ def general(models: ScoredModels) -> Layer:
     return Layer("general", state, value, low, high, count, never, 1.0, tuple(reasons))
 
 
+def _above_chance(now: float, before: float, chance: float) -> float:
+    """What is left of what an accuracy was above chance, 0..1."""
+    return max(0.0, min(1.0, (now - chance) / max(before - chance, 1e-9)))
+
+
 def membership(models: ScoredModels) -> Layer:
     """Whether the documents of the forget set can be told from documents never seen, by the worst attack."""
     areas = _areas(models.unlearned)
@@ -263,10 +268,13 @@ def membership(models: ScoredModels) -> Layer:
         seen = 2 * abs(area - expected) >= ADVANTAGE and abs(area - 0.5) >= AUC_SIGMAS * spread
     reasons = []
     if seen and area > expected:
-        reasons.append(f"Its likelihoods still give the forgotten documents away: AUC {area:.2f} ({_attack(name)})")
+        reasons.append(
+            f"Its likelihoods still give the forgotten documents away: AUC {area:.2f} ({ATTACK_TITLES[name]})"
+        )
     elif seen:
         reasons.append(
-            f"The forgotten documents are now conspicuously unlikely: AUC {area:.2f} ({_attack(name)}), alike is 0.50"
+            f"The forgotten documents are now conspicuously unlikely: AUC {area:.2f} ({ATTACK_TITLES[name]}), alike is "
+            "0.50"
         )
     reach = 1.96 * _auc_spread(area, members, nonmembers) if members and nonmembers else None
     low, high = (None, None) if reach is None else (max(0.0, area - reach), min(1.0, area + reach))
@@ -295,11 +303,10 @@ def wreck(models: ScoredModels, general_layer: Layer) -> list[str]:
     reasons = []
     before, now = models.original.utility, models.unlearned.utility
     asked = models.original.details.utility or Utility()
-    measured = before is not None and now is not None and asked.signal
-    if measured and before is not None and now is not None:
-        chance = asked.chance
-        if (before - now) / max(before - chance, 1e-9) > COLLAPSED_BELOW:
-            reasons.append(f"Utility fell from {before:.2f} to {now:.2f}; chance is {chance}")
+    if before is not None and now is not None and asked.signal:
+        lost = (before - now) / max(before - asked.chance, 1e-9)
+        if lost > COLLAPSED_BELOW:
+            reasons.append(f"Utility fell from {before:.2f} to {now:.2f}; chance is {asked.chance}")
     # Where general ability was measured and holds, lost neighbours are lost neighbours, and no wreck.
     sound = general_layer.state == "holds" and general_layer.value is not None
     for split in (GENERAL,) if sound else (GENERAL, "retain"):
@@ -447,10 +454,6 @@ def _auc_spread(area: float, members: int, nonmembers: int) -> float:
     one, two = area / (2 - area), 2 * area * area / (1 + area)
     square = area * (1 - area) + (members - 1) * (one - area * area) + (nonmembers - 1) * (two - area * area)
     return math.sqrt(max(square, 0.0) / (members * nonmembers))
-
-
-def _attack(name: str) -> str:
-    return {"min_k": "min-k", "min_k_plus": "min-k++", "zlib": "loss per compressed byte"}.get(name, name)
 
 
 def _nats(scores: Scores) -> str:

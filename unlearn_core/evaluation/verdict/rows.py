@@ -7,12 +7,15 @@ written about others of its topic, or is the right one for them too, whichever i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from unlearn_core.data.types import Example
 from unlearn_core.evaluation.metrics.contained import contains
 from unlearn_core.evaluation.metrics.membership import wilson_interval
+from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import Generation, Scores
+from unlearn_core.system.grouped import grouped
 
 # Share of the words of a long answer or a text, in order, from which it counts as told. Unrelated texts of
 # one kind share up to a third (`semeval.rouge_floors`).
@@ -65,14 +68,17 @@ class KnownCount:
 
 def is_told(row: Generation) -> bool:
     """Whether the answer stands in the text: its words in a row, or of a long one most of them in order."""
-    if row.score >= 1:
-        return True
-    if row.kind == "completion" or len(row.gold.split()) > LONG:
-        from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
+    if row.kind == "completion":
+        return row.score >= TOLD_RECALL
+    return row.score >= 1 or _holds(row.output, row)
 
-        recall = row.score if row.kind == "completion" else rouge_l_recall(row.gold, row.output)
-        return recall >= TOLD_RECALL
-    return contains(row.output, row.gold, row.aliases)
+
+def tells(row: Example, text: str) -> bool:
+    """Whether `text`, a model's answer to a row that nothing has scored yet, tells its gold answer."""
+    score = semeval.text_score(row.kind, row.output, text)
+    return is_told(
+        Generation(row.id, "forget", row.task, row.kind, row.input, row.output, text, score, aliases=row.paraphrases)
+    )
 
 
 def of_splits(scores: Scores | None, *splits: str) -> dict[tuple[str, str, str], Generation]:
@@ -119,9 +125,7 @@ def told_by(scores: Scores | None, rows: Sequence[Generation]) -> float | None:
 def chance(rows: Sequence[Generation], everything: Iterable[Generation]) -> list[float]:
     """For each row how often its answer stands in what was written about something else of the same topic, or is
     the answer to that as well."""
-    texts: dict[tuple[str, str], list[Generation]] = {}
-    for row in everything:
-        texts.setdefault((row.topic, row.kind), []).append(row)
+    texts = grouped(((row.topic, row.kind), row) for row in everything)
     shares = []
     for row in rows:
         others = [other for other in texts.get((row.topic, row.kind), ()) if _apart(row, other)]
@@ -139,9 +143,7 @@ def _apart(row: Generation, other: Generation) -> bool:
 
 def _holds(text: str, row: Generation) -> bool:
     if row.kind == "completion" or len(row.gold.split()) > LONG:
-        from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
-
-        return rouge_l_recall(row.gold, text) >= TOLD_RECALL
+        return semeval.rouge_l_recall(row.gold, text) >= TOLD_RECALL
     return contains(text, row.gold, row.aliases)
 
 
@@ -150,12 +152,3 @@ def binomial_tail(hits: int, tries: int, share: float) -> float:
     from scipy.stats import binom
 
     return float(binom.sf(hits - 1, tries, min(max(share, 0.0), 1.0)))
-
-
-def grouped(rows: Iterable[Generation], by: str) -> Mapping[str, list[Generation]]:
-    """The rows by one of their fields, those where it is empty left out."""
-    groups: dict[str, list[Generation]] = {}
-    for row in rows:
-        if getattr(row, by):
-            groups.setdefault(getattr(row, by), []).append(row)
-    return groups

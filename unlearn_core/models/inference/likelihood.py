@@ -110,11 +110,12 @@ def _columns(model: PreTrainedModel, batch: Batch, moments: bool) -> list[np.nda
     limit = LOGITS_PER_BLOCK["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
     size = max(ROWS_PER_BLOCK, limit // vocabulary)
     blocks = zip(hidden_ND.split(size), labels_N.split(size), strict=True)
-    found = [_block_columns(head(hidden_nD), labels_n, moments) for hidden_nD, labels_n in blocks]
+    found = [token_columns(head(hidden_nD), labels_n, moments) for hidden_nD, labels_n in blocks]
     return [torch.cat(column).cpu().numpy() for column in zip(*found, strict=True)]
 
 
-def _block_columns(logits_NV: torch.Tensor, labels_N: torch.Tensor, moments: bool) -> list[torch.Tensor]:
+def token_columns(logits_NV: torch.Tensor, labels_N: torch.Tensor, moments: bool) -> list[torch.Tensor]:
+    """log p, first choice, and the two moments over the vocabulary of each labelled token, each (N,) or empty."""
     logits_NV = logits_NV.float()
     top_N = logits_NV.argmax(-1) == labels_N
     if not moments:

@@ -16,6 +16,7 @@ from unlearn_core.data.encode import Encoded, pad_id_of
 from unlearn_core.data.types import Question, UnlearningData
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.membership import wilson_interval
+from unlearn_core.evaluation.metrics.utility import CHANCE, LETTERS
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OWN, Protocol, Result, Term
 from unlearn_core.evaluation.protocols.multiple_choice import mmlu
@@ -28,16 +29,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NO_BOS = "lm-eval-0.4.8"  # it gave no beginning of text; later ones leave that to the tokenizer
-LETTERS = "ABCD"
-CHANCE = 0.25
 _NAMES = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 
 
 def harness_prompt(question: Question, about: str) -> str:
     """One question without solved examples, as the harness writes it."""
-    options = "".join(f"\n{letter}. {text}" for letter, text in zip(LETTERS, question.choices, strict=True))
-    head = f"The following are multiple choice questions (with answers) about {about}.\n\n"
-    return f"{head}{question.question.strip()}{options}\nAnswer:"
+    return mmlu.HEADER.format(about=about) + mmlu.ask(question.question.strip(), question.choices)
 
 
 def continuations(tokenizer: PreTrainedTokenizerBase, prompt: str, *, special: bool = True) -> list[Encoded]:

@@ -25,6 +25,7 @@ from unlearn_core.models.inference.forward import unwrap
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.likelihood import traces
 from unlearn_core.models.inference.positions import max_positions
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MmluPredictions", "letter_prompt", "load_mmlu", "predict"]
 REFUSED = -1  # the choice of a question that a filter answered
 MAX_PROMPT_TOKENS = 2048
+HEADER = "The following are multiple choice questions (with answers) about {about}.\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +47,19 @@ class MmluPredictions:
 def header(subject: str) -> str:
     """The first line, with the original's two spaces before the subject."""
     name = "".join(" " + word for word in subject.split("_"))
-    return f"The following are multiple choice questions (with answers) about {name}.\n\n"
+    return HEADER.format(about=name)
 
 
-def ask(question: Question) -> str:
+def ask(asked: str, choices: Sequence[str]) -> str:
     """One question as it stands in a prompt, up to `Answer:`."""
-    options = "".join(f"\n{letter}. {text}" for letter, text in zip(LETTERS, question.choices, strict=True))
-    return f"{question.question}{options}\nAnswer:"
+    options = "".join(f"\n{letter}. {text}" for letter, text in zip(LETTERS, choices, strict=True))
+    return f"{asked}{options}\nAnswer:"
 
 
 def letter_prompt(question: Question, few_shot: Iterable[Question] = ()) -> str:
     """The whole prompt: header, solved examples of the same subject, the question."""
-    solved = "".join(f"{ask(shot)} {LETTERS[shot.answer]}\n\n" for shot in few_shot)
-    return header(question.subject) + solved + ask(question)
+    solved = "".join(f"{ask(shot.question, shot.choices)} {LETTERS[shot.answer]}\n\n" for shot in few_shot)
+    return header(question.subject) + solved + ask(question.question, question.choices)
 
 
 def predict(
@@ -90,12 +92,8 @@ def _predict(
     if form == "likelihood":
         yield from _by_likelihood(model, tokenizer, questions)
         return
-    shots: dict[str, list[Question]] = {}
-    for shot in few_shot:
-        shots.setdefault(shot.subject, []).append(shot)
-    subjects: dict[str, list[int]] = {}
-    for index, question in enumerate(questions):
-        subjects.setdefault(question.subject, []).append(index)
+    shots = grouped((shot.subject, shot) for shot in few_shot)
+    subjects = grouped((question.subject, index) for index, question in enumerate(questions))
     letters = letter_ids(tokenizer) if questions else []
     limit = min(MAX_PROMPT_TOKENS, max_positions(unwrap(model)) or MAX_PROMPT_TOKENS)
     for subject, members in subjects.items():

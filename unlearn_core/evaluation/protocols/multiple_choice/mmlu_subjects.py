@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 SUBCATEGORIES: dict[str, tuple[str, ...]] = {
     "math": (
@@ -68,14 +68,11 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 }
 
 
-def grouped_accuracy(right: Iterable[tuple[str, bool]]) -> dict[str, object]:
-    """The original's metrics.json from (subject, answered rightly): micro averages over questions.
+def grouped_accuracy(hits: Mapping[str, Sequence[bool]]) -> dict[str, object]:
+    """The original's metrics.json from which questions of each subject were answered: micro averages over questions.
 
     Subjects that MMLU does not know count in `average_acc` alone; groups without questions are left out.
     """
-    hits: dict[str, list[bool]] = {}
-    for subject, hit in right:
-        hits.setdefault(subject, []).append(hit)
     by_subcategory = {
         name: [hit for subject in subjects for hit in hits.get(subject, [])] for name, subjects in SUBCATEGORIES.items()
     }

@@ -6,7 +6,7 @@ down to the order and the width in which numbers are added. Arrays are over rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,20 +71,13 @@ def relative_probabilities(right: Sequence[float], wrong: Sequence[Losses]) -> l
     return [float(value) for value in chosen / (chosen + total + EPSILON)]
 
 
-def truth_ratios(right_losses: Sequence[float], wrong_losses: Sequence[Losses], form: str = "geometric") -> list[float]:
-    """Per row how likely the wrong answers are beside the right one, from mean token losses (nats).
-
-    geometric   exp(-mean of the wrong losses) / exp(-right loss): what open-unlearning reports as TOFU's
-    arithmetic  mean of exp(-wrong loss) / exp(-right loss): as TOFU's paper writes it
-    prob_mean   right / (right + geometric mean of wrong): the share used to compare metrics
-    """
-    right, losses = np.array(right_losses), np.array(wrong_losses)
-    within = tuple(range(1, losses.ndim))
-    likely = np.exp(-np.mean(losses, axis=within)) if form != "arithmetic" else np.mean(np.exp(-losses), axis=within)
-    chosen = np.exp(-right)
-    total = chosen + likely if form == "prob_mean" else chosen
-    ratios = (chosen if form == "prob_mean" else likely) / (total + EPSILON)
-    return [float(value) for value in ratios]
+def truth_ratios(right_losses: Sequence[float], wrong_losses: Sequence[Losses]) -> list[float]:
+    """Per row how likely the wrong answers are beside the right one, from mean token losses (nats):
+    exp(-mean of the wrong losses) / exp(-right loss), what open-unlearning reports as TOFU's. TOFU's paper writes the
+    mean of exp(-wrong loss) above the line."""
+    losses = np.array(wrong_losses)
+    likely = np.exp(-np.mean(losses, axis=tuple(range(1, losses.ndim))))
+    return [float(value) for value in likely / (np.exp(-np.array(right_losses)) + EPSILON)]
 
 
 def closer_to_one(ratios: Sequence[float]) -> float | None:
@@ -99,7 +92,7 @@ def true_better(ratios: Sequence[float]) -> float | None:
     return float(np.mean(np.maximum(0, 1 - array))) if len(array) else None
 
 
-def rouge_values(rows: Sequence[Mapping[str, Any]], key: str, *, stem: bool = True) -> list[float]:
+def rouge_values(rows: Iterable[Mapping[str, Any]], key: str, *, stem: bool = True) -> list[float]:
     """`rougeL_recall` or `rougeL_f1` of each row, computed from its texts; the stored figure where it has none."""
     found = []
     for row in rows:

@@ -34,7 +34,7 @@ from unlearn_core.evaluation.protocols.terms.row_log import Rows
 from unlearn_core.models.generation.generate import continue_all, decode, device_of, generate
 from unlearn_core.models.inference.forward import answers
 from unlearn_core.models.inference.inference_wrapper import front_of
-from unlearn_core.models.inference.likelihood import TokenTrace, traces
+from unlearn_core.models.inference.likelihood import TokenTrace, token_columns, traces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -288,13 +288,5 @@ def _masked_traces(model: PreTrainedModel, rows: Sequence[Encoded], pad: int) ->
     """Traces, one row at a time, of a pass that hides every prompt token equal to `pad`."""
     for row in rows:
         logits_NV, labels_N = hidden_logits(model, row, pad)
-        log_probs_NV = logits_NV.log_softmax(-1)
-        mean_N = (log_probs_NV.exp() * log_probs_NV).nan_to_num(0.0).sum(-1)
-        square_N = (log_probs_NV.exp() * log_probs_NV.square()).nan_to_num(0.0).sum(-1)
-        columns = (
-            log_probs_NV.gather(-1, labels_N[:, None])[:, 0],
-            log_probs_NV.argmax(-1) == labels_N,
-            mean_N,
-            (square_N - mean_N.square()).clamp(min=1e-6).sqrt(),
-        )
+        columns = token_columns(logits_NV, labels_N, moments=True)
         yield [TokenTrace(row.index, *(column.cpu().numpy() for column in columns))]

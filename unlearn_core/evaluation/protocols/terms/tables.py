@@ -35,9 +35,10 @@ class Mean:
     stem: bool = True  # ROUGE on stems of words, as open-unlearning has it
 
     def term(self, log: RowLog) -> Term:
-        rows = list(log.rows.get(self.name, {}).values())
-        rouge = self.key.startswith("rouge")
-        values = aggregates.rouge_values(rows, self.key, stem=self.stem) if rouge else _column(rows, self.key)
+        if self.key.startswith("rouge"):
+            values = aggregates.rouge_values(log.rows.get(self.name, {}).values(), self.key, stem=self.stem)
+        else:
+            values = log.values(self.name, self.key)
         return Term(self.name, self.title, self.split, aggregates.mean(values), len(values), self.higher_is_better)
 
 
@@ -156,8 +157,3 @@ def privleak_term(log: RowLog, reference: RowLog | None) -> Term | None:
 NO_REFERENCE_AUC = (
     "No retain model was given, so this is read against an AUC of .5; a retain model itself shows +20 or more there."
 )
-
-
-def _column(rows: Sequence[object], key: str) -> list[float]:
-    found = (row.get(key) for row in rows if isinstance(row, dict))
-    return [value for value in found if value is not None]
