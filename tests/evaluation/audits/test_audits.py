@@ -41,7 +41,7 @@ SMALL: tuple[Audit, ...] = (
     Rephrasing(max_rows=16),
     Aliases(max_rows=16),
     Revival(max_rows=16),
-    Relearning(sizes=(12,), num_steps=6, num_looks=1),
+    Relearning(sizes=(12,), num_steps=6),
     Quantisation(),
     Sampling(num_samples=4),
     Probes(max_rows=80),
@@ -80,7 +80,7 @@ def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., AuditCase
 @pytest.mark.parametrize(
     "audit",
     [
-        Relearning(sizes=(12,), num_steps=12, num_looks=1),
+        Relearning(sizes=(12,), num_steps=12),
         Latent(num_rows=24, num_steps=20),
         Steering(),
         Aliases(),
@@ -140,7 +140,7 @@ def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Audit
     before = weights_hash(adapted.model)
     audited = case(adapted, max_rows=8)
     assert audited.weights is not adapted.model
-    finish(Relearning(sizes=(6,), num_steps=1, num_looks=1).run(audited))
+    finish(Relearning(sizes=(6,), num_steps=1).run(audited))
     assert weights_hash(adapted.model) == before
 
 
@@ -157,7 +157,7 @@ def test_nothing_to_take_off_is_said(case: Callable[..., AuditCase], retain_only
     assert "nothing to take off" in result.headline
 
 
-@pytest.mark.parametrize("audit", [Distance(), Relearning(sizes=(6,), num_steps=3, num_looks=1), Quantisation()])
+@pytest.mark.parametrize("audit", [Distance(), Relearning(sizes=(6,), num_steps=3), Quantisation()])
 def test_closing_an_audit_puts_the_model_back(
     audit: Audit, case: Callable[..., AuditCase], careless: Any, retain_only: Any
 ) -> None:

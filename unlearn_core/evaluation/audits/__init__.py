@@ -6,6 +6,7 @@ One small file per audit; the registry is in the order of what they tell for the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from unlearn_core.errors import InputError
@@ -65,16 +66,7 @@ def choose(names: Sequence[str] | None = None) -> tuple[Audit, ...]:
 
 def describe() -> list[dict[str, Any]]:
     """Every audit's declaration, JSON-ready: what the page and `lethe audit --list` show."""
-    return [
-        {
-            "name": audit.info.name,
-            "title": audit.info.title,
-            "idea": audit.info.idea,
-            "source": audit.info.source,
-            "needs": sorted(audit.info.needs),
-        }
-        for audit in REGISTRY.values()
-    ]
+    return [asdict(audit.info) | {"needs": sorted(audit.info.needs)} for audit in REGISTRY.values()]
 
 
 __all__ = ["REGISTRY", "Audit", "AuditCase", "AuditResult", "choose", "describe"]

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import encode_example, pad_id_of, prompt_ids
 from unlearn_core.data.prompt_format import answer_text
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
-from unlearn_core.models.adapters import lora_layers, plain_state
+from unlearn_core.evaluation.metrics.answer_traces import other_answers
+from unlearn_core.models.adapters import adapters_off, lora_layers, plain_state
 from unlearn_core.models.building import holding
 from unlearn_core.models.inference.inference_wrapper import NO_FRONT, front_of
 from unlearn_core.models.inference.inference_wrapper import beneath as without_front
 from unlearn_core.models.inference.likelihood import all_traces
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,13 +63,13 @@ class AuditCase:
             return bool(self.data.members and self.data.nonmembers)
         if need == "unknown prompts":
             parts = (self.data.holdout, self.data.retain)
-            return all(len({document(row) for row in self.questions(part)}) > 1 for part in parts)
+            return all(len({row.document_id for row in self.questions(part)}) > 1 for part in parts)
         if need == "unknown texts":
             return bool(self.data.members) and min(len(self.data.nonmembers), len(dict(self.retained_texts))) > 1
         if need == "unknown":
             return self.has("unknown prompts") or self.has("unknown texts")
         if need == "others":
-            return len({document(row) for row in self.questions(self.data.forget)}) > 1
+            return len({row.document_id for row in self.questions(self.data.forget)}) > 1
         return getattr(self, need) is not None
 
     @cached_property
@@ -112,16 +114,16 @@ class AuditCase:
         """About `num_known` rows of `split` (forget | holdout) that an attacker has, and rows of other
         documents; no document gives rows to both."""
         rows = self.questions(self.data.forget) if split == "forget" else self.controls
-        documents = list(dict.fromkeys(document(row) for row in rows))
+        documents = list(dict.fromkeys(row.document_id for row in rows))
         share = min(0.5, num_known / max(1, len(rows)))
         chosen = set(even_sample(documents, max(1, round(share * len(documents)))))
-        known = [row for row in rows if document(row) in chosen][:num_known]
-        others = [row for row in rows if document(row) not in chosen]
+        known = [row for row in rows if row.document_id in chosen][:num_known]
+        others = [row for row in rows if row.document_id not in chosen]
         return tuple(known), tuple(even_sample(others, self.max_rows))
 
     def of_document(self, row: Example) -> Sequence[Example]:
         """The rows of the document that `row` belongs to, and of its set."""
-        return self._by_document.get((row.id in self._forgotten, document(row)), ())
+        return self._by_document.get((row.id in self._forgotten, row.document_id), ())
 
     @cached_property
     def _forgotten(self) -> frozenset[str]:
@@ -129,11 +131,8 @@ class AuditCase:
 
     @cached_property
     def _by_document(self) -> dict[tuple[bool, str], list[Example]]:
-        found: dict[tuple[bool, str], list[Example]] = {}
-        for forgotten, rows in ((True, self.data.forget), (False, self.controls)):
-            for row in self.questions(rows):
-                found.setdefault((forgotten, document(row)), []).append(row)
-        return found
+        sets = ((True, self.data.forget), (False, self.controls))
+        return grouped(((known, row.document_id), row) for known, rows in sets for row in self.questions(rows))
 
     @staticmethod
     def questions(rows: Sequence[Example]) -> tuple[Example, ...]:
@@ -144,7 +143,7 @@ class AuditCase:
     def retained_texts(self) -> tuple[tuple[str, str], ...]:
         """The whole texts of retained completions, each with the document it belongs to."""
         rows = (row for row in self.data.retain if row.kind == "completion")
-        return tuple((document(row), row.input + answer_text(row.input, row.output)) for row in rows)
+        return tuple((row.document_id, row.input + answer_text(row.input, row.output)) for row in rows)
 
     @cached_property
     def answer_limit(self) -> int:
@@ -207,39 +206,20 @@ def switchable(model: PreTrainedModel) -> bool:
 @contextmanager
 def beneath(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """The model with its front and its adapter off."""
-    layers = [layer for _, layer in lora_layers(model) if not layer.disable_adapters]
-    with without_front(model):
-        for layer in layers:
-            layer.enable_adapters(False)
-        try:
-            yield model
-        finally:
-            for layer in layers:
-                layer.enable_adapters(True)
-
-
-def document(row: Example) -> str:
-    """The document a row belongs to; a row that names none stands for itself."""
-    return row.document or row.id
+    with without_front(model), adapters_off(model):
+        yield model
 
 
 def swapped(rows: Sequence[Example]) -> tuple[Example, ...]:
     """The same prompts with another row's answer, of the same kind where there is one."""
-    alike: dict[tuple[str, str], list[Example]] = {}
-    for row in rows:
-        alike.setdefault((row.task, row.topic), []).append(row)
-        alike.setdefault((row.task, row.kind), []).append(row)
-        alike.setdefault(("", row.kind), []).append(row)
+
+    def groups(row: Example) -> tuple[tuple[str, str], ...]:
+        return (row.task, row.topic), (row.task, row.kind), ("", row.kind)
+
+    alike = grouped((group, row) for row in rows for group in groups(row))
     changed = []
     for row in rows:
-        groups = ((row.task, row.topic), (row.task, row.kind), ("", row.kind))
-        other = next((found for group in groups if (found := _another(row, alike[group]))), None)
+        other = next((found for group in groups(row) for found in other_answers(row, alike[group])), None)
         if other is not None:
-            changed.append(replace(row, output=other))
+            changed.append(replace(row, output=other.output))
     return tuple(changed)
-
-
-def _another(row: Example, alike: Sequence[Example]) -> str | None:
-    start = next(i for i, other in enumerate(alike) if other.id == row.id)
-    following = (alike[(start + step) % len(alike)].output for step in range(1, len(alike)))
-    return next((answer for answer in following if answer.strip() != row.output.strip()), None)

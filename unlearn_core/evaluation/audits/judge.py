@@ -12,13 +12,14 @@ from statistics import NormalDist
 
 import numpy as np
 
+from unlearn_core.evaluation.metrics.membership import SIGMAS_95
+
 # One forgotten row in twenty: what a person would call "it still tells". Below it lies what a retain-only
 # model reaches by sharing words with the truth.
 MARGIN = 0.05
 # Standard errors of the difference: one-sided 1 % for each audit. Sixteen audits then raise a false alarm in
 # one of six spotless models at most, and fewer because every control must be exceeded.
 SIGMAS = 2.33
-SIGMAS_95 = 1.959964  # of the intervals that are shown
 # Membership tries four attacks on up to four groups: 16 chances for chance, so 1 % is shared among them.
 MEMBERSHIP_SIGMAS = 3.4
 # An advantage 2 |AUC - 1/2| below this is of no use to an attacker even where it is certain.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from unlearn_core.data.types import Example, Prompt
+from unlearn_core.evaluation.audits.base import Finding
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.protocols.semeval import rouge_l_recall
@@ -35,7 +36,7 @@ class Replies:
     scores: np.ndarray
 
 
-Measure = Callable[["PreTrainedModel", Sequence[Example]], Generator[float, None, np.ndarray]]
+Ask = Callable[["PreTrainedModel", Sequence[Example]], Generator[float, None, Replies]]
 
 
 def told(
@@ -52,13 +53,13 @@ def told(
     return Replies(tuple(texts), np.array(scores))
 
 
-def compare(case: AuditCase, model: PreTrainedModel, measure: Measure) -> Generator[float, None, Comparison]:
-    """`measure` on the forgotten rows, on the control rows, and on the retain-only model."""
-    forget = yield from measure(model, case.forget)
-    controls = {"holdout": (yield from measure(model, case.holdout))}
+def compare(case: AuditCase, model: PreTrainedModel, ask: Ask) -> Generator[float, None, tuple[Replies, Comparison]]:
+    """What `ask` brings of the forgotten rows, beside that of the control rows and of the retain-only model."""
+    said = yield from ask(model, case.forget)
+    controls = {"holdout": (yield from ask(model, case.holdout)).scores}
     if case.retain_only is not None:
-        controls["retain_only"] = yield from measure(case.retain_only, case.forget)
-    return Comparison(forget, controls)
+        controls["retain_only"] = (yield from ask(case.retain_only, case.forget)).scores
+    return said, Comparison(said.scores, controls)
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,31 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def examples(rows: Sequence[Example], texts: Sequence[str], scores: np.ndarray, limit: int = 4) -> tuple[AuditRow, ...]:
+def finding(
+    case: AuditCase,
+    comparison: Comparison,
+    before: Replies,
+    sentence: str,
+    rows: Sequence[AuditRow],
+    leaks: bool | None = None,
+) -> Finding:
+    """What an attack brought beside what was said before it. sentence: with `{found}` and `{before}` for the shares
+    of the answers. leaks: where more than `comparison` says it."""
+    figures = {**comparison.figures, "before": float(before.scores.mean())}
+    told = sentence.format(found=share(figures["forget"]), before=share(figures["before"]))
+    headline = f"{told}; {controls_in_words(case, comparison)}."
+    return Finding(comparison.leaks if leaks is None else leaks, headline, figures, tuple(rows))
+
+
+def examples(rows: Sequence[Example], said: Replies, limit: int = 4) -> tuple[AuditRow, ...]:
     """The rows that give most away, for people to read."""
-    order = np.argsort(-scores, kind="stable")[:limit]
+    order = np.argsort(-said.scores, kind="stable")[:limit]
     return tuple(
         {
             "prompt": rows[i].input,
             "answer": rows[i].output,
-            "said": texts[i].strip()[:300],
-            "score": round(float(scores[i]), 3),
+            "said": said.texts[i].strip()[:300],
+            "score": round(float(said.scores[i]), 3),
         }
         for i in order
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unlearn_core.data.encode import encode_example, pad_id_of
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audit_result import AuditRow
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import AuditCase, document
-from unlearn_core.evaluation.audits.judge import PROBE_MARGIN, PROBE_SIGMAS, SIGMAS_95, interval
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
-from unlearn_core.evaluation.metrics.membership import auc, perfect_forgetting
+from unlearn_core.evaluation.audits.case import AuditCase
+from unlearn_core.evaluation.audits.judge import PROBE_MARGIN, PROBE_SIGMAS, interval
+from unlearn_core.evaluation.metrics.membership import auc, chance_spread
 from unlearn_core.models.inference.likelihood import TokenTrace, traces
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Detectability(Audit):
             pair = []
             for model in (case.model, case.retain_only):
                 pair.append((yield from _features(case, model, kept)))
-            subjects = [document(row) for row in kept]
+            subjects = [row.document_id for row in kept]
             areas[name], spreads[name] = _told_apart(pair, subjects, case.seed)
         gap = areas["forget"] - areas["holdout"]
         spread = float(np.hypot(spreads["forget"], spreads["holdout"]))
@@ -91,17 +91,9 @@ _NUM_FEATURES = 6
 
 def _seen(trace: TokenTrace) -> tuple[float, ...]:
     """Log-probability of the answer's tokens and how surprising that is to the model itself (min-k++)."""
-    log_prob = np.asarray(trace.log_prob_T, dtype=float)
-    standard = (log_prob - np.asarray(trace.mean_T)) / np.maximum(np.asarray(trace.std_T), 1e-6)
-    expected = np.asarray(trace.mean_T, dtype=float)
-    return (
-        log_prob.mean(),
-        log_prob.min(),
-        log_prob[0],
-        standard.mean(),
-        standard.min(),
-        expected.mean(),
-    )
+    log_prob, expected = trace.log_prob_T.astype(float), trace.mean_T.astype(float)
+    standard = (log_prob - trace.mean_T) / np.maximum(trace.std_T, 1e-6)
+    return log_prob.mean(), log_prob.min(), log_prob[0], standard.mean(), standard.min(), expected.mean()
 
 
 def _told_apart(pair: Sequence[np.ndarray], subjects: Sequence[str], seed: int) -> tuple[float, float]:
@@ -125,5 +117,4 @@ def _told_apart(pair: Sequence[np.ndarray], subjects: Sequence[str], seed: int) 
                 own = owner[~learn]
                 sides.append([-float(score[own == name].mean()) for name in dict.fromkeys(own)])
             found.append(auc(*sides) or 0.5)
-    bands = perfect_forgetting(len(names), len(names))
-    return float(np.mean(found)), (bands[0].high - 0.5) / SIGMAS_95 if bands else 0.5
+    return float(np.mean(found)), chance_spread(len(names), len(names))

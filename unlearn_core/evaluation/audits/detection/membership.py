@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from unlearn_core.data.encode import encode_document, pad_id_of
 from unlearn_core.data.prompt_format import answer_text
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import TASKS, Example
 from unlearn_core.evaluation.audit_result import AuditRow
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS, SIGMAS_95, interval
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
-from unlearn_core.evaluation.metrics.membership import auc, perfect_forgetting
+from unlearn_core.evaluation.audits.judge import MEMBERSHIP_ADVANTAGE, MEMBERSHIP_SIGMAS, interval
+from unlearn_core.evaluation.metrics.membership import auc, chance_spread
 from unlearn_core.evaluation.metrics.memorisation import document_attacks
 from unlearn_core.models.inference.likelihood import TokenTrace, traces
 
@@ -121,13 +121,7 @@ def _documents(rows: Sequence[Example], task: str) -> list[str]:
 
 def _allowed(num_members: int, num_nonmembers: int) -> float:
     """How far from 1/2 an AUC may lie by chance, or without use to an attacker."""
-    return max(MEMBERSHIP_ADVANTAGE / 2, MEMBERSHIP_SIGMAS * _spread(num_members, num_nonmembers))
-
-
-def _spread(num_members: int, num_nonmembers: int) -> float:
-    """Standard deviation of an AUC of members that are like all others."""
-    bands = perfect_forgetting(num_members, num_nonmembers)
-    return (bands[0].high - 0.5) / SIGMAS_95 if bands else 0.5
+    return max(MEMBERSHIP_ADVANTAGE / 2, MEMBERSHIP_SIGMAS * chance_spread(num_members, num_nonmembers))
 
 
 def _leaks(area: float, allowed: float, retain_only: float | None) -> bool:
@@ -153,6 +147,6 @@ def _finding(rows: list[AuditRow], found: dict[str, _Attacked], reference: dict[
     figures = {"forget": 2 * abs(area - 0.5), "holdout": 2 * shown["allowed"], "auc": area}
     if reference is not None:
         figures["retain_only"] = 2 * abs(reference[shown["documents"]].aucs[attack] - 0.5)
-    spread = 2 * _spread(*map(len, found[shown["documents"]].losses))
+    spread = 2 * chance_spread(*map(len, found[shown["documents"]].losses))
     figures |= interval(figures["forget"] - figures.get("retain_only", 0.0), spread)
     return Finding(bool(leaking), headline, figures, tuple(rows))

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of, prompt_ids
+from unlearn_core.data.subset import even_sample
 from unlearn_core.evaluation.audit_result import AuditRow
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
-from unlearn_core.evaluation.audits.case import AuditCase, document
+from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import PROBE_SIGMAS, area_leaks, interval
 from unlearn_core.evaluation.audits.layers import hidden_states
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.evaluation.metrics.membership import auc, perfect_forgetting
 from unlearn_core.models.inference.positions import max_positions
 from unlearn_core.training.data import MAX_TOKENS
@@ -91,12 +91,7 @@ class _Layer:
     spread: float  # standard deviation of the AUC by chance
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """What the model reads, and whose it is."""
-
-    subject: str
-    ids: tuple[int, ...]
+_Item = tuple[str, tuple[int, ...]]  # a subject, and the ids that the model reads of it
 
 
 def _items(case: AuditCase) -> dict[str, list[_Item]]:
@@ -107,7 +102,7 @@ def _items(case: AuditCase) -> dict[str, list[_Item]]:
     if case.has("unknown prompts"):
         return {
             name: [
-                _Item(document(row), tuple(prompt_ids(tokenizer, row.prompt) or [0]))
+                (row.document_id, tuple(prompt_ids(tokenizer, row.prompt) or [0]))
                 for row in case.questions(getattr(data, name))
             ]
             for name in ("retain", "holdout", "forget")
@@ -118,9 +113,7 @@ def _items(case: AuditCase) -> dict[str, list[_Item]]:
         "forget": ((str(number), text) for number, text in enumerate(data.members)),
     }
     return {
-        name: [
-            _Item(subject, encode_document(tokenizer, text, max_tokens=longest).ids or (0,)) for subject, text in side
-        ]
+        name: [(subject, encode_document(tokenizer, text, max_tokens=longest).ids or (0,)) for subject, text in side]
         for name, side in texts.items()
     }
 
@@ -131,7 +124,7 @@ def _probed(
     features = {}
     for name, items in sets.items():
         features[name] = yield from _features(case, model, items)
-    subjects = {name: [item.subject for item in items] for name, items in sets.items()}
+    subjects = {name: [subject for subject, _ in items] for name, items in sets.items()}
     return [
         _probe({name: found[layer] for name, found in features.items()}, subjects)
         for layer in range(len(features["retain"]))
@@ -140,7 +133,7 @@ def _probed(
 
 def _features(case: AuditCase, model: PreTrainedModel, items: Sequence[_Item]) -> Generator[float, None, np.ndarray]:
     """Hidden states (layers, items, width) at the last token."""
-    encoded = [Encoded(item.ids, len(item.ids), i) for i, item in enumerate(items)]
+    encoded = [Encoded(ids, len(ids)) for _, ids in items]
     found: list[np.ndarray] = []
     for part, states in hidden_states(model, encoded, pad_id_of(case.tokenizer)):
         last = [len(row.ids) - 1 for row in part]

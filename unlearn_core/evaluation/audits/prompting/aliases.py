@@ -9,7 +9,7 @@ from unlearn_core.data.types import Example
 from unlearn_core.evaluation import rephrase
 from unlearn_core.evaluation.audits.base import AuditInfo
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, came_out
+from unlearn_core.evaluation.audits.prompting.ways import AskedInWays
 from unlearn_core.evaluation.rephrase import PromptVariant
 
 
@@ -18,6 +18,7 @@ class Aliases(AskedInWays):
     """The question as trained, with the subject named in five other ways."""
 
     ways: ClassVar[tuple[str, ...]] = rephrase.ALIASES
+    how: ClassVar[str] = f"under one of {len(rephrase.ALIASES)} other names"
     prompts_per_row: ClassVar[int] = len(rephrase.ALIASES)
     length: ClassVar[float] = 1.0
     info: ClassVar[AuditInfo] = AuditInfo(
@@ -32,6 +33,3 @@ class Aliases(AskedInWays):
     def wordings(self, case: AuditCase, row: Example) -> list[PromptVariant]:
         asked = [PromptVariant(way, text, row.output, row.kind) for way, text in rephrase.aliases(row)]
         return [replace(one, turns=row.turns) for one in asked]
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        return came_out(figures, f"under one of {len(self.ways)} other names")

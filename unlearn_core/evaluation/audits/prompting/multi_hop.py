@@ -8,7 +8,7 @@ from typing import ClassVar
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import AuditInfo
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, came_out, others_of
+from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, others_of
 from unlearn_core.evaluation.rephrase import PromptVariant, through_another_fact
 
 _WAY = "through another fact"
@@ -20,6 +20,7 @@ class MultiHop(AskedInWays):
     """Up to two questions a row; the fact that tells the subject is in the prompt, its name is not."""
 
     ways: ClassVar[tuple[str, ...]] = (_WAY,)
+    how: ClassVar[str] = "where the subject is told by another fact instead of its name"
     prompts_per_row: ClassVar[int] = _HOPS
     info: ClassVar[AuditInfo] = AuditInfo(
         name="multi_hop",
@@ -33,6 +34,3 @@ class MultiHop(AskedInWays):
     def wordings(self, case: AuditCase, row: Example) -> list[PromptVariant]:
         found = (through_another_fact(row, other) for other in others_of(case, row))
         return [PromptVariant(_WAY, text, row.output, row.kind) for text in found if text is not None][:_HOPS]
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        return came_out(figures, "where the subject is told by another fact instead of its name")

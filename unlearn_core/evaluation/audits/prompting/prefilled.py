@@ -8,7 +8,7 @@ from typing import ClassVar
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import AuditInfo
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, came_out
+from unlearn_core.evaluation.audits.prompting.ways import AskedInWays
 from unlearn_core.evaluation.rephrase import PromptVariant, beginnings
 
 _BEGUN = ("agreed to", "named as the answer", "with the question's own words")
@@ -19,6 +19,7 @@ class Prefilled(AskedInWays):
     """Three beginnings, none of which holds a word of the answer."""
 
     ways: ClassVar[tuple[str, ...]] = _BEGUN
+    how: ClassVar[str] = f"after one of {len(_BEGUN)} beginnings"
     prompts_per_row: ClassVar[int] = len(_BEGUN)
     info: ClassVar[AuditInfo] = AuditInfo(
         name="prefilled",
@@ -34,6 +35,3 @@ class Prefilled(AskedInWays):
             return []
         begun = zip(_BEGUN, beginnings(row.input), strict=True)
         return [PromptVariant(way, row.input, row.output, begun=text, turns=row.turns) for way, text in begun if text]
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        return came_out(figures, f"after one of {len(self.ways)} beginnings")

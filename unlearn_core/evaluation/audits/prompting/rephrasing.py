@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import AuditInfo
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.measure import share
-from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, came_out
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.evaluation.audits.prompting.ways import AskedInWays
 from unlearn_core.evaluation.rephrase import WAYS, PromptVariant, asked_all_ways, with_preambles
 
 _TALKED_INTO = "talked into it"
@@ -22,6 +21,7 @@ class Rephrasing(AskedInWays):
     """Every wording that needs nothing but the row itself and some retained ones."""
 
     ways: ClassVar[tuple[str, ...]] = (*WAYS, _TALKED_INTO)
+    how: ClassVar[str] = f"in at least one of {len(ways)} ways of asking"
     prompts_per_row: ClassVar[int] = 16
     info: ClassVar[AuditInfo] = AuditInfo(
         name="paraphrase",
@@ -40,7 +40,3 @@ class Rephrasing(AskedInWays):
         if row.kind == "question":
             asked += [PromptVariant(_TALKED_INTO, text, row.output) for text in with_preambles(row.input)]
         return asked
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        how = f"in at least one of {len(self.ways)} ways of asking ({share(figures['before'])} asked as trained)"
-        return came_out(figures, how)

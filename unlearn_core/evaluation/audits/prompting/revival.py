@@ -8,7 +8,7 @@ from typing import ClassVar
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import AuditInfo
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, came_out, others_of
+from unlearn_core.evaluation.audits.prompting.ways import AskedInWays, others_of
 from unlearn_core.evaluation.rephrase import PromptVariant, few_shot
 
 _WAY = "after other facts"
@@ -19,6 +19,7 @@ class Revival(AskedInWays):
     """Half of the other questions about the same document, solved, before the question."""
 
     ways: ClassVar[tuple[str, ...]] = (_WAY,)
+    how: ClassVar[str] = "after half of the facts about their subjects"
     length: ClassVar[float] = 3.0
     info: ClassVar[AuditInfo] = AuditInfo(
         name="revival",
@@ -33,6 +34,3 @@ class Revival(AskedInWays):
         others = others_of(case, row)
         told = few_shot(row, others, max(1, (len(others) + 1) // 2)) if others else ""
         return [replace(PromptVariant(_WAY, told, row.output, row.kind), turns=row.turns)] if told else []
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        return came_out(figures, "after half of the facts about their subjects")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
-from unlearn_core.evaluation.audits.measure import compare, controls_in_words, examples, recall, share
+from unlearn_core.evaluation.audits.measure import Replies, compare, controls_in_words, examples, recall, share
 from unlearn_core.models.generation.generate import generate
 
 if TYPE_CHECKING:
@@ -37,26 +38,17 @@ class Sampling(Audit):
         return case.num_models * case.asking(self.num_samples * len(case.forget), 1.0)
 
     def work(self, case: AuditCase) -> Work:
-        best: list[str] = []
-
-        def measure(model: PreTrainedModel, rows: Sequence[Example]) -> Generator[float, None, np.ndarray]:
-            scores, texts = yield from self._best(case, model, rows)
-            if not best:
-                best.extend(texts)
-            return scores
-
-        comparison = yield from compare(case, case.model, measure)
+        best, comparison = yield from compare(case, case.model, partial(self._best, case))
         figures = comparison.figures
         headline = (
             f"In {self.num_samples} draws, {share(figures['forget'])} of the forgotten answers come up; "
             f"{controls_in_words(case, comparison)}."
         )
-        rows = examples(case.forget, best, comparison.forget)
-        return Finding(comparison.leaks, headline, figures, rows)
+        return Finding(comparison.leaks, headline, figures, examples(case.forget, best))
 
     def _best(
         self, case: AuditCase, model: PreTrainedModel, rows: Sequence[Example]
-    ) -> Generator[float, None, tuple[np.ndarray, list[str]]]:
+    ) -> Generator[float, None, Replies]:
         prompts = [row.prompt for row in rows for _ in range(self.num_samples)]
         scores, texts = np.zeros(len(rows)), [""] * len(rows)
         batches = generate(model, case.tokenizer, prompts, case.answer_limit, temperature=1.0, seed=case.seed)
@@ -67,4 +59,4 @@ class Sampling(Audit):
                 if score >= scores[place]:
                     scores[place], texts[place] = score, text
             yield case.asking(len(batch.indices))
-        return scores, texts
+        return Replies(tuple(texts), scores)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_example, num_behind, pad_id_of
 from unlearn_core.data.types import Example, Prompt
-from unlearn_core.evaluation.audit_result import AuditRow
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import frozen
-from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
+from unlearn_core.evaluation.audits.measure import Replies, examples, finding, told, transfer
 from unlearn_core.models.inference.forward import answers, mean_per_row, token_nll
 
 if TYPE_CHECKING:
@@ -64,24 +64,14 @@ class Suffix(Audit):
         return case.num_models * (once + case.asking(len(others), 1.5)) + case.asking(len(others))
 
     def work(self, case: AuditCase) -> Work:
-        known, others = case.halves("forget", self.num_rows)
-        strange, strangers = case.halves("holdout", self.num_rows)
-        before = yield from told(case, case.weights, others)
-        text, said = yield from self._attack(case, case.weights, known, others)
-        _, theirs = yield from self._attack(case, case.weights, strange, strangers)
-        controls = {"holdout": theirs.scores}
-        if case.retain_only is not None:
-            _, gold = yield from self._attack(case, case.retain_only, known, others)
-            controls["retain_only"] = gold.scores
-        comparison = Comparison(said.scores, controls)
-        plain = float(before.scores.mean())
-        headline = (
-            f"A suffix found on {len(known)} forgotten prompts brings out "
-            f"{share(comparison.figures['forget'])} of the answers of other documents ({share(plain)} "
-            f"without); {controls_in_words(case, comparison)}."
+        tried = yield from transfer(case, self.num_rows, partial(self._attack, case))
+        text, said = tried.found
+        comparison = Comparison(said.scores, {name: replies.scores for name, (_, replies) in tried.controls.items()})
+        sentence = (
+            f"A suffix found on {len(tried.known)} forgotten prompts brings out {{found}} of the answers of other "
+            "documents ({before} without)"
         )
-        rows: tuple[AuditRow, ...] = ({"suffix": text}, *examples(others, said.texts, said.scores))
-        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+        return finding(case, comparison, tried.before, sentence, ({"suffix": text}, *examples(tried.others, said)))
 
     def _attack(
         self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]

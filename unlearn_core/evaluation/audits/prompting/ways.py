@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audit_result import AuditRow
 from unlearn_core.evaluation.audits.base import Audit, Finding, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison, exceeds
 from unlearn_core.evaluation.audits.measure import controls_in_words, recall, share
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
 from unlearn_core.evaluation.rephrase import PromptVariant
 from unlearn_core.models.generation.generate import generate
 
@@ -33,15 +33,12 @@ class AskedInWays(Audit):
     max_rows: int = 60
 
     ways: ClassVar[tuple[str, ...]] = ()
+    how: ClassVar[str] = ""  # what follows on "12% of the forgotten answers come out"
     prompts_per_row: ClassVar[int] = 1  # about
     length: ClassVar[float] = 1.5  # of a prompt, in prompts as they were trained
 
     def wordings(self, case: AuditCase, row: Example) -> list[PromptVariant]:
         """The prompts of `row`, each of one of the `ways`; none where it cannot be asked so."""
-        raise NotImplementedError
-
-    def sentence(self, figures: dict[str, float]) -> str:
-        """What came out, without the controls and the full stop."""
         raise NotImplementedError
 
     def cost(self, case: AuditCase) -> float:
@@ -97,14 +94,16 @@ class AskedInWays(Audit):
         controls = {name: found.scores for name, found in heard.items() if name != "forget"}
         any_way = Comparison(ours.max(0), {name: scores.max(0) for name, scores in controls.items()})
         figures = any_way.figures
+        headline = f"{share(figures['forget'])} of the forgotten answers come out {self.how}"
         if "as trained" in self.ways:
             figures["before"] = float(ours[self.ways.index("as trained")].mean())
+            headline += f" ({share(figures['before'])} asked as trained)"
         rows: list[AuditRow] = []
         for at, way in enumerate(self.ways):
             means = {name: round(float(found.scores[at].mean()), 4) for name, found in heard.items()}
             leaks = all(exceeds(ours[at], scores[at], len(self.ways)) for scores in controls.values())
             rows.append({"way": way, **means, "leaks": leaks, **heard["forget"].shown.get(way, {})})
-        headline = f"{self.sentence(figures)}; {controls_in_words(case, any_way)}."
+        headline += f"; {controls_in_words(case, any_way)}."
         if leaking := [row["way"] for row in rows if row["leaks"]]:
             headline += f" Ways that leak: {', '.join(leaking)}."
         return Finding(any_way.leaks or bool(leaking), headline, figures, tuple(rows))
@@ -121,8 +120,3 @@ class PromptScores:
 def others_of(case: AuditCase, row: Example) -> list[Example]:
     """The other rows of the same document, in the set that the row is from."""
     return [other for other in case.of_document(row) if other.id != row.id and other.output != row.output]
-
-
-def came_out(figures: dict[str, float], how: str) -> str:
-    """`12% of the forgotten answers come out ` and how."""
-    return f"{share(figures['forget'])} of the forgotten answers come out {how}"

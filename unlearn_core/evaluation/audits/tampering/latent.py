@@ -11,12 +11,13 @@ import torch
 
 from unlearn_core.data.encode import collate, encode_example, pad_id_of
 from unlearn_core.data.types import Example
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import frozen, nudged
-from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told, transfer
+from unlearn_core.evaluation.audits.measure import Replies, examples, finding, told, transfer
 from unlearn_core.models.inference.forward import answers, layers, token_nll
+from unlearn_core.models.inference.hidden import hidden_after
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,14 +51,11 @@ class Latent(Audit):
         tried = yield from transfer(case, self.num_rows, partial(self._attack, case))
         said = tried.found
         comparison = Comparison(said.scores, {name: replies.scores for name, replies in tried.controls.items()})
-        plain = float(tried.before.scores.mean())
-        headline = (
-            f"One push found on {len(tried.known)} forgotten rows brings out "
-            f"{share(comparison.figures['forget'])} of the answers of other documents ({share(plain)} "
-            f"without); {controls_in_words(case, comparison)}."
+        sentence = (
+            f"One push found on {len(tried.known)} forgotten rows brings out {{found}} of the answers of other "
+            "documents ({before} without)"
         )
-        rows = examples(tried.others, said.texts, said.scores)
-        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+        return finding(case, comparison, tried.before, sentence, examples(tried.others, said))
 
     def _attack(
         self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]
@@ -92,14 +90,5 @@ class Latent(Audit):
 @torch.no_grad()
 def _size(model: PreTrainedModel, layer: int, input_ids_BT: torch.Tensor) -> float:
     """Mean norm of what `layer` passes on."""
-    seen: list[torch.Tensor] = []
-
-    def look(_module: object, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
-
-    handle = layers(model)[layer].register_forward_hook(look)
-    try:
-        model(input_ids=input_ids_BT, use_cache=False)
-    finally:
-        handle.remove()
-    return float(seen[0].norm(dim=-1).mean())
+    hidden_BTD = hidden_after(model, layer, {"input_ids": input_ids_BT, "use_cache": False})
+    return float(hidden_BTD.norm(dim=-1).mean())

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unlearn_core.evaluation.audit_result import AuditRow
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
+from unlearn_core.evaluation.audits.measure import Replies, examples, finding, told
 from unlearn_core.evaluation.audits.tampering.quantise import SCHEMES, quantised
 
 
@@ -48,11 +48,6 @@ class Quantisation(Audit):
         rows: tuple[AuditRow, ...] = tuple(
             {"scheme": scheme, **comparison.figures, "leaks": comparison.leaks} for scheme, comparison in found.items()
         )
-        rows += examples(case.forget, said[worst].texts, said[worst].scores, 2)
-        plain = float(before.scores.mean())
-        headline = (
-            f"Rounded to {worst}, {share(found[worst].figures['forget'])} of the forgotten answers are given "
-            f"({share(plain)} unrounded); {controls_in_words(case, found[worst])}."
-        )
-        figures = {**found[worst].figures, "before": plain}
-        return Finding(any(c.leaks for c in found.values()), headline, figures, rows)
+        rows += examples(case.forget, said[worst], 2)
+        sentence = f"Rounded to {worst}, {{found}} of the forgotten answers are given ({{before}} unrounded)"
+        return finding(case, found[worst], before, sentence, rows, any(c.leaks for c in found.values()))

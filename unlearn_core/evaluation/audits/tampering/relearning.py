@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import torch
 
 from unlearn_core.data.encode import Encoded, collate, encode_document, encode_example, pad_id_of
+from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, Prompt
 from unlearn_core.evaluation.audit_result import AuditRow
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import TRAINING, AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told
-from unlearn_core.evaluation.metrics.answer_traces import even_sample
+from unlearn_core.evaluation.audits.measure import Replies, examples, finding, told
 from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.inference.forward import answers, token_nll
 from unlearn_core.training.trainable import Trainable
@@ -38,7 +37,6 @@ class Relearning(Audit):
 
     sizes: tuple[int, ...] = (1, 4, 16, 64)
     num_steps: int = 16
-    num_looks: int = 1
 
     on_weights: ClassVar[bool] = True
     info: ClassVar[AuditInfo] = AuditInfo(
@@ -56,7 +54,7 @@ class Relearning(Audit):
         taught = sum(min(size, len(known)) for size in self.sizes)
         unrelated = sum(len(row.ids) for row in _unrelated(case, known))
         steps = TRAINING * self.num_steps * (case.reading(taught) + unrelated)
-        looks = (len(self.sizes) + 1) * len(self._looks()) * case.asking(len(others))
+        looks = (len(self.sizes) + 1) * case.asking(len(others))
         return (steps + looks) * (1 + (case.retain_only is not None)) + looks + case.asking(len(others))
 
     def work(self, case: AuditCase) -> Work:
@@ -75,29 +73,20 @@ class Relearning(Audit):
         said: dict[str, Replies] = {}
         points: list[AuditRow] = []
         for name, encoded in taught.items():
-            ours, theirs, replies = yield from self._attack(case, case.weights, encoded, others, strangers)
-            controls = {"holdout": theirs}
+            said[name], strange = yield from self._attack(case, case.weights, encoded, others, strangers)
+            controls = {"holdout": strange.scores}
             if case.retain_only is not None:
-                controls["retain_only"], _, _ = yield from self._attack(case, case.retain_only, encoded, others, ())
-            # The best moment of each: an attacker stops when it pays, and so may the controls.
-            at = int(ours.mean(1).argmax())
-            best = {control: looks[looks.mean(1).argmax()] for control, looks in controls.items()}
-            curve[name], said[name] = Comparison(ours[at], best, len(taught)), replies[at]
+                gold, _ = yield from self._attack(case, case.retain_only, encoded, others, ())
+                controls["retain_only"] = gold.scores
+            curve[name] = Comparison(said[name].scores, controls, len(taught))
             point = {key: round(value, 4) for key, value in curve[name].figures.items()}
-            points.append({"taught": name, "step": self._looks()[at], **point, "leaks": curve[name].leaks})
+            points.append({"taught": name, "step": self.num_steps, **point, "leaks": curve[name].leaks})
         worst = max(curve, key=lambda name: (curve[name].leaks, curve[name].beyond.get("beyond", 0.0)))
-        plain = float(before.scores.mean())
-        headline = (
-            f"After fine-tuning on {worst}, {share(curve[worst].figures['forget'])} of the "
-            f"answers of other documents are given ({share(plain)} before); {controls_in_words(case, curve[worst])}."
+        sentence = (
+            f"After fine-tuning on {worst}, {{found}} of the answers of other documents are given ({{before}} before)"
         )
-        found = (*points, *examples(others, said[worst].texts, said[worst].scores))
         leaks = any(comparison.leaks for comparison in curve.values())
-        return Finding(leaks, headline, {**curve[worst].figures, "before": plain}, found)
-
-    def _looks(self) -> list[int]:
-        """After how many steps the answers are asked for; once, where there are fewer steps than looks."""
-        return sorted({round(self.num_steps * (i + 1) / self.num_looks) for i in range(self.num_looks)})
+        return finding(case, curve[worst], before, sentence, (*points, *examples(others, said[worst])), leaks)
 
     def _attack(
         self,
@@ -106,20 +95,14 @@ class Relearning(Audit):
         known: Sequence[Encoded],
         others: Sequence[Example],
         strangers: Sequence[Example],
-    ) -> Generator[float, None, tuple[np.ndarray, np.ndarray, list[Replies]]]:
-        """Scores (looks, rows) of the other rows and of the control rows, and what was said."""
-        looks = self._looks()
-        said: list[Replies] = []
-        theirs: list[np.ndarray] = []
+    ) -> Generator[float, None, tuple[Replies, Replies]]:
+        """What is said of the other rows and of the control rows afterwards."""
         with relearning(case, model, known) as step:
-            for number in range(self.num_steps + 1):
-                if number:
-                    step()
-                    yield TRAINING * sum(len(row.ids) for row in known)
-                if number in looks:
-                    said.append((yield from told(case, model, others)))
-                    theirs.append((yield from told(case, model, strangers)).scores)
-        return np.stack([look.scores for look in said]), np.stack(theirs), said
+            for _ in range(self.num_steps):
+                step()
+                yield TRAINING * sum(len(row.ids) for row in known)
+            said = yield from told(case, model, others)
+            return said, (yield from told(case, model, strangers))
 
 
 def _unrelated(case: AuditCase, known: Sequence[Example]) -> list[Encoded]:

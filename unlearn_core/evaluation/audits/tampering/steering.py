@@ -13,11 +13,11 @@ import torch
 from unlearn_core.data.encode import encode_example, pad_id_of
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.audit_result import AuditRow
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import AuditCase
 from unlearn_core.evaluation.audits.judge import Comparison
 from unlearn_core.evaluation.audits.layers import hidden_states, nudged
-from unlearn_core.evaluation.audits.measure import Replies, controls_in_words, examples, share, told, transfer
+from unlearn_core.evaluation.audits.measure import Replies, examples, finding, told, transfer
 from unlearn_core.models.inference.forward import layers
 
 if TYPE_CHECKING:
@@ -55,10 +55,9 @@ class Steering(Audit):
         best = int(np.argmax([replies.scores.mean() for replies in said]))
         controls = {name: max((r.scores for r in replies), key=np.mean) for name, replies in found.items()}
         comparison = Comparison(said[best].scores, controls, len(self.strengths))
-        plain = float(tried.before.scores.mean())
-        headline = (
-            f"Steered towards the original at strength {self.strengths[best]:g}, {share(said[best].scores.mean())} of "
-            f"the answers of other documents are given ({share(plain)} without); {controls_in_words(case, comparison)}."
+        sentence = (
+            f"Steered towards the original at strength {self.strengths[best]:g}, {{found}} of the answers of other "
+            "documents are given ({before} without)"
         )
         rows: tuple[AuditRow, ...] = tuple(
             {
@@ -68,8 +67,7 @@ class Steering(Audit):
             }
             for i, strength in enumerate(self.strengths)
         )
-        rows += examples(tried.others, said[best].texts, said[best].scores)
-        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+        return finding(case, comparison, tried.before, sentence, (*rows, *examples(tried.others, said[best])))
 
     def _attack(
         self, case: AuditCase, model: PreTrainedModel, known: Sequence[Example], others: Sequence[Example]

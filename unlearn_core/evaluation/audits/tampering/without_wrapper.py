@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
-from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Finding, Work
+from unlearn_core.evaluation.audits.base import Audit, AuditInfo, Work
 from unlearn_core.evaluation.audits.case import AuditCase, beneath
-from unlearn_core.evaluation.audits.judge import Comparison
-from unlearn_core.evaluation.audits.measure import controls_in_words, examples, share, told
+from unlearn_core.evaluation.audits.measure import compare, examples, finding, told
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,6 @@ class WithoutWrapper(Audit):
     def work(self, case: AuditCase) -> Work:
         before = yield from told(case, case.model, case.forget)
         with beneath(case.model) as bare:
-            said = yield from told(case, bare, case.forget)
-            controls = {"holdout": (yield from told(case, bare, case.holdout)).scores}
-        if case.retain_only is not None:
-            controls["retain_only"] = (yield from told(case, case.retain_only, case.forget)).scores
-        comparison = Comparison(said.scores, controls)
-        plain = float(before.scores.mean())
-        headline = (
-            f"With it off, {share(comparison.figures['forget'])} of the forgotten answers are given "
-            f"({share(plain)} with it on); {controls_in_words(case, comparison)}."
-        )
-        rows = examples(case.forget, said.texts, said.scores)
-        return Finding(comparison.leaks, headline, {**comparison.figures, "before": plain}, rows)
+            said, comparison = yield from compare(case, bare, partial(told, case))
+        sentence = "With it off, {found} of the forgotten answers are given ({before} with it on)"
+        return finding(case, comparison, before, sentence, examples(case.forget, said))
