@@ -6,7 +6,6 @@ is listed under `details.missing`. Nothing is guessed.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,9 @@ from unlearn_core.data.rows.lume import are_official
 from unlearn_core.data.sample_text import general_sample
 from unlearn_core.data.subset import even_sample
 from unlearn_core.data.types import Example, UnlearningData
-from unlearn_core.errors import DivergedError
 from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
-from unlearn_core.evaluation.metrics.measurements import Measurements
+from unlearn_core.evaluation.metrics.measurements import Measurements, losses
+from unlearn_core.evaluation.metrics.membership import check_losses
 from unlearn_core.evaluation.metrics.registry import DETAILS, METRICS, details_of, measure
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols import semeval
@@ -158,24 +157,11 @@ class _Job:
                 yield self._step("answers", len(batch.indices))
             texts = self._merge(written, len(prompts))
             official = are_official(row.id for row in self.data.forget)
-            return [
-                Generation(
-                    row.id,
-                    split,
-                    row.task,
-                    row.kind,
-                    row.input,
-                    row.output,
-                    text,
-                    semeval.text_score(row.kind, row.output, text, official=official),
-                    subject=row.subject,
-                    document=row.document,
-                    topic=row.topic,
-                    aliases=row.paraphrases,
-                    cut=self._is_cut(text),
-                )
-                for (split, row), text in zip(self.asked, texts, strict=True)
-            ]
+            found = []
+            for (split, row), text in zip(self.asked, texts, strict=True):
+                score = semeval.text_score(row.kind, row.output, text, official=official)
+                found.append(Generation.of(row, split, text, score, cut=self._is_cut(text)))
+            return found
 
     def _is_cut(self, text: str) -> bool:
         """Whether the token limit ended a text; a tokenizer may need a token fewer to write it again."""
@@ -227,14 +213,7 @@ class _Job:
         with self._timed(stage):
             chosen = [rows[place] for place in own]
             for batch in traces(self.model, chosen, pad_id_of(self.tokenizer), moments=moments):
-                for trace in batch:
-                    if len(trace.log_prob_T) and math.isnan(trace.nll):
-                        raise DivergedError(
-                            "loss",
-                            trace.nll,
-                            "the model's loss is not a number, so it cannot be scored",
-                            "Lower the learning rate or the number of steps.",
-                        )
+                check_losses(losses(batch))
                 found |= {own[trace.index]: replace(trace, index=own[trace.index]) for trace in batch}
                 yield self._step(stage, len(batch))
         return self._merge(found, len(rows))

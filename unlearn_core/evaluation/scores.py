@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from unlearn_core.data.types import TASKS
+from unlearn_core.data.types import TASKS, Example
 from unlearn_core.evaluation.protocols.base import Result
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog, parse_log
 from unlearn_core.evaluation.score_details import ScoreDetails
@@ -40,6 +40,12 @@ class Generation:
     topic: str = ""  # rows of one topic have answers of one sort
     aliases: tuple[str, ...] = ()  # the right answer in other words
     cut: bool = False  # whether the token limit ended it
+
+    @classmethod
+    def of(cls, row: Example, split: str, output: str, score: float, *, cut: bool = False) -> Generation:
+        """What was written to `row`."""
+        asked = (row.id, split, row.task, row.kind, row.input, row.output)
+        return cls(*asked, output, score, row.subject, row.document, row.topic, row.paraphrases, cut)
 
     @property
     def key(self) -> tuple[str, str, str]:

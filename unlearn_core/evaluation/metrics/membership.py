@@ -34,19 +34,18 @@ def auc(member_losses: Sequence[float], nonmember_losses: Sequence[float]) -> fl
     Equals scikit-learn's `auc(*roc_curve(...))`, which the organisers use, to the last digit. A loss
     that is not a number is a DivergedError.
     """
-    losses = [*member_losses, *nonmember_losses]
-    for loss in losses:
-        if math.isnan(loss):
-            raise DivergedError(
-                "loss",
-                loss,
-                "a document's loss is not a number, so the model cannot be scored",
-                "Lower the learning rate or the number of steps.",
-            )
+    check_losses([*member_losses, *nonmember_losses])
     if not member_losses or not nonmember_losses:
         return None
     false_positive, true_positive = roc_curve(member_losses, nonmember_losses)
     return float(np.trapezoid(true_positive, false_positive))
+
+
+def check_losses(losses: Sequence[float]) -> None:
+    """DivergedError where one is not a number."""
+    if any(map(math.isnan, losses)):
+        mend = "Lower the learning rate or the number of steps."
+        raise DivergedError("loss", math.nan, "the model's loss is not a number, so it cannot be scored", mend)
 
 
 def roc_curve(member_losses: Sequence[float], nonmember_losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -75,10 +75,7 @@ def is_told(row: Generation) -> bool:
 
 def tells(row: Example, text: str) -> bool:
     """Whether `text`, a model's answer to a row that nothing has scored yet, tells its gold answer."""
-    score = semeval.text_score(row.kind, row.output, text)
-    return is_told(
-        Generation(row.id, "forget", row.task, row.kind, row.input, row.output, text, score, aliases=row.paraphrases)
-    )
+    return is_told(Generation.of(row, "forget", text, semeval.text_score(row.kind, row.output, text)))
 
 
 def of_splits(scores: Scores | None, *splits: str) -> dict[tuple[str, str, str], Generation]:
