@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from unlearn_core.data.encode import Encoded
-from unlearn_core.methods.base import Context, Info, Losses, RowPart, StepBatch, parameter
-from unlearn_core.methods.losses import dpo_loss
-from unlearn_core.methods.objectives.gradient import WithRetainLoss
-from unlearn_core.models.inference.forward import sum_per_row, token_nll
+from unlearn_core.methods.base import Context, Info, RowPart, parameter
+from unlearn_core.methods.objectives.preference import PrefersOther
+from unlearn_core.models.inference.forward import token_nll
 
 
 @dataclass(frozen=True)
-class AltPO(WithRetainLoss):
+class AltPO(PrefersOther):
     info = Info(
         name="altpo",
         title="Alternate preference optimisation (AltPO)",
@@ -32,44 +31,26 @@ class AltPO(WithRetainLoss):
         "the answer turns at its least certain token to the next best, which any model can.",
     )
 
-    beta: float = parameter(0.5, "How soon the push fades", 1e-4, 100.0)
+    other = "alternatives"
+
     retain_weight: float = parameter(5.0, "Weight of the retain loss", 0.0, 100.0)
     max_new_tokens: int = parameter(64, "Longest end of an alternative answer, tokens", 1, 1024)
 
     def prepare(self, context: Context) -> None:
-        super().prepare(context)
         forget = context.parts["forget"]
         rows = alternatives(context, forget.rows, self.max_new_tokens)
         context.parts["alternatives"] = RowPart(rows, forget.forms)
-        context.reference.nll("forget")
-        context.reference.nll("alternatives")
-
-    def losses(self, context: Context, batch: StepBatch) -> Losses:
-        other = batch.alternatives
-        assert other is not None
-        nll_N = token_nll(batch.forget)
-        written_B = sum_per_row(token_nll(other), other)
-        gain_of_other_B = context.reference.nll("alternatives")[other.index_B] - written_B
-        answered_B = sum_per_row(nll_N, batch.forget)
-        gain_of_answer_B = context.reference.nll("forget")[batch.forget.index_B] - answered_B
-        push = dpo_loss(gain_of_other_B, gain_of_answer_B, self.beta)
-        return self.weighed(context, batch, push, nll_N.mean())
+        super().prepare(context)
 
 
 def alternatives(context: Context, rows: Sequence[Encoded], max_new_tokens: int) -> Sequence[Encoded]:
     """For each row the answer as the model continues it from its second choice at the least certain token."""
     starts: dict[int, tuple[int, ...]] = {}
     for answers in context.current.answers(rows):
-        sizes = torch.bincount(answers.row_N, minlength=answers.num_rows).tolist()
-        nll_N = token_nll(answers)
-        parts = zip(
-            answers.index_B.tolist(),
-            nll_N.split(sizes),
-            answers.logits_NV.split(sizes),
-            answers.labels_N.split(sizes),
-            strict=True,
-        )
-        for index, nll_n, logits_nV, labels_n in parts:
+        rows_B, sizes_B = answers.host
+        columns = (token_nll(answers), answers.logits_NV, answers.labels_N)
+        parts = (column_N.split(sizes_B) for column_N in columns)
+        for index, nll_n, logits_nV, labels_n in zip(rows_B, *parts, strict=True):
             at = int(nll_n.argmax())
             second = int(logits_nV[at].scatter(0, labels_n[at], -torch.inf).argmax())
             ids = rows[index].ids

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from unlearn_core.methods.base import Context, Info, Losses, StepBatch, parameter
-from unlearn_core.methods.losses import npo_loss, simnpo_loss
+from unlearn_core.methods.losses import dpo_loss, npo_loss, simnpo_loss
 from unlearn_core.methods.objectives.gradient import WithRetainLoss
-from unlearn_core.models.inference.forward import mean_per_row, sum_per_row, token_nll
+from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, sum_per_row, token_nll
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,24 @@ class SimNPO(WithRetainLoss):
         nll_N = token_nll(batch.forget)
         push = simnpo_loss(mean_per_row(nll_N, batch.forget), self.beta, self.margin)
         return self.weighed(context, batch, push, nll_N.mean())
+
+
+@dataclass(frozen=True)
+class PrefersOther(WithRetainLoss):
+    """Preference for another answer over the true one, both measured against the original model."""
+
+    other: ClassVar[Literal["refusals", "alternatives"]]  # the part that has it, row for row
+
+    beta: float = parameter(0.5, "How soon the push fades", 1e-4, 100.0)
+
+    def prepare(self, context: Context) -> None:
+        super().prepare(context)
+        context.reference.nll("forget")
+        context.reference.nll(self.other)
+
+    def losses(self, context: Context, batch: StepBatch) -> Losses:
+        other: AnswerPredictions = getattr(batch, self.other)
+        nll_N = token_nll(batch.forget)
+        wanted_B = context.reference.nll(self.other)[other.index_B] - sum_per_row(token_nll(other), other)
+        unwanted_B = context.reference.nll("forget")[batch.forget.index_B] - sum_per_row(nll_N, batch.forget)
+        return self.weighed(context, batch, dpo_loss(wanted_B, unwanted_B, self.beta), nll_N.mean())

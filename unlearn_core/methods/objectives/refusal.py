@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, StepBatch, parameter
-from unlearn_core.methods.losses import dpo_loss, soft_cross_entropy, without_label
+from unlearn_core.methods.losses import soft_cross_entropy, without_label
 from unlearn_core.methods.objectives.gradient import WithRetainLoss, mean_nll
-from unlearn_core.models.inference.forward import sum_per_row, token_nll
+from unlearn_core.methods.objectives.preference import PrefersOther
 
 REFUSALS = (
     "I don't know.",
@@ -53,7 +53,7 @@ class IDK(WithRetainLoss):
 
 
 @dataclass(frozen=True)
-class DPO(WithRetainLoss):
+class DPO(PrefersOther):
     info = Info(
         name="dpo",
         title="Preference for refusals (DPO)",
@@ -68,6 +68,7 @@ class DPO(WithRetainLoss):
         needs=frozenset({"forget", "retain", "refusals", "reference nll"}),
         caution="Refusals spread to retained questions. The factor 2/beta, as in NPO, is not in the paper.",
     )
+    other = "refusals"
 
     learning_rate: float = parameter(2e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     beta: float = parameter(0.05, "How soon the push fades", 1e-4, 100.0)
@@ -75,21 +76,6 @@ class DPO(WithRetainLoss):
 
     def mix(self) -> BatchComposition:
         return BatchComposition(self.batch_size, self.batch_size, refusals="beside")
-
-    def prepare(self, context: Context) -> None:
-        super().prepare(context)
-        context.reference.nll("forget")
-        context.reference.nll("refusals")
-
-    def losses(self, context: Context, batch: StepBatch) -> Losses:
-        assert batch.refusals is not None
-        nll_N = token_nll(batch.forget)
-        refused_B = sum_per_row(token_nll(batch.refusals), batch.refusals)
-        gain_of_refusal_B = context.reference.nll("refusals")[batch.refusals.index_B] - refused_B
-        answered_B = sum_per_row(nll_N, batch.forget)
-        gain_of_answer_B = context.reference.nll("forget")[batch.forget.index_B] - answered_B
-        push = dpo_loss(gain_of_refusal_B, gain_of_answer_B, self.beta)
-        return self.weighed(context, batch, push, nll_N.mean())
 
 
 @dataclass(frozen=True)
