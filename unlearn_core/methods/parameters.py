@@ -33,22 +33,15 @@ def parameter(
     choices: tuple[str, ...] = (),
 ) -> Any:
     """A dataclass field that carries its range and help text."""
-    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "choices": choices})
+    told = {"minimum": minimum, "maximum": maximum, "choices": choices, "help": help}
+    return field(default=default, metadata=told)
 
 
 def declared(cls: type) -> tuple[Parameter, ...]:
     """The hyperparameters of a method's class, in the order they were declared."""
     types = {"float": float, "int": int, "str": str, "bool": bool}
     return tuple(
-        Parameter(
-            f.name,
-            types[str(f.type)],
-            f.default,
-            f.metadata["min"],
-            f.metadata["max"],
-            f.metadata["choices"],
-            f.metadata["help"],
-        )
+        Parameter(f.name, types[str(f.type)], f.default, **f.metadata)
         for f in dataclasses.fields(cls)
         if "help" in f.metadata
     )

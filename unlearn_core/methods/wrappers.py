@@ -57,9 +57,6 @@ class Wrapping(Method):
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         return self.inner.losses(context, batch)
 
-    def after_step(self, context: Context, step: int, losses: Losses) -> None:
-        self.inner.after_step(context, step, losses)
-
 
 @dataclass(frozen=True)
 class Masked(SeesGradients, Wrapping):
@@ -245,7 +242,6 @@ class Undo(RunsInPhases, Wrapping):
         return (suppressed, Phase(_Distilled.on_schedule_of(self, rest))) if rest else (suppressed,)
 
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
-        super().after_step(context, step, losses)
         if step + 1 == self.steps:
             for name, weight in context.parameters.items():
                 context.state[TEACHER + name] = weight.detach().clone()

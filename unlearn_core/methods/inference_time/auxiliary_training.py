@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -25,12 +24,6 @@ class AuxiliaryTraining(Edit):
     def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
         """As for any other method with steps."""
         return Method.for_rows(self, num_forget, most, given)
-
-    @classmethod
-    def candidates(cls) -> tuple[dict[str, Any], ...]:
-        """The defaults and two other learning rates."""
-        rate = cls.learning_rate
-        return {}, {"learning_rate": rate / 2}, {"learning_rate": min(1.0, rate * 2)}
 
     def fit(
         self,

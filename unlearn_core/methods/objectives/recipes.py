@@ -20,7 +20,7 @@ from unlearn_core.methods.base import (
 )
 from unlearn_core.methods.capabilities import Phase, RunsInPhases, TrainsSubset
 from unlearn_core.methods.losses import npo_loss
-from unlearn_core.methods.objectives.gradient import mean_nll
+from unlearn_core.methods.objectives.gradient import GradAscent, mean_nll
 from unlearn_core.models.inference.forward import layer_of, mean_per_row, sum_per_row, token_nll
 
 
@@ -72,18 +72,6 @@ class SUGD(RunsInPhases, Method):
 
 
 @dataclass(frozen=True)
-class Ascent(Method):
-    """The ascending phase of AGAD."""
-
-    def mix(self) -> BatchComposition:
-        return BatchComposition(self.batch_size)
-
-    def losses(self, context: Context, batch: StepBatch) -> Losses:
-        forget = mean_nll(batch.forget)
-        return Losses(-forget, forget)
-
-
-@dataclass(frozen=True)
 class Annealing(Method):
     """The phase of AGAD that trains the retain set."""
 
@@ -116,13 +104,10 @@ class AGAD(RunsInPhases, Method):
     ascent_share: float = parameter(0.35, "Share of the steps that ascend", 0.01, 0.99)
     annealing_share: float = parameter(0.25, "Share of the retain set in all annealing phases but the last", 0.01, 1.0)
 
-    def mix(self) -> BatchComposition:
-        return BatchComposition(self.batch_size, self.batch_size)
-
     def phases(self, parts: Mapping[str, RowPart], seed: int) -> tuple[Phase, ...]:
         """Ascent and annealing in turn, as many pairs as chunks."""
         if self.steps < 2:
-            return (Phase(Ascent.on_schedule_of(self, self.steps)),)
+            return (Phase(GradAscent.on_schedule_of(self, self.steps)),)
         up = min(self.steps - 1, max(1, round(self.ascent_share * self.steps)))
         count = min(self.num_chunks, up, self.steps - up)
         chunks = split(epoch_order(len(parts["forget"].rows), seed, 0), count)
@@ -132,12 +117,9 @@ class AGAD(RunsInPhases, Method):
         for place, (ascent, annealing) in enumerate(lengths):
             kept = max(1, round(self.annealing_share * num_retain)) if place < count - 1 else num_retain
             rows = sorted(epoch_order(num_retain, seed, 1 + place)[:kept])
-            found.append(Phase(Ascent.on_schedule_of(self, ascent), {"forget": chunks[place]}))
+            found.append(Phase(GradAscent.on_schedule_of(self, ascent), {"forget": chunks[place]}))
             found.append(Phase(Annealing.on_schedule_of(self, annealing), {"retain": rows}))
         return tuple(found)
-
-    def losses(self, context: Context, batch: StepBatch) -> Losses:
-        raise AssertionError("its phases have the losses")
 
 
 @dataclass(frozen=True)

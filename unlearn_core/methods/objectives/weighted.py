@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -125,10 +124,8 @@ def sensitivity(forget: RowPart, retain: RowPart, vocabulary: int) -> torch.Tens
     """For each token (V,) f / (f + r), its frequencies in forget and retain answers; 0 if unused."""
     frequency = []
     for part in (forget, retain):
-        counts = Counter(token for row in part.rows for token in row.ids[row.num_prompt :])
-        counts_V = torch.zeros(vocabulary)
-        for token, count in counts.items():
-            counts_V[token] = count
+        answered = [token for row in part.rows for token in row.ids[row.num_prompt :]]
+        counts_V = torch.bincount(torch.tensor(answered, dtype=torch.long), minlength=vocabulary).float()
         frequency.append(counts_V / counts_V.sum().clamp(min=1))
     forget_V, retain_V = frequency
     return forget_V / (forget_V + retain_V).clamp(min=1e-12)

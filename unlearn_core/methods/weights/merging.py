@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from unlearn_core.methods.base import Context, Info, Losses, Method, RowPart, StepBatch, Traits, parameter
 from unlearn_core.methods.capabilities import Phase, RunsInPhases
@@ -61,10 +62,7 @@ class TiesMerge(RunsInPhases, Method):
     def prepare(self, context: Context) -> None:
         context.reference.nll("forget")
         context.reference.keep("retain")
-        context.state["start"] = _pack(context)
-
-    def losses(self, context: Context, batch: StepBatch) -> Losses:
-        raise AssertionError("its phases have the losses")
+        context.state["start"] = parameters_to_vector(context.parameters.values()).detach()
 
     @torch.no_grad()
     def finalise(self, context: Context) -> Artifact:
@@ -100,7 +98,7 @@ class AdapterPhase(TiesMerge):
 
     def after_step(self, context: Context, step: int, losses: Losses) -> None:
         if step + 1 == self.ends:
-            context.state["over"] = _pack(context)
+            context.state["over"] = parameters_to_vector(context.parameters.values()).detach()
             _unpack(context, context.state["start"])
 
 
@@ -129,13 +127,9 @@ def _deltas(context: Context) -> dict[str, torch.Tensor]:
     return {f"{name}.weight": layer.get_delta_weight(NAME).float() for name, layer in layers}
 
 
-def _pack(context: Context) -> torch.Tensor:
-    """The adapter's factors as one vector, which a checkpoint of the run keeps."""
-    return torch.cat([p.detach().flatten() for p in context.parameters.values()])
-
-
 @torch.no_grad()
 def _unpack(context: Context, flat: torch.Tensor) -> None:
+    """Put back the adapter's factors, which a checkpoint of the run keeps as one vector."""
     pieces = flat.split([p.numel() for p in context.parameters.values()])
     for p, piece in zip(context.parameters.values(), pieces, strict=True):
         p.copy_(piece.view_as(p))
