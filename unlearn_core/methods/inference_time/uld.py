@@ -74,14 +74,13 @@ class ULD(AuxiliaryTraining):
 
     def units(self, context: Context) -> Iterator[EditedUnit]:
         front: Assistant = context.state["front"]
-        own = [p for name, p in front.model.named_parameters() if "lora_" in name]
 
         def losses(rows: Rows) -> Losses:
             forget = mean_nll(context.current.predictions(rows["forget"], front.model))
             flat = uniform_loss(context.current.predictions(rows["retain"], front.model).logits_NV)
             return Losses(forget + self.flatness * flat, forget, flat)
 
-        for unit in self.fit(context, own, losses, context.num_steps):
+        for unit in self.fit(context, list(front.factors.values()), losses, context.num_steps):
             front.strength = 1.0
             yield unit
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
 _PLACE = "_lethe_front"
@@ -48,9 +49,6 @@ class InferenceWrapper:
         if getattr(model, _PLACE, None) is self:
             delattr(model, _PLACE)
 
-    def discard(self, model: PreTrainedModel) -> None:
-        """Give back what the front keeps inside the model while it is detached."""
-
     def settings(self) -> dict[str, Any]:
         """What `load` needs to build it again, JSON-ready."""
         return {}
@@ -65,6 +63,31 @@ class InferenceWrapper:
     ) -> InferenceWrapper:
         """The front that `settings` and `tensors` describe, for `model`."""
         return cls(**settings)
+
+
+class HookedWrapper(InferenceWrapper):
+    """A front that acts inside the model by hooks, as far as `strength` says."""
+
+    graded: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.strength = 1.0
+        self._handles: list[RemovableHandle] = []
+
+    def hooks(self, model: PreTrainedModel) -> Iterator[RemovableHandle]:
+        """Put the hooks on `model`, which stay until the front is detached."""
+        raise NotImplementedError
+
+    def attach(self, model: PreTrainedModel, strength: float) -> None:
+        super().attach(model, strength)
+        self.strength = strength
+        self._handles = list(self.hooks(model))
+
+    def detach(self, model: PreTrainedModel) -> None:
+        super().detach(model)
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
 
 
 NO_FRONT = InferenceWrapper()

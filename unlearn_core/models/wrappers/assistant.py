@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.building import holding
 from unlearn_core.models.inference.forward import num_layers, unwrap
-from unlearn_core.models.inference.inference_wrapper import InferenceWrapper
+from unlearn_core.models.inference.inference_wrapper import HookedWrapper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _ATTENDING = ("full_attention", "sliding_attention", "chunked_attention")
 
 
-class Assistant(InferenceWrapper):
+class Assistant(HookedWrapper):
     """Adds `-weight` times the assistant's logits to the model's, where the model finds a token plausible.
 
     `head` is the share of the likeliest token's probability from which a token is plausible, and the share of
@@ -37,42 +38,35 @@ class Assistant(InferenceWrapper):
 
     kind: ClassVar[str] = "assistant's logits subtracted"
     combines: ClassVar[bool] = True
-    graded: ClassVar[bool] = True
 
     def __init__(self, model: PreTrainedModel, layers: int, rank: int, weight: float, head: float, seed: int) -> None:
+        super().__init__()
         self.layers, self.rank, self.weight, self.head, self.seed = layers, rank, weight, head, seed
         self.model = assistant_of(model, layers, rank, seed)
-        self.strength = 1.0
-        self._handles: list[RemovableHandle] = []
         self._logits: torch.Tensor | None = None
         self._caches: WeakKeyDictionary[Cache, DynamicCache] = WeakKeyDictionary()  # beside each of the model's
 
-    def attach(self, model: PreTrainedModel, strength: float) -> None:
-        super().attach(model, strength)
-        self.strength = strength
-        inner = unwrap(model)
-        before = inner.register_forward_pre_hook(self._listen, with_kwargs=True)
-        self._handles = [before, inner.register_forward_hook(self._subtract)]
-
-    def detach(self, model: PreTrainedModel) -> None:
-        super().detach(model)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def hooks(self, model: PreTrainedModel) -> Iterator[RemovableHandle]:
+        yield unwrap(model).register_forward_pre_hook(self._listen, with_kwargs=True)
+        yield unwrap(model).register_forward_hook(self._subtract)
 
     def settings(self) -> dict[str, Any]:
         names = ("layers", "rank", "weight", "head", "seed")
         return {name: getattr(self, name) for name in names}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return {name: p.detach() for name, p in self.model.named_parameters() if "lora_" in name}
+        return {name: p.detach() for name, p in self.factors.items()}
+
+    @property
+    def factors(self) -> dict[str, torch.nn.Parameter]:
+        """What the assistant learns: those of its adapter."""
+        return {name: p for name, p in self.model.named_parameters() if "lora_" in name}
 
     @classmethod
     def load(cls, model: PreTrainedModel, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Assistant:
         front = cls(model, **settings)
-        own = {name: p for name, p in front.model.named_parameters() if "lora_" in name}
         with torch.no_grad():
-            for name, p in own.items():
+            for name, p in front.factors.items():
                 p.copy_(tensors[name])
         return front
 

@@ -12,27 +12,25 @@ from torch.utils.hooks import RemovableHandle
 
 from unlearn_core.models.architecture import behind_mlp
 from unlearn_core.models.inference.forward import layers
-from unlearn_core.models.inference.inference_wrapper import InferenceWrapper
+from unlearn_core.models.inference.inference_wrapper import HookedWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from transformers import PreTrainedModel
 
 
-class UnlearningLayers(InferenceWrapper):
+class UnlearningLayers(HookedWrapper):
     """`downs` (W, D + 1) and `ups` (D, W + 1), one of each for every layer; the last column is the bias.
 
     They act inside the layers, below the output head, so the head's own pass stays as it is.
     """
 
     kind: ClassVar[str] = "unlearning layers"
-    graded: ClassVar[bool] = True
 
     def __init__(self, downs: Sequence[torch.Tensor], ups: Sequence[torch.Tensor]) -> None:
+        super().__init__()
         self.downs, self.ups = list(downs), list(ups)
-        self.strength = 1.0
-        self._handles: list[RemovableHandle] = []
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] | None = None  # Gram sums, where wanted
         self.where: torch.Tensor | None = None  # the positions (B, T) that count for them
 
@@ -46,17 +44,11 @@ class UnlearningLayers(InferenceWrapper):
         drawn[:, :, -1] = 0.0
         return cls(list(drawn.to(like)), [like.new_zeros(size, width + 1) for _ in range(count)])
 
-    def attach(self, model: PreTrainedModel, strength: float) -> None:
-        super().attach(model, strength)
-        self.strength = strength
-        places = [_place(layer) for layer in layers(model)]
-        self._handles = [place.register_forward_hook(self._hook(number)) for number, place in enumerate(places)]
-
-    def detach(self, model: PreTrainedModel) -> None:
-        super().detach(model)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def hooks(self, model: PreTrainedModel) -> Iterator[RemovableHandle]:
+        layer: Any
+        for number, layer in enumerate(layers(model)):
+            place = behind_mlp(layer) or layer.mlp  # what adds to the residual stream for it: OLMo 2 has a norm there
+            yield place.register_forward_hook(self._hook(number))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         pairs = enumerate(zip(self.downs, self.ups, strict=True))
@@ -112,11 +104,6 @@ def fuse(matrices: Sequence[torch.Tensor], grams: Sequence[torch.Tensor], ridge:
     right = sum(g @ m.float().T for g, m in zip(grams, matrices, strict=True)) + eye @ mean
     closest: torch.Tensor = torch.linalg.solve(total + eye, right)
     return closest.T.to(matrices[0].dtype)
-
-
-def _place(layer: Any) -> torch.nn.Module:
-    """What adds to the residual stream for the MLP: OLMo 2 has a norm after it."""
-    return behind_mlp(layer) or layer.mlp
 
 
 def has_place(model: PreTrainedModel) -> bool:

@@ -59,11 +59,6 @@ class Wrapper(Artifact):
         with beneath(self.model):
             yield self.model
 
-    def release(self) -> PreTrainedModel:
-        self.revert()
-        self.front.discard(self.model)
-        return self.model
-
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = "") -> Path:
         """Write the declaration beside the reference of the base model; no weights are written."""
         with self.beneath() as model:
