@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
+from unlearn_core.models.adapters import plain_name
+from unlearn_core.models.inference.forward import unwrap
 from unlearn_core.models.split import own, whole
-
-# peft renames what it wraps; without these parts the names are those of the model it wraps.
-_WRAPPER_NAMES = (("base_model.model.", ""), (".base_layer", ""))
 
 
 def weights_hash(model: torch.nn.Module) -> str:
@@ -20,7 +19,7 @@ def weights_hash(model: torch.nn.Module) -> str:
     differently from float32 ones. Of a peft model the active adapter and its strength count too; with
     the adapter switched off the hash is the base model's.
     """
-    digest = hashlib.sha256()
+    digest, model = hashlib.sha256(), unwrap(model)
     for name, tensor in sorted(_tensors(model), key=lambda item: item[0]):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         flat = whole(tensor).reshape(-1).contiguous()
@@ -41,7 +40,7 @@ def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         if tensor.numel() and place in seen:
             continue
         seen.add(place)
-        yield _plain(name), tensor
+        yield plain_name(name), tensor
 
 
 def _idle_adapter_layers(model: torch.nn.Module) -> Iterator[str]:
@@ -53,10 +52,4 @@ def _idle_adapter_layers(model: torch.nn.Module) -> Iterator[str]:
 def _strengths(model: torch.nn.Module) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     for name, module in model.named_modules():
         if hasattr(module, "base_layer") and not getattr(module, "disable_adapters", False):
-            yield _plain(name), sorted(getattr(module, "scaling", {}).items())
-
-
-def _plain(name: str) -> str:
-    for wrapped, plain in _WRAPPER_NAMES:
-        name = name.replace(wrapped, plain)
-    return name
+            yield plain_name(name), sorted(getattr(module, "scaling", {}).items())
