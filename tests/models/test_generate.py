@@ -228,4 +228,3 @@ def test_spaces_are_cleaned_up_as_the_protocol_does(tiny_tokenizer) -> None:
     text = "It 's late , they 've gone . Did n't he ' say ' so ?"
     ids = tiny_tokenizer(text)["input_ids"]
     assert module.decode(tiny_tokenizer, [ids]) == ["It's late, they've gone. Didn't he'say'so?"]
-    assert module.clean_up_spaces(text) == tiny_tokenizer.clean_up_tokenization(text)

@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_ROWS = {"cpu": 128, "cuda": 1024}  # on a CPU as many as its caches like
-# In this order, as transformers replaces them.
-_SPACED = (
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-)
 CPU_CACHE_BYTES = 1 << 28
 _GPU_CACHE_SHARE = 0.85  # of the free memory; where it turns out too much, fewer rows are written at a time
 
@@ -223,20 +210,13 @@ def _stream(
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
     """Texts of token rows, by the protocol's settings: no special tokens, spaces cleaned up.
 
-    transformers 5 no longer cleans up after byte-level BPE; the protocol's transformers 4 did, and the
-    published outputs show it, so it is done here.
+    transformers 5 no longer cleans up after byte-level BPE unasked; the protocol's transformers 4 did, and the
+    published outputs show it.
     """
     texts = tokenizer.batch_decode(
         [list(row) for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    return [clean_up_spaces(text) for text in texts]
-
-
-def clean_up_spaces(text: str) -> str:
-    """What `clean_up_tokenization_spaces=True` does: no space before punctuation and English clitics."""
-    for spaced, tidy in _SPACED:
-        text = text.replace(spaced, tidy)
-    return text
+    return [tokenizer.clean_up_tokenization(text) for text in texts]
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
