@@ -322,8 +322,8 @@ def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
     named = {info.name: info.ref for info in CATALOGUE} | {info.ref: info.ref for info in CATALOGUE}
     if ref in named:
         return named[ref], None
-    if _is_directory(ref) or _is_gguf(ref):
-        return Path(ref).expanduser()
+    if (place := _on_disk(ref)) is not None:
+        return place
     if "://" in ref or ref.startswith(("/", ".", "~", "\\")) or ".." in ref or not HUB_ID.fullmatch(ref):
         problem = "is neither a model's name nor a directory that exists"
         raise InputError("target", ref, problem, f"{_known()} A Hub model is written owner/name.")
@@ -331,28 +331,22 @@ def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
     return repo, revision or None
 
 
-def _is_directory(ref: str) -> bool:
-    try:
-        return Path(ref).expanduser().is_dir()
-    except (OSError, RuntimeError, ValueError):
-        return False
-
-
-def _is_gguf(ref: str) -> bool:
+def _on_disk(ref: str) -> Path | None:
+    """The folder or GGUF file that is called so; None where there is none."""
     try:
         path = Path(ref).expanduser()
-        return path.suffix.lower() == SUFFIX and path.is_file()
-    except (OSError, RuntimeError, ValueError):
-        return False
+        return path if path.is_dir() or (path.suffix.lower() == SUFFIX and path.is_file()) else None
+    except (OSError, RuntimeError, ValueError):  # no such home, or no name that a disk could have
+        return None
 
 
 def _local_copy(named: str) -> Path:
     """The model that LETHE_SMOLLM2 names: a folder, a GGUF file, or a folder one above either (an unzipped
     wheel)."""
-    if _is_gguf(named):
-        return Path(named).expanduser()
-    if _is_directory(named):
-        folder = Path(named).expanduser()
+    folder = _on_disk(named)
+    if folder is not None and folder.is_file():
+        return folder
+    if folder is not None:
         for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
             if (place / "config.json").is_file() or any(place.glob(f"*{SUFFIX}")):
                 return place
