@@ -94,9 +94,14 @@ class Artifact(ABC):
         self.revert()
         return self.model
 
-    @abstractmethod
     def changed(self) -> dict[str, object]:
         """What changed, for people: kind, number of trained values, and the relative size of the change."""
+        count, difference, size = self._measure()
+        return {"kind": self.kind, "trained": count, "relative_change": (difference / size) ** 0.5 if size else 0.0}
+
+    @abstractmethod
+    def _measure(self) -> tuple[int, float, float]:
+        """The number of trained values, and the squared norms of the change and of the weights before it."""
 
 
 class Adapter(Artifact):
@@ -159,15 +164,14 @@ class Adapter(Artifact):
         self.revert()
         return remove_lora(self._wrapped)
 
-    def changed(self) -> dict[str, object]:
+    def _measure(self) -> tuple[int, float, float]:
         difference, size = 0.0, 0.0
         for name, layer in lora_layers(self._wrapped):
             present, layer.scaling[NAME] = layer.scaling[NAME], self._scales[name]
             difference += layer.get_delta_weight(NAME).float().square().sum().item()
             layer.scaling[NAME] = present
             size += weight_of(layer)[1].float().square().sum().item()
-        count = sum(p.numel() for key, p in self.model.named_parameters() if "lora_" in key)
-        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+        return sum(p.numel() for p in self._factors().values()), difference, size
 
 
 class DenseDelta(Artifact):
@@ -222,12 +226,11 @@ class DenseDelta(Artifact):
         for name, old in self._old.items():
             parameters[name].copy_(_between(old, self._new[name], strength))
 
-    def changed(self) -> dict[str, object]:
+    def _measure(self) -> tuple[int, float, float]:
         parameters = self._new if self.strength != 1.0 else dict(self.model.named_parameters())
         difference = sum(_square(parameters[n] - old) for n, old in self._old.items())
         size = sum(_square(old) for old in self._old.values())
-        count = sum(old.numel() for old in self._old.values())
-        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+        return sum(old.numel() for old in self._old.values()), difference, size
 
 
 class SparseDelta(Artifact):
@@ -257,12 +260,11 @@ class SparseDelta(Artifact):
         for name, (at, old, new) in self._entries.items():
             parameters[name].view(-1)[at] = _between(old, new, strength)
 
-    def changed(self) -> dict[str, object]:
+    def _measure(self) -> tuple[int, float, float]:
         triples = self._entries.values()
         difference = sum((new - old).float().square().sum().item() for _, old, new in triples)
         size = sum(old.float().square().sum().item() for _, old, _ in triples)
-        count = sum(at.numel() for at, _, _ in triples)
-        return {"kind": self.kind, "trained": count, "relative_change": _ratio(difference, size)}
+        return sum(at.numel() for at, _, _ in triples), difference, size
 
 
 class Edits:
@@ -326,8 +328,3 @@ def _between(old: torch.Tensor, new: torch.Tensor, strength: float) -> torch.Ten
 def _square(tensor: torch.Tensor) -> float:
     """Its squared norm; of parts that processes hold, of all of them."""
     return whole(tensor.float().square().sum()).item()
-
-
-def _ratio(difference: float, size: float) -> float:
-    """Norm of the change over norm of the weights, from their squares."""
-    return (difference / size) ** 0.5 if size else 0.0

@@ -81,8 +81,10 @@ class Wrapper(Artifact):
         return folder
 
     def changed(self) -> dict[str, object]:
-        learnt = sum(tensor.numel() for tensor in self.front.tensors().values())
-        return {"kind": self.kind, "trained": learnt, "relative_change": 0.0, "front": self.front.kind}
+        return super().changed() | {"front": self.front.kind}
+
+    def _measure(self) -> tuple[int, float, float]:
+        return sum(tensor.numel() for tensor in self.front.tensors().values()), 0.0, 0.0
 
 
 def _reference(base: str) -> str:
