@@ -77,7 +77,9 @@ class LetheError(Exception):
 
     def __reduce__(self) -> tuple[type[LetheError], tuple[object, ...], dict[str, object]]:
         given = (self.field, self.value, self.problem, self.mend, self.action)
-        return type(self), given, {"rows": self.rows}
+        # A kind that is made in a way of its own comes back as the one it is a kind of.
+        kind = next((cls for cls in type(self).__mro__ if "__init__" not in vars(cls)), LetheError)
+        return kind, given, {"rows": self.rows}
 
 
 def is_panic(error: BaseException) -> bool:

@@ -136,6 +136,3 @@ class StepDiverged(DivergedError):
         mend = "Use a smaller learning_rate or fewer steps."
         super().__init__("loss", what, problem, mend, ("learning_rate", "half"))
         self.step, self.artifact = step, artifact
-
-    def __reduce__(self) -> tuple[type[DivergedError], tuple[object, ...], dict[str, object]]:
-        return DivergedError, *super().__reduce__()[1:]

@@ -31,9 +31,6 @@ class Unreachable(ResourceError):
             ("target", "demo"),
         )
 
-    def __reduce__(self) -> tuple[type[ResourceError], tuple[object, ...], dict[str, object]]:
-        return ResourceError, *super().__reduce__()[1:]
-
 
 @dataclass(frozen=True, slots=True)
 class HubListing:
