@@ -13,6 +13,7 @@ from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.methods.base import BatchComposition, Edit
+from unlearn_core.methods.losses import without_first_unlikely
 from unlearn_core.models.adapters import apply_lora, lora_layers
 from unlearn_core.models.inference.forward import sum_per_row, token_nll
 from unlearn_core.training import packing
@@ -181,7 +182,8 @@ def test_a_distilled_row_is_answered_like_its_teachers(tiny_model: Callable[...,
     mean_NV = (said[0] + said[1]) / 2
     for penalty in (0.0, 2.0):
         reference = FrozenReference(model, parts, PAD, all_rows(parts))
-        reference.distil("forget", {0: teachers}, penalty)
+        labels_N = torch.tensor(answer)
+        reference.distil("forget", {0: teachers}, lambda row, told: without_first_unlikely(told, labels_N, penalty))  # noqa: B023
         found_NV = reference.log_probs("forget", answers_of(model, parts, "forget", [0])).exp()
         first = next(n for n, token in enumerate(answer) if mean_NV[n, token] < 0.5)
         odds, before = (p[first, answer[first]] / (1 - p[first, answer[first]]) for p in (found_NV, mean_NV))

@@ -3,7 +3,7 @@ its own for what it keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -110,24 +110,16 @@ class ReferenceModel(Protocol):
         overconfidence out of what a model says of text it never saw (Guo et al. 2017, arXiv 1706.04599).
         """
 
-    def distil(self, part: str, teachers: Mapping[int, Sequence[Encoded]], penalty: float = 0.0) -> None:
-        """Replace, in `prepare`, the reference of some rows by what it predicts for their teachers.
-
-        A teacher has the row's own targets behind another prompt; several are averaged in probability.
-        The first target that they give less than even odds has its log-odds lowered by `penalty` nats.
-        """
-
-    def penalise(
+    def distil(
         self,
         part: str,
-        penalised: Mapping[int, Sequence[Collection[int]]],
-        penalty: float,
         teachers: Mapping[int, Sequence[Encoded]],
+        adjusted: Callable[[int, torch.Tensor], torch.Tensor],
     ) -> None:
-        """Replace, in `prepare`, the reference of some rows by itself with some tokens less likely.
+        """Replace, in `prepare`, the reference of some rows by what it predicts for their teachers.
 
-        At each target of a row the log-odds of the tokens named for it are lowered by `penalty` nats. A row with
-        teachers (see `distil`) starts from what these predict instead of its own.
+        A teacher has the row's own targets, behind another prompt or its own; several are averaged in probability.
+        `adjusted` makes of a row's number and these log-probabilities (n, V) those that are stored.
         """
 
     def kl(self, part: str, answers: AnswerPredictions) -> torch.Tensor:

@@ -26,7 +26,7 @@ from unlearn_core.methods.base import (
     parameter,
 )
 from unlearn_core.methods.capabilities import Phase, RunsInPhases, UsesReference
-from unlearn_core.methods.losses import floor_loss, matching_loss
+from unlearn_core.methods.losses import floor_loss, matching_loss, without_first_unlikely
 from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
 from unlearn_core.system.machine.gpu import send
 
@@ -170,7 +170,12 @@ class Lethe(RunsInPhases, UsesReference, Method):
                 teachers = substituted(forget, holdout, self.substitutes)
                 if self.wordings:
                     teachers = as_first_asked(teachers, forget)
-                context.reference.distil("forget", teachers, self.strike)
+
+                def struck(row: int, told_NV: torch.Tensor) -> torch.Tensor:
+                    labels_N = torch.tensor(teachers[row][0].ids[-len(told_NV) :], device=told_NV.device)
+                    return without_first_unlikely(told_NV, labels_N, self.strike)
+
+                context.reference.distil("forget", teachers, struck)
         device = context.model.device
         context.state["kind_R"] = torch.tensor(_kinds(forget), device=device)
         context.state["retain_kinds"] = _kinds(context.parts["retain"])

@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from unlearn_core.data.encode import Encoded, encode_example
 from unlearn_core.data.types import Example
 from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, Method, StepBatch, Traits, parameter
@@ -87,9 +89,14 @@ class LethePretrained(UsesReference, TrainsSubset, Method):
             penalised[place] = penalised_tokens(tokenizer, row, example)
             behind = [encode_example(tokenizer, other, place) for other in stand_ins.get(example.document, ())]
             same = [other for other in behind if other.ids[other.num_prompt :] == row.ids[row.num_prompt :]]
-            if example.document and same:
-                teachers[place] = tuple(same)
-        context.reference.penalise("forget", penalised, self.strike, teachers)
+            teachers[place] = same if example.document and same else (row,)
+
+        def struck(row: int, told_NV: torch.Tensor) -> torch.Tensor:
+            for at, tokens in enumerate(penalised[row]):
+                told_NV[at, list(tokens)] -= self.strike
+            return told_NV.log_softmax(-1)
+
+        context.reference.distil("forget", teachers, struck)
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
         assert batch.retain is not None

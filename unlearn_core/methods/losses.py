@@ -145,6 +145,13 @@ def without_label(log_probs_NV: torch.Tensor, labels_N: torch.Tensor, beta: floa
     return log_probs_NV.scatter_add(1, labels_N[:, None], lowered_N1).log_softmax(-1)
 
 
+def without_first_unlikely(log_probs_NV: torch.Tensor, labels_N: torch.Tensor, beta: float) -> torch.Tensor:
+    """The same at the first place alone whose label has less than even odds, which goes into `log_probs_NV` itself."""
+    unlikely = (log_probs_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
+    log_probs_NV[unlikely] = without_label(log_probs_NV[unlikely], labels_N[unlikely], beta)
+    return log_probs_NV
+
+
 def soft_cross_entropy(target_log_probs_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
     """-sum_v q_v log p_v (N,) in nats, for a target distribution q given as log-probabilities."""
     return -(target_log_probs_NV.exp() * logits_NV.float().log_softmax(-1)).sum(-1)

@@ -8,7 +8,7 @@ switched off (LoRA). Legend: R rows of a part, N labelled positions, V vocabular
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -18,7 +18,7 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import RowPart
-from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence, without_label
+from unlearn_core.methods.losses import bucket_kl_divergence, kl_divergence
 from unlearn_core.models.inference.forward import AnswerPredictions, sum_per_row, token_nll
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.packing import CHUNK, forward, predict_in_chunks
@@ -102,42 +102,16 @@ class FrozenReference:
         return TEMPERATURES[sums.index(min(sums))]
 
     @torch.no_grad()
-    def distil(self, part: str, teachers: Mapping[int, Sequence[Encoded]], penalty: float = 0.0) -> None:
-        """Store, for some rows, the mean prediction at the targets of their teachers (see `methods.context`)."""
-        assert not self.frozen, f"distil {part} in prepare"
-        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, teachers)))
-        for row, mean_NV in self._mean_log_probs(part, teachers):
-            labels_N = torch.tensor(teachers[row][0].ids[-len(mean_NV) :], device=mean_NV.device)
-            unlikely = (mean_NV.gather(1, labels_N[:, None])[:, 0] < math.log(0.5)).nonzero()[:1, 0]
-            mean_NV[unlikely] = without_label(mean_NV[unlikely], labels_N[unlikely], penalty)
-            stored.add(row, mean_NV)
-
-    @torch.no_grad()
-    def penalise(
+    def distil(
         self,
         part: str,
-        penalised: Mapping[int, Sequence[Collection[int]]],
-        penalty: float,
         teachers: Mapping[int, Sequence[Encoded]],
+        adjusted: Callable[[int, torch.Tensor], torch.Tensor],
     ) -> None:
-        """Store, for some rows, their or their teachers' predictions with tokens penalised (see `methods.context`)."""
-        assert not self.frozen, f"penalise {part} in prepare"
-        own = {row: (self._parts[part].rows[row],) for row in penalised}
-        from_rows = own | dict(teachers)
-        stored = self._stored[part] = _Stored(self._kept_tokens(self._first_of(part, from_rows)))
-        for row, mean_NV in self._mean_log_probs(part, from_rows):
-            for place, tokens in enumerate(penalised[row]):
-                mean_NV[place, list(tokens)] -= penalty
-            stored.add(row, mean_NV.log_softmax(-1))
-
-    def _first_of(self, part: str, teachers: Mapping[int, Sequence[Encoded]]) -> list[Encoded]:
-        return [teachers[row][0] for row in sorted(set(self._visited(part)) & set(teachers))]
-
-    def _mean_log_probs(
-        self, part: str, teachers: Mapping[int, Sequence[Encoded]]
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Each visited row with its teachers' log-probabilities (n, V) at its targets, averaged in probability."""
+        """Store, for some rows, the mean prediction at the targets of their teachers (see `methods.context`)."""
+        assert not self.frozen, f"distil {part} in prepare"
         rows = sorted(set(self._visited(part)) & set(teachers))
+        stored = self._stored[part] = _Stored(self._kept_tokens([teachers[row][0] for row in rows]))
         for at in range(0, len(rows), CHUNK):
             found: dict[int, list[torch.Tensor]] = {}
             copies = [replace(copy, index=row) for row in rows[at : at + CHUNK] for copy in teachers[row]]
@@ -145,7 +119,7 @@ class FrozenReference:
                 for row, logits_NV in _by_row(answers):
                     found.setdefault(row, []).append(_log_probs(logits_NV))
             for row, each in found.items():
-                yield row, torch.stack(each).logsumexp(0) - math.log(len(each))
+                stored.add(row, adjusted(row, torch.stack(each).logsumexp(0) - math.log(len(each))))
 
     def _kept_tokens(self, rows: Sequence[Encoded]) -> int | None:
         row_bytes = 4 * self._model.config.get_text_config().vocab_size
@@ -164,15 +138,9 @@ class FrozenReference:
 
     def log_probs(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         """Reference log-probabilities (N, V); what was not kept is spread evenly over the other tokens."""
-        if part in self._stored:
-            return self._stored[part].log_probs(answers)
-        return self._switched_off(part, answers)
+        return self._stored[part].log_probs(answers) if part in self._stored else self._switched_off(part, answers)
 
-    def hidden(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
-        """Hidden states (N, D) at each labelled position, after the layer that the method reads."""
-        if part in self._stored:
-            return self._stored[part].log_probs(answers)
-        return self._switched_off(part, answers)
+    hidden = log_probs  # (N, D), where `keep` keeps those of the layer that the method reads
 
     def _switched_off(self, part: str, answers: AnswerPredictions) -> torch.Tensor:
         assert self._adapter_off is not None
