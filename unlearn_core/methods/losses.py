@@ -9,6 +9,7 @@ sequence (SimNPO). Each loss says which one it takes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch.nn import functional as F
@@ -164,3 +165,15 @@ def flatness_loss(logits_NV: torch.Tensor) -> torch.Tensor:
     """
     logits_NV = logits_NV.float()
     return (logits_NV.amax(-1) - logits_NV.mean(-1)).square().mean()
+
+
+def summed_gradients(weights: Mapping[str, torch.Tensor], losses: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Gradient, by name, of the sum of losses of which each is made when the one before is gone; `.grad` is not
+    touched. 0 for a weight that plays no part."""
+    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for loss in losses:
+        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        for total, gradient in zip(sums.values(), found, strict=True):
+            if gradient is not None:
+                total += gradient
+    return sums

@@ -10,9 +10,10 @@ Legend: N labelled positions in the sequences' order, n those of one pack or pro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -31,7 +32,7 @@ from unlearn_core.models.inference.forward import (
 from unlearn_core.models.inference.frozen_bottom import bottom_of
 from unlearn_core.models.inference.hidden import hidden_after, shifted
 from unlearn_core.system.machine import distributed
-from unlearn_core.training.layout import PackedSequences, StepLayout, can_pack, pack_parts
+from unlearn_core.training.layout import StepLayout, can_pack, pack_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +44,7 @@ __all__ = [
     "gradients",
     "head_of",
     "pack_hidden",
+    "pack_in_chunks",
     "pack_parts",
     "predict",
     "predict_in_chunks",
@@ -95,40 +97,29 @@ def _hidden(
 def pack_hidden(
     model: PreTrainedModel, layout: StepLayout, number: int, layer: int | None = None, shift: Shift | None = None
 ) -> torch.Tensor:
-    """The same of one pack. A shift adds its rows to what enters its layer at the first tokens of the
-    layout, so that of a step it can move the first part alone."""
+    """The same of one pack; the logits themselves where the model changes them after its head. A shift adds its rows
+    to what enters its layer at the first tokens of the layout, so that of a step it can move the first part alone."""
     pack = layout.packs[number]
-    if shift is None:
-        return _pack_hidden(model, pack, layer)
-    at, shift_MD = shift
-    first = sum(len(before.places_M) for before in layout.packs[:number])
-    own_MD = shift_MD[first : first + len(pack.places_M)]
-    with shifted(model, at, pack.places_M[: len(own_MD)], own_MD):
-        return _pack_hidden(model, pack, layer)
-
-
-def _pack_hidden(model: PreTrainedModel, pack: PackedSequences, layer: int | None) -> torch.Tensor:
-    """The logits themselves where the model changes them after its head."""
     inputs = {"input_ids": pack.input_ids_BT, "use_cache": False, **pack.apart}
     if pack.apart:
         inputs["position_ids"] = pack.position_ids_BT
     rewind(model, pack.input_ids_BT.shape[1])
-    bottom = bottom_of(model)
-    if bottom is None:
-        return _through(model, pack, inputs, layer)
-    with bottom.entered(pack.sequences, inputs, pack.places_M):
-        return _through(model, pack, inputs, layer)
-
-
-def _through(model: PreTrainedModel, pack: PackedSequences, inputs: dict[str, Any], layer: int | None) -> torch.Tensor:
-    if layer is not None:
-        return hidden_after(model, layer, inputs).flatten(0, 1).index_select(0, pack.at_N)
-    split = body_and_head(model)
-    if split is None:
-        found: torch.Tensor = unwrap(model)(**inputs).logits
-    else:
-        found = split[0](**inputs).last_hidden_state
-    return found.flatten(0, 1).index_select(0, pack.at_N)
+    with ExitStack() as around:
+        if shift is not None:
+            at, shift_MD = shift
+            first = sum(len(before.places_M) for before in layout.packs[:number])
+            own_MD = shift_MD[first : first + len(pack.places_M)]
+            around.enter_context(shifted(model, at, pack.places_M[: len(own_MD)], own_MD))
+        if (bottom := bottom_of(model)) is not None:
+            around.enter_context(bottom.entered(pack.sequences, inputs, pack.places_M))
+        found_BTD: torch.Tensor
+        if layer is not None:
+            found_BTD = hidden_after(model, layer, inputs)
+        elif (split := body_and_head(model)) is not None:
+            found_BTD = split[0](**inputs).last_hidden_state
+        else:
+            found_BTD = unwrap(model)(**inputs).logits
+    return found_BTD.flatten(0, 1).index_select(0, pack.at_N)
 
 
 def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> dict[str, AnswerPredictions]:
@@ -150,13 +141,18 @@ def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> 
     return found
 
 
+def pack_in_chunks(model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int) -> Iterator[StepLayout]:
+    """The rows, CHUNK at a time in order of length."""
+    in_order = sorted(rows, key=lambda row: len(row.ids))
+    for at in range(0, len(rows), CHUNK):
+        yield pack_parts(model, {"": in_order[at : at + CHUNK]}, pad_id)
+
+
 def predict_in_chunks(
     model: PreTrainedModel, rows: Sequence[Encoded], pad_id: int, layer: int | None = None
 ) -> Iterator[AnswerPredictions]:
     """Answers of the rows without gradient, CHUNK at a time in order of length."""
-    in_order = sorted(rows, key=lambda row: len(row.ids))
-    for at in range(0, len(rows), CHUNK):
-        layout = pack_parts(model, {"": in_order[at : at + CHUNK]}, pad_id)
+    for layout in pack_in_chunks(model, rows, pad_id):
         with torch.no_grad():
             prediction = _prediction(model, layout, _hidden(model, layout, layer), layer)
             answers = split_parts(layout, prediction)[""]

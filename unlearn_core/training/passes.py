@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from unlearn_core.data.encode import Encoded, pad_id_of
+from unlearn_core.methods.losses import summed_gradients
 from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
 from unlearn_core.training.layout import pack_parts
-from unlearn_core.training.packing import CHUNK, forward, predict, predict_in_chunks, split_parts
+from unlearn_core.training.packing import forward, pack_in_chunks, predict, predict_in_chunks, split_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,17 +41,10 @@ class ModelPasses:
 
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows; `.grad` is not touched."""
-        sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
-        in_order, num_tokens = sorted(rows, key=lambda row: len(row.ids)), 0
-        for at in range(0, len(rows), CHUNK):
-            layout = pack_parts(self._model, {"": in_order[at : at + CHUNK]}, self._pad_id)
-            nll_N = token_nll(split_parts(layout, forward(self._model, layout))[""])
-            num_tokens += len(nll_N)
-            found = torch.autograd.grad(nll_N.sum(), list(self._parameters.values()), allow_unused=True)
-            for total, gradient in zip(sums.values(), found, strict=True):
-                if gradient is not None:
-                    total += gradient
-        return {name: total / max(1, num_tokens) for name, total in sums.items()}
+        layouts = pack_in_chunks(self._model, rows, self._pad_id)
+        losses = (token_nll(split_parts(each, forward(self._model, each))[""]).sum() for each in layouts)
+        num_tokens = max(1, sum(row.num_predicted for row in rows))
+        return {name: total / num_tokens for name, total in summed_gradients(self._parameters, losses).items()}
 
     def continuations(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
         """Greedy tokens after each prompt, up to and including the end of text."""

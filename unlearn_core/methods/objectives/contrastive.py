@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Edit, EditedUnit, Info, parameter
+from unlearn_core.methods.losses import summed_gradients
 from unlearn_core.models.architecture import UNKNOWN, mlp_outputs
 from unlearn_core.models.inference.forward import token_nll
 
@@ -105,16 +106,16 @@ def logit_gradients(
 
     Logits and not the loss, whose gradient vanishes on what is known by heart.
     """
-    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    num_targets = sum(row.num_targets for row in rows)
-    nll = 0.0
-    for at in range(0, len(rows), _CHUNK):
-        part = context.current.predictions(rows[at : at + _CHUNK])
-        nll += token_nll(part).sum().item() / num_targets
-        mean = part.logits_NV.gather(1, part.labels_N[:, None]).sum() / num_targets
-        for name, gradient in zip(weights, torch.autograd.grad(mean, list(weights.values())), strict=True):
-            total[name] += gradient
-    return total, nll
+    nll, num_targets = 0.0, sum(row.num_targets for row in rows)
+
+    def means() -> Iterator[torch.Tensor]:
+        nonlocal nll
+        for at in range(0, len(rows), _CHUNK):
+            part = context.current.predictions(rows[at : at + _CHUNK])
+            nll += token_nll(part).sum().item() / num_targets
+            yield part.logits_NV.gather(1, part.labels_N[:, None]).sum() / num_targets
+
+    return summed_gradients(weights, means()), nll
 
 
 def _norm(tensors: Iterable[torch.Tensor]) -> float:

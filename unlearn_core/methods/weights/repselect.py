@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import BUNDLED_ROWS, Context, Edit, EditedUnit, Info, Method, parameter
+from unlearn_core.methods.losses import summed_gradients
 from unlearn_core.models.architecture import UNKNOWN, mlp_weights
 from unlearn_core.models.inference.forward import token_nll
 
@@ -101,12 +102,14 @@ def gradients(
     value: Callable[[torch.Tensor], torch.Tensor] = lambda nll_N: nll_N,
 ) -> tuple[dict[str, torch.Tensor], float]:
     """Gradient, by name, of the token mean of `value`(NLL) over the rows, and the token mean of the NLL itself."""
-    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    nll, num_targets = 0.0, 0
-    for at in range(0, len(rows), _CHUNK):
-        nll_N = token_nll(context.current.predictions(rows[at : at + _CHUNK]))
-        nll, num_targets = nll + nll_N.sum().item(), num_targets + len(nll_N)
-        found = torch.autograd.grad(value(nll_N).sum(), list(weights.values()))
-        for total, gradient in zip(sums.values(), found, strict=True):
-            total += gradient
-    return {name: total / max(1, num_targets) for name, total in sums.items()}, nll / max(1, num_targets)
+    nll, num_targets = 0.0, max(1, sum(row.num_predicted for row in rows))
+
+    def losses() -> Iterator[torch.Tensor]:
+        nonlocal nll
+        for at in range(0, len(rows), _CHUNK):
+            nll_N = token_nll(context.current.predictions(rows[at : at + _CHUNK]))
+            nll += nll_N.sum().item()
+            yield value(nll_N).sum()
+
+    sums = summed_gradients(weights, losses())
+    return {name: total / num_targets for name, total in sums.items()}, nll / num_targets
