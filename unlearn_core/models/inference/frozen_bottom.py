@@ -20,7 +20,7 @@ import torch
 
 from unlearn_core.data.encode import Batch
 from unlearn_core.models.inference.forward import body_and_head, layers, stands_alone, unwrap
-from unlearn_core.models.inference.hidden import hidden_after
+from unlearn_core.models.inference.hidden import entered, hidden_after
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,19 +75,12 @@ def _begun_at(model: PreTrainedModel, first: int, states_BTD: torch.Tensor) -> I
     inner = unwrap(model)
     body = getattr(inner, inner.base_model_prefix)
     name = next(name for name, child in body.named_children() if child is whole)
-
-    def enter(
-        module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[tuple[object, ...], dict[str, object]]:
-        return ((states_BTD, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states_BTD})
-
-    handle = whole[first].register_forward_pre_hook(enter, with_kwargs=True)
-    setattr(body, name, torch.nn.ModuleList(list(whole)[first:]))
-    try:
-        yield
-    finally:
-        setattr(body, name, whole)
-        handle.remove()
+    with entered(model, first, lambda _: states_BTD):
+        setattr(body, name, torch.nn.ModuleList(list(whole)[first:]))
+        try:
+            yield
+        finally:
+            setattr(body, name, whole)
 
 
 _KEPT: WeakKeyDictionary[PreTrainedModel, FrozenBottom] = WeakKeyDictionary()

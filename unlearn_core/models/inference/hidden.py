@@ -6,7 +6,7 @@ Legend: B rows, T positions, M tokens, D hidden.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,23 @@ def hidden_after(model: PreTrainedModel, layer: int, inputs: Mapping[str, object
 def shifted(model: PreTrainedModel, layer: int, places_M: torch.Tensor, shift_MD: torch.Tensor) -> Iterator[None]:
     """Add `shift_MD` to what enters layer `layer` at the flat positions `places_M`, inside the `with`."""
 
-    def add(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        hidden_BTD = args[0] if args else kwargs["hidden_states"]
-        moved = hidden_BTD.flatten(0, 1).index_add(0, places_M, shift_MD.to(hidden_BTD.dtype)).view_as(hidden_BTD)
-        return ((moved, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": moved})
+    def add(hidden_BTD: torch.Tensor) -> torch.Tensor:
+        return hidden_BTD.flatten(0, 1).index_add(0, places_M, shift_MD.to(hidden_BTD.dtype)).view_as(hidden_BTD)
 
-    handle = layers(model)[layer].register_forward_pre_hook(add, with_kwargs=True)
+    with entered(model, layer, add):
+        yield
+
+
+@contextmanager
+def entered(model: PreTrainedModel, layer: int, changed: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Let layer `layer` be entered by what `changed` makes of its hidden states, inside the `with`."""
+
+    def enter(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (changed(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}
+
+    handle = layers(model)[layer].register_forward_pre_hook(enter, with_kwargs=True)
     try:
         yield
     finally:
