@@ -104,6 +104,7 @@ def _part(
 
 
 _form = lru_cache(maxsize=64)(RowKind)  # one object for all rows of a form
+_order = lru_cache(maxsize=16)(epoch_order)  # those of a step, and at the turn of an epoch the next ones
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,6 @@ def feeds(method: Method, parts: dict[str, RowPart], data: UnlearningData, seed:
     ]
 
 
-@lru_cache(maxsize=16)  # those of a step, and at the turn of an epoch the next ones
-def _order(num_rows: int, seed: int, epoch: int) -> list[int]:
-    return epoch_order(num_rows, seed, epoch)
+def visited(plan: Plan, name: str) -> list[int]:
+    """The rows of a part that the whole run draws on, ascending."""
+    return sorted({row for method, sampler in plan for row in sampler.visited(name, method.steps)})

@@ -41,7 +41,7 @@ from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.gpu import empty_cache
 from unlearn_core.system.machine.memory import is_out_of_memory, return_heap
 from unlearn_core.system.machine.threads import Threads
-from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds
+from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds, visited
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.layout import pack_parts
@@ -102,17 +102,11 @@ def unlearn(
     parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
     depth = num_layers(model)
-    if distributed.size() > 1 and attack_of(method, depth) is not None:
-        _refuse(method, "attacks hidden states, which several processes cannot share")
-    if distributed.size() > 1 and perturbation_radius_of(method):
-        _refuse(method, "takes every step twice, which several processes cannot do together")
     threads = Threads()  # what comes before the first step counts too
     plan = feeds(method, parts, data, seed)
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
     probe = FactWatcher(tokenizer, data, probe_ids, max_tokens)
-    if distributed.size() > 1 and (isinstance(method, Edit) or hidden_layer_of(method, depth) is not None):
-        _refuse(method, "looks inside the model, which several processes cannot share")
     kind = ShardedTrainable if distributed.size() > 1 else Trainable
 
     def chosen(name: str) -> bool:
@@ -131,7 +125,7 @@ def unlearn(
             model,
             parts,
             pad_id,
-            lambda name: _visited(plan, name),
+            lambda name: visited(plan, name),
             trainable.adapter_off,
             layer=hidden_layer_of(method, depth),
         )
@@ -294,11 +288,6 @@ def _each_step(plan: Plan) -> Iterator[tuple[Method, int, BatchSampler]]:
             yield method, step, feed
 
 
-def _visited(plan: Plan, name: str) -> list[int]:
-    """The rows of a part that the whole run draws on, ascending."""
-    return sorted({row for method, feed in plan for row in feed.visited(name, method.steps)})
-
-
 def scheduled_rate(method: Method, step: int) -> float:
     """Learning rate of step `step` (from 0): a linear rise over the warm-up, then a linear fall towards 0."""
     rise = max(1, round(method.warmup * method.steps))
@@ -371,11 +360,23 @@ def _check(model: PreTrainedModel, data: UnlearningData, method: Method, parts: 
             "bundled general text."
         )
         raise InputError("retain set", data.name, "has no rows", mend, ("retain_data", "general"))
-    reason = method.supports(model)
+    reason = method.supports(model) or _why_alone(method, num_layers(model))
     if not reason and looks_inside(method, num_layers(model)) and not has_layers(model):
         reason = f"reads a layer, and {type(model).__name__} does not go through one layer after the other"
     if reason:
         _refuse(method, reason)
+
+
+def _why_alone(method: Method, depth: int) -> str | None:
+    """Why the processes of a team cannot carry out the method; None where they can, or where there is one."""
+    if distributed.size() == 1:
+        return None
+    if attack_of(method, depth) is not None:
+        return "attacks hidden states, which several processes cannot share"
+    if perturbation_radius_of(method):
+        return "takes every step twice, which several processes cannot do together"
+    inside = isinstance(method, Edit) or hidden_layer_of(method, depth) is not None
+    return "looks inside the model, which several processes cannot share" if inside else None
 
 
 def _refuse(method: Method, reason: str) -> NoReturn:

@@ -132,10 +132,6 @@ class AnswerPredictions:
         """The same values, for a pass that ended at a layer: its hidden states in place of the logits."""
         return self.logits_NV
 
-    def rows(self, start: int, stop: int) -> AnswerPredictions:
-        """The part that belongs to sequences `start` to `stop`, renumbered from 0."""
-        return self.only([start <= row < stop for row in range(self.num_rows)])
-
     def only(self, keep: Sequence[bool]) -> AnswerPredictions:
         """The sequences to `keep`, renumbered."""
         device, places = self.labels_N.device, self.places(keep)
@@ -239,20 +235,15 @@ def body_and_head(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Mod
         return None
     if getattr(inner, "gives_hidden_states", False):  # sharded: its hooks want the whole model called
         return inner, inner.get_output_embeddings()
-    split = _parts(inner)
-    return split if split and holds(inner, "head of body is logits", _head_of_body_is_logits) else None
-
-
-def _parts(inner: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module] | None:
     body = getattr(inner, inner.base_model_prefix, None) or getattr(inner, "model", None)
     head = inner.get_output_embeddings()
-    return None if body is None or head is None else (body, head)
+    if body is None or head is None:
+        return None
+    same_logits = holds(inner, "head of body is logits", lambda inner: _head_of_body_is_logits(inner, body, head))
+    return (body, head) if same_logits else None
 
 
-def _head_of_body_is_logits(model: PreTrainedModel) -> bool:
-    body, head = _parts(model) or (None, None)
-    assert body is not None
-    assert head is not None
+def _head_of_body_is_logits(model: PreTrainedModel, body: torch.nn.Module, head: torch.nn.Module) -> bool:
     ids = sample_ids(model, 12)
     states_BTD = body(input_ids=torch.tensor([ids], device=model.device), use_cache=False).last_hidden_state
     ours_TV, theirs_TV = head(states_BTD)[0], plain_logits(model, ids)

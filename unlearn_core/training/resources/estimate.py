@@ -28,7 +28,7 @@ from unlearn_core.models.inference.forward import BLOCK_BYTES
 from unlearn_core.models.inference.likelihood import LOGITS_PER_BLOCK, ROWS_PER_BLOCK, TOKENS_PER_BATCH
 from unlearn_core.models.shape import BodyPass, Shape, standing
 from unlearn_core.models.split import ROOM
-from unlearn_core.training.data import build_parts, feeds
+from unlearn_core.training.data import build_parts, feeds, visited
 from unlearn_core.training.layout import cheapest_bins
 from unlearn_core.training.packing import WHOLE_BYTES, accumulation_batches
 from unlearn_core.training.reference import DENSE_BYTES, KEPT
@@ -131,8 +131,7 @@ def estimate(
     largest = max(pieces, key=lambda piece: piece.num_positions)
     sizes = max(1, largest.num_positions // processes), max(1, largest.num_pairs // processes)
     traced = shape.trace(*sizes)
-    visited = {name: sorted({row for phase, feed in plan for row in feed.visited(name, phase.steps)}) for name in parts}
-    targets = {name: sum(parts[name].rows[i].num_targets for i in rows) for name, rows in visited.items()}
+    targets = {name: sum(part.rows[row].num_targets for row in visited(plan, name)) for name, part in parts.items()}
     training = _training(shape, traced, largest, method, targets, processes)
     full = device != "cpu" and (room is None or sum(training.values()) <= room)
     recompute = traced.num_parameters >= LORA_FROM and not full
