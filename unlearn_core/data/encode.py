@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.prompt_format import PromptFormat, format_of
@@ -211,3 +212,20 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> list[int]:
     order = list(range(num_rows))
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return order
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """`size` of the rows a step, all covered before any is repeated."""
+
+    members: Sequence[int]
+    size: int
+    seed: int
+
+    def rows(self, step: int) -> list[int]:
+        """Those of step `step` (from 0)."""
+        places, count = range(step * self.size, (step + 1) * self.size), len(self.members)
+        return [self.members[_order(count, self.seed, at // count)[at % count]] for at in places]
+
+
+_order = lru_cache(maxsize=16)(epoch_order)  # those of a step, and at the turn of an epoch the next ones

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from unlearn_core.data.encode import Encoded, encode_document, encode_example, epoch_order
+from unlearn_core.data.encode import Cycle, Encoded, encode_document, encode_example
 from unlearn_core.data.fewer_words import fewer_words
 from unlearn_core.data.prompt_format import answer_text, format_of
 from unlearn_core.data.rows.mapped import kept
@@ -104,20 +104,6 @@ def _part(
 
 
 _form = lru_cache(maxsize=64)(RowKind)  # one object for all rows of a form
-_order = lru_cache(maxsize=16)(epoch_order)  # those of a step, and at the turn of an epoch the next ones
-
-
-@dataclass(frozen=True)
-class _Cycle:
-    """`size` of the rows a step, all covered before any is repeated."""
-
-    members: Sequence[int]
-    size: int
-    seed: int
-
-    def rows(self, step: int) -> list[int]:
-        places, count = range(step * self.size, (step + 1) * self.size), len(self.members)
-        return [self.members[_order(count, self.seed, at // count)[at % count]] for at in places]
 
 
 class BatchSampler:
@@ -135,7 +121,7 @@ class BatchSampler:
         only: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self._parts = parts
-        self._cycles: dict[str, list[_Cycle]] = {}
+        self._cycles: dict[str, list[Cycle]] = {}
         sizes = {"forget": mix.forget, "retain": mix.retain, "holdout": mix.holdout}
         for place, (name, part) in enumerate(parts.items()):
             if name in FOLLOWERS:
@@ -151,7 +137,7 @@ class BatchSampler:
             share = share if head and tail else float(bool(tail))
             from_tail = round(sizes[name] * share)
             self._cycles[name] = [
-                _Cycle(rows, min(size, len(rows)), seed + 2**32 * (2 * place + half))
+                Cycle(rows, min(size, len(rows)), seed + 2**32 * (2 * place + half))
                 for half, (rows, size) in enumerate([(head, sizes[name] - from_tail), (tail, from_tail)])
                 if min(size, len(rows))
             ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from unlearn_core.data.encode import Encoded, epoch_order
+from unlearn_core.data.encode import Cycle, Encoded
 from unlearn_core.methods.base import Context, Edit, EditedUnit, Losses, Method, parameter
 
 Rows = dict[str, list[Encoded]]
@@ -57,9 +57,6 @@ class AuxiliaryTraining(Edit):
                 continue
             pool = context.parts[name].rows
             members = only if only is not None and name == "forget" else range(len(pool))
-            count, seed = len(members), context.seed + place
-            size = min(self.batch_size, count)
-            places = range(step * size, (step + 1) * size)
-            chosen = [epoch_order(count, seed, at // count)[at % count] for at in places]
-            rows[name] = [pool[members[at]] for at in chosen]
+            cycle = Cycle(members, min(self.batch_size, len(members)), context.seed + place)
+            rows[name] = [pool[row] for row in cycle.rows(step)]
         return rows
