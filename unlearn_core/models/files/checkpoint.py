@@ -38,6 +38,8 @@ def write_checkpoint(
     The folder holds config.json, safetensors and the tokenizer, and is complete or absent. ResourceError
     when the disk is full or the folder cannot be written.
     """
+    from safetensors import SafetensorError
+
     folder = Path(folder).absolute()
     needed = sum(value.numel() * value.element_size() for value in state.values()) + _SPARE_BYTES
     partial = None
@@ -60,13 +62,13 @@ def write_checkpoint(
             shutil.rmtree(folder)
         partial.rename(folder)
         _flush(folder.parent)
-    except Exception as error:
+    except (OSError, SafetensorError) as error:
+        mend = "Free some space or name another folder; the model in memory is unharmed."
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResourceError("folder", str(folder), f"cannot be written: {reason}", mend) from error
+    finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-        if not _is_disk_error(error):
-            raise
-        mend = "Free some space or name another folder; the model in memory is unharmed."
-        raise ResourceError("folder", str(folder), f"cannot be written: {_reason(error)}", mend) from error
     return folder
 
 
@@ -129,14 +131,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _is_disk_error(error: Exception) -> bool:
-    # safetensors reports a failed write as an error of its own that carries only the text
-    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)

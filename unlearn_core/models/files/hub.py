@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError, LetheError, ResourceError
+from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.models.files.model_files import TensorInfo, gigabytes, memory_needed, require_memory
 from unlearn_core.system.hub_errors import is_unreachable
 
@@ -130,11 +130,6 @@ def check_listing(ref: str, sizes: dict[str, int]) -> None:
 
 def _told(ref: str, error: Exception) -> Exception:
     """`error` in people's words, or itself where it is none of the Hub's or the network's."""
-    return _refusal(ref, error) or (Unreachable(ref) if is_unreachable(error) else error)
-
-
-def _refusal(ref: str, error: Exception) -> LetheError | None:
-    """The Hub's own no, in people's words; None where it gave no answer at all."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -155,4 +150,4 @@ def _refusal(ref: str, error: Exception) -> LetheError | None:
             "is not on the Hub, or is private",
             "Check the spelling; for a private model set HF_TOKEN to your access token.",
         )
-    return None
+    return Unreachable(ref) if is_unreachable(error) else error
