@@ -39,21 +39,20 @@ def choose_adapter(model: PreTrainedModel, wanted: str | None = None, only: str 
 def apply_lora(
     model: PreTrainedModel,
     rank: int = 16,
-    alpha: int | None = None,
     seed: int = 0,
     trains: Callable[[str], bool] = lambda name: True,
 ) -> PeftModel:
     """Put a LoRA adapter (Hu et al. 2021) on every linear layer and expert except the output head.
 
     `trains` leaves out those whose weight, by its name, it refuses. Only the adapter's weights train; at
-    the start it changes nothing (B = 0). `alpha` defaults to 2 * rank. `model` itself now runs with the
-    adapter; `remove_lora` gives it back as it was.
+    the start it changes nothing (B = 0). `model` itself now runs with the adapter; `remove_lora` gives it back
+    as it was.
     """
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha or 2 * rank,
+        lora_alpha=2 * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
         exclude_modules=[*out_of_reach(unwrap(model)), *_refused(unwrap(model), trains)] or None,

@@ -44,21 +44,9 @@ def standing(num_parameters: int, num_trained: int, dtype: torch.dtype, adapter:
     What trains is float32 (see `precision`). The weights are kept as they were, so that a run can go back; an
     adapter is merely taken off.
     """
-    weights = num_parameters * dtype.itemsize
-    added = 4 * num_trained
-    if adapter == "full":
-        return {
-            "weights": 4 * num_parameters,
-            "weights before the run": weights,
-            "optimiser": 2 * added,
-            "gradients": added,
-        }
-    return {
-        "weights": weights + added,
-        "weights before the run": 0,
-        "optimiser": 2 * added,
-        "gradients": added,
-    }
+    before, added = num_parameters * dtype.itemsize, 4 * num_trained
+    weights, kept = (4 * num_parameters, before) if adapter == "full" else (before + added, 0)
+    return {"weights": weights, "weights before the run": kept, "optimiser": 2 * added, "gradients": added}
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,9 @@ def head_of(model: PreTrainedModel, layer: int | None = None) -> Callable[[torch
     return torch.nn.Identity() if split is None or layer is not None else split[1]
 
 
-def _hidden(
-    model: PreTrainedModel, layout: StepLayout, layer: int | None = None, shift: Shift | None = None
-) -> torch.Tensor:
+def _hidden(model: PreTrainedModel, layout: StepLayout, layer: int | None = None) -> torch.Tensor:
     """Hidden states (n, D) below the head at this process's labelled positions."""
-    return torch.cat([pack_hidden(model, layout, n, layer, shift) for n in range(len(layout.packs))])
+    return torch.cat([pack_hidden(model, layout, number, layer) for number in range(len(layout.packs))])
 
 
 def pack_hidden(

@@ -75,7 +75,7 @@ class REVS(Edit):
         demotion = Demotion(self, context, VocabularySpace(model))
         with demotion.attached(model):
             for target in context.state["targets"]:
-                demotion.begin(target.token)
+                demotion.token, demotion.num_weights = target.token, 0
                 ids = torch.tensor([target.prefix], device=model.device)
                 logits_V = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
                 nll = -float(logits_V.float().log_softmax(-1)[target.token])
@@ -99,13 +99,9 @@ class Demotion:
     method: REVS
     context: Context
     space: VocabularySpace
-    token: int = 0
+    token: int = 0  # that is demoted at the last position of the next pass
     num_weights: int = 0
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-
-    def begin(self, token: int) -> None:
-        """Demote `token` at the last position of the next pass."""
-        self.token, self.num_weights = token, 0
 
     @contextmanager
     def attached(self, model: PreTrainedModel) -> Iterator[None]:

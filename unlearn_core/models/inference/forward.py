@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -174,7 +174,7 @@ def unheaded(
     run, head = split or (unwrap(model), torch.nn.Identity())
     name = "logits" if split is None else "last_hidden_state"
     if stands_alone(model, labels_BT.shape[1] + 1):
-        states = [_alone(model, run, name, ids_T) for ids_T in _unpadded(batch)]
+        states = [_alone(model, run, name, ids_T) for ids_T in unpadded(batch)]
         states_BTD = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
     else:
         # No mask: padding is on the right, where no real position looks, and plain causal attention is faster.
@@ -182,10 +182,10 @@ def unheaded(
     return states_BTD[:, :-1][wanted_BT], head, labels_BT[wanted_BT], wanted_BT.nonzero()[:, 0]
 
 
-def _unpadded(batch: Batch) -> Iterator[torch.Tensor]:
+def unpadded(batch: Batch) -> list[torch.Tensor]:
     """The tokens (T,) of each sequence."""
-    for ids_T, real_T in zip(batch.input_ids_BT, batch.attention_mask_BT, strict=True):
-        yield ids_T[: int(real_T.sum())]
+    lengths = batch.attention_mask_BT.sum(1).tolist()
+    return [ids_T[:length] for ids_T, length in zip(batch.input_ids_BT, lengths, strict=True)]
 
 
 def _alone(model: PreTrainedModel, run: torch.nn.Module, name: str, ids_T: torch.Tensor) -> torch.Tensor:

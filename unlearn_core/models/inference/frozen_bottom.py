@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from unlearn_core.data.encode import Batch
-from unlearn_core.models.inference.forward import body_and_head, layers, stands_alone, unwrap
+from unlearn_core.models.inference.forward import body_and_head, layers, stands_alone, unpadded, unwrap
 from unlearn_core.models.inference.hidden import entered, hidden_after
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def begun_above(model: PreTrainedModel, batch: Batch) -> AbstractContextManager[
     bottom, width = bottom_of(model), batch.input_ids_BT.shape[1]
     if bottom is None or stands_alone(model, width):
         return nullcontext()
-    lengths = batch.attention_mask_BT.sum(1).tolist()
-    sequences = [tuple(ids_T[:length].tolist()) for ids_T, length in zip(batch.input_ids_BT, lengths, strict=True)]
+    sequences = [tuple(ids_T.tolist()) for ids_T in unpadded(batch)]
     inputs = {"input_ids": batch.input_ids_BT, "use_cache": False}
     return bottom.entered(sequences, inputs, batch.attention_mask_BT.flatten().nonzero()[:, 0])
 
