@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -20,17 +21,20 @@ def weights_hash(model: torch.nn.Module) -> str:
     the adapter switched off the hash is the base model's.
     """
     digest, model = hashlib.sha256(), unwrap(model)
-    for name, tensor in sorted(_tensors(model), key=lambda item: item[0]):
+    adapted: dict[str, Any] = {name: one for name, one in model.named_modules() if hasattr(one, "base_layer")}
+    idle = tuple(f"{name}." for name, layer in adapted.items() if layer.disable_adapters)
+    for name, tensor in sorted(_tensors(model, idle), key=lambda item: item[0]):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         flat = whole(tensor).reshape(-1).contiguous()
         digest.update(flat.view(torch.uint8).cpu().numpy().data)
-    for name, strength in sorted(_strengths(model)):
+    active = [(plain_name(name), layer) for name, layer in adapted.items() if not layer.disable_adapters]
+    for name, strength in sorted((name, sorted(getattr(layer, "scaling", {}).items())) for name, layer in active):
         digest.update(f"{name}\0{strength!r}\0".encode())
     return digest.hexdigest()
 
 
-def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    idle = tuple(_idle_adapter_layers(model))
+def _tensors(model: torch.nn.Module, idle: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
+    """What the state holds, each memory once, without the adapters in `idle` layers."""
     seen: set[tuple[object, ...]] = set()
     for name, tensor in sorted(model.state_dict().items()):
         if name.startswith(idle) and ".lora_" in name:
@@ -41,15 +45,3 @@ def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             continue
         seen.add(place)
         yield plain_name(name), tensor
-
-
-def _idle_adapter_layers(model: torch.nn.Module) -> Iterator[str]:
-    for name, module in model.named_modules():
-        if hasattr(module, "base_layer") and getattr(module, "disable_adapters", False):
-            yield name + "."
-
-
-def _strengths(model: torch.nn.Module) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    for name, module in model.named_modules():
-        if hasattr(module, "base_layer") and not getattr(module, "disable_adapters", False):
-            yield plain_name(name), sorted(getattr(module, "scaling", {}).items())
