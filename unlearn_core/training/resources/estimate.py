@@ -80,7 +80,6 @@ class ResourceEstimate:
     num_trained: int
     training: dict[str, int]
     scoring: dict[str, int]
-    step_tokens: float
     training_flops: float
     scoring_flops: float
 
@@ -99,7 +98,6 @@ class _Step(NamedTuple):
 
     num_positions: int
     num_pairs: int  # of positions that attention compares
-    num_tokens: int
     targets: dict[str, int]
     masked: bool
 
@@ -164,7 +162,6 @@ def estimate(
         traced.num_trained,
         training,
         scoring,
-        sum(piece.num_tokens for piece in pieces) / len(drawn),
         forward * passes * method.steps,
         (per_position + head) * scoring_tokens,
     )
@@ -174,12 +171,11 @@ def _packed(rows_by_part: dict[str, list[Encoded]], hidden: int, device: str) ->
     """As `training.layout` does it: on a GPU end to end, elsewhere in rows of one width."""
     lengths = [len(row.ids) for part in rows_by_part.values() for row in part]
     targets = {name: sum(max(0, row.num_targets) for row in part) for name, part in rows_by_part.items()}
-    tokens = sum(lengths)
     if device != "cpu":
-        return _Step(tokens, sum(length**2 for length in lengths), tokens, targets, False)
+        return _Step(sum(lengths), sum(length**2 for length in lengths), targets, False)
     width, bins = cheapest_bins(lengths, hidden)
     positions = len(bins) * width
-    return _Step(positions, positions * width, tokens, targets, len(bins) < len(lengths))
+    return _Step(positions, positions * width, targets, len(bins) < len(lengths))
 
 
 def _standing(shape: Shape, traced: BodyPass) -> dict[str, int]:
