@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
     from unlearn_core.models.artifacts import Artifact
 
-Trained = Trainable | ShardedTrainable
 # Steps: the activations of short ones leave holes that only grow, and to fault memory in again takes its time.
 HEAP_RETURNED_EVERY = 4
 
@@ -220,7 +219,7 @@ def _units(
 def _steps(
     plan: Plan,
     context: Context,
-    trainable: Trained,
+    trainable: Trainable,
     watch: Watch,
     threads: Threads,
     pad_id: int,
@@ -383,9 +382,7 @@ def _refuse(method: Method, reason: str) -> NoReturn:
     raise InputError("method", method.info.name, reason, "Choose another method or model.")
 
 
-def _notes(
-    method: Method, mix: BatchComposition, parts: dict[str, RowPart], trainable: Trainable | ShardedTrainable
-) -> Generator[Record]:
+def _notes(method: Method, mix: BatchComposition, parts: dict[str, RowPart], trainable: Trainable) -> Generator[Record]:
     if mix.holdout and "holdout" not in parts:
         yield Warned("No never-trained text of this kind is given: how unlikely it would be is an estimate.")
     if trainable.parameters and has_small_moments(

@@ -34,7 +34,7 @@ class Trainable:
         trains: Callable[[str], bool] = lambda name: True,
     ) -> None:
         assert not any(lora_layers(model)), "release the artifact of the run before"
-        self._model = self.model = model
+        self.model = model
         self.is_large = self.recomputes = sum(p.numel() for p in model.parameters()) >= LORA_FROM
         self._was_training = model.training
         self._required = [(p, p.requires_grad) for p in model.parameters()]
@@ -73,7 +73,7 @@ class Trainable:
         assert self.wrapped is not None
         with self.wrapped.disable_adapter():
             yield
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in self.named)  # peft lets all of the adapter train again
 
     def artifact(self) -> Artifact:
@@ -81,7 +81,7 @@ class Trainable:
         if self.wrapped is not None:
             self._artifact = Adapter(self.wrapped)
         else:
-            self._artifact = DenseDelta(self._model, self._old)
+            self._artifact = DenseDelta(self.model, self._old)
         return self._artifact
 
     def close(self, restore: bool) -> None:
@@ -94,12 +94,12 @@ class Trainable:
         elif restore and self.wrapped is not None:
             remove_lora(self.wrapped)
         elif restore:
-            parameters = dict(self._model.named_parameters())
+            parameters = dict(self.model.named_parameters())
             with torch.no_grad():
                 for name, old in self._old.items():
                     parameters[name].copy_(old)
         if restore:
-            hold_in(self._model, self.came_in)
+            hold_in(self.model, self.came_in)
         for parameter, required in self._required:
             parameter.requires_grad_(required)
-        self._model.train(self._was_training)
+        self.model.train(self._was_training)

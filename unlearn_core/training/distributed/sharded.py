@@ -14,7 +14,6 @@ import copy
 import math
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +25,7 @@ from unlearn_core.models.building import hollow_copy
 from unlearn_core.models.inference.forward import body_and_head, unwrap
 from unlearn_core.models.precision import compute_in, hold_in, rounded, training_dtype
 from unlearn_core.models.split import is_split, put, whole
+from unlearn_core.training.trainable import Trainable
 
 if TYPE_CHECKING:
     from accelerate import FullyShardedDataParallelPlugin
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class ShardedTrainable:
-    """What `Trainable` is for one process: `model` trains, its parameters are this process's share."""
+class ShardedTrainable(Trainable):
+    """The same for a team: `model` trains, its parameters are this process's share."""
 
     def __init__(
         self,
@@ -75,11 +75,6 @@ class ShardedTrainable:
         self.named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         self._artifact: Artifact | None = None
-
-    @property
-    def adapter_off(self) -> Callable[[], AbstractContextManager[None]] | None:
-        """Switches the adapter off for the length of a `with`; None for full weights."""
-        return self.wrapped.disable_adapter if self.wrapped is not None else None
 
     def artifact(self) -> Artifact:
         """The change so far, gathered and applied to the whole model of every process."""
