@@ -26,6 +26,10 @@ class Losses:
     forget: torch.Tensor | None = None
     retain: torch.Tensor | None = None
 
+    def named(self) -> dict[str, torch.Tensor]:
+        """Those that the method has."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 @dataclass(frozen=True)
 class StepBatch:

@@ -343,8 +343,7 @@ def _accumulate(
 
 def _read(losses: Losses, norm: torch.Tensor) -> tuple[dict[str, float], float]:
     """The step's numbers in one transfer from the device."""
-    named = {"total": losses.total, "forget": losses.forget, "retain": losses.retain}
-    present = {name: value for name, value in named.items() if value is not None}
+    present = losses.named()
     scalars = [value.detach().float() for value in (*present.values(), norm)]
     *values, gradient_norm = torch.stack(scalars).tolist()
     return dict(zip(present, values, strict=True)), gradient_norm

@@ -45,8 +45,7 @@ class AuxiliaryTraining(Edit):
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            named = {"total": found.total, "forget": found.forget, "retain": found.retain}
-            numbers = {name: value.item() for name, value in named.items() if value is not None}
+            numbers = {name: value.item() for name, value in found.named().items()}
             yield EditedUnit(numbers, num_weights, sum(len(row.ids) for part in rows.values() for row in part))
 
     def _rows(self, context: Context, step: int, only: Sequence[int] | None) -> Rows:
