@@ -27,6 +27,11 @@ def clip(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def first_line(error: Exception) -> str:
+    """What a library's error says, or else its kind, in a line for use inside a message."""
+    return clip((str(error) or type(error).__name__).splitlines()[0], 200)
+
+
 # What a page can do by itself to mend an error: the field of a run's form and what to put into it, or "tab" and a name.
 Action = tuple[str, str]
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, clip, is_panic
+from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError, first_line, is_panic
 from unlearn_core.models.building import building
 from unlearn_core.models.files.adapter_folder import AdapterFolder, without_leftovers
 from unlearn_core.models.files.checkpoint import LOADING
@@ -391,11 +391,10 @@ def _checked_config(folder: Path, ref: str, stored: int) -> PreTrainedConfig:
 
 def _unloadable(ref: str, error: Exception) -> InputError:
     """What is wrong with files, of which transformers tells in many kinds of errors."""
-    reason = clip((str(error) or type(error).__name__).splitlines()[0], 200)
     return InputError(
         "target",
         ref,
-        f"cannot be loaded as a causal language model ({reason})",
+        f"cannot be loaded as a causal language model ({first_line(error)})",
         "Save it with save_pretrained, in safetensors, from an architecture transformers knows.",
     )
 

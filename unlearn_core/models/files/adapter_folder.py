@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn_core.errors import InputError, clip
+from unlearn_core.errors import InputError, first_line
 from unlearn_core.models.files.model_files import TensorInfo, read_header, read_json
 from unlearn_core.models.loading_dtype import kept_dtype
 
@@ -76,8 +76,7 @@ class AdapterFolder:
             wrapped: Any = PeftModel.from_pretrained(model, str(self.folder), config=LoraConfig(**self.settings))
             merged: PreTrainedModel = wrapped.merge_and_unload(safe_merge=True)
         except Exception as error:  # peft tells of what does not fit in many kinds of errors
-            reason = clip((str(error) or type(error).__name__).splitlines()[0], 200)
-            problem = f"is an adapter that does not fit {self.base} ({reason})"
+            problem = f"is an adapter that does not fit {self.base} ({first_line(error)})"
             raise InputError("target", ref, problem, "Put it with the base model it was trained on.") from error
         merged.eval()
         return merged

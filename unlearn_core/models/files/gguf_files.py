@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from unlearn_core.errors import InputError, IntegrityError
+from unlearn_core.errors import InputError, IntegrityError, first_line
 from unlearn_core.models.files.model_files import TensorInfo, check_directory
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def read_gguf_header(path: Path, ref: str) -> GgufHeader:
         with path.open("rb") as file:
             return _Reader(file, path.stat().st_size).header()
     except (OSError, ValueError, struct.error, OverflowError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
-        problem = f"{path.name} is not a GGUF file that can be read ({reason})"
+        problem = f"{path.name} is not a GGUF file that can be read ({first_line(error)})"
         raise IntegrityError("target", ref, problem, "Download it again.") from error
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from unlearn_core.errors import clip
+from unlearn_core.errors import first_line
 from unlearn_core.models.inference.forward import computing_dtype, unwrap
 
 if TYPE_CHECKING:
@@ -178,5 +178,5 @@ def _fault(device: torch.device, dtype: torch.dtype, width: int, grouped: bool) 
         with torch.enable_grad():
             _flash(query, key, value, bounds_S1, 5, None).sum().backward()
     except Exception as error:  # not built in, too old a GPU, no half precision: each its own error
-        return f"torch {torch.__version__} cannot on this GPU ({clip(str(error) or type(error).__name__, 100)})"
+        return f"torch {torch.__version__} cannot on this GPU ({first_line(error)})"
     return None if query.grad is not None and query.grad.isfinite().all() else "its gradient is not finite"
