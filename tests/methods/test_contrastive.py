@@ -12,7 +12,7 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, collate, encode_example
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.objectives.contrastive import least_alike, places, swapped
+from unlearn_core.methods.objectives.contrastive import least_alike, swapped
 from unlearn_core.models.inference.forward import answers
 from unlearn_core.training.loop import unlearn
 
@@ -34,7 +34,6 @@ def test_the_least_alike_rows_are_chosen_over_all_matrices() -> None:
     assert {name: rows.tolist() for name, rows in everything.items()} == {"a": [0, 1], "b": [0]}
     assert not any(len(rows) for rows in least_alike(one, one, 0.0).values())
     assert not any(len(rows) for rows in least_alike(one, one, 1.0).values())
-    assert places(torch.tensor([0, 2]), 3).tolist() == [0, 1, 2, 6, 7, 8]
 
 
 def test_another_answer_follows_the_same_question() -> None:

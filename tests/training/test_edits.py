@@ -100,8 +100,8 @@ def test_edits_of_the_same_weight_are_one_change(tiny_model: Callable[..., Any])
     model = tiny_model()
     before, name = snapshot(model), "model.layers.0.mlp.down_proj.weight"
     edits = Edits(model)
-    edits.put(name, torch.tensor([3, 4]), torch.tensor([1.0, 2.0]))
-    edits.put(name, torch.tensor([4, 5]), torch.tensor([7.0, 8.0]))
+    edits.put(name, (0, torch.tensor([3, 4])), torch.tensor([1.0, 2.0]))
+    edits.put(name, (0, torch.tensor([4, 5])), torch.tensor([7.0, 8.0]))
     artifact = edits.artifact()
     assert artifact.changed()["trained"] == 3
     assert model.get_parameter(name).view(-1)[3:6].tolist() == [1.0, 7.0, 8.0]

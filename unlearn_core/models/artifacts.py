@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+Index = torch.Tensor | slice | int
+
+
 class Artifact(ABC):
     """A reversible change to `model`; it is applied (strength 1) when a run hands it over."""
 
@@ -277,22 +280,13 @@ class Edits:
         self._best: dict[str, torch.Tensor] = {}  # what had been edited at the last `keep`, as it was then
 
     @torch.no_grad()
-    def put(self, name: str, at: torch.Tensor, values: torch.Tensor) -> None:
-        """Write `values` at flat indices `at` (each once) of the parameter called `name`."""
-        flat = self._keep(name).view(-1)
-        flat[at] = values.to(flat.dtype)
-
-    @torch.no_grad()
-    def put_columns(self, name: str, columns: torch.Tensor, values: torch.Tensor) -> None:
-        """Write whole columns (rows, C) of a matrix."""
-        parameter = self._keep(name)
-        parameter[:, columns] = values.to(parameter.dtype)
-
-    def _keep(self, name: str) -> torch.nn.Parameter:
+    def put(self, name: str, at: Index | tuple[Index, Index], values: torch.Tensor) -> None:
+        """Write `values` at some places (each once) of the parameter called `name`: `at` is what would stand between
+        its brackets."""
         parameter = self._parameters[name]
         if name not in self._old:
             self._old[name] = parameter.detach().clone()
-        return parameter
+        parameter[at] = values.to(parameter.dtype)
 
     @torch.no_grad()
     def undo(self) -> None:

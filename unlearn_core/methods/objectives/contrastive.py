@@ -67,7 +67,7 @@ class PCGU(Edit):
             length = self.rate * size / max(_norm(differences.values()), 1e-12)
             for name, rows in chosen.items():
                 new = weights[name].detach()[rows] - length * differences[name]
-                context.edits.put(name, places(rows, new.shape[1]), new.reshape(-1))
+                context.edits.put(name, rows, new)
             tokens = sum(len(row.ids) for row in (*true, *other))
             yield EditedUnit({"total": nll, "forget": nll}, sum(map(len, chosen.values())), tokens)
 
@@ -82,11 +82,6 @@ def least_alike(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], sh
     chosen_R[cosine_R.topk(count, largest=False).indices] = True
     parts = chosen_R.split([len(one[name]) for name in one])
     return {name: part.nonzero()[:, 0] for name, part in zip(one, parts, strict=True)}
-
-
-def places(rows: torch.Tensor, width: int) -> torch.Tensor:
-    """Flat indices of whole rows of a matrix `width` wide."""
-    return (rows[:, None] * width + torch.arange(width, device=rows.device)).reshape(-1)
 
 
 def swapped(rows: Sequence[Encoded], donors: Sequence[Encoded]) -> list[Encoded]:

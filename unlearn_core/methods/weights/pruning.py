@@ -63,7 +63,7 @@ class SelectivePruning(Edit):
             alive[chosen] = False
             for layer, name in enumerate(names):
                 columns = chosen[chosen // width == layer] % width
-                context.edits.put_columns(name, columns, columns.new_zeros(num_rows, len(columns)))
+                context.edits.put(name, (slice(None), columns), columns.new_zeros(num_rows, len(columns)))
             yield EditedUnit({"total": nll, "forget": nll}, len(chosen), tokens + more)
 
 

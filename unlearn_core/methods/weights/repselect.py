@@ -77,7 +77,7 @@ class RepSelect(Edit):
             size, own = (float(get_total_norm(list(tensors.values()))) for tensors in (weights, kept))
             for name, gradient_OI in kept.items():
                 new_OI = weights[name].detach() - self.rate * size / max(own, 1e-12) * gradient_OI
-                context.edits.put_columns(name, torch.arange(new_OI.shape[1], device=new_OI.device), new_OI)
+                context.edits.put(name, slice(None), new_OI)
             yield EditedUnit({"total": nll, "forget": nll}, num_weights, num_tokens)
 
 

@@ -126,7 +126,7 @@ class Demotion:
             columns, values = self.choose(layer, matrix.weight, active_N, written_D, passed_D)
             if not len(columns):
                 return output
-            self.context.edits.put_columns(name, columns, values)
+            self.context.edits.put(name, (slice(None), columns), values)
             self.num_weights += values.numel()
             return layer.forward(*args, **kwargs)
 
