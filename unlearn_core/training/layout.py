@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -96,8 +96,8 @@ def pack_parts(
         torch.arange(len(rows)).repeat_interleave(counts),
         torch.tensor(index, dtype=torch.long),
     ]
-    labels_N, row_N, index_S, *sent = send([*of_step, *(one for draft in drafts for one in draft.tensors)], device)
-    packs = [_pack(draft, sent[5 * number : 5 * number + 5], model) for number, draft in enumerate(drafts)]
+    labels_N, row_N, index_S, *sent = send([*of_step, *(one for _, tensors in drafts for one in tensors)], device)
+    packs = [_pack(own, sent[5 * number : 5 * number + 5], model) for number, (own, _) in enumerate(drafts)]
     bounds = tuple(offsets[share] for share in shares)
     num_tokens = sum(len(row.ids) for row in rows)
     return StepLayout(tuple(parts), tuple(packs), bounds, labels_N, row_N, index_S, index, offsets, num_tokens)
@@ -112,15 +112,16 @@ def _shares(rows: Sequence[Encoded], num_processes: int) -> list[int]:
 
 def _drafts(
     rows: list[Encoded], shares: list[int], stops: list[int], limit: int, pad_id: int, packer: Packer
-) -> list[_PackDraft]:
-    """This process's packs, none across a stop; as many in each process, which call the model in step."""
+) -> list[tuple[list[Encoded], list[torch.Tensor]]]:
+    """The rows and tensors of this process's packs, none across a stop; as many in each process, which call the model
+    in step."""
     at, last = shares[distributed.rank()], shares[distributed.rank() + 1]
     end = at + max(stop - start for start, stop in pairwise(shares))
     drafts = []
     while at < end:
         until = min([at + limit, *(stop for stop in stops if stop > at)])
         own = rows[at : min(until, last)]
-        drafts.append(_draft(own or rows[:1], pad_id, packer, idle=not own))
+        drafts.append((own or rows[:1], _draft(own or rows[:1], pad_id, packer, idle=not own)))
         at = until
     return drafts
 
@@ -137,7 +138,7 @@ def can_pack(model: PreTrainedModel) -> bool:
 def _packing_changes_nothing(model: PreTrainedModel) -> bool:
     rows = [Encoded(tuple(sample_ids(model, length, 3 * length)), 1) for length in (5, 9, 3)]
     draft = _draft(rows, 1, flat if lies_flat(model) else lambda lengths: (14, [[0, 1], [2]]))
-    pack = _pack(draft, send(draft.tensors, device_of(model)), model)
+    pack = _pack(rows, send(draft, device_of(model)), model)
     inputs = {"input_ids": pack.input_ids_BT, "position_ids": pack.position_ids_BT, "use_cache": False, **pack.apart}
     ours_NV = model(**inputs).logits.flatten(0, 1)[pack.places_M]
     return same(ours_NV, torch.cat([plain_logits(model, list(row.ids)) for row in rows]))
@@ -166,18 +167,10 @@ def one_each(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
     return max(lengths), [[i] for i in range(len(lengths))]
 
 
-class _PackDraft(NamedTuple):
-    """A pack on the host: token ids and positions (B, T), the positions that predict, the places of the tokens,
-    and what keeps sequences apart: the bounds of flat ones, else the segment of each position (B, T), if needed."""
-
-    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-    longest: int
-    flat: bool
-    sequences: tuple[tuple[int, ...], ...]
-
-
-def _draft(rows: Sequence[Encoded], pad_id: int, packer: Packer, idle: bool = False) -> _PackDraft:
-    """`rows` laid out in rows of one width; an `idle` pack predicts nothing."""
+def _draft(rows: Sequence[Encoded], pad_id: int, packer: Packer, idle: bool = False) -> list[torch.Tensor]:
+    """A pack on the host, `rows` laid out in rows of one width: token ids and positions (B, T), the positions that
+    predict, the places of the tokens, and what keeps sequences apart: the bounds of flat ones, else the segment of each
+    position (B, T), if needed. An `idle` pack predicts nothing."""
     lengths = [len(row.ids) for row in rows]
     width, bins = packer(lengths)
     ids: list[int] = []
@@ -202,33 +195,34 @@ def _draft(rows: Sequence[Encoded], pad_id: int, packer: Packer, idle: bool = Fa
     ]
     places = [start + n for row, start in zip(rows, starts, strict=True) for n in range(len(row.ids))]
     shape = (len(bins), width)
-    is_flat = len(rows) > 1 and packer is flat
-    apart = torch.tensor([0, *lengths]).cumsum(0) if is_flat else torch.tensor([], dtype=torch.long)
-    if not is_flat and len(bins) < len(rows):
+    apart = torch.tensor([], dtype=torch.long)
+    if len(rows) > 1 and packer is flat:
+        apart = torch.tensor([0, *lengths]).cumsum(0)
+    elif len(bins) < len(rows):
         apart = torch.tensor(segments).view(shape)
-    tensors = (
+    return [
         torch.tensor(ids).view(shape),
         torch.tensor(positions).view(shape),
         torch.tensor([] if idle else at, dtype=torch.long),
         torch.tensor(places),
         apart,
-    )
-    return _PackDraft(tensors, max(lengths), is_flat, tuple(row.ids for row in rows))
+    ]
 
 
-def _pack(draft: _PackDraft, tensors: Sequence[torch.Tensor], model: PreTrainedModel) -> PackedSequences:
-    """The draft on the device, from its `tensors` there."""
+def _pack(rows: Sequence[Encoded], tensors: Sequence[torch.Tensor], model: PreTrainedModel) -> PackedSequences:
+    """What `_draft` made of `rows`, from its `tensors` on the device."""
     ids_BT, positions_BT, at_N, places_M, kept = tensors
+    sequences = tuple(row.ids for row in rows)
     apart: dict[str, Any] = {}
-    if draft.flat:
-        apart = bounded(kept, draft.longest)
+    if kept.numel() and kept.dim() == 1:
+        apart = bounded(kept, max(map(len, sequences)))
     elif kept.numel():
         segments_BT = kept
         same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
         # Added to the scores as it is; True and False would be turned into numbers in every layer.
         zeros_BTT = torch.zeros(same_BTT.shape, dtype=computing_dtype(model), device=same_BTT.device)
         apart = {"attention_mask": zeros_BTT.masked_fill(~same_BTT.tril(), -torch.inf)[:, None]}
-    return PackedSequences(ids_BT, positions_BT, apart, at_N, places_M, draft.sequences)
+    return PackedSequences(ids_BT, positions_BT, apart, at_N, places_M, sequences)
 
 
 def flat(lengths: Sequence[int]) -> tuple[int, list[list[int]]]:
