@@ -44,6 +44,7 @@ class LethePretrained(UsesReference, TrainsSubset, Method):
         "may bring the rest back. Run the audits.",
     )
     traits = Traits(adapter="lora", stores_reference=True, additive=True)
+    reference_parts, distilled_parts = ("retain",), ("forget",)
 
     learning_rate: float = parameter(3e-3, "Peak learning rate of AdamW", 0.0, 1.0)
     steps: int = parameter(30, "Optimiser steps", 1, 100_000)
@@ -60,14 +61,6 @@ class LethePretrained(UsesReference, TrainsSubset, Method):
 
     def mix(self) -> BatchComposition:
         return BatchComposition(self.batch_size, self.retain_size, general=self.general)
-
-    @property
-    def reference_parts(self) -> tuple[str, ...]:
-        return ("retain",)
-
-    @property
-    def distilled_parts(self) -> tuple[str, ...]:
-        return ("forget",)
 
     def trains(self, name: str, num_layers: int) -> bool:
         """The feed-forward maps of the upper layers, where facts are read out (Geva et al., arXiv 2304.14767)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -83,12 +83,10 @@ def _find_out_of_reach(model: PreTrainedModel) -> list[str]:
         return lambda module, args, output: called.update({name: _is_product(module, args, output)})
 
     modules = dict(model.named_modules())
-    handles = [module.register_forward_hook(look(name)) for name, module in modules.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_hook(look(name)).remove)
         plain_logits(model, sample_ids(model, 12))
-    finally:
-        for handle in handles:
-            handle.remove()
     refused = _FUSED if getattr(model.config, "model_type", "") in _STATE_SPACE else ()
     return [
         name

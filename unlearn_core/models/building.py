@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unlearn_core.models.inference.forward import unwrap
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -42,7 +44,7 @@ def hollow_copy(model: PreTrainedModel, config: PreTrainedConfig | None = None) 
 def holding(model: Any, state: Mapping[str, torch.Tensor], config: PreTrainedConfig | None = None) -> PreTrainedModel:
     """A model of the class of `model` (and its configuration, where none is given) whose weights are the very
     tensors of `state`; none is allocated or drawn first. Buffers that are not saved are those of `model`."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = unwrap(model)
     made = hollow_copy(inner, config)
     made.load_state_dict({name: state[name] for name in made.state_dict()}, assign=True)
     known = dict(inner.named_buffers())

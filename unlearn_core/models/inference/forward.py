@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -311,12 +312,10 @@ def _layers_in_turn(model: PreTrainedModel) -> bool:
 
         return hook
 
-    handles = [layer.register_forward_hook(look(number)) for number, layer in enumerate(layers(model))]
-    try:
+    with ExitStack() as hooks:
+        for number, layer in enumerate(layers(model)):
+            hooks.callback(layer.register_forward_hook(look(number)).remove)
         model(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen == [(number, True) for number in range(num_layers(model))]
 
 

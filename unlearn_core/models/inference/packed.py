@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from unlearn_core.errors import first_line
 from unlearn_core.models.inference.forward import computing_dtype, unwrap
+from unlearn_core.models.inference.positions import head_width, key_value_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -154,15 +155,14 @@ def why_padded(model: PreTrainedModel) -> str | None:
     if not tuned(inner.device):
         return "only a GPU has what it takes"
     text = inner.config.get_text_config()
-    heads = text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // heads
+    width = head_width(text)
     if not inner._supports_attention_backend:
         return f"{type(inner).__name__} attends by code of its own"
     if getattr(text, "attn_logit_softcapping", None):
         return "its attention scores are capped"
     if (getattr(text, "v_head_dim", None) or width) != width:
         return "its values are not as wide as its keys"
-    grouped = (getattr(text, "num_key_value_heads", None) or heads) != heads
+    grouped = key_value_heads(text) != text.num_attention_heads
     return _fault(inner.device, computing_dtype(inner), width, grouped)
 
 

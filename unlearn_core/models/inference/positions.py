@@ -73,14 +73,16 @@ def cached_values(config: PreTrainedConfig) -> int:
     """Values that keys and values of one position take in the cache of all layers, of a text configuration."""
     own = getattr(config, "per_layer_config", None)  # where layers differ, each has one of its own
     layers = [own[number] for number in range(len(own))] if own else [config] * config.num_hidden_layers
-    return sum(2 * _heads(layer) * _head_width(layer) for layer in layers)
+    return sum(2 * key_value_heads(layer) * head_width(layer) for layer in layers)
 
 
-def _heads(config: PreTrainedConfig) -> int:
+def key_value_heads(config: PreTrainedConfig) -> int:
+    """Heads of keys and values, which may be fewer than those of queries."""
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
 
 
-def _head_width(config: PreTrainedConfig) -> int:
+def head_width(config: PreTrainedConfig) -> int:
+    """Units of one head's queries and keys."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
