@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from method_costs import CostMeter
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.training.loop import unlearn
 from unlearn_core.training.records import LoopStep
-from unlearn_core.training.resources.flops import CostMeter
 
 pytestmark = pytest.mark.slow
 
