@@ -69,35 +69,17 @@ def generate(
     if refused:
         yield GenerationBatch(tuple(refused), tuple(replies[index] or "" for index in refused), 0)
     asked = [index for index, reply in enumerate(replies) if reply is None]
-    fronted = [_fronted(wanted[index], front) for index in asked]
-    for batch in _generate(model, tokenizer, fronted, max_new_tokens, batch_tokens, temperature, seed):
-        indices = tuple(asked[place] for place in batch.indices)
-        yield GenerationBatch(indices, tuple(map(front.screen, batch.texts)), batch.num_tokens)
-
-
-def _fronted(prompt: Prompt, front: InferenceWrapper) -> Prompt:
-    return replace(prompt, text=front.ask(prompt.text))
-
-
-def _generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    max_new_tokens: int,
-    batch_tokens: int | None,
-    temperature: float,
-    seed: int,
-) -> Iterator[GenerationBatch]:
-    """What the model itself writes."""
-    rows = [prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)] for prompt in prompts]
-    if needs_own_loop(model) or not is_plain(model, max((len(row) for row in rows), default=0) + max_new_tokens):
-        yield from _one_at_a_time(model, tokenizer, rows, max_new_tokens, temperature, seed)
-        return
-    budget = batch_tokens or token_budget(model)
-    choose = _chooser(temperature, seed)
-    for found in _answers(model, tokenizer, rows, max_new_tokens, budget, choose):
+    rows = [_ids_of(tokenizer, wanted[index], front) for index in asked]
+    for found in _continued(model, tokenizer, rows, max_new_tokens, batch_tokens, temperature, seed):
         written = list(found.values())
-        yield GenerationBatch(tuple(found), tuple(decode(tokenizer, written)), sum(map(len, written)))
+        texts = tuple(map(front.screen, decode(tokenizer, written)))
+        yield GenerationBatch(tuple(asked[row] for row in found), texts, sum(map(len, written)))
+
+
+def _ids_of(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, front: InferenceWrapper) -> list[int]:
+    """The tokens that the model gets for a prompt; for an empty one what a text begins with."""
+    begins = (token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, 0) if token is not None)
+    return prompt_ids(tokenizer, replace(prompt, text=front.ask(prompt.text))) or [int(next(begins))]
 
 
 def generate_all(
@@ -122,10 +104,8 @@ def continue_all(
     max_new_tokens: int,
 ) -> list[list[int]]:
     """Greedy tokens after each row of tokens, up to and including the end of text, in the rows' order."""
-    if needs_own_loop(model) or not is_plain(model, max(map(len, rows), default=0) + max_new_tokens):
-        return [_generate_one(model, tokenizer, row, max_new_tokens, 0.0) for row in rows]
     found: dict[int, list[int]] = {}
-    for ended in _answers(model, tokenizer, rows, max_new_tokens, token_budget(model), _chooser(0.0, 0)):
+    for ended in _continued(model, tokenizer, rows, max_new_tokens):
         found |= ended
     return [found[row] for row in range(len(rows))]
 
@@ -151,7 +131,8 @@ def stream(
     if reply is not None:
         yield reply
         return
-    written = _stream(model, tokenizer, _fronted(asked, front), max_new_tokens, temperature, top_p, seed)
+    ids = _ids_of(tokenizer, asked, front)
+    written = _stream(model, tokenizer, ids, max_new_tokens, temperature, top_p, seed)
     if not front.screens:
         yield from written
         return
@@ -165,15 +146,13 @@ def stream(
 def _stream(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompt: Prompt,
+    ids: list[int],
     max_new_tokens: int,
     temperature: float,
     top_p: float,
     seed: int,
 ) -> Iterator[str]:
-    ids, max_new_tokens = fitted(
-        unwrap(model), prompt_ids(tokenizer, prompt) or [_start_id(model, tokenizer)], max_new_tokens
-    )
+    ids, max_new_tokens = fitted(unwrap(model), ids, max_new_tokens)
     stop_ids, device = end_ids(model, tokenizer), device_of(model)
     plain = is_plain(model, len(ids) + max_new_tokens)
     generator = torch.Generator().manual_seed(seed)
@@ -259,16 +238,27 @@ def _shared_cache_changes_nothing(model: PreTrainedModel) -> bool:
     )
 
 
-def _answers(
+def _continued(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Sequence[int]],
     max_new: int,
-    budget: int,
-    choose: Choose,
+    batch_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> Iterator[dict[int, list[int]]]:
-    """The chosen tokens after each row, up to and including its end of text, as rows end."""
-    limit = MAX_ROWS["cpu" if device_of(model).type == "cpu" else "cuda"]
+    """What the model itself writes: the tokens after each row, up to and including its end of text, as rows end."""
+    device = device_of(model)
+    if needs_own_loop(model) or not is_plain(model, max(map(len, rows), default=0) + max_new):
+        # One at a time, for architectures whose positions, windows or state only their own `generate` knows.
+        for index, row in enumerate(rows):
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(seed + index)  # of no consequence to greedy decoding
+                tokens = _generate_one(model, tokenizer, row, max_new, temperature)
+            yield {index: tokens}
+        return
+    limit = MAX_ROWS["cpu" if device.type == "cpu" else "cuda"]
+    budget, choose = batch_tokens or token_budget(model), _chooser(temperature, seed)
     stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
     rules = DecodingRules(model, max_new, stops)
     for band in _bands([len(row) for row in rows], max_new):
@@ -278,8 +268,8 @@ def _answers(
             num_slots = min(num_slots, len(left))
             try:
                 for found in continued(model, rows, list(left), num_slots, max_new, stops, pad, choose, rules):
-                    for row in found:
-                        del left[row]
+                    for ended in found:
+                        del left[ended]
                     yield found
             except torch.cuda.OutOfMemoryError:
                 if num_slots == 1:
@@ -331,23 +321,6 @@ def _generate_one(
     return tokens
 
 
-def _one_at_a_time(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Sequence[int]],
-    max_new: int,
-    temperature: float,
-    seed: int,
-) -> Iterator[GenerationBatch]:
-    """For architectures whose positions, windows or state only their own `generate` knows."""
-    device = device_of(model)
-    for index, row in enumerate(rows):
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed + index)  # of no consequence to greedy decoding
-            tokens = _generate_one(model, tokenizer, row, max_new, temperature)
-        yield GenerationBatch((index,), tuple(decode(tokenizer, [tokens])), len(tokens))
-
-
 def _bands(lengths: Sequence[int], max_new: int) -> Iterator[list[int]]:
     """Row numbers, longest first, in bands within which no row needs less than half of another's room."""
     band: list[int] = []
@@ -371,14 +344,6 @@ def token_budget(model: PreTrainedModel) -> int:
         memory = int((free + spare) * _GPU_CACHE_SHARE)
     budget = max(1, memory // per_position)
     return distributed.broadcast(budget) if is_split(model) else budget  # all write the same rows in step
-
-
-def _start_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """What an empty prompt begins with."""
-    for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if token_id is not None:
-            return int(token_id)
-    return 0
 
 
 def _draw(logits_V: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
