@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from unlearn_core.methods.context import (
     BatchComposition,
     Context,
-    CurrentModel,
     Losses,
-    ReferenceModel,
     RowKind,
     RowPart,
     StepBatch,
 )
-from unlearn_core.methods.parameters import Parameter, check, declared, parameter, parse
+from unlearn_core.methods.parameters import Parameter, check, declared, parameter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,20 +32,17 @@ __all__ = [
     "BUNDLED_ROWS",
     "BatchComposition",
     "Context",
-    "CurrentModel",
     "Edit",
     "EditedUnit",
     "Info",
     "Losses",
     "Method",
     "Parameter",
-    "ReferenceModel",
     "RowKind",
     "RowPart",
     "StepBatch",
     "Traits",
     "parameter",
-    "parse",
 ]
 
 Family = Literal["gradient", "preference", "representation", "arithmetic", "editing", "inference time", "recipe"]

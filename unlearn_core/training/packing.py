@@ -32,25 +32,11 @@ from unlearn_core.models.inference.forward import (
 from unlearn_core.models.inference.frozen_bottom import bottom_of
 from unlearn_core.models.inference.hidden import hidden_after, shifted
 from unlearn_core.system.machine import distributed
-from unlearn_core.training.layout import StepLayout, can_pack, pack_parts
+from unlearn_core.training.layout import StepLayout, pack_parts
+from unlearn_core.training.layout import can_pack as can_pack  # for who looks for it here
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-__all__ = [
-    "accumulation_batches",
-    "can_pack",
-    "forward",
-    "gradients",
-    "head_of",
-    "pack_hidden",
-    "pack_in_chunks",
-    "pack_parts",
-    "predict",
-    "predict_in_chunks",
-    "split_parts",
-    "sum_of_losses",
-]
 
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
 ACCUMULATION_TOKENS = 600  # in a batch whose gradient is accumulated: smaller ones would be slower
