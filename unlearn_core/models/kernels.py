@@ -21,8 +21,8 @@ from unlearn_core.models.inference.packed import tuned
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# The losses here go through the head by themselves, a block at a time.
 Result = TypeVar("Result")
+# The losses here go through the head by themselves, a block at a time.
 _LEFT_OUT = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 
 

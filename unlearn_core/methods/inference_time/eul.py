@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,7 +76,7 @@ class EUL(AuxiliaryTraining):
         for chunk, steps in zip(chunks, shares(context.num_steps, len(chunks)), strict=True):
             own = [torch.nn.Parameter(tensor.clone()) for tensor in start]
             front.downs, front.ups = list(own[:count]), list(own[count:])
-            for number, unit in enumerate(self.fit(context, own, self._losses(context), steps, chunk), 1):
+            for number, unit in enumerate(self.fit(context, own, partial(self._losses, context), steps, chunk), 1):
                 if number == steps:
                     rows = [context.parts["forget"].rows[row] for row in chunk]
                     rows += context.parts["retain"].rows[:: max(1, len(context.parts["retain"].rows) // len(rows))]
@@ -86,20 +87,17 @@ class EUL(AuxiliaryTraining):
                         front.downs, front.ups = fused[:count], fused[count:]
                 yield unit
 
-    def _losses(self, context: Context) -> Callable[[Rows], Losses]:
-        def losses(rows: Rows) -> Losses:
-            with beneath(context.model), torch.no_grad():
-                known = [context.current.predictions(rows[part]).logits_NV for part in ("forget", "retain")]
-            forget, retain = (context.current.predictions(rows[part]) for part in ("forget", "retain"))
-            kl = [
-                kl_divergence(before.float().log_softmax(-1), part.logits_NV).mean()
-                for before, part in zip(known, (forget, retain), strict=True)
-            ]
-            gone, held = mean_nll(forget), mean_nll(retain)
-            push = kl[0].clamp(max=self.cap) + self.lm * gone.clamp(max=self.cap)
-            return Losses(kl[1] + self.task * held - push, gone, held)
-
-        return losses
+    def _losses(self, context: Context, rows: Rows) -> Losses:
+        with beneath(context.model), torch.no_grad():
+            known = [context.current.predictions(rows[part]).logits_NV for part in ("forget", "retain")]
+        forget, retain = (context.current.predictions(rows[part]) for part in ("forget", "retain"))
+        kl = [
+            kl_divergence(before.float().log_softmax(-1), part.logits_NV).mean()
+            for before, part in zip(known, (forget, retain), strict=True)
+        ]
+        gone, held = mean_nll(forget), mean_nll(retain)
+        push = kl[0].clamp(max=self.cap) + self.lm * gone.clamp(max=self.cap)
+        return Losses(kl[1] + self.task * held - push, gone, held)
 
     def finalise(self, context: Context) -> Artifact:
         front: UnlearningLayers = context.state["front"]
