@@ -27,7 +27,7 @@ from unlearn_core.errors import InputError, IntegrityError, LetheError, Resource
 from unlearn_core.models.building import building
 from unlearn_core.models.files.adapter_folder import AdapterFolder, without_leftovers
 from unlearn_core.models.files.checkpoint import LOADING
-from unlearn_core.models.files.gguf_files import SUFFIX, as_plain_model, check_files, gguf_of, parsed_once, source_of
+from unlearn_core.models.files.gguf_files import SUFFIX, as_plain_model, check_files, parsed_once, source_of
 from unlearn_core.models.files.hub import fetch_snapshot
 from unlearn_core.models.files.model_files import free_memory, memory_needed, require_memory
 from unlearn_core.models.hashing import weights_hash
@@ -264,7 +264,8 @@ def load_target(
         merged = adapter.merged_into(base.model, ref)
         return replace(base, model=merged, ref=ref, weights_hash=weights_hash(merged))
     files = check_files(folder, ref)
-    unpacked = gguf_of(folder, ref) is not None
+    source, settings = source_of(folder, ref)
+    unpacked = "gguf_file" in settings
     stored = sum(file.num_values for file in files)
     precision = dtype or kept_dtype(folder, files) or default_dtype(place, stored)
     with building(), parsed_once() if unpacked else nullcontext():
@@ -272,9 +273,9 @@ def load_target(
         needed = memory_needed(files, torch.float32 if unpacked else precision)
         split = is_too_large(needed, free_memory(place))
         require_memory(ref, needed // distributed.size() if split else needed, place)
-        config = _checked_config(folder, ref, stored)
-        model = _load_model(folder, ref, config, precision, place, split)
-        tokenizer = _load_tokenizer(folder, ref)
+        config = _checked_config(source, settings, ref, stored)
+        model = _load_model(source, settings | {"config": config}, ref, precision, place, split)
+        tokenizer = _load_tokenizer(source, settings, ref)
         _check_fit(tokenizer, model, ref)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return Target(model, tokenizer, ref, revision, weights_hash(model), num_parameters)
@@ -296,7 +297,7 @@ def load_tokenizer_of(ref: str) -> PreTrainedTokenizerBase:
     folder = locate(ref)
     if not isinstance(folder, Path):
         raise InputError("target", ref, "is not on this machine", "Name a local one.")
-    return _load_tokenizer(folder, ref)
+    return _load_tokenizer(*source_of(folder, ref), ref)
 
 
 def locate(ref: object, public: bool = False) -> Path | tuple[str, str | None]:
@@ -363,14 +364,13 @@ def _known() -> str:
     return f"Use {', '.join(info.name for info in CATALOGUE)}, a local directory, a GGUF file or a Hub id."
 
 
-def _checked_config(folder: Path, ref: str, stored: int) -> PreTrainedConfig:
+def _checked_config(source: Path, settings: dict[str, Any], ref: str, stored: int) -> PreTrainedConfig:
     """The model's configuration; refused where it declares more weights than are stored, since transformers would
     make up the rest, at any size."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        place, settings = source_of(folder, ref)
-        config: PreTrainedConfig = AutoConfig.from_pretrained(place, **settings)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source, **settings)
         packed = hasattr(config, "quantization_config") and "gguf_file" not in settings
         if packed:  # several values in one that is stored
             return config
@@ -400,19 +400,18 @@ def _unloadable(ref: str, error: Exception) -> InputError:
 
 
 def _load_model(
-    folder: Path, ref: str, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device, split: bool = False
+    source: Path, settings: dict[str, Any], ref: str, dtype: torch.dtype, device: torch.device, split: bool
 ) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the caller shows progress
     load: Any = AutoModelForCausalLM.from_pretrained
-    place, settings = source_of(folder, ref)
-    settings |= {"config": config, "dtype": dtype, "local_files_only": True, **LOADING}
+    settings = {**settings, "dtype": dtype, **LOADING}
     if split:
         settings["tp_plan"] = "auto"
     try:
-        with without_leftovers(place) as seen:
+        with without_leftovers(source) as seen:
             try:
                 model, report = load(seen, attn_implementation="sdpa", **settings)
             except ValueError as error:
@@ -449,12 +448,11 @@ def _load_model(
     return loaded
 
 
-def _load_tokenizer(folder: Path, ref: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(source: Path, settings: dict[str, Any], ref: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        place, settings = source_of(folder, ref)
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, **settings)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **settings)
         tokenizer("Where?")  # some that load cannot be used
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
