@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
 from collections.abc import Generator
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from unlearn_core.errors import clip
-from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.progress import Progress, Watched
 from unlearn_core.runs.events import (
     AuditProgress,
     BestKept,
@@ -31,8 +32,8 @@ _EVERY = 0.1  # seconds between drawings
 class ProgressLine:
     """Feed it events (or `show`); call `close` before printing anything else."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self) -> None:
+        self._stream = sys.stderr
         self._live = self._stream.isatty()
         self._stage = ""
         self._drawn = 0.0
@@ -89,15 +90,11 @@ class ProgressLine:
 
     def follow(self, work: Generator[Progress, None, Result], prefix: str = "") -> Result:
         """Show the progress of `work` to its end; returns what it returns."""
-        try:
-            while True:
-                part = next(work)
+        watched = Watched(work)
+        with contextlib.closing(work):
+            for part in watched:
                 self.show(prefix + part.stage, part.done, part.total)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        finally:
-            work.close()
+        return watched.result
 
     def close(self) -> None:
         """End the line."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
@@ -20,9 +21,19 @@ class Progress:
 
 def result_of(work: Generator[object, None, Result]) -> Result:
     """Run `work` to its end, where nobody watches its progress, and give what it returns."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+    watched = Watched(work)
+    for _ in watched:
+        pass
+    return watched.result
+
+
+class Watched(Generic[Part, Result]):
+    """`work`, to go through part by part; `result` is what it returned, once it is over."""
+
+    result: Result
+
+    def __init__(self, work: Generator[Part, None, Result]) -> None:
+        self._work = work
+
+    def __iter__(self) -> Iterator[Part]:
+        self.result = yield from self._work
