@@ -66,20 +66,11 @@ class _Orders(Control):
         super().__init__()
         self._folder = Path(folder)
 
-    @property
-    def finishing(self) -> bool:
-        return (self._folder / "finish").exists()
-
-    @property
-    def keeping_best(self) -> bool:
-        return (self._folder / "best").exists()
-
-    @property
-    def pausing(self) -> bool:
-        return (self._folder / "pause").exists()
-
     def give(self, order: str) -> None:
         (self._folder / order).touch()
+
+    def was_given(self, order: str) -> bool:
+        return (self._folder / order).exists()
 
 
 def available() -> bool:
@@ -175,16 +166,14 @@ def run_on_gpu(
                 elif isinstance(event, TERMINAL):
                     end = event  # told once the call is over and the GPU given back
                 else:
-                    if control.keeping_best:
-                        orders.give("best")  # first, so that it is there when the end is asked for
                     if control.finishing:
-                        orders.give("finish")
+                        (orders.keep_best if control.keeping_best else orders.finish_early)()
                     yield event
         except Exception as error:
             end = _refused(error)
         finally:
             if control.pausing:
-                orders.give("pause")
+                orders.pause()
             events.close()
     if end is not None:
         yield end

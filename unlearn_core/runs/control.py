@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import threading
-
 
 class Control:
     """The buttons: stop and discard, end the training early but score it, stop but go on later."""
 
     def __init__(self) -> None:
-        self._cancel = threading.Event()
-        self._finish = threading.Event()
-        self._pause = threading.Event()
-        self._best = threading.Event()
+        self._orders: set[str] = set()
+
+    def give(self, order: str) -> None:
+        self._orders.add(order)
+
+    def was_given(self, order: str) -> bool:
+        return order in self._orders
 
     def cancel(self) -> None:
         """Ask for an end without a result; whoever drives the iterator closes it at the next event."""
-        self._cancel.set()
+        self.give("cancel")
 
     def finish_early(self) -> None:
         """Ask the training loop to end after the current step; scoring and the verdict follow."""
-        self._finish.set()
+        self.give("finish")
 
     def keep_best(self) -> None:
         """The same, but with the best weights that were watched rather than the last ones."""
-        self._best.set()
-        self._finish.set()
+        self.give("best")  # first, so that it is there when the end is asked for
+        self.give("finish")
 
     def pause(self) -> None:
         """Ask for an end that can be resumed: where the training stands is kept on the way out."""
-        self._pause.set()
-        self._cancel.set()
+        self.give("pause")
+        self.give("cancel")
 
     @property
     def keeping_best(self) -> bool:
-        return self._best.is_set()
+        return self.was_given("best")
 
     @property
     def pausing(self) -> bool:
-        return self._pause.is_set()
+        return self.was_given("pause")
 
     @property
     def cancelled(self) -> bool:
-        return self._cancel.is_set()
+        return self.was_given("cancel")
 
     @property
     def finishing(self) -> bool:
-        return self._finish.is_set()
+        return self.was_given("finish")
