@@ -7,9 +7,10 @@ The events go through unchanged. A tracker is an optional extra (`pip install le
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.semeval import listed_record
@@ -21,29 +22,23 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 _PROJECT = "lethe"
 
 
-class Tracker(Protocol):
-    """Takes named numbers at optimiser steps."""
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers after `step` optimiser steps."""
-
-    def close(self) -> None:
-        """Nothing more will come."""
+Log = Callable[[Mapping[str, float], int], None]  # takes named numbers after so many optimiser steps
+Tracker = tuple[Log, Callable[[], None]]  # and what ends it
 
 
 def tracked(events: Iterator[Event], name: str, spec: RunSpec, folder: Path) -> Generator[Event]:
     """The same events, their numbers sent to the tracker called `name`; `folder` is where it may write."""
-    tracker = open_tracker(name, spec, folder)
+    log, close = open_tracker(name, spec, folder)
     state = RunState()
     try:
         for event in events:
             state.add(event)
             values = numbers(event)
             if values:
-                tracker.log(values, state.step)
+                log(values, state.step)
             yield event
     finally:
-        tracker.close()
+        close()
 
 
 def numbers(event: Event) -> dict[str, float]:
@@ -68,54 +63,28 @@ def numbers(event: Event) -> dict[str, float]:
 
 def open_tracker(name: str, spec: RunSpec, folder: Path) -> Tracker:
     """The tracker called `name`, its run begun; InputError where it is not known or not installed."""
-    openers: dict[str, Any] = {"tensorboard": _tensorboard, "trackio": _trackio, "wandb": _wandb}
-    if name not in openers:
+    if name not in TRACKERS:
         raise InputError("--track", name, "is not a tracker", f"Use one of {', '.join(TRACKERS)}.")
     try:
-        found: Tracker = openers[name](spec, folder)
+        return _tensorboard(folder) if name == "tensorboard" else _module(import_module(name), spec)
     except ImportError:
         mend = f"Install it with `pip install {name}`, or all with the extra `trackers`."
         raise InputError("--track", name, "is not installed", mend) from None
-    return found
 
 
-def _tensorboard(spec: RunSpec, folder: Path) -> Tracker:
+def _tensorboard(folder: Path) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
     writer: Any = SummaryWriter(str(folder))
 
-    class TensorBoard:
-        def log(self, values: Mapping[str, float], step: int) -> None:
-            for name, value in values.items():
-                writer.add_scalar(name, value, step)
+    def log(values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
 
-        def close(self) -> None:
-            writer.close()
-
-    return TensorBoard()
+    return log, writer.close
 
 
-def _trackio(spec: RunSpec, folder: Path) -> Tracker:
-    import trackio
-
-    return _Module(trackio, spec)
-
-
-def _wandb(spec: RunSpec, folder: Path) -> Tracker:
-    import wandb
-
-    return _Module(wandb, spec)
-
-
-class _Module:
+def _module(module: Any, spec: RunSpec) -> Tracker:
     """Trackio and Weights & Biases share one interface."""
-
-    def __init__(self, module: Any, spec: RunSpec) -> None:
-        self._module = module
-        module.init(project=_PROJECT, name=spec.name or None, config=spec.to_json())
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._module.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._module.finish()
+    module.init(project=_PROJECT, name=spec.name or None, config=spec.to_json())
+    return lambda values, step: module.log(dict(values), step=step), module.finish
