@@ -60,9 +60,10 @@ def test_the_keeper_looks_at_once_and_ends_when_told(tmp_path: Path) -> None:
     os.utime(upload, (1, 1))
     write_json(tmp_path / CLOCK, {"seen": time.time(), "even": 86_400.0})
     keeper = ExpiryThread(store)
+    keeper.start()
     until(lambda: not upload.exists())
     keeper.close()
-    assert not keeper._thread.is_alive()
+    keeper.join()
 
 
 class Time:

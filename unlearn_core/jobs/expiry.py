@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from unlearn_core.errors import LetheError
 from unlearn_core.limits import KEPT_BYTES, KEPT_DAYS, KEPT_UPLOADS
 from unlearn_core.store.store import OPEN, RunStore
 from unlearn_core.system.files import read_json, write_json
-from unlearn_core.system.log import LOGGER, note
+from unlearn_core.system.log import note
+from unlearn_core.system.periodic import PeriodicThread
 
 _DAY = 86_400
 _EVERY = 600  # seconds between two looks
@@ -101,28 +101,15 @@ class SteadyClock:
         return even >= _STEADY
 
 
-class ExpiryThread:
-    """A thread that lets things expire for as long as the server runs."""
+class ExpiryThread(PeriodicThread):
+    """Lets things expire for as long as the server runs."""
 
     def __init__(self, store: RunStore) -> None:
-        self.store = store
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lethe-keeper", daemon=True)
-        self._thread.start()
+        super().__init__("keeper", _EVERY)
+        self.store, self._clock = store, SteadyClock(store.home)
 
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(10)
-
-    def _keep(self) -> None:
-        clock = SteadyClock(self.store.home)
-        while True:
-            try:
-                expire(self.store, days=KEPT_DAYS if clock.look() else math.inf)
-            except Exception:
-                LOGGER.exception("what is old could not be deleted")
-            if self._over.wait(_EVERY):
-                return
+    def look(self) -> None:
+        expire(self.store, days=KEPT_DAYS if self._clock.look() else math.inf)
 
 
 def _things(store: RunStore) -> Iterator[_Expiring]:

@@ -8,13 +8,12 @@ disk refused are written down once there is room, and runs of processes that die
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from unlearn_core.errors import ResourceError
-from unlearn_core.system.log import LOGGER
 from unlearn_core.system.machine.memory import container_memory
+from unlearn_core.system.periodic import PeriodicThread
 
 if TYPE_CHECKING:
     from unlearn_core.jobs.worker import Worker
@@ -26,27 +25,15 @@ SILENCE = {True: 60.0, False: 3600.0}
 MOST_MEMORY = 0.92  # share of the container's limit, in two looks on end
 
 
-class Watchdog(threading.Thread):
+class Watchdog(PeriodicThread):
     """Watches one worker until it is closed."""
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(name="lethe-watchdog", daemon=True)
+        super().__init__("watchdog", EVERY)
         self._worker = worker
-        self._closed = threading.Event()
         self._full, self._recovered = 0, time.monotonic()
 
-    def run(self) -> None:
-        while not self._closed.wait(EVERY):
-            try:
-                self.look()
-            except Exception:  # whatever it is, the next look may go better
-                LOGGER.exception("the watchdog stumbled")
-
-    def close(self) -> None:
-        self._closed.set()
-
     def look(self) -> None:
-        """One look, and what it calls for."""
         worker = self._worker
         if not worker.alive:
             worker.replace("The worker that carried it out stopped")

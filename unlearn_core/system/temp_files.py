@@ -13,14 +13,13 @@ import functools
 import os
 import shutil
 import tempfile
-import threading
 import time
 import zlib
 from pathlib import Path
 
 from unlearn_core.limits import SCRATCH_BYTES, SCRATCH_FILES
 from unlearn_core.system.files import disk_errors, start_of, this_process
-from unlearn_core.system.log import LOGGER
+from unlearn_core.system.periodic import PeriodicThread
 
 _EVERY = 0.5  # seconds between looks: a flood on a fast line brings some 100 MB a second
 _EMPTY = 600.0  # seconds after which a folder that nothing lies in goes
@@ -79,22 +78,17 @@ def keep_within(folder: Path, most: int, files: int = SCRATCH_FILES) -> int:
     return total
 
 
-class Sweeper:
-    """A thread that keeps Gradio's copies within the limits of a public or a private server."""
+class Sweeper(PeriodicThread):
+    """Keeps Gradio's copies within the limits of a public or a private server."""
 
     def __init__(self, public: bool) -> None:
+        super().__init__("sweeper", _EVERY)
         self._folder, self._most = for_gradio(), SCRATCH_BYTES[public]
-        self._over = threading.Event()
-        threading.Thread(target=self._sweep, name="lethe-sweeper", daemon=True).start()
+
+    def look(self) -> None:
+        keep_within(self._folder, self._most)
 
     def close(self) -> None:
         """End it, and remove everything."""
-        self._over.set()
+        super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        while not self._over.wait(_EVERY):
-            try:
-                keep_within(self._folder, self._most)
-            except Exception:
-                LOGGER.exception("temporary files could not be looked through")

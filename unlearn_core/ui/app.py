@@ -180,9 +180,10 @@ def launch(
     if recorded:
         put_recorded_runs(studio.store)
     sweeper = Sweeper(public)
+    sweeper.start()
     take_few_files(public)
     if public:
-        ExpiryThread(studio.store)
+        ExpiryThread(studio.store).start()
     page = build(studio)
     names = [name.strip() for name in os.environ.get("LETHE_HOSTS", "").split(",") if name.strip()]
     allowed = accounts()
