@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
-
-def matmul_rate(device: torch.device, dtype: torch.dtype, rounds: int = 6) -> float:
-    """FLOP/s of a large matrix product, the best of `rounds`: the roof for everything that computes."""
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product, the best of six: the roof for everything that computes."""
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device).to(dtype)
     b = torch.randn(size, size, device=device).to(dtype)
     best = 0.0
-    for _ in range(rounds):
+    for _ in range(6):
         repeats = 20 if device.type == "cuda" else 8
         start = clock()
         for _ in range(repeats):
@@ -61,23 +56,15 @@ class Peak:
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """The block's peak: allocated memory on a GPU, resident memory of this process on a CPU."""
-    from unlearn_core.system.machine.memory import release_memory
+    from unlearn_core.system.machine.memory import high_water, release_memory, reset_high_water
 
     peak = Peak()
     release_memory()
-    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         peak.before = torch.cuda.memory_allocated(device)
     else:
-        _RESET.write_text("5")  # Linux: the high-water mark starts again from here
-        peak.before = _high_water()
+        reset_high_water()
+        peak.before = high_water() or 0
     yield peak
-    peak.most = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _high_water()
-
-
-def _high_water() -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak.most = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else high_water() or 0

@@ -19,7 +19,8 @@ from unlearn_core.data.chat_template import applied
 from unlearn_core.data.prompt_format import named
 from unlearn_core.errors import InputError
 from unlearn_core.runs.events import Failed
-from unlearn_core.runs.planning.costs import RunMeter, device, resident_memory
+from unlearn_core.runs.planning.costs import RunMeter, device
+from unlearn_core.system.machine.memory import resident_memory
 
 pytestmark = pytest.mark.slow
 

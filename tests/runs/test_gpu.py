@@ -25,7 +25,7 @@ from unlearn_core.runs.planning.plan import plan
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audits import AuditsPlanned, audit_case, open_case
 from unlearn_core.system.machine import gpu
-from unlearn_core.system.machine.memory import release_memory
+from unlearn_core.system.machine.memory import present_memory, release_memory
 from unlearn_core.training.distributed import sharded
 from unlearn_core.training.layout import pack_parts
 
@@ -47,7 +47,7 @@ def test_a_page_on_zerogpu_never_touches_the_gpu(said: None, tmp_path: Path, mon
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     assert plan(spec, tmp_path).seconds
     assert costs.RunMeter().cost(costs.device(None, tmp_path)).memory
-    assert costs.present_memory()
+    assert present_memory()
     assert targets.load_target("demo").model.device.type == "cpu"
     release_memory()
 

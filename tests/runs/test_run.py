@@ -215,7 +215,7 @@ def test_memory_is_back_after_runs_that_ran_out_of_it_or_were_stopped(
 ) -> None:
     import torch
 
-    from unlearn_core.runs.planning.costs import resident_memory
+    from unlearn_core.system.machine.memory import resident_memory
     from unlearn_core.training import loop
 
     def full(*args: Any) -> Any:

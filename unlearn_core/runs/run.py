@@ -54,7 +54,7 @@ from unlearn_core.runs.events import (
     Warned,
 )
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.planning.costs import Cost, RunMeter, device, present_memory, resident_memory, shortage
+from unlearn_core.runs.planning.costs import Cost, RunMeter, device, shortage
 from unlearn_core.runs.planning.plan import method_of, rate_of
 from unlearn_core.runs.planning.timing import StageTimer, ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
@@ -62,7 +62,7 @@ from unlearn_core.runs.stored_scores import read_stored
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
 from unlearn_core.system.machine import distributed
-from unlearn_core.system.machine.memory import release_memory
+from unlearn_core.system.machine.memory import present_memory, release_memory, resident_memory
 from unlearn_core.system.machine.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep

@@ -8,9 +8,7 @@ et al. 2024 (arXiv 2405.21015).
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.errors import Action, InputError, ResourceError
 from unlearn_core.system.machine import gpu
 from unlearn_core.system.machine.gpu import has_gpu, reset_peak
+from unlearn_core.system.machine.memory import peak_memory, reset_high_water
 from unlearn_core.system.units import duration
 
 if TYPE_CHECKING:
@@ -156,40 +155,12 @@ class RunMeter:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         reset_peak()
-        with contextlib.suppress(OSError):  # elsewhere the mark is the process's own
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts from here
+        reset_high_water()
 
     def cost(self, on: Device, number: int = 1) -> Cost:
         """What was used until now; operations are not counted, because counting changes the last bits."""
         seconds = time.perf_counter() - self._began
         return Cost(seconds, None, peak_memory(), money(seconds, on, number), on.name)
-
-
-def peak_memory() -> int | None:
-    """Most bytes in use: of the GPU where there is one, otherwise resident."""
-    if "torch" in sys.modules and has_gpu():
-        return gpu.peak_memory()
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
-
-
-def resident_memory() -> int:
-    """Bytes this process holds now; nothing of a GPU."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
-
-
-def present_memory() -> int:
-    """Bytes in use: of the GPU at its peak, where there is one, otherwise resident now."""
-    if "torch" in sys.modules and has_gpu():
-        return gpu.peak_memory()
-    return resident_memory()
 
 
 def sentence(cost: CostJson) -> str:

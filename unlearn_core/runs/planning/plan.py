@@ -13,6 +13,7 @@ from unlearn_core.runs.data import rows_of
 from unlearn_core.runs.planning import costs
 from unlearn_core.runs.planning.timing import ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
+from unlearn_core.system.machine.memory import resident_memory
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ class Planner:
 
     def __init__(self, home: Path, public: bool = False, counted: Callable[[], None] = lambda: None) -> None:
         self._home, self._public, self._counted = home, public, counted
-        self._resident = costs.resident_memory()
+        self._resident = resident_memory()
         self._shapes, self._works = lru_cache(maxsize=4)(self._shape), lru_cache(maxsize=4)(self._work)
 
     def plan(
@@ -200,7 +201,7 @@ def plan_of(
     rate = None
     if place.tflops is None:
         rate = ThroughputCache(home).read(rate_of(loaded)) or costs.usual_rate(loaded)
-    resident = 0 if gpu else resident or costs.resident_memory()
+    resident = 0 if gpu else resident or resident_memory()
     return costs.before(
         found, place, target=spec.target, seconds=seconds, rate=rate, resident=resident, number=processes
     )

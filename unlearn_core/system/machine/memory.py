@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import sys
 from pathlib import Path
 
 import psutil
 
-from unlearn_core.system.machine.gpu import empty_cache
+from unlearn_core.system.machine import gpu
 
 _TEXTS = (
     "out of memory",
@@ -55,6 +56,36 @@ def _reclaimable(folder: Path) -> int:
     return 0
 
 
+def resident_memory() -> int:
+    """Bytes this process holds now; nothing of a GPU."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def present_memory() -> int:
+    """Bytes in use: of the GPU at its peak, where there is one, otherwise resident now."""
+    return gpu.peak_memory() if "torch" in sys.modules and gpu.has_gpu() else resident_memory()
+
+
+def peak_memory() -> int | None:
+    """Most bytes in use: of the GPU where there is one, otherwise resident."""
+    return gpu.peak_memory() if "torch" in sys.modules and gpu.has_gpu() else high_water()
+
+
+def high_water() -> int | None:
+    """Most bytes that this process held since `reset_high_water`; None where there is no /proc."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def reset_high_water() -> None:
+    """Count the most from here, where the system is Linux; elsewhere it is the process's own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def return_heap() -> None:
     """Give what the allocator holds and nobody uses back to the system; nothing where it is not glibc's."""
     with contextlib.suppress(OSError, AttributeError):
@@ -64,7 +95,7 @@ def return_heap() -> None:
 def release_memory() -> None:
     """Give memory back: collect, empty the device's cache, and return the heap to the system."""
     gc.collect()
-    empty_cache()
+    gpu.empty_cache()
     return_heap()
 
 
