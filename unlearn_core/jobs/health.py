@@ -10,8 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from unlearn_core.store.table.rows import DAMAGED, STATUSES
-from unlearn_core.system.machine.memory import memory
+from unlearn_core.system.machine.memory import memory, resident_memory
 
 if TYPE_CHECKING:
     from unlearn_core.jobs.worker import Worker
@@ -44,16 +42,6 @@ class Health:
         return cls("degraded" if reasons else "ok", reasons)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One value under a name of Prometheus' form; `label` tells apart values of one name."""
-
-    name: str
-    value: float
-    told: str
-    label: tuple[str, str] | None = None
-
-
 def _reasons(worker: Worker) -> Iterator[str]:
     if not worker.alive:
         yield "The worker has stopped: no run is carried out. Restart Lethe; runs under way can be resumed."
@@ -68,55 +56,39 @@ def _reasons(worker: Worker) -> Iterator[str]:
         yield f"More than {MAX_MEMORY:.0%} of the memory is in use. Use smaller runs or a larger machine."
 
 
-def numbers(worker: Worker) -> list[Sample]:
+def numbers(worker: Worker) -> list[GaugeMetricFamily]:
     """What an operator watches, in a fixed order. Bytes and seconds."""
-    store, (used, limit) = worker.store, memory()
+    store, (used, limit), seconds = worker.store, memory(), worker.seconds
+    runs = GaugeMetricFamily("lethe_runs", "Runs in the store, by what became of them.", labels=["status"])
     counts = dict(store.values("status"))
-    seconds = worker.seconds
+    for status in (*STATUSES, DAMAGED):
+        runs.add_metric([status], counts.get(status, 0))
+    healthy = not any(_reasons(worker))
     return [
-        Sample(
-            "lethe_healthy",
-            float(not any(_reasons(worker))),
-            "1 where all is well, 0 where /health has reasons.",
-        ),
-        Sample("lethe_up_seconds", time.monotonic() - _BEGAN, "Since the server began."),
-        *(
-            Sample(
-                "lethe_runs",
-                counts.get(status, 0),
-                "Runs in the store, by what became of them.",
-                ("status", status),
-            )
-            for status in (*STATUSES, DAMAGED)
-        ),
-        Sample("lethe_queue_length", worker.num_waiting, "Runs and audits that wait."),
-        Sample("lethe_queue_capacity", worker.capacity, "How many may wait."),
-        Sample("lethe_working", float(seconds is not None), "1 while a run or audit is carried out."),
-        Sample("lethe_working_seconds", seconds or 0.0, "How long the present one has been at work."),
-        Sample("lethe_memory_bytes", psutil.Process().memory_info().rss, "Resident memory of this process."),
-        Sample("lethe_memory_used_bytes", used, "Memory in use of what this process may use."),
-        Sample("lethe_memory_limit_bytes", limit, "Memory that this process may use."),
-        Sample("lethe_disk_free_bytes", disk_free(store.home), "Room on the disk of the store."),
-        Sample("lethe_threads", psutil.Process().num_threads(), "Threads of this process."),
+        GaugeMetricFamily("lethe_healthy", "1 where all is well, 0 where /health has reasons.", healthy),
+        GaugeMetricFamily("lethe_up_seconds", "Since the server began.", time.monotonic() - _BEGAN),
+        runs,
+        GaugeMetricFamily("lethe_queue_length", "Runs and audits that wait.", worker.num_waiting),
+        GaugeMetricFamily("lethe_queue_capacity", "How many may wait.", worker.capacity),
+        GaugeMetricFamily("lethe_working", "1 while a run or audit is carried out.", seconds is not None),
+        GaugeMetricFamily("lethe_working_seconds", "How long the present one has been at work.", seconds or 0.0),
+        GaugeMetricFamily("lethe_memory_bytes", "Resident memory of this process.", resident_memory()),
+        GaugeMetricFamily("lethe_memory_used_bytes", "Memory in use of what this process may use.", used),
+        GaugeMetricFamily("lethe_memory_limit_bytes", "Memory that this process may use.", limit),
+        GaugeMetricFamily("lethe_disk_free_bytes", "Room on the disk of the store.", disk_free(store.home)),
+        GaugeMetricFamily("lethe_threads", "Threads of this process.", psutil.Process().num_threads()),
     ]
 
 
 class _Collector(Collector):
-    """The numbers as families of one name."""
-
-    def __init__(self, found: list[Sample]) -> None:
+    def __init__(self, found: list[GaugeMetricFamily]) -> None:
         self._found = found
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, numbers in groupby(self._found, attrgetter("name")):
-            first, *others = numbers
-            family = GaugeMetricFamily(name, first.told, labels=[first.label[0]] if first.label else None)
-            for number in (first, *others):
-                family.add_metric([number.label[1]] if number.label else [], number.value)
-            yield family
+    def collect(self) -> list[GaugeMetricFamily]:
+        return self._found
 
 
-def prometheus(found: list[Sample]) -> bytes:
+def prometheus(found: list[GaugeMetricFamily]) -> bytes:
     """The numbers in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Collector(found))

@@ -17,11 +17,12 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Sample
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from unlearn_core.jobs.health import Health, Sample, numbers, prometheus
+from unlearn_core.jobs.health import Health, numbers, prometheus
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.system.units import duration
@@ -104,9 +105,13 @@ def _given(request: Request) -> str:
     return ""
 
 
-def _page(health: Health, found: list[Sample]) -> str:
+def _page(health: Health, found: list[GaugeMetricFamily]) -> str:
     reasons = tag("ul", *(tag("li", reason) for reason in health.reasons)) if health.reasons else None
-    rows = [tag("tr", tag("td", _told(number)), tag("td", _shown(number))) for number in found]
+    rows = [
+        tag("tr", tag("td", _told(family, number)), tag("td", _shown(number)))
+        for family in found
+        for number in family.samples
+    ]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -126,8 +131,8 @@ def _page(health: Health, found: list[Sample]) -> str:
     return f"<!doctype html>{tag('html', head, body, lang='en')}"
 
 
-def _told(number: Sample) -> str:
-    return f"Runs {number.label[1]}" if number.label else number.told.rstrip(".")
+def _told(family: GaugeMetricFamily, number: Sample) -> str:
+    return f"Runs {number.labels['status']}" if number.labels else family.documentation.rstrip(".")
 
 
 def _shown(number: Sample) -> str:
