@@ -29,7 +29,7 @@ from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
 from unlearn_core.store.audits import run_audits
-from unlearn_core.system.files import append_line, read_lines
+from unlearn_core.system.files import append_line, json_lines
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "assets" / "demo"
@@ -38,8 +38,7 @@ WIDTH = 14
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gallery", type=Path, default=ROOT / "assets" / "gallery" / "demo.json")
     parser.add_argument("--methods", help="comma-separated; default: all of the gallery")
     parser.add_argument("--audits", help="comma-separated; default: all")
@@ -137,7 +136,7 @@ def audit_all(folder: Path, audits: list[str]) -> dict[str, Any]:
 
 def read(out: Path) -> list[dict[str, Any]]:
     out.mkdir(parents=True, exist_ok=True)
-    return [json.loads(line) for line in read_lines(out / "audits.jsonl")[0]]
+    return list(json_lines(out / "audits.jsonl"))
 
 
 def line_of(found: dict[str, Any], audits: list[str]) -> str:

@@ -96,11 +96,10 @@ def candidates(method: str) -> list[dict[str, Any]]:
 
 class _Work:
     def __init__(self, out: Path) -> None:
-        from unlearn_core.system.files import read_lines
+        from unlearn_core.system.files import json_lines
 
         self.path = out / "trials.jsonl"
-        lines, _ = read_lines(self.path)
-        self.trials: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.trials: list[dict[str, Any]] = list(json_lines(self.path))
 
     def chosen(self, method: str) -> dict[str, Any]:
         tried = [t for t in self.trials if t["method"] == method and t["who"] == tuning_person()]
@@ -204,11 +203,10 @@ def _merit(trial: dict[str, Any]) -> float:
 def write_board(out: Path, board: Path) -> None:
     """Mean and spread over what was scored, the best first: all that is gone, then all that is kept."""
     from unlearn_core.models.targets import load_target
-    from unlearn_core.system.files import read_lines, write_json
+    from unlearn_core.system.files import json_lines, write_json
     from unlearn_core.system.versions import library_versions
 
-    lines, _ = read_lines(out / "trials.jsonl")
-    found = [json.loads(line) for line in lines]
+    found = list(json_lines(out / "trials.jsonl"))
     methods = {t["method"] for t in found}
     runs = {(t["who"], t["seed"]) for t in found if t["who"] != tuning_person()}
     whole = {run for run in runs if {t["method"] for t in found if (t["who"], t["seed"]) == run} == methods}

@@ -131,6 +131,13 @@ def read_lines(path: Path, since: int = 0) -> tuple[list[bytes], int]:
     return data[:end].split(b"\n")[:-1], since + end
 
 
+def json_lines(path: Path) -> Iterator[Any]:
+    """What the whole lines hold; one that is no JSON was torn by a kill, or written by somebody else."""
+    for line in read_lines(path)[0]:
+        with suppress(ValueError, RecursionError):
+            yield json.loads(line)
+
+
 def mend_torn_line(path: Path) -> None:
     """End a line that a killed process left half-written, so that the next one stands on its own."""
     try:

@@ -27,7 +27,7 @@ from unlearn_core.evaluation.verdict.layers import neighbours_kept, unseen_nll
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec, Settings
 from unlearn_core.runs.state import RunState
-from unlearn_core.system.files import append_line, read_lines, write_json
+from unlearn_core.system.files import append_line, json_lines, write_json
 from unlearn_core.system.versions import library_versions
 
 TUNING_SEED = 1_000_003  # of no scored run
@@ -169,8 +169,7 @@ class _Bench:
 
 def read_trials(out: Path) -> list[Trial]:
     """The trials of a bench, in the order they were carried out."""
-    lines, _ = read_lines(out / TRIALS)
-    return [Trial(**json.loads(line)) for line in lines]
+    return [Trial(**record) for record in json_lines(out / TRIALS)]
 
 
 def figures(scores: Scores, tuning: bool, before: Scores, gold: Scores | None) -> dict[str, Any]:

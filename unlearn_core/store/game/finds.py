@@ -5,6 +5,7 @@ Together they are one row among the run's audits, and its verdict counts them (s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.verdict.layers import PLAYERS
-from unlearn_core.system.files import append_line, disk_errors, mend_torn_line, read_lines
+from unlearn_core.system.files import append_line, disk_errors, json_lines, mend_torn_line, read_lines
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.audit_result import AuditJson
@@ -57,13 +58,11 @@ def note_find(folder: Path, find: Find) -> None:
 def read_finds(folder: Path) -> list[Find]:
     """Every find, oldest first. A damaged line is left out."""
     found = []
-    for line in read_lines(folder / FILE)[0]:
-        try:
-            find = Find(**json.loads(line))
-        except (ValueError, TypeError, RecursionError):
-            continue  # torn by a kill, or written by somebody else
-        if all(isinstance(getattr(find, f.name), int if f.name == "questions" else str) for f in fields(Find)):
-            found.append(find)
+    for record in json_lines(folder / FILE):
+        with contextlib.suppress(TypeError):  # written by somebody else
+            find = Find(**record)
+            if all(isinstance(getattr(find, f.name), int if f.name == "questions" else str) for f in fields(Find)):
+                found.append(find)
     return found
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearn_core.system.files import append_line, disk_errors, mend_torn_line, read_lines, write_text
+from unlearn_core.system.files import append_line, disk_errors, json_lines, mend_torn_line, read_lines, write_text
 
 FILE = "games.jsonl"
 MAX_BYTES = 256 * 1024  # beyond them the older half goes
@@ -47,12 +47,11 @@ def note_game(home: Path, method: str, target: str, asked: int, broken: bool) ->
 def levels(home: Path) -> list[Level]:
     """The levels played in this home, the most often broken first. A damaged line is left out."""
     games: dict[tuple[str, str], list[int | None]] = defaultdict(list)
-    for line in read_lines(home / FILE)[0]:
+    for game in json_lines(home / FILE):
         try:
-            game = json.loads(line)
             method, target, asked, broken = (game[key] for key in ("method", "target", "asked", "broken"))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # torn by a kill, or written by somebody else
+        except (KeyError, TypeError):
+            continue  # written by somebody else
         if isinstance(method, str) and isinstance(target, str) and type(asked) is int and isinstance(broken, bool):
             games[method, target].append(asked if broken else None)
     found = []
