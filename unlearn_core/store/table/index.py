@@ -14,6 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,28 +29,7 @@ _VERSION = 6
 OWNER = "owner"  # in a run's folder: whose it is, as a hash, whatever becomes of its record
 HOUSE = "house"  # in place of a hash: a run that ships with Lethe, which everybody sees and no secret opens
 _DAMAGED = "Its record cannot be read. What else it has lies in its folder; it can be deleted."
-_COLUMNS = (
-    "id",
-    "created",
-    "status",
-    "name",
-    "tags",
-    "method",
-    "target",
-    "data",
-    "about",
-    "seed",
-    "verdict",
-    "totals",
-    "titles",
-    "forget",
-    "retain",
-    "neighbours",
-    "seconds",
-    "ground",
-    "setup",
-    "settings",
-)
+_COLUMNS = tuple(field.name for field in fields(RunRow))
 _REAL = ("created", "forget", "retain", "neighbours", "seconds")
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
@@ -256,10 +236,9 @@ def _where(query: RunQuery) -> tuple[str, list[str | int]]:
 
 
 def _row(values: Sequence[Any]) -> RunRow:
-    fields = dict(zip(_COLUMNS, values, strict=True))
-    fields["tags"] = tuple(json.loads(fields["tags"]))
-    fields |= {name: json.loads(fields[name]) for name in ("settings", "totals", "titles")}
-    return RunRow(**fields)
+    cells = dict(zip(_COLUMNS, values, strict=True))
+    cells |= {name: json.loads(cells[name]) for name in ("settings", "totals", "titles")}
+    return RunRow(**cells | {"tags": tuple(json.loads(cells["tags"]))})
 
 
 def _connect(path: str) -> sqlite3.Connection:
