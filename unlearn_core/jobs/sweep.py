@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ MAX_RUNS = 64
 PREFIX = "sweep "
 
 
-def grid(base: RunSpec, values: Mapping[str, Sequence[object]], seeds: Sequence[int] = (0,)) -> list[RunSpec]:
+def grid(base: RunSpec, values: Mapping[str, Sequence[object]], seeds: Sequence[int]) -> list[RunSpec]:
     """`base` with every combination of the values, for every seed; checked before anything is queued.
 
     `values` maps a parameter of the method (or "steps") to what it should take in turn, as text or numbers.
@@ -30,9 +31,7 @@ def grid(base: RunSpec, values: Mapping[str, Sequence[object]], seeds: Sequence[
     for name, options in values.items():
         if not options:
             raise InputError(name, "", "has no values", "Give some, separated by commas.")
-    number = len(seeds)
-    for options in values.values():
-        number *= len(options)
+    number = len(seeds) * math.prod(map(len, values.values()))
     if number > MAX_RUNS:
         raise InputError("sweep", number, "runs are too many", f"Use at most {MAX_RUNS}.")
     specs = []
