@@ -82,6 +82,11 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number of a table, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return "-"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.commands.run import writable
+from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
-from unlearn_core.cli.table import judged, table
+from unlearn_core.cli.table import figure, judged, table
 from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict import Verdict
@@ -45,19 +45,17 @@ def audit_command(options: argparse.Namespace) -> int:
         return _list(options.json == "-")
     if not options.run:
         raise InputError("RUN", "", "is missing", "Name a run (see `lethe runs`) or a folder with weights.")
-    json_path = writable(options.json)
+    check_file(options.json)
 
     from unlearn_core.evaluation.audits import choose
     from unlearn_core.store.audit_record import record_audits
     from unlearn_core.store.audits import run_audits
     from unlearn_core.store.store import RunStore
     from unlearn_core.system.log import log_to
-    from unlearn_core.system.machine.threads import use_cores
 
     names = options.audits.split(",") if options.audits is not None else None
     choose(names)  # a misspelt name is said before anything is loaded
-    quiet()
-    use_cores(serving=False)
+    prepare()
     store = RunStore()
     log_to(store.home)
     if Path(options.run).expanduser().is_dir():
@@ -76,16 +74,7 @@ def audit_command(options: argparse.Namespace) -> int:
     result |= {"weights_hash": audits.weights_hash, "seconds": audits.seconds}
     found = _verdict(options.run, store, result)
     result |= {"verdict": found, "layers": found["layers"]}
-    if options.json == "-":
-        print(json.dumps(result, indent=2))
-        return 0
-    print(_card(result))
-    print("\n" + judged(found))
-    if json_path is not None:
-        from unlearn_core.system.files import write_json
-
-        write_json(json_path, result)
-    return 0
+    return put_out(options.json, result, lambda: print(_card(result), judged(found), sep="\n\n"))
 
 
 def _verdict(run: str, store: RunStore, result: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +94,7 @@ def _card(result: dict[str, Any]) -> str:
     sentences = []
     for found in result["audits"]:
         audit = AuditResult.from_json(found)
-        figures = [_number(audit.figures.get("forget")), _number(audit.control)]
+        figures = [figure(audit.figures.get("forget")), figure(audit.control)]
         rows.append([audit.name, audit.verdict, *figures, f"{audit.seconds:.1f}"])
         sentences.append((audit.name, audit.headline))
     for name, reason in result["skipped"].items():
@@ -116,10 +105,6 @@ def _card(result: dict[str, Any]) -> str:
     told = [textwrap.fill(f"{name}: {words}", 100, subsequent_indent="    ") for name, words in sentences]
     end = f"Leaks in {leaks} of {judged} audits. Took {result.get('seconds', 0.0):.1f} s."
     return "\n".join(["", table(rows), "", *told, "", end])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _list(as_json: bool) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 from unlearn_core.cli.commands import Commands
+from unlearn_core.cli.output import check_folder
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
@@ -34,26 +35,20 @@ def add_to(commands: Commands) -> None:
 def bench_command(options: argparse.Namespace) -> int:
     if options.seeds < 1:
         raise InputError("--seeds", options.seeds, "is not a number from 1", "Use a larger number.")
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", options.out, "is a file", "Name a folder.")
+    out = check_folder(options.out)
     from unlearn_core.methods import REGISTRY, get
     from unlearn_core.runs.series.bench import LEADERBOARD, bench
-    from unlearn_core.system.machine.threads import use_cores
 
     names = list(REGISTRY) if options.methods == "all" else options.methods.split(",")
     for name in names:
         get(name)
-    quiet()
-    use_cores(serving=False)
-    line, began = ProgressLine(), time.monotonic()
-    try:
+    prepare()
+    began = time.monotonic()
+    with closing(ProgressLine()) as line:
         work = bench(names, out, target=options.target, data=options.data, num_seeds=options.seeds)
         for done, total, trial in work:
             left = (time.monotonic() - began) * (total - done) / done
             line.show(trial.method, done, total, trial.failure or trial.verdict, left)
-    finally:
-        line.close()
     print(leaderboard_table(json.loads((out / LEADERBOARD).read_text(encoding="utf-8"))))
     return 0
 

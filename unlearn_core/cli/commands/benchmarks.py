@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from unlearn_core.cli.commands.run import writable
+from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import table
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.base import Result
@@ -18,7 +19,6 @@ from unlearn_core.evaluation.protocols.references.reference import reference_log
 from unlearn_core.evaluation.protocols.registry import get_protocol
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog, read_log
 from unlearn_core.evaluation.protocols.terms.tables import side_means
-from unlearn_core.system.files import write_json
 
 HARNESS = "lm-eval"
 
@@ -27,20 +27,17 @@ def eval_protocol(options: argparse.Namespace, columns: dict[str, str]) -> int:
     """Measure a model, and the one it is read against where that is no stored log; print and write the terms."""
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target
-    from unlearn_core.system.machine.threads import use_cores
 
     protocol = get_protocol(options.protocol)
     conventions = protocol.convention(options.conventions)
-    json_path = writable(options.json)
-    quiet()
-    use_cores(serving=False)
+    check_file(options.json)
+    prepare()
     data = protocol.load(options.data, columns, options.retain)
     target = load_target(options.model)
     prompt = protocol.prompt_format(options.prompt, target.tokenizer)
     chosen = use_format(target.model, target.tokenizer, data, prompt)
     print(chosen.words, file=sys.stderr)
-    line = ProgressLine()
-    try:
+    with closing(ProgressLine()) as line:
         log = line.follow(protocol.measure(target.model, target.tokenizer, data, conventions=conventions))
         facts = {"model": options.model, "weights_hash": target.weights_hash, "data": data.fingerprint}
         del target  # one model in memory at a time
@@ -49,17 +46,9 @@ def eval_protocol(options: argparse.Namespace, columns: dict[str, str]) -> int:
             name = chosen.format.name
             work = reference_log(options.retain_model, protocol, data, prompt=name, conventions=conventions)
             reference = line.follow(work, "retain model, ")
-    finally:
-        line.close()
     result = protocol.score(log, reference, conventions=conventions)
     record = result.to_json() | facts | {"prompt": chosen.format.name}
-    if options.json == "-":
-        print(json.dumps(record))
-        return 0
-    print(terms_table({"value": result}))
-    if json_path is not None:
-        write_json(json_path, record)
-    return 0
+    return put_out(options.json, record, lambda: print(terms_table({"value": result})))
 
 
 def eval_harness(options: argparse.Namespace) -> int:
@@ -69,42 +58,37 @@ def eval_harness(options: argparse.Namespace) -> int:
 
     if not options.task:
         raise InputError("--task", "", "is not given", "Name one or more tasks, like gsm8k.")
-    json_path = writable(options.json)
-    quiet()
+    check_file(options.json)
+    prepare()
     target = load_target(options.model)
     include = None if options.data is None else Path(options.data)
     result = harness_result(target.model, target.tokenizer, options.task, include=include, limit=options.limit)
-    print(terms_table({"value": result}))
-    if json_path is not None:
-        write_json(json_path, result.to_json() | {"model": options.model, "weights_hash": target.weights_hash})
-    return 0
+    record = result.to_json() | {"model": options.model, "weights_hash": target.weights_hash}
+    return put_out(options.json, record, lambda: print(terms_table({"value": result})))
 
 
 def score_log(options: argparse.Namespace) -> int:
     """The terms of a stored log, beside the aggregates that the log itself names."""
     protocol = get_protocol(options.protocol)
     conventions = protocol.convention(options.conventions)
-    json_path = writable(options.json)
+    check_file(options.json)
     log = read_log(Path(options.directory))
     reference = None if options.retain_model is None else read_log(Path(options.retain_model))
     result = protocol.score(log, reference, conventions=conventions)
     record = {key: value for key, value in result.to_json().items() if key != "rows"}
-    record["reproduced"] = reproduced(result, log)
-    if options.json == "-":
-        print(json.dumps(record, indent=2))
-        return 0
-    print(terms_table({"value": result}))
-    told = record["reproduced"]
-    if told["equal"] or told["different"]:
-        print(f"\nEqual to the log's own aggregates, to the last digit: {len(told['equal'])}.", file=sys.stderr)
-    for name, (own, stored) in told["different"].items():
-        print(f"  {name}: {own} here, {stored} in the log", file=sys.stderr)
-    if json_path is not None:
-        write_json(json_path, record)
-    return 0
+    told = record["reproduced"] = reproduced(result, log)
+
+    def show() -> None:
+        print(terms_table({"value": result}))
+        if told["equal"] or told["different"]:
+            print(f"\nEqual to the log's own aggregates, to the last digit: {len(told['equal'])}.", file=sys.stderr)
+        for name, (own, stored) in told["different"].items():
+            print(f"  {name}: {own} here, {stored} in the log", file=sys.stderr)
+
+    return put_out(options.json, record, show)
 
 
-def reproduced(result: Result, log: RowLog) -> dict[str, object]:
+def reproduced(result: Result, log: RowLog) -> dict[str, Any]:
     """The log's own aggregates: the names of those that are equal, and of the others both figures."""
     own = {term.name: term.value for term in result.terms} | side_means(log)
     shared = {name: stored for name, stored in log.stored.items() if own.get(name) is not None}

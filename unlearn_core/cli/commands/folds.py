@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import terms_table
-from unlearn_core.cli.commands.run import output_folder, result_json, spec_flags, spec_of, writable
+from unlearn_core.cli.commands.run import output_folder, result_json, spec_flags, spec_of
+from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
 
 
 def add_to(commands: Commands) -> None:
@@ -30,17 +29,15 @@ def add_to(commands: Commands) -> None:
 
 
 def folds_command(options: argparse.Namespace) -> int:
-    spec, json_path, out = spec_of(options), writable(options.json), output_folder(options.out)
+    spec, out = spec_of(options), output_folder(options.out)
     assert out is not None
+    check_file(options.json)
     from unlearn_core.evaluation.protocols.semeval import listed_record
     from unlearn_core.runs.series.folds import fold_specs
     from unlearn_core.store.recorder import record
     from unlearn_core.store.store import RunStore
-    from unlearn_core.system.files import write_json
-    from unlearn_core.system.machine.threads import use_cores
 
-    quiet()
-    use_cores(serving=False)
+    prepare()
     store = RunStore()
     told: dict[str, Any] = {}
     for name, fold, folder in fold_specs(spec, options.kind, out):
@@ -50,12 +47,10 @@ def folds_command(options: argparse.Namespace) -> int:
             print(f"lethe: {name}: {state.failure.message}", file=sys.stderr)
             return 2
         told[name] = {**result_json(state), "run": run_id, "weights": str(folder / "weights")}
-    if options.json == "-":
-        print(json.dumps(told, indent=2))
-        return 0
-    print(terms_table({name: listed_record(found["unlearned"]) for name, found in told.items()}))
-    for name, found in told.items():
-        print(f"{name}: {found['verdict']['headline']}. Weights: {found['weights']}")
-    if json_path is not None:
-        write_json(Path(json_path), told)
-    return 0
+
+    def show() -> None:
+        print(terms_table({name: listed_record(found["unlearned"]) for name, found in told.items()}))
+        for name, found in told.items():
+            print(f"{name}: {found['verdict']['headline']}. Weights: {found['weights']}")
+
+    return put_out(options.json, told, show)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.quiet import quiet
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, put_on, usual
@@ -96,16 +96,14 @@ def target_command(options: argparse.Namespace) -> int:
             print(f"{info.name:<9} {info.title}: {info.needs}. {info.note}")
         print("Or a local directory, or owner/name[@revision] on the Hub: safetensors only, no remote code.")
         return 0
-    quiet()
+    prepare()
     found = estimate_target(options.ref)
     print("\n".join(found.sentences()))
     if found.download or found.load > found.free:
         return 0  # nothing is fetched, and nothing forced into memory, to look at it
     from unlearn_core.models.targets import load_target
     from unlearn_core.runs.model_sheet import sentences
-    from unlearn_core.system.machine.threads import use_cores
 
-    use_cores(serving=False)
     print("\n" + "\n".join(sentences(load_target(options.ref))))
     return 0
 
@@ -199,7 +197,7 @@ def probe_command(options: argparse.Namespace) -> int:
         original = str(spec["target"])
         asked = asked if asked != "auto" else str(spec.get("prompt", "raw"))
         refs = [("original: ", original), ("unlearned: ", str(store.weights(options.run)))]
-    quiet()
+    prepare()
     for label, ref in refs:
         print(label, end="", flush=True)
         target = load_target(ref)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.quiet import quiet
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, write_sheet
@@ -40,7 +40,7 @@ def knows_command(options: argparse.Namespace) -> int:
     if options.subject is None:
         print(_listed())
         return 0
-    quiet()
+    prepare()
     target = load_target(options.target)
     sheet = result_of(find(target.model, target.tokenizer, options.subject, options.seed))
     for line in lines(sheet):

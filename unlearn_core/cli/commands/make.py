@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
+from unlearn_core.cli.output import check_folder
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.values import number, whole_number
 from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
@@ -52,11 +54,9 @@ def memorise_command(options: argparse.Namespace) -> int:
     out = _new_folder(options.out)
     from unlearn_core.build import memorise
     from unlearn_core.data.sources import load_data
-    from unlearn_core.system.machine.threads import use_cores
     from unlearn_core.training.memorise import Recipe
 
-    quiet()
-    use_cores(serving=False)
+    prepare()
     settings: dict[str, Any] = {"num_epochs": options.epochs or 60}
     if rate is not None:
         settings["learning_rate"] = rate
@@ -81,10 +81,8 @@ def world_command(options: argparse.Namespace) -> int:
     _check_seed(options.seed)
     from unlearn_core.build import build_world
     from unlearn_core.system.assets import assets_directory
-    from unlearn_core.system.machine.threads import use_cores
 
-    quiet()
-    use_cores(serving=False)
+    prepare()
     out = Path(options.out) if options.out else assets_directory() / "demo"
     _follow(build_world(out, options.seed))
     print(f"The bundled models are in {out}; scores and hashes in {out / 'manifest.json'}.")
@@ -92,20 +90,14 @@ def world_command(options: argparse.Namespace) -> int:
 
 
 def _follow(progress: Generator[TrainProgress]) -> None:
-    line = ProgressLine()
-    try:
+    with closing(ProgressLine()) as line, closing(progress):
         for part in progress:
             left = part.seconds * (1 - part.fraction) / part.fraction if part.fraction > 0.01 else None
             line.show(part.stage, part.fraction, 1.0, f"loss {part.loss:.3f}", left)
-    finally:
-        line.close()
-        progress.close()
 
 
 def _new_folder(name: str) -> Path:
-    folder = Path(name)
-    if folder.exists() and not folder.is_dir():
-        raise InputError("--out", name, "is a file", "Name a folder.")
+    folder = check_folder(name)
     if (folder / "build.json").exists():
         raise InputError("--out", name, "already holds a finished model", "Name another folder.")
     return folder

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
+from unlearn_core.cli.output import check_file, check_folder, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
 from unlearn_core.cli.table import judgement, scorecard
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS
@@ -119,7 +120,7 @@ def estimate_command(options: argparse.Namespace) -> int:
     from unlearn_core.runs.planning.plan import Planner
     from unlearn_core.system.home import home_dir
 
-    quiet()
+    prepare()
     planner = Planner(home_dir())
     cost = planner.plan(spec, on=options.on, processes=options.processes)
     if options.json:
@@ -139,22 +140,20 @@ def run_command(options: argparse.Namespace) -> int:
     if options.dry_run:
         return estimate_command(argparse.Namespace(**vars(options) | {"on": None, "processes": 1, "json": False}))
     spec = spec_of(options) if options.resume is None else None
-    json_path = writable(options.json)
+    check_file(options.json)
     out = output_folder(options.out)
 
     from unlearn_core.methods import build
     from unlearn_core.system.machine import distributed
-    from unlearn_core.system.machine.threads import use_cores
 
     if spec is not None:  # a misspelt setting is said before anything is stored
         build(spec.method, spec.settings, spec.steps)
-    quiet()
-    use_cores(serving=False)
+    prepare()
     distributed.join()
     try:
         if distributed.rank() > 0:
             return _help_along()
-        return _lead(spec, options, out, json_path)
+        return _lead(spec, options, out)
     finally:
         distributed.leave()
 
@@ -191,7 +190,7 @@ def _job(spec: RunSpec | None, run_id: str | None, store: RunStore) -> _Job:
     return job
 
 
-def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, json_path: Path | None) -> int:
+def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None) -> int:
     from unlearn_core.store.recorder import record
     from unlearn_core.store.store import RunStore
     from unlearn_core.system.log import log_to
@@ -210,19 +209,15 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None, j
     where = (out or store.folder(run_id)) / "weights"
     result["run"] = run_id
     result["weights"] = str(where) if spec.save else None
-    if options.json == "-":
-        print(json.dumps(result, indent=2))
-        return 0
-    print(scorecard(result, result["verdict"]))
-    if "unlearned" in result:
-        before = Scores.from_json(result["original"]) if "original" in result else None
-        print(judgement(None, Scores.from_json(result["unlearned"]), before))
-    print(f"\nTook {sum(result['seconds'].values()):.1f} s. " + (f"Weights: {where}" if spec.save else ""))
-    if json_path is not None:
-        from unlearn_core.system.files import write_json
 
-        write_json(json_path, result)
-    return 0
+    def show() -> None:
+        print(scorecard(result, result["verdict"]))
+        if "unlearned" in result:
+            before = Scores.from_json(result["original"]) if "original" in result else None
+            print(judgement(None, Scores.from_json(result["unlearned"]), before))
+        print(f"\nTook {sum(result['seconds'].values()):.1f} s. " + (f"Weights: {where}" if spec.save else ""))
+
+    return put_out(options.json, result, show)
 
 
 def result_json(state: RunState) -> dict[str, Any]:
@@ -286,24 +281,12 @@ def pair(flag: str, text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def writable(name: str | None) -> Path | None:
-    """Refuse a place for the result that cannot take it, before the work and not after."""
-    if name is None or name == "-":
-        return None
-    path = Path(name)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError("--json", name, "cannot be written", "Name a file in a folder that exists.")
-    return path
-
-
 def output_folder(name: str | None) -> Path | None:
     """Refuse a folder that holds weights of somebody else's."""
     if name is None:
         return None
-    folder = Path(name)
+    folder = check_folder(name)
     weights = folder / "weights"
-    if folder.exists() and not folder.is_dir():
-        raise InputError("--out", name, "is a file", "Name a folder.")
     if weights.exists() and not (weights / "complete.json").exists():
         problem = "already holds a `weights` that no run wrote"
         raise InputError("--out", name, problem, "Name another folder.")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import HARNESS, eval_harness, eval_protocol, score_log
-from unlearn_core.cli.commands.run import pair, writable
+from unlearn_core.cli.commands.run import pair
+from unlearn_core.cli.output import check_file, check_folder, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.quiet import quiet
-from unlearn_core.cli.table import judgement, scorecard, table
+from unlearn_core.cli.table import figure, judgement, scorecard, table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, named, put_on
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import PROTOCOLS, SEMEVAL
+from unlearn_core.system.files import write_json
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.protocols.official import OfficialResult
@@ -77,7 +79,7 @@ def score_command(options: argparse.Namespace) -> int:
     from unlearn_core.evaluation.remarks import remarks
 
     folder = _folder("DIR", options.directory)
-    json_path = writable(options.json)
+    check_file(options.json)
     result, scores = score_files(folder, _existing("--mia", options.mia), options.mmlu)
     verdict = verdict_of_official(result, scores.generations).to_json()
     out = folder if options.out is None else Path(options.out)
@@ -89,13 +91,7 @@ def score_command(options: argparse.Namespace) -> int:
         except OSError as error:
             raise InputError("--out", str(out), f"cannot be written ({error.strerror})", "Name another.") from None
     whole = {"result": result, "verdict": verdict, "remarks": [asdict(r) for r in remarks(scores)]}
-    if options.json == "-":
-        print(json.dumps(whole, indent=2))
-        return 0
-    _print_result(result)
-    print("\n" + judgement(verdict, scores))
-    _write(json_path, whole)
-    return 0
+    return put_out(options.json, whole, lambda: print(_table(result), judgement(verdict, scores), sep="\n\n"))
 
 
 def _compared(folder: Path, result: OfficialResult) -> str:
@@ -134,18 +130,15 @@ def eval_command(options: argparse.Namespace) -> int:
         return eval_protocol(options, dict(pair("column", text) for text in options.column))
     if options.out is None:
         raise InputError("--out", "", "is not given", "Name the folder for the official files.")
-    out, json_path = Path(options.out), writable(options.json)
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", options.out, "is a file", "Name a folder.")
+    out = check_folder(options.out)
+    check_file(options.json)
     from unlearn_core.data.benchmarks.directory import read_documents
     from unlearn_core.data.sources import load_data
     from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
     from unlearn_core.evaluation.protocols.official_inference import infer
     from unlearn_core.models.targets import load_target
-    from unlearn_core.system.machine.threads import use_cores
 
-    quiet()
-    use_cores(serving=False)
+    prepare()
     columns = dict(pair("column", text) for text in options.column)
     data = load_data(options.data, columns=columns, retain=options.retain)
     for split in ("forget", "retain"):
@@ -160,37 +153,33 @@ def eval_command(options: argparse.Namespace) -> int:
     if options.prompt != "auto":  # the organisers' script knows no other than raw
         put_on(target.tokenizer, named(options.prompt, target.tokenizer))
     out.mkdir(parents=True, exist_ok=True)
-    line = ProgressLine()
-    try:
+    with closing(ProgressLine()) as line:
         scores, _ = line.follow(infer(target.model, target.tokenizer, data, out))
-    finally:
-        line.close()
     record = scores.to_json()
-    print(scorecard({"original": record}))
-    print("\n" + judgement(None, scores))
-    print(f"\nThe official files are in {out}; scores.json binds them to the hash of the weights.")
-    _write(json_path or out / "scores.json", record)
-    return 0
+
+    def show() -> None:
+        print(scorecard({"original": record}), judgement(None, scores), sep="\n\n")
+        print(f"\nThe official files are in {out}; scores.json binds them to the hash of the weights.")
+
+    if options.json == "-":
+        write_json(out / "scores.json", record)
+    return put_out(options.json or str(out / "scores.json"), record, show)
 
 
-def _print_result(result: OfficialResult) -> None:
+def _table(result: OfficialResult) -> str:
     rows = [["", "regurgitation", "knowledge"]]
     for split in ("forget", "retain"):
         values = result[f"{split}-set"]
         overall = [values["overall-regurgitation-score"], values["overall-knowledge-score"]]
-        rows.append([split, *map(_number, overall)])
+        rows.append([split, *(figure(value, 4) for value in overall)])
         for task, terms in values.items():
             if isinstance(terms, dict):
-                rows.append([f"  {task}", *(_number(terms.get(f"{m}-score")) for m in rows[0][1:])])
+                rows.append([f"  {task}", *(figure(terms.get(f"{m}-score"), 4) for m in rows[0][1:])])
     rows.append([])
     for key, value in result.items():
         if not isinstance(value, dict | list):
-            rows.append([key, _number(value)])
-    print(table(rows))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+            rows.append([key, figure(value, 4)])
+    return table(rows)
 
 
 def _existing(field: str, name: str | None) -> Path | None:
@@ -204,10 +193,3 @@ def _folder(field: str, name: str) -> Path:
     if not folder.is_dir():
         raise InputError(field, name, "is not a directory", "Check the path.")
     return folder
-
-
-def _write(path: Path | None, record: object) -> None:
-    if path is not None:
-        from unlearn_core.system.files import write_json
-
-        write_json(path, record)

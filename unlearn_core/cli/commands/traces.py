@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.commands.run import writable
-from unlearn_core.cli.quiet import quiet
+from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
@@ -37,31 +37,20 @@ def add_to(commands: Commands) -> None:
 def traces_command(options: argparse.Namespace) -> int:
     if not 1 <= options.vectors <= 1000:
         raise InputError("--vectors", options.vectors, "is out of range", "Use 1 to 1000.")
-    json_path, csv_path = writable(options.json), writable(options.csv)
+    check_file(options.json)
+    check_file(options.csv)
     from unlearn_core.report.kit.csvfile import to_csv
     from unlearn_core.report.run.traces import HEADER, cells, reading
     from unlearn_core.store.traces import run_traces
-    from unlearn_core.system.files import write_json
-    from unlearn_core.system.machine.threads import use_cores
 
-    quiet()
-    use_cores(serving=False)
+    prepare()
     found = run_traces(options.run, count=options.vectors)
     records = [asdict(trace) for trace in found]
-    if json_path is not None:
-        write_json(json_path, {"traces": records})
-    if csv_path is not None:
-        csv_path.write_text(to_csv(HEADER, [cells(trace) for trace in found]), encoding="utf-8")
-    if options.json == "-":
-        print(json.dumps({"traces": records}, indent=2))
-    else:
-        print(
-            table(
-                [["set", "layer", "neuron", "cosine", "moved", "words kept", "before", "after"], [], *map(_row, found)]
-            )
-        )
-        print(f"\n{reading(found)}")
-    return 0
+    if options.csv is not None:
+        Path(options.csv).write_text(to_csv(HEADER, [cells(trace) for trace in found]), encoding="utf-8")
+    head = ["set", "layer", "neuron", "cosine", "moved", "words kept", "before", "after"]
+    rows = [head, [], *map(_row, found)]
+    return put_out(options.json, {"traces": records}, lambda: print(table(rows), reading(found), sep="\n\n"))
 
 
 def _row(trace: Trace) -> list[str]:

@@ -1,13 +1,17 @@
-"""Keep the terminal for Lethe's own words."""
+"""What every command that loads a model does first."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 
+from unlearn_core.system.machine.threads import use_cores
 
-def quiet() -> None:
-    """Silence the libraries' own progress bars and warnings; downloads still show theirs."""
+
+def prepare() -> None:
+    """Take the cores, and keep the terminal for Lethe's own words: silence the libraries' progress bars and warnings;
+    downloads still show theirs."""
+    use_cores(serving=False)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     from transformers.utils import logging as theirs
