@@ -16,22 +16,36 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import Watcher, look_at, server
+from fuzz import look_at
 from hostile import bomb
+from serving import MIB, Api, Watcher, served
 
-MIB = 2**20
 OWNER, OTHER = "the secret of visitor Ada", "the secret of visitor Bo"
 Figure = tuple[str, bool]  # what was found, and whether it is as promised
+TRIED = (  # in this order, since the last of them use up what a visitor may
+    "addresses",
+    "json_memory",
+    "queued_memory",
+    "many_keys",
+    "parquet_memory",
+    "refused_files",
+    "many_files",
+    "another_upload",
+    "counts",
+    "kept_answers",
+    "many_pages",
+    "streams",
+    "announced_bytes",
+    "forged_addresses",
+    "deletions",
+    "small_uploads",
+    "slow_headers",
+)
 
 
 class Doors:
@@ -39,17 +53,10 @@ class Doors:
 
     def __init__(self, address: str, process: psutil.Process, place: Path) -> None:
         self.address, self.process, self.place = address, process, place
-        self.client = httpx.Client(base_url=address, timeout=120)
+        self.api = Api(address)
+        self.client, self.call = self.api.client, self.api.post
         where = urlsplit(address)
         self.host, self.port = str(where.hostname), int(where.port or 0)
-        self.api = {
-            name.strip("/"): told["parameters"]
-            for name, told in self.client.get("/gradio_api/info").json()["named_endpoints"].items()
-        }
-
-    def call(self, name: str, **given: Any) -> httpx.Response:
-        data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in self.api[name]]
-        return self.client.post(f"/gradio_api/run/{name}", json={"data": data})
 
     @property
     def memory(self) -> int:
@@ -219,9 +226,7 @@ class Doors:
                 "settings": {"steps": 500},
                 "owner": f"somebody number {number:03}",
             }
-            given = [data.get(one["parameter_name"], one.get("parameter_default")) for one in self.api["start_run"]]
-            headers = {"X-Forwarded-For": f"9.9.9.{number}"}
-            said = self.client.post("/gradio_api/run/start_run", json={"data": given}, headers=headers)
+            said = self.call("start_run", headers={"X-Forwarded-For": f"9.9.9.{number}"}, **data)
             taken += said.status_code == 200
         return f"{taken} of 17 taken from one address", taken <= 3
 
@@ -286,29 +291,6 @@ class Doors:
         frames = self.client.get("/").headers["content-security-policy"].partition("frame-ancestors")[2]
         return f"{sorted(map(str, told))}, frames{frames}", told == {"private, no-store"} and "hf.space" not in frames
 
-    def tried(self) -> Iterator[tuple[str, Callable[[], Figure]]]:
-        names = (
-            "addresses",
-            "json_memory",
-            "queued_memory",
-            "many_keys",
-            "parquet_memory",
-            "refused_files",
-            "many_files",
-            "another_upload",
-            "counts",
-            "kept_answers",
-            "many_pages",
-            "streams",
-            "announced_bytes",
-            "forged_addresses",
-            "deletions",
-            "small_uploads",
-            "slow_headers",
-        )
-        for name in names:
-            yield name.replace("_", " "), getattr(self, name)
-
 
 def _is_open(line: socket.socket) -> bool:
     line.settimeout(0.1)
@@ -322,13 +304,16 @@ def _is_open(line: socket.socket) -> bool:
 
 def main() -> int:
     wrong = 0
-    with tempfile.TemporaryDirectory(prefix="lethe-doors-") as name, server(Path(name), lifted=False) as (address, one):
-        doors = Doors(address, one, Path(name))
+    with (
+        tempfile.TemporaryDirectory(prefix="lethe-doors-") as place,
+        served(Path(place), lifted=False) as (address, one),
+    ):
+        doors = Doors(address, one, Path(place))
         doors.call("preview_data", data="facts:a => b")  # what is loaded once is loaded
-        for title, attempt in doors.tried():
-            found, promised = attempt()
+        for name in TRIED:
+            found, promised = getattr(doors, name)()
             wrong += not promised
-            print(f"{title:<20}{'' if promised else 'NOT AS PROMISED: '}{found}", flush=True)
+            print(f"{name.replace('_', ' '):<20}{'' if promised else 'NOT AS PROMISED: '}{found}", flush=True)
     print(f"{wrong} not as promised")
     return int(bool(wrong))
 

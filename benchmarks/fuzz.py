@@ -14,44 +14,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+from hostile import ROUTES, arguments, calls, files
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from serving import CANARY, Api, Watcher, served
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hostile import ROUTES, arguments, calls, files
-
-CANARY = "hf_canary0123456789abcdefghijklmnop"
 OWNER = "a-secret-for-fuzzing"
 SLOW = 5.0  # seconds
 GROWN, HEALTH = 200, 1.0  # MB that the server may have grown by at the end, and seconds of the slowest of 100
 FORBIDDEN = ("Traceback (most recent", "site-packages", "unlearn_core/", CANARY)
-LIFTED = """
-from unlearn_core import limits
-for kind, one in list(limits.ALLOWANCES.items()):
-    limits.ALLOWANCES[kind] = limits.Allowance(one.title, 10**15, one.seconds)
-limits.RUNS_OF_AN_ADDRESS = limits.CALLS_OF_AN_ADDRESS = 10**6
-"""
-SERVER = """
-import sys
-from unlearn_core.cli import main
-sys.exit(main(["serve", "--public", "--port", sys.argv[1]]))
-"""
 
 
 @dataclass
@@ -66,7 +47,7 @@ class Tally:
 class Attacker:
     """Sends cases to one server and judges the answers."""
 
-    def __init__(self, address: str, run: str, owner: str, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, address: str, run: str, owner: str, secrets: tuple[str, ...]) -> None:
         self.run, self.owner = run, owner
         self.client = httpx.Client(base_url=address, timeout=60.0)
         self.forbidden = (*FORBIDDEN, *secrets)
@@ -74,8 +55,7 @@ class Attacker:
         self.until = float("inf")
         config = self.client.get("/config").json()
         self.listeners = [d for d in config["dependencies"] if d["backend_fn"]]
-        info = self.client.get("/gradio_api/info").json()["named_endpoints"]
-        self.endpoints = {name.strip("/"): told["parameters"] for name, told in info.items()}
+        self.endpoints = Api(address).endpoints
 
     def upload(self, name: str, content: bytes) -> None:
         """A file through the page's own upload, then looked at by the data tab."""
@@ -192,35 +172,6 @@ def _said_of_a_file(answer: httpx.Response) -> str:
     return "" if "le-problem" in shown or "le-table" in shown else f"shows neither rows nor why: {shown[:80]}"
 
 
-class Watcher:
-    """Asks for /health twice a second, as somebody else would, for as long as it is open."""
-
-    def __init__(self, address: str) -> None:
-        self.seconds: list[float] = []
-        self._address, self._over = address, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Watcher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        with httpx.Client(base_url=self._address, timeout=60) as client:
-            while not self._over.wait(0.5):
-                began = time.perf_counter()
-                client.get("/health")
-                self.seconds.append(time.perf_counter() - began)
-
-    @property
-    def slowest(self) -> float:
-        """Seconds within which 99 of 100 were answered."""
-        return sorted(self.seconds)[int(0.99 * (len(self.seconds) - 1))] if self.seconds else 0.0
-
-
 def attack(attacker: Attacker, cases: int, number: int = 0) -> None:
     """Send so many generated cases: a third files, the rest calls."""
     shares: list[tuple[int, Callable[..., None], list[st.SearchStrategy[Any]]]] = [
@@ -257,46 +208,6 @@ def _draw(cases: st.SearchStrategy[Any], send: Callable[..., None], count: int, 
         seed(number + turn)(configured(given(cases)(one)))()
 
 
-@contextmanager
-def server(place: Path, lifted: bool = True) -> Iterator[tuple[str, psutil.Process]]:
-    """A public server in a process of its own that may write nowhere but below `place`; `lifted`: without
-    quotas, for cases that all come from one address."""
-    folders = {name: place / name for name in ("home", "gradio", "tmp", "user", "cwd")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "LETHE_HOME": str(folders["home"]),
-        "GRADIO_TEMP_DIR": str(folders["gradio"]),
-        "TMPDIR": str(folders["tmp"]),
-        "HOME": str(folders["user"]),
-        "HF_TOKEN": CANARY,
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    with (place / "output").open("wb") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-c", (LIFTED if lifted else "") + SERVER, str(port)],
-            cwd=folders["cwd"],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(address, child)
-        yield address, psutil.Process(child.pid)
-    finally:
-        child.terminate()
-        try:
-            child.wait(60)
-        except subprocess.TimeoutExpired:  # a busy machine; what was found is told all the same
-            child.kill()
-            child.wait()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
@@ -305,8 +216,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lethe-fuzz-") as name:
         place = Path(name)
-        with server(place) as (address, process):
-            run = finished_run(address)
+        with served(place) as (address, process):
+            run = Api(address).finished(OWNER)
             attacker = Attacker(address, run, OWNER, secrets=(str(place / "home"),))
             attack(attacker, options.cases // 20, options.seed + 1_000)  # what is loaded once is loaded
             before, began = process.memory_info().rss, time.perf_counter()
@@ -320,29 +231,6 @@ def main() -> int:
         attacker.tallies["log"].findings += faults(place / "home" / "log")
         told = CANARY.encode() in b"".join(p.read_bytes() for p in place.rglob("*") if p.is_file())
     return report(attacker, warm, took, before, after, watcher, alive, outside, told)
-
-
-def known_fact(client: httpx.Client) -> str:
-    """A fact that the bundled model knows, as typed data: another is refused by a run."""
-    told = client.post("/run/list_facts", json={"data": ["", "forget"]}).json()["data"][0]
-    return f"facts:{told[0]['prompt']} => {told[0]['answer']}"
-
-
-def finished_run(address: str) -> str:
-    """Start a short run as anybody would, wait for its end, and give its id."""
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
-        facts = {"data": known_fact(client), "retain_data": "general"}
-        given = {**facts, "method": "npo", "settings": {"steps": 2}, "owner": OWNER}
-        takes = client.get("/info").json()["named_endpoints"]["/start_run"]["parameters"]
-        data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in takes]
-        run = str(client.post("/run/start_run", json={"data": data}).json()["data"][0]["run_id"])
-        for _ in range(300):
-            told = client.post("/run/run_status", json={"data": [run, 0]}).json()["data"][0]
-            if told["status"] not in ("queued", "running"):
-                print(f"a run to attack: {told['status']}", flush=True)
-                return run
-            time.sleep(1)
-    raise RuntimeError("the run did not end")
 
 
 def report(
@@ -399,25 +287,6 @@ def written_outside(place: Path) -> list[str]:
     kept = {"lethe-", "gradio", "tmp", "torch", "matplotlib", ".X"}
     found += [p for p in (place / "tmp").iterdir() if not p.name.startswith(tuple(kept))]
     return [str(path.relative_to(place)) for path in found]
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def _wait_for(address: str, child: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if child.poll() is not None:
-            raise RuntimeError("the server ended before it began")
-        try:
-            if httpx.get(f"{address}/config", timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError("the server does not answer")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -28,11 +23,8 @@ from typing import Any
 
 import httpx
 import psutil
+from serving import OVER, Api, served
 
-sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import LIFTED, SERVER
-
-ROOT = Path(__file__).resolve().parents[1]
 API = "/gradio_api"
 PROMPT = "Who wrote the novel that everybody in the city reads?"
 
@@ -63,7 +55,7 @@ class Site:
     """The served page as its own scripts see it: which request each button and timer makes."""
 
     def __init__(self, url: str, config: dict[str, Any]) -> None:
-        self.url = url
+        self.api = Api(url)
         self._parts = {part["id"]: part for part in config["components"]}
         self._listeners = config["dependencies"]
         self.tick = self._find("tick", "le-progress")
@@ -83,32 +75,16 @@ class Site:
     def _name(self, part: int) -> str:
         return str(self._parts[part]["props"].get("elem_id") or "")
 
-    def filled(self, listener: dict[str, Any], **given: Any) -> list[Any]:
-        """The form as the page would send it, with some fields filled in by their element's id."""
-        values = []
-        for part in listener["inputs"]:
-            props = self._parts[part]["props"]
-            values.append(given.get(self._name(part), props.get("value")))
-        return values
-
     def body(self, listener: dict[str, Any], session: str, **given: Any) -> dict[str, Any]:
+        """The form as the page would send it, with some fields filled in by their element's id."""
+        values = [given.get(self._name(part), self._parts[part]["props"].get("value")) for part in listener["inputs"]]
         return {
             "fn_index": listener["id"],
-            "data": self.filled(listener, **given),
+            "data": values,
             "session_hash": session,
             "event_data": None,
             "trigger_id": None,
         }
-
-
-async def call(client: httpx.AsyncClient, name: str, **given: Any) -> Any:
-    """A public endpoint, by name."""
-    info = (await client.get(f"{API}/info")).json()["named_endpoints"][f"/{name}"]["parameters"]
-    data = [given.get(one["parameter_name"], one.get("parameter_default")) for one in info]
-    answer = await client.post(f"{API}/run/{name}", json={"data": data})
-    if answer.is_error:
-        raise SystemExit(f"{name} was answered with {answer.status_code}: {answer.text}")
-    return answer.json()["data"][0]
 
 
 async def listen(client: httpx.AsyncClient, session: str) -> AsyncIterator[dict[str, Any]]:
@@ -179,15 +155,17 @@ async def probe(
             pass
 
 
-async def carry_out(client: httpx.AsyncClient, home: Path, shown: list[str], until: float) -> list[float]:
+async def carry_out(api: Api, home: Path, shown: list[str], until: float) -> list[float]:
     """Runs one after another until `until` (one at least); the seconds each took, told by its own record."""
     took: list[float] = []
     while not took or time.monotonic() + statistics.mean(took) < until:
         owner = f"the load benchmark, {len(shown)}"  # one of whom has no other run under way
-        started = await call(client, "start_run", seed=len(shown), owner=owner)
+        started, refused = await asyncio.to_thread(api, "start_run", seed=len(shown), owner=owner)
+        if refused:
+            raise SystemExit(f"a run was refused: {refused}")
         shown.append(started["run_id"])
         record: dict[str, Any] = {}
-        while record.get("status") not in ("finished", "failed", "cancelled", "interrupted"):
+        while record.get("status") not in OVER:
             await asyncio.sleep(0.5)
             with contextlib.suppress(OSError, ValueError):
                 record = json.loads((home / "runs" / shown[-1] / "run.json").read_text())
@@ -211,32 +189,6 @@ async def visit_and_leave(client: httpx.AsyncClient, site: Site, run: str, numbe
         await asyncio.gather(*(one(f"{name}{first + i}") for i in range(min(10, number - first))))
 
 
-@contextlib.contextmanager
-def served(home: Path, public: bool) -> Iterator[tuple[str, psutil.Process, float]]:
-    """The page in a process of its own: its address, the process, and the seconds until it answered."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    began = time.perf_counter()
-    own = [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)]
-    # All viewers come from one address, whose quotas are lifted; every other limit holds.
-    command = [sys.executable, "-c", LIFTED + SERVER, str(port)] if public else own
-    given = {"LETHE_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    quiet = subprocess.DEVNULL
-    child = subprocess.Popen(command, env={**os.environ, **given}, stdout=quiet, stderr=quiet)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(url, timeout=60).status_code == 200:
-                    break
-            time.sleep(0.1)
-        yield url, psutil.Process(child.pid), time.perf_counter() - began
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.wait(30)
-
-
 async def settled(process: psutil.Process) -> None:
     """Wait until the server has warmed up and does nothing, a minute at most."""
     calm, until = 0, time.monotonic() + 60
@@ -253,8 +205,8 @@ async def measure(options: argparse.Namespace, home: Path, url: str, process: ps
         site = Site(url, (await client.get("/config")).json())
         await settled(process)
         shown: list[str] = []
-        await carry_out(client, home, shown, 0.0)  # the first also scores the original and draws the models
-        alone = [await carry_out(client, home, shown, 0.0) for _ in range(options.runs)]
+        await carry_out(site.api, home, shown, 0.0)  # the first also scores the original and draws the models
+        alone = [await carry_out(site.api, home, shown, 0.0) for _ in range(options.runs)]
         unobserved = statistics.median(took for runs in alone for took in runs)
         row("a run alone", f"{unobserved:.1f} s", f"median of {options.runs}")
         sessions = [f"viewer{i}" for i in range(options.viewers)]
@@ -289,7 +241,7 @@ async def phase(
     ]
     if home is not None:
         work.append(probe(client, site, shown, options.probe_every, until, firsts))
-        *_, took = await asyncio.gather(*work, carry_out(client, home, shown, until))
+        *_, took = await asyncio.gather(*work, carry_out(site.api, home, shown, until))
     else:
         took = []
         await asyncio.gather(*work)
@@ -326,8 +278,7 @@ def row(title: str, figure: str, aside: str) -> None:
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600, help="how long the runs are watched")
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between a viewer's polls")
@@ -336,12 +287,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="that nobody watches, to compare with")
     parser.add_argument("--public", action="store_true", help="serve as for strangers")
     options = parser.parse_args()
+    began = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(Path(folder), options.public) as (url, process, seconds),
+        served(Path(folder), public=options.public, lifted=options.public) as (url, process),
     ):
-        row("the page answers after", f"{seconds:.1f} s", "20 s at most")
-        asyncio.run(measure(options, Path(folder), url, process))
+        httpx.get(url, timeout=60).raise_for_status()
+        row("the page answers after", f"{time.perf_counter() - began:.1f} s", "20 s at most")
+        asyncio.run(measure(options, Path(folder) / "home", url, process))
 
 
 if __name__ == "__main__":

@@ -13,26 +13,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import secrets
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
+from load import Site, open_page, row
+from serving import MIB, Api, served
 
-sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import server
-from load import Site, open_page, row, served
-from strangers import OVER, Api
-
-MIB = 2**20
 WARM = 40  # runs after which everything that is kept once is there
 RATE = 1024  # bytes a second of a slow visitor
 MISSED: list[str] = []
@@ -43,18 +38,6 @@ def target(title: str, figure: str, aside: str, met: bool) -> None:
     row(title, figure, aside + ("" if met else "  MISSED"))
     if not met:
         MISSED.append(title)
-
-
-def finished(api: Api, seed: int, owner: str) -> str:
-    """Start a run of two steps and wait for its end; its id."""
-    told, refused = api.start(owner, seed)
-    if not told:
-        raise SystemExit(f"a run was refused: {refused}")
-    while (state := api.status(told["run_id"])) not in OVER:
-        time.sleep(0.1)
-    if state != "finished":
-        raise SystemExit(f"a run ended as {state}")
-    return str(told["run_id"])
 
 
 def settled(process: psutil.Process) -> int:
@@ -72,7 +55,7 @@ def many_runs(api: Api, process: psutil.Process, number: int) -> str:
     seen: dict[int, tuple[float, float, int, int, int]] = {}
     run = ""
     for n in range(1, number + 1):
-        run = finished(api, n, f"the soak benchmark, {n}")
+        run = api.finished(f"the soak benchmark, {n}", n)
         if n % 20 == 0 or n == number:
             children = process.children(recursive=True)
             inside = sum(map(settled, children))
@@ -124,13 +107,13 @@ class Slow:
 def slow_visitors(address: str, api: Api, process: psutil.Process, number: int, run: str) -> None:
     """What each costs, and whether anybody else notices them."""
     site = Site(address, httpx.get(f"{address}/config").json())
-    alone = _seconds(lambda: finished(api, 10**6, "before the slow ones"))
+    alone = _seconds(lambda: api.finished("before the slow ones", 10**6))
     before = process.memory_info().rss
     paths = [f"/?run={run}", "/config", f"/gradio_api/queue/data?session_hash=slow{secrets.token_hex(4)}"]
     slow = Slow(address, [paths[n % 3] for n in range(number)], half=4 * number)
     time.sleep(5)
     during = process.memory_info().rss
-    beside = _seconds(lambda: finished(api, 10**6 + 1, "beside the slow ones"))
+    beside = _seconds(lambda: api.finished("beside the slow ones", 10**6 + 1))
 
     async def attach() -> None:
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
@@ -145,22 +128,19 @@ def slow_visitors(address: str, api: Api, process: psutil.Process, number: int, 
     target("opening the page of a run beside them", f"{back:.2f} s", "2 s at most", back < 2)
 
 
-def _seconds(act: object) -> float:
+def _seconds(act: Callable[[], object]) -> float:
     began = time.perf_counter()
-    assert callable(act)
     act()
     return time.perf_counter() - began
 
 
 def flood(seconds: float) -> None:
-    """Uploads from ever new addresses at a server with its quotas, and what is on its disk meanwhile."""
+    """Uploads from ever new addresses, and what is on the server's disk meanwhile."""
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jsonl"\r\n\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     with tempfile.TemporaryDirectory(prefix="lethe-flood-") as name:
         place = Path(name)
-        (place / "tmp").mkdir()
-        os.environ |= {"TMPDIR": str(place / "tmp"), "GRADIO_TEMP_DIR": str(place / "tmp")}
-        with served(place / "home", public=True) as (address, *_), httpx.Client(base_url=address) as client:
+        with served(place) as (address, _), httpx.Client(base_url=address) as client:
             before, most, ticks = _on_disk(place), 0, []
             taken = refused = number = 0
             end = time.monotonic() + seconds
@@ -181,27 +161,24 @@ def flood(seconds: float) -> None:
     row(f"a flood of {seconds:.0f} s, always from elsewhere", f"{taken:,} taken", aside)
     target("most on the disk meanwhile", f"{grown:+.0f} MiB", "200 MiB at most", grown <= 200)
     row("on the disk 5 s later", f"{(after - before) / MIB:+.0f} MiB", "")
-    row("an answer meanwhile, slowest", f"{max(ticks) * 1000:.0f} ms", f"of {len(ticks)}")
+    row("an answer meanwhile, slowest", f"{max(ticks, default=0.0) * 1000:.0f} ms", f"of {len(ticks)}")
 
 
 def _on_disk(place: Path) -> int:
-    return sum(_blocks(place))
-
-
-def _blocks(place: Path) -> Iterator[int]:
+    total = 0
     for path in place.rglob("*"):
         with contextlib.suppress(OSError):
-            yield path.lstat().st_blocks * 512
+            total += path.lstat().st_blocks * 512
+    return total
 
 
 def main() -> int:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--slow", type=int, default=50, help="visitors on slow lines; 0 leaves them out")
     parser.add_argument("--flood", type=float, default=60.0, help="seconds; 0 leaves it out")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="lethe-soak-") as name, server(Path(name)) as (address, process):
+    with tempfile.TemporaryDirectory(prefix="lethe-soak-") as name, served(Path(name)) as (address, process):
         api = Api(address)
         run = many_runs(api, process, options.runs)
         if options.slow:

@@ -17,12 +17,12 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from serving import served
 
 TABS = {
     "Unlearn": "#le-start",
@@ -57,16 +57,12 @@ _OPEN = """([tab, content]) => new Promise((done) => {
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--home", type=Path, help="a home that has runs already, in place of a new one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        home = options.home or Path(folder)
-        if not options.home:
-            fill(home, options.runs)
-        with Served(home) as url:
+        fill(Path(folder) / "home", options.runs)
+        with served(Path(folder), public=False, lifted=False) as (url, _):
             measure(url)
 
 
@@ -92,23 +88,6 @@ def fill(home: Path, number: int) -> None:
         spec = {**real["spec"], "seed": i % 5, "name": f"Run {i}", "settings": settings}
         write_json(folder / "run.json", {**real, "id": copy, "spec": spec, "created": real["created"] - i})
     store.close()
-
-
-class Served:
-    """The page of a home, in a process of its own as its users have it."""
-
-    def __init__(self, home: Path) -> None:
-        program = "import sys; from unlearn_core.ui.app import launch; launch(port=None, home=sys.argv[1])"
-        self._command = [sys.executable, "-c", program, str(home)]
-
-    def __enter__(self) -> str:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().split()[-1]
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
 
 
 def measure(url: str) -> None:
