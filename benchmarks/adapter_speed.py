@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import Trainer, TrainingArguments
+from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments
 
-from unlearn_core.data.encode import encode_example, pad_id_of
+from unlearn_core.data.encode import encode_example
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.knowledge.find import find
 from unlearn_core.methods import build
@@ -65,16 +65,7 @@ def trainer(target: Any, data: Any, steps: int) -> float:
     size = build("lethe_pretrained").mix()
     rows = [*data.forget[: size.forget], *data.retain[: size.retain // 2], *data.general[: size.retain // 2]]
     items = [{"input_ids": list(encode_example(target.tokenizer, row).ids)} for row in rows] * steps
-    pad = pad_id_of(target.tokenizer)
-
-    def collate(batch: Any) -> dict[str, torch.Tensor]:
-        width = max(len(item["input_ids"]) for item in batch)
-        ids = [item["input_ids"] + [pad] * (width - len(item["input_ids"])) for item in batch]
-        mask = [[1] * len(item["input_ids"]) + [0] * (width - len(item["input_ids"])) for item in batch]
-        labels = [row + [-100] * (width - len(row)) for row in (item["input_ids"] for item in batch)]
-        named = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        return {name: torch.tensor(values) for name, values in named.items()}
-
+    collate = DataCollatorForLanguageModeling(target.tokenizer, mlm=False)
     model = get_peft_model(target.model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
     arguments = TrainingArguments(
         output_dir="unused",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import time
 from typing import Any
 
 import torch
+from roofline import clock
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from unlearn_core.data.encode import Encoded, collate
@@ -34,7 +34,7 @@ class Pairs(torch.utils.data.Dataset):
 class PlainGradDiff(Trainer):
     """-NLL(forget) + NLL(retain), or with `kl` + KL(copy || model; retain). The copy is always there."""
 
-    def __init__(self, *args: Any, kl: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, kl: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.kl = kl
         self.reference = copy.deepcopy(self.model).eval()
@@ -62,16 +62,10 @@ class Stopwatch(TrainerCallback):
         self.seconds: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.began = now()
+        self.began = clock()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.seconds.append(now() - self.began)
-
-
-def now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+        self.seconds.append(clock() - self.began)
 
 
 def plain_steps(
@@ -81,8 +75,7 @@ def plain_steps(
     steps: int,
     size: int,
     pad_id: int,
-    kl: bool = False,
-    learning_rate: float = 1e-5,
+    kl: bool,
 ) -> list[float]:
     """Seconds of each of `steps` steps of `size` forget and `size` retain rows; the model is changed."""
 
@@ -108,7 +101,7 @@ def plain_steps(
             logging_strategy="no",
             remove_unused_columns=False,
             disable_tqdm=True,
-            learning_rate=learning_rate,
+            learning_rate=1e-5,
             use_cpu=model.device.type == "cpu",
             optim="adamw_torch",
             dataloader_pin_memory=False,

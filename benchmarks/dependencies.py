@@ -42,9 +42,9 @@ ADVISORIES = (
 NEVER = ("kernels",)
 
 
-def pins(path: Path = PINNED) -> dict[str, str]:
+def pins() -> dict[str, str]:
     """Exact versions by package."""
-    found = re.findall(r"^([\w.-]+)==([\w.+]+)", path.read_text(encoding="utf-8"), re.M)
+    found = re.findall(r"^([\w.-]+)==([\w.+]+)", PINNED.read_text(encoding="utf-8"), re.M)
     return {name.lower().replace("_", "-"): version for name, version in found}
 
 

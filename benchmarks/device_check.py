@@ -30,6 +30,7 @@ from suite import _one_step, _our_steps
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of
 from unlearn_core.data.sources import load_data
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.models.generation import cuda_graph
 from unlearn_core.models.generation.generate import generate, generate_all
 from unlearn_core.models.inference import packed
@@ -158,7 +159,7 @@ class Check:
         def train(name: str) -> bool:
             target = load_target("demo", device=str(self.device), dtype=BF16)
             run = unlearn(target.model, target.tokenizer, data, methods.build(name, {}, 2), probe_ids=())
-            artifact = finished(run)
+            artifact = result_of(run)
             generate_all(artifact.model, target.tokenizer, [data.forget[0].input], 4)
             artifact.release()
             return True
@@ -223,15 +224,6 @@ class Check:
 PARTS = ("kernels", "packed", "decode", "methods", "train", "large")
 
 
-def finished(run: Any) -> Any:
-    """The artifact of a training, gone through to its end."""
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            return stop.value
-
-
 @contextmanager
 def plain() -> Iterator[None]:
     """Without what only a GPU has."""
@@ -260,8 +252,7 @@ def counted() -> Iterator[list[int]]:
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="small, on the CPU")
     parser.add_argument("--only", choices=PARTS, action="append")
     arguments = parser.parse_args()

@@ -48,8 +48,7 @@ WHOLE_LINES = (
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(map(str, SIZES)))
     parser.add_argument("--runs", default=",".join(map(str, RUNS)))
     parser.add_argument("--only", choices=("rows", "runs"))
@@ -187,12 +186,10 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 def resident() -> int:
     """Bytes that this process holds, after everything unused was given back."""
-    import psutil
-
-    from unlearn_core.system.machine.memory import release_memory
+    from unlearn_core.system.machine.memory import release_memory, resident_memory
 
     release_memory()
-    return int(psutil.Process().memory_info().rss)
+    return resident_memory()
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ SETTINGS = [
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="demo,small,wide,deep")
     parser.add_argument("--settings", default=",".join(map(":".join, SETTINGS)), help="METHOD:ADAPTER, ...")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on a GPU")

@@ -154,8 +154,7 @@ class _TuningAuxiliary(AuxiliaryTraining):
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", default="demo")
     parser.add_argument("--data", default="demo")
     parser.add_argument("--methods", default="all")

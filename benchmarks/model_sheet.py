@@ -58,8 +58,7 @@ YES, NO = "yes", "no"
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architectures", nargs="*", default=ARCHITECTURES)
     parser.add_argument("--write", type=Path, metavar="FILE")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How long the page has to wait for its store: `python benchmarks/run_store.py [NUMBER_OF_RUNS]`.
+"""How long the page has to wait for its store; `growth.py` prints it.
 
 Fills a temporary home with runs whose records are as large as real ones, then times what the page asks.
 """
@@ -6,7 +6,6 @@ Fills a temporary home with runs whose records are as large as real ones, then t
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -74,13 +73,3 @@ def _milliseconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1000
-
-
-def main(number: int) -> None:
-    print(f"{number} runs")
-    for title, milliseconds in measure_store(number).items():
-        print(f"{title:<52} {milliseconds:8.1f}")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

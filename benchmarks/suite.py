@@ -1,9 +1,11 @@
-"""One table: how fast Lethe trains, generates, scores and starts, beside the plain way of doing the same.
+"""One table: how fast Lethe trains, generates and scores, beside the plain way of doing the same.
 
     python benchmarks/suite.py                          the bundled model on the CPU (about 3 minutes)
     python benchmarks/suite.py --shape olmo-1b          random weights of OLMo-1B's shape (needs a GPU)
     python benchmarks/suite.py --shape olmo-7b --adapter lora
-    python benchmarks/suite.py --only training          one part: start, training, evaluation, click or job
+    python benchmarks/suite.py --only training          one part: training, evaluation or job
+    python benchmarks/suite.py --shape olmo-1b --only evaluation --scale 1
+                                                        the whole of the benchmark's scoring
     python benchmarks/suite.py --shape olmo-1b --only job --scale 1 --methods npo
                                                         ten epochs over the public rows and one whole scoring
     python benchmarks/suite.py --shape olmo-tiny --scale 0.002 --steps 2 --turns 1 --methods grad_diff
@@ -24,15 +26,9 @@ import copy
 import gc
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +41,7 @@ from unlearn_core import methods
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.subset import even_sample
+from unlearn_core.evaluation.progress import Watched
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.layout import pack_parts
@@ -53,8 +50,7 @@ from unlearn_core.training.packing import gradients
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import LoopStep
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("start", "training", "evaluation", "click", "job")
+PARTS = ("training", "evaluation", "job")
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,7 @@ class Line:
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=("demo", *SHAPES), default="demo")
     parser.add_argument("--adapter", choices=("full", "lora"), default="full")
     parser.add_argument("--methods", default="grad_diff,kl,npo", help="to train with")
@@ -87,7 +82,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.02, help="share of the LUME-sized work to score")
     parser.add_argument("--only", choices=PARTS, action="append")
     arguments = parser.parse_args()
-    wanted = arguments.only or (PARTS[:4] if arguments.shape == "demo" else ("training", "evaluation"))
+    wanted = arguments.only or PARTS[:2]
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -105,23 +100,13 @@ def main() -> None:
     )
     print(f"{'':<44}{'Lethe':>12}{'plain':>12}{'ratio':>10}")
     works: dict[str, Callable[[], Iterator[Line]]] = {
-        "start": start_up,
         "training": lambda: training(model, tokenizer, data, arguments, rate),
         "evaluation": lambda: evaluation(model, tokenizer, data, 60 if arguments.shape == "demo" else 8),
-        "click": click,
         "job": lambda: job(model, tokenizer, data, arguments),
     }
     for part in wanted:
         for line in works[part]():
             print(line, flush=True)
-
-
-def start_up() -> Iterator[Line]:
-    """Seconds until the package is imported and until the page answers, each in a fresh process."""
-    imported = min(_seconds([sys.executable, "-c", "import unlearn_core"]) for _ in range(3))
-    bare = min(_seconds([sys.executable, "-c", "pass"]) for _ in range(3))
-    yield Line("import unlearn_core (less Python itself)", "s", imported - bare)
-    yield Line("page answers after `lethe serve`", "s", _until_ready())
 
 
 def training(model: Any, tokenizer: Any, data: Any, arguments: Any, rate: float) -> Iterator[Line]:
@@ -183,17 +168,10 @@ def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, 
 
 def _our_steps(model: Any, tokenizer: Any, data: Any, method: Any, adapter: str) -> list[float]:
     """Tokens per second of each step but the first; the model is as before afterwards."""
-    records = unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=())
-    steps: list[LoopStep] = []
-    while True:
-        try:
-            record = next(records)
-        except StopIteration as stop:
-            stop.value.revert()
-            stop.value.release()
-            break
-        if isinstance(record, LoopStep):
-            steps.append(record)
+    records = Watched(unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=()))
+    steps = [record for record in records if isinstance(record, LoopStep)]
+    records.result.revert()
+    records.result.release()
     return [after.tokens / (after.seconds - before.seconds) for before, after in pairwise(steps)]
 
 
@@ -251,54 +229,6 @@ def job(model: Any, tokenizer: Any, data: Any, arguments: Any) -> Iterator[Line]
         yield Line(f"{name}: job: {steps:,} steps", "s", seconds)
         yield Line(f"{name}: job: all (240 for 1B, 900 for 7B LoRA)", "s", seconds + scoring)
         yield Line(f"{name}: job: peak memory", "MB", peak.most / 1e6)
-
-
-def click() -> Iterator[Line]:
-    """Click to verdict with the bundled model, the original's scores cached, in a fresh process."""
-    script = (
-        "import resource, tempfile, time\n"
-        "from unlearn_core.runs.run import run\nfrom unlearn_core.runs.spec import RunSpec\n"
-        "from unlearn_core.system.machine.threads import use_cores\nuse_cores(serving=False)\n"
-        "with tempfile.TemporaryDirectory() as home:\n"
-        "    list(run(RunSpec(save=False), home=home))\n"
-        "    start = time.perf_counter()\n"
-        "    last = list(run(RunSpec(save=False), home=home))[-1]\n"
-        "    print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
-    )
-    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
-    seconds, memory = map(float, out.stdout.split()[-2:])
-    yield Line("click to verdict, original cached (at most 25)", "s", seconds)
-    yield Line("peak resident memory of that process (1,500)", "MB", memory)
-
-
-def _until_ready() -> float:
-    port = 17861
-    with tempfile.TemporaryDirectory() as home:
-        start = time.perf_counter()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "unlearn_core", "serve", "--port", str(port)],
-            cwd=ROOT,
-            env={**os.environ, "LETHE_HOME": home},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            while time.perf_counter() - start < 60:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
-                        return time.perf_counter() - start
-                except OSError:
-                    time.sleep(0.05)
-            return float("nan")
-        finally:
-            server.terminate()
-            server.wait(10)
-
-
-def _seconds(command: list[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, check=True, cwd=ROOT)
-    return time.perf_counter() - start
 
 
 def _number(value: float) -> str:

@@ -185,10 +185,9 @@ class World:
 
         return trained(model, loss, steps, rate, within)
 
-    def kept(self, *, general: bool = True) -> list[Example]:
+    def kept(self) -> list[Example]:
         """What a careful training replays."""
-        rows = [*self.data.retain, *self.data.neighbours]
-        return rows + list(self.data.general) if general else rows
+        return [*self.data.retain, *self.data.neighbours, *self.data.general]
 
 
 def trained(
