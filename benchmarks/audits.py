@@ -56,12 +56,14 @@ def main() -> None:
     else:
         models = unlearned(gallery(options.gallery, options.methods), options.seed, options.out)
     listed: list[list[dict[str, Any]]] = []
-    known = {(line["model"], line["weights"]): line for line in read(options.out)}
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / "audits.jsonl"
+    known = {(line["model"], line["weights"]): line for line in json_lines(kept)}
     for name, folder, verdict in models:
         found = known.get((name, str(folder)))
         if found is None or not set(audits) <= {audit["name"] for audit in found["audits"]}:
             found = {"model": name, "weights": str(folder), "verdict": verdict, **audit_all(folder, audits)}
-            append_line(options.out / "audits.jsonl", json.dumps(found))
+            append_line(kept, json.dumps(found))
         print(line_of(found, audits), flush=True)
         if name not in ("retain_only", "original"):
             listed.append(found["audits"])
@@ -132,11 +134,6 @@ def audit_all(folder: Path, audits: list[str]) -> dict[str, Any]:
         raise SystemExit(f"{folder.name}: {state.failure.message}")
     assert state.audits is not None
     return {"audits": list(state.audits.results.values()), "seconds": state.audits.seconds}
-
-
-def read(out: Path) -> list[dict[str, Any]]:
-    out.mkdir(parents=True, exist_ok=True)
-    return list(json_lines(out / "audits.jsonl"))
 
 
 def line_of(found: dict[str, Any], audits: list[str]) -> str:

@@ -16,11 +16,11 @@ import os
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from roofline import clock, matmul_rate, peak_memory
@@ -31,7 +31,7 @@ from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, encode_document, pad_id_of
 from unlearn_core.data.sources import load_data
 from unlearn_core.evaluation.progress import result_of
-from unlearn_core.models.generation import cuda_graph
+from unlearn_core.models.generation.cuda_graph import CudaGraphCache
 from unlearn_core.models.generation.generate import generate, generate_all
 from unlearn_core.models.inference import packed
 from unlearn_core.models.inference.likelihood import all_traces
@@ -135,12 +135,14 @@ class Check:
         nll = [trace.nll for trace in all_traces(cpu.model, rows, pad_id_of(cpu.tokenizer))]
         for dtype in (torch.float32, BF16):
             target = load_target("demo", device=str(self.device), dtype=dtype)
-            with counted() as records:
+            with patch.object(CudaGraphCache, "_record", autospec=True, side_effect=CudaGraphCache._record) as record:
                 texts = generate_all(target.model, target.tokenizer, prompts, 64)
             with plain():
                 eager = generate_all(target.model, target.tokenizer, prompts, 64)
             same = sum(a == b for a, b in zip(texts, eager, strict=True)) / len(texts)
-            self.line(f"{str(dtype)[6:]}: texts of recorded steps as without", f"{same:.0%}", f"{len(records)} records")
+            self.line(
+                f"{str(dtype)[6:]}: texts of recorded steps as without", f"{same:.0%}", f"{record.call_count} records"
+            )
             ours = [trace.nll for trace in all_traces(target.model, rows, pad_id_of(target.tokenizer))]
             gap = max(abs(a - b) for a, b in zip(ours, nll, strict=True))
             self.line(f"{str(dtype)[6:]}: NLL against the CPU, largest gap", gap, "nats per token")
@@ -224,31 +226,9 @@ class Check:
 PARTS = ("kernels", "packed", "decode", "methods", "train", "large")
 
 
-@contextmanager
-def plain() -> Iterator[None]:
+def plain() -> Any:
     """Without what only a GPU has."""
-    os.environ["LETHE_PLAIN_GPU"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["LETHE_PLAIN_GPU"]
-
-
-@contextmanager
-def counted() -> Iterator[list[int]]:
-    """An entry for every step that is recorded within."""
-    made: list[int] = []
-    record = cuda_graph.CudaGraphCache._record
-
-    def and_count(self: Any, step: Any) -> Any:
-        made.append(1)
-        return record(self, step)
-
-    cuda_graph.CudaGraphCache._record = and_count  # type: ignore[method-assign]
-    try:
-        yield made
-    finally:
-        cuda_graph.CudaGraphCache._record = record  # type: ignore[method-assign]
+    return patch.dict(os.environ, LETHE_PLAIN_GPU="1")
 
 
 def main() -> None:

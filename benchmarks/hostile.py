@@ -307,12 +307,17 @@ _TWO_THINGS = [
 def bomb() -> bytes:
     """Parquet with a long word in its dictionary and a thousand rows that name it: a kilobyte that unpacks to 7 GB."""
     import pyarrow as pa
+
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["x" * 7_000_000]))
+    table = pa.table({"input": words, "output": ["y"] * 1_000})
+    return _written(table, compression="zstd", store_schema=False)
+
+
+def _written(table: Any, **options: Any) -> bytes:
     from pyarrow import parquet
 
     made = io.BytesIO()
-    words = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["x" * 7_000_000]))
-    table = pa.table({"input": words, "output": ["y"] * 1_000})
-    parquet.write_table(table, made, compression="zstd", store_schema=False)
+    parquet.write_table(table, made, **options)
     return made.getvalue()
 
 
@@ -320,12 +325,6 @@ def bomb() -> bytes:
 def _parquets() -> list[bytes]:
     """Honest parquet, and parquet that is small here and large there."""
     import pyarrow as pa
-    from pyarrow import parquet
-
-    def write(table: pa.Table, **options: Any) -> bytes:
-        made = io.BytesIO()
-        parquet.write_table(table, made, **options)
-        return made.getvalue()
 
     honest = pa.table({key: [row[key] for row in ROWS] for key in ROWS[0]})
     many = pa.table({"input": pa.array(["a"] * 500_000), "output": pa.array(["b"] * 500_000)})
@@ -336,7 +335,7 @@ def _parquets() -> list[bytes]:
     dates = pa.table({"input": pa.array([2**60], pa.timestamp("us")), "output": pa.array([1.5], pa.float16())})
     none = pa.table({"input": pa.array([], pa.string()), "output": pa.array([], pa.string())})
     tables = [(t, "zstd") for t in (honest, many, wide, columns, nested, odd, dates, none)] + [(honest, "snappy")]
-    return [bomb(), *(write(table, compression=how) for table, how in tables)]
+    return [bomb(), *(_written(table, compression=how) for table, how in tables)]
 
 
 _PATHS = [

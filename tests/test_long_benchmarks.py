@@ -16,7 +16,7 @@ def test_growth_is_measured_in_rows_and_in_stored_runs(monkeypatch: pytest.Monke
     monkeypatch.setattr(growth, "SCORED", 4)
     found = growth.measure(6)
     assert {key for _, key, _ in (*growth.ROW_LINES, *growth.WHOLE_LINES)} == set(found)
-    assert all(value >= 0 for value in import_module("run_store").measure_store(3).values())
+    assert all(value >= 0 for value in growth.measure_store(3).values())
 
 
 def test_a_run_s_memory_is_estimated_and_measured() -> None:
