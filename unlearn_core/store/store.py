@@ -24,8 +24,8 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
 from unlearn_core.store import uploads
 from unlearn_core.store.migrate import bring_up_to_date, clear_halves, earlier_audits
+from unlearn_core.store.record import RunRecord, plain, stamps_of, told_of
 from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_labels, read_owner
 from unlearn_core.store.table.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
@@ -58,10 +59,6 @@ from unlearn_core.system.home import home_dir
 from unlearn_core.system.log import LOGGER, note, short
 
 if TYPE_CHECKING:
-    from unlearn_core.evaluation.scores import ScoresJson
-    from unlearn_core.evaluation.verdict.types import VerdictJson
-    from unlearn_core.runs.planning.costs import CostJson
-    from unlearn_core.runs.spec import SpecJson
     from unlearn_core.store.table.rows import RecordJson
 
 OPEN = ("queued", "running")
@@ -73,46 +70,6 @@ MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 _MAX_KNOWN = 4  # states of runs that are written to, kept between two events; one holds every generation
 _INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What run.json holds. Times are seconds since 1970; `owner` is a hash, "" for nobody in particular."""
-
-    id: str
-    spec: SpecJson
-    status: str
-    created: float
-    owner: str = ""
-    started: float | None = None
-    ended: float | None = None
-    process: Mapping[str, object] = field(default_factory=dict)
-    message: str = ""
-    num_steps: int = 0
-    scores: dict[str, ScoresJson] = field(default_factory=dict)  # by model, without generations
-    verdict: VerdictJson | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    artifact: str = ""
-    costs: dict[str, CostJson] = field(default_factory=dict)  # "estimated" and "measured"
-    kept: dict[str, Any] | None = None  # the step whose weights these are, where not the last
-    version: int = 1
-    title: str = ""  # what it was renamed to; kept in labels.json, like the tags
-    tags: tuple[str, ...] = ()
-    out: str = ""  # the folder that holds its weights, where it is not the run's own
-
-    @property
-    def name(self) -> str:
-        return str(self.title or self.spec.get("name") or self.spec.get("method", ""))
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether it ships with Lethe (see `store.recorded.recorded_runs`)."""
-        return self.owner == HOUSE
-
-    @classmethod
-    def from_json(cls, record: RecordJson) -> RunRecord:
-        known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in record.items() if key in known})
 
 
 @dataclass
@@ -160,7 +117,7 @@ class RunStore:
             with disk_errors(folder):
                 folder.mkdir(parents=True)
                 (folder / OWNER).write_text(record.owner, encoding="ascii")
-                write_json(folder / "run.json", _plain(record))
+                write_json(folder / "run.json", plain(record))
                 folder.rename(self.runs / record.id)
         except ResourceError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -181,7 +138,7 @@ class RunStore:
             if isinstance(event, ev.SubjectFound) and event.data.startswith(UPLOAD):
                 self._take_in(run_id, event.data)
             known = self._followed(run_id)
-            self._bring_up(run_id, known, _stamps(event, self.home))
+            self._bring_up(run_id, known, stamps_of(event, self.home))
         _log(run_id, event)
         return known.state
 
@@ -213,7 +170,7 @@ class RunStore:
 
     def _bring_up(self, run_id: str, known: _Known, stamps: RecordJson) -> None:
         """Make run.json say what the run has come to, and `stamps` where an event brought some."""
-        told = _told(known.state)
+        told = told_of(known.state)
         if stamps or told != known.told:
             self._change(run_id, told | stamps)
             known.told = told
@@ -441,7 +398,7 @@ class RunStore:
         with self._appending:
             known = self._followed(run_id)
             if known.state.end is not None:  # it came to its end and no further
-                self._bring_up(run_id, known, _stamps(known.state.end, self.home))
+                self._bring_up(run_id, known, stamps_of(known.state.end, self.home))
         if known.state.end is None:
             self.append(run_id, ev.Failed(_INTERRUPTED, kind="interrupted"))
         return self._read(run_id).status
@@ -478,12 +435,7 @@ class RunStore:
         return is_alive(record.process, last_sign, self.home)
 
     def _write(self, record: RunRecord) -> None:
-        write_json(self.folder(record.id) / "run.json", _plain(record))
-
-
-def _plain(record: RunRecord) -> RecordJson:
-    """What run.json holds of a record."""
-    return {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
+        write_json(self.folder(record.id) / "run.json", plain(record))
 
 
 def owner_hash(token: str | None) -> str:
@@ -510,35 +462,6 @@ def checked_tags(tags: Sequence[str]) -> list[str]:
     if len(found) > MAX_TAGS:
         raise InputError("tags", len(found), "are too many", f"Use at most {MAX_TAGS}.")
     return found
-
-
-def _told(state: RunState) -> RecordJson:
-    """What run.json says of a run, as far as its events tell."""
-    told: RecordJson = {"spec": {**state.spec, **state.settled}, "scores": dict(state.scored), "costs": {}}
-    if state.status:
-        told |= {"status": state.status, "message": state.failure.message if state.failure else ""}
-    if state.started is not None:
-        told["num_steps"] = state.started.num_steps
-    if state.estimated:
-        told["costs"]["estimated"] = state.estimated
-    if state.kept is not None:
-        told["kept"] = asdict(state.kept)
-    if state.finished is not None:
-        end = state.finished
-        told |= {"verdict": state.verdict, "seconds": end.seconds, "artifact": end.artifact}
-        if end.cost:
-            told["costs"]["measured"] = end.cost
-    return told
-
-
-def _stamps(event: ev.Logged, home: Path) -> RecordJson:
-    """What the store alone knows of an event: when it happened, and which process is at work from then on."""
-    now = time.time()
-    if isinstance(event, ev.RunStarted):
-        return {"started": now, "process": this_process(home)}
-    if isinstance(event, ev.Resumed):
-        return {"ended": None, "process": this_process(home)}
-    return {"ended": now} if isinstance(event, ev.TERMINAL) else {}
 
 
 def _is_upload(value: object) -> bool:
