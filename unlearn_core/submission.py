@@ -173,7 +173,8 @@ class Selection:
         terms = {name: value for name, value in scores.terms.items() if value is not None}
         aggregate = scores.details.partial_aggregate
         self.trail.append({"step": step, "verdict": label, "aggregate": aggregate, "terms": terms})
-        record = {"chosen_step": self.chosen, "candidates": self.trail, "judged_by": self._sizes()}
+        sizes = {"forget": len(self.data.forget), "retain": len(self.data.retain)}
+        record = {"chosen_step": self.chosen, "candidates": self.trail, "judged_by": sizes}
         write_json(self.out / SELECTION, record)
         self.seconds = time.monotonic() - began
 
@@ -184,9 +185,6 @@ class Selection:
         settings = EvaluationSettings(paraphrases=False, beyond=False)
         work = evaluate(self.target.model, self.target.tokenizer, self.data, weights_hash="unsaved", settings=settings)
         return result_of(work)
-
-    def _sizes(self) -> dict[str, int]:
-        return {"forget": len(self.data.forget), "retain": len(self.data.retain)}
 
 
 def ranking(scores: Scores, label: str) -> tuple[float, ...]:

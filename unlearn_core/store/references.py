@@ -97,16 +97,15 @@ def score_wiped(home: Path, target: Target, data: UnlearningData) -> Generator[P
     return scores
 
 
-def score_wiped_of(store: RunStore, run_id: str, public: bool = False) -> Generator[Progress, None, Scores]:
+def score_wiped_of(store: RunStore, run_id: str) -> Generator[Progress, None, Scores]:
     """The same for the model and data of a run."""
     from unlearn_core.models.inference.prompting import use_format
     from unlearn_core.models.targets import load_target
     from unlearn_core.runs.data import load_for, with_questions
 
     spec = RunSpec.from_json(store.get(run_id).spec)
-    data = load_for(spec, public=public, uploads=store.uploads)
-    data = with_questions(data, spec.mmlu, public, spec.target)
-    target = load_target(spec.target, public=public)
+    data = with_questions(load_for(spec, uploads=store.uploads), spec.mmlu, False, spec.target)
+    target = load_target(spec.target)
     use_format(target.model, target.tokenizer, data, spec.prompt)
     return (yield from score_wiped(store.home, target, data))
 
