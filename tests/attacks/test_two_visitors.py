@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def endless(spec: RunSpec, **options: Any) -> Iterator[ev.Event]:
     yield ev.RunStarted(spec.to_json(), ("unlearn",), 1, "cpu")
     while not options["control"].cancelled:
         yield ev.StageProgress("unlearn", 0, 1)
-        options["control"]._cancel.wait(0.01)
+        time.sleep(0.01)
     yield ev.StageProgress("unlearn", 1, 1)
 
 
