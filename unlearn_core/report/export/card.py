@@ -13,7 +13,7 @@ from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.kit.format import capitalised, score
-from unlearn_core.report.run.layer_table import TITLES, figures
+from unlearn_core.report.run.layer_table import FIGURES, TITLES, figures
 from unlearn_core.report.run.verdict import said
 from unlearn_core.system.hub_id import REPOSITORY
 
@@ -108,9 +108,8 @@ def _layers(verdict: Verdict) -> list[str]:
     """The layers as a table in Markdown; nothing for a verdict of a version without them."""
     if not verdict.layers:
         return []
-    head = ["Layer", "State", "Value", "95 %", "Of", "Before", "Retain-only"]
     rows = [[TITLES[layer.name][0], layer.state, *figures(layer)] for layer in verdict.layers]
-    return [*(" | ".join(["", *cells, ""]).strip() for cells in (head, ["---"] * len(head), *rows)), ""]
+    return [*_markdown(["Layer", "State", *FIGURES], rows), ""]
 
 
 def _attacked(found: RunReport) -> str:
@@ -127,7 +126,11 @@ def _table(scores: dict[str, Scores]) -> list[str]:
         [term.name if term.split else _title(term), *(_value(values[m].get(term.name)) for m in models)]
         for term in (_totals_first(scores[models[0]]) if models else ())
     ]
-    head = ["", *(model.replace("_", "-") for model in models)]
+    return _markdown(["", *(model.replace("_", "-") for model in models)], rows)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
     return [" | ".join(["", *cells, ""]).strip() for cells in (head, ["---"] * len(head), *rows)]
 
 

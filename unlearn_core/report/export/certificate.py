@@ -26,6 +26,7 @@ from unlearn_core.report.export.page import offline_page, report_json
 from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.table import pairs, table
 from unlearn_core.report.run.layer_table import layer_table
 from unlearn_core.report.run.verdict import said
 from unlearn_core.store.game.finds import TITLE
@@ -112,7 +113,7 @@ def certificate_html(record: CertificateJson) -> str:
     """The certificate as one offline page that prints on one sheet; it carries its own data."""
     title = f"Erasure certificate {record['request']}"
     parts = [
-        tag("header", tag("h1", "Erasure certificate"), _pairs(_head(record)), class_="le-certificate-head"),
+        tag("header", tag("h1", "Erasure certificate"), pairs(_head(record)), class_="le-certificate-head"),
         _verdict(record),
         layer_table([Layer(**{**layer, "reasons": tuple(layer["reasons"])}) for layer in record["layers"]]),
         _told_of_subjects(record),
@@ -121,7 +122,7 @@ def certificate_html(record: CertificateJson) -> str:
         tag("h2", "What this does not say"),
         tag("ul", *(tag("li", words) for words in record["limits"])),
         tag("h2", "What it is about"),
-        _pairs({**record["hashes"], "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items())}),
+        pairs({**record["hashes"], "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items())}),
         tag("pre", tag("code", record["command"]), class_="le-code"),
         tag(
             "p", f"Appendix: the report of this run, SHA-256 {record['appendix']['report_sha256']}.", class_="le-muted"
@@ -290,35 +291,29 @@ def _verdict(record: CertificateJson) -> Safe:
 def _told_of_subjects(record: CertificateJson) -> Safe:
     if not record["subjects"]:
         return Safe("")
-    head = tag("tr", *(tag("th", words, scope="col") for words in ("Subject", "Answers", "In other words")))
-    rows = [
-        tag("tr", tag("th", row["subject"], scope="row"), *(_lamp(row[name]) for name in ("answers", "wordings")))
-        for row in record["subjects"]
-    ]
+    rows = ([row["subject"], _lamp(row["answers"]), _lamp(row["wordings"])] for row in record["subjects"])
     more = record["further_subjects"]
     told = f"And {count(more, 'further subject')}, none of which tells more."
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return join(table, tag("p", told, class_="le-muted") if more else None)
+    made = table(("Subject", "Answers", "In other words"), rows)
+    return join(made, tag("p", told, class_="le-muted") if more else None)
 
 
 def _lamp(light: Mapping[str, Any]) -> Safe:
     sign, tone = _SIGNS[light["state"]]
     words = f"{sign} ({light['told']} of {light['known']} told)" if light["known"] else sign
-    return tag("td", tag("span", words, class_=f"le-tag le-tone-{tone}"))
+    return tag("span", words, class_=f"le-tag le-tone-{tone}")
 
 
 def _told_of_answers(record: CertificateJson) -> Safe:
     if not record["answers"]:
         return Safe("")
-    head = tag("tr", *(tag("th", words, scope="col") for words in ("Asked", "Answer", "Before", "Now")))
-    cells = [
+    rows = (
         (row["question"], row["answer"], *("told" if row[when] else "not told" for when in ("told_before", "told_now")))
         for row in record["answers"]
-    ]
-    rows = [tag("tr", *(tag("td", words) for words in row)) for row in cells]
+    )
     more = record.get("further_answers", 0)
     further = tag("p", f"And {count(more, 'more answer')}, counted above.", class_="le-muted") if more else None
-    return join(tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table"), further)
+    return join(table(("Asked", "Answer", "Before", "Now"), rows, titled=False), further)
 
 
 def _attacks(attacks: list[Mapping[str, str]]) -> str:
@@ -327,8 +322,3 @@ def _attacks(attacks: list[Mapping[str, str]]) -> str:
     titles = {audit["name"]: audit["title"] for audit in describe()} | {PLAYERS: TITLE}
     told = [f"{titles.get(row['name'], row['name'])}: {row['verdict']}" for row in attacks]
     return "; ".join(told) + "." if told else "none was made."
-
-
-def _pairs(rows: Mapping[str, str]) -> Safe:
-    body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows.items()]
-    return tag("table", tag("tbody", *body), class_="le-table le-pair")

@@ -12,6 +12,7 @@ from unlearn_core.report.export.bundle import SAMPLES, RunReport
 from unlearn_core.report.kit.format import split_title
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.svg import figure_svg
+from unlearn_core.report.kit.table import pairs
 from unlearn_core.report.run.answers.sidebyside import side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.cost import cost_table
@@ -169,8 +170,7 @@ def samples(found: RunReport) -> list[Safe]:
 
 
 def _pairs(rows: Mapping[str, object]) -> Safe:
-    body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows.items()]
-    return tag("div", tag("table", tag("tbody", *body), class_="le-table le-pair"), class_="le-card")
+    return tag("div", pairs(rows), class_="le-card")
 
 
 def _flat_spec(spec: SpecJson) -> dict[str, object]:

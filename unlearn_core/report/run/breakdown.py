@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from unlearn_core.evaluation.protocols.base import ReferenceLine, Result, Term
+from unlearn_core.evaluation.protocols.base import Result, Term
 from unlearn_core.evaluation.protocols.references.reference_lines import published
 from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.report.kit.format import capitalised, model_title, score, uncapitalised
+from unlearn_core.report.kit.bars import fill, pin, track
+from unlearn_core.report.kit.format import capitalised, score, uncapitalised
 from unlearn_core.report.kit.formulas import explained
-from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.models import named
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.system.units import MISSING
 
 TERMS_ID = "le-twelve-terms"  # where the notes beside the scores lead
@@ -43,7 +46,7 @@ def breakdown(scores: Mapping[str, Scores]) -> Safe:
         "tr",
         tag("th", "Term", scope="col"),
         tag("th", bar, scope="col"),
-        *(tag("th", _dot(model), model_title(model), scope="col") for model in results),
+        *(tag("th", named(model), scope="col") for model in results),
     )
     return tag(
         "div",
@@ -122,17 +125,8 @@ def _track(term: Term, values: Mapping[str, float | None], counted: bool) -> Saf
         return None
     if not counted and not term.higher_is_better:
         known = {model: 1 - value for model, value in known.items()}
-    pins = [
-        tag("i", class_=f"le-pin le-{model}", style=f"left:{known[model] * 100:.1f}%")
-        for model in ("retain_only", "original")
-        if model in known
-    ]
-    fill = tag("i", class_="le-fill", style=f"width:{known.get('unlearned', 0.0) * 100:.1f}%")
-    return tag("div", fill, *pins, class_="le-track", aria_hidden="true")
-
-
-def _dot(model: str) -> Safe:
-    return tag("i", class_=f"le-dot le-{model}", aria_hidden="true")
+    pins = (pin(model, known[model]) for model in ("retain_only", "original") if model in known)
+    return track(fill(known.get("unlearned", 0.0)), *pins)
 
 
 def _lines(result: Result) -> Safe:
@@ -143,19 +137,12 @@ def _lines(result: Result) -> Safe:
     known = [name for name in dict.fromkeys(name for line in lines for name in line.values) if name in titles]
     counts = {name: sum(name in line.values for line in lines) for name in known}
     shown = sorted(known, key=lambda name: -counts[name])[:_LINE_TERMS]
-    head = tag("tr", *(tag("th", words, scope="col") for words in ("Model", "Method", *(titles[n] for n in shown))))
-    rows = [_line(line, shown) for line in lines]
+    rows = ([f"{e.model}, {e.split}", e.method, *(figure(e.values.get(name)) for name in shown)] for e in lines)
+    columns = ["Model", "Method", *(titles[name] for name in shown)]
     sources = "; ".join(dict.fromkeys(line.source for line in lines))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-terms")
-    return tag(
-        "details",
-        tag("summary", "Published results on this benchmark"),
+    return details(
+        "Published results on this benchmark",
         tag("p", f"Of other models than this one: what is usual, not what is reached here. From {sources}."),
-        tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Published results"),
+        scrolled(table(columns, rows, numbers=range(2, len(columns)), class_="le-terms"), "Published results"),
         class_="le-fold",
     )
-
-
-def _line(line: ReferenceLine, shown: Sequence[str]) -> Safe:
-    cells = [tag("td", figure(line.values.get(name)), class_="le-number") for name in shown]
-    return tag("tr", tag("th", f"{line.model}, {line.split}", scope="row"), tag("td", line.method), *cells)

@@ -6,8 +6,10 @@ from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, 
 from unlearn_core.evaluation.protocols.semeval import in_words
 from unlearn_core.evaluation.remarks import Remark, remarks
 from unlearn_core.evaluation.scores import Scores
+from unlearn_core.report.kit.bars import pin, track
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.table import scrolled, table
 
 _HEAD = ("Model", "Entry", "Final", "Task aggregate", "MIA score", "MMLU", "Note")
 
@@ -43,8 +45,8 @@ def _membership_track(scores: Scores) -> Safe:
     if interval:
         marks.append(_span("le-interval", *interval))
     if scores.mia_auc is not None:
-        marks.append(tag("i", class_="le-pin le-unlearned", style=f"left:{scores.mia_auc * 100:.1f}%"))
-    return tag("div", *marks, class_="le-track", aria_hidden="true")
+        marks.append(pin("unlearned", scores.mia_auc))
+    return track(*marks)
 
 
 def _span(name: str, low: float, high: float) -> Safe:
@@ -57,22 +59,10 @@ def leaderboard() -> Safe:
         "SemEval-2025 Task 4, on the benchmark's own OLMo models. Whatever wipes the model scores "
         f"{WIPED[0]} to {WIPED[1]} there. Scores on other models or other data cannot be compared with these."
     )
-    numbers = _HEAD[2:6]
-    head = tag(
-        "tr",
-        *(tag("th", words, scope="col", class_="le-number" if words in numbers else None) for words in _HEAD),
-    )
-    rows = [_entry(entry) for entry in sorted(LEADERBOARD, key=lambda e: (e.model != "7B", -e.final))]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return join(tag("p", told), tag("div", table, class_="le-scroll", tabindex="0"))
+    rows = map(_entry, sorted(LEADERBOARD, key=lambda e: (e.model != "7B", -e.final)))
+    return join(tag("p", told), scrolled(table(_HEAD, rows, numbers=range(2, 6), titled=False), "Published entries"))
 
 
-def _entry(entry: PublishedEntry) -> Safe:
+def _entry(entry: PublishedEntry) -> list[str]:
     numbers = (entry.final, entry.task_aggregate, entry.mia_score, entry.mmlu)
-    return tag(
-        "tr",
-        tag("td", entry.model),
-        tag("td", entry.name),
-        *(tag("td", score(value, 3), class_="le-number") for value in numbers),
-        tag("td", entry.note),
-    )
+    return [entry.model, entry.name, *(score(value, 3) for value in numbers), entry.note]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.table import table
 from unlearn_core.runs.events import Finished
 from unlearn_core.runs.planning.costs import scaled
 from unlearn_core.runs.state import RunState
@@ -24,18 +25,11 @@ def cost_table(story: RunState) -> Safe:
     if not measured:
         return Safe("")
     rows = [
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            tag("td", _told(story.estimated.get(key), words)),
-            tag("td", _told(measured.get(key), words)),
-        )
+        [name, _told(story.estimated.get(key), words), _told(measured.get(key), words)]
         for name, key, words in _ROWS
         if (story.estimated.get(key), measured.get(key)) != (None, None)
     ]
-    heads = [tag("th", words, scope="col") for words in ("Cost", "Estimated", "Measured")]
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="le-table")
-    return tag("div", table, class_="le-card le-item")
+    return tag("div", table(("Cost", "Estimated", "Measured"), rows), class_="le-card le-item")
 
 
 def _told(value: Any, words: Callable[[Any], object]) -> str:

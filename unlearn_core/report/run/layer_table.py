@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from unlearn_core.evaluation.verdict import Layer
 from unlearn_core.report.kit.format import MISSING
-from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.table import scrolled, table
 
 # What each layer is called, and what its figure says.
 TITLES = {
@@ -19,6 +20,7 @@ TITLES = {
     "membership": ("Membership AUC", "of the best attack; 0.50 is blind"),
     "attacks": ("Attacks", "share of attacks that find traces"),
 }
+FIGURES = ("Value", "95 %", "Of", "Before", "Retain-only")
 _SIGNS = {
     "holds": ("\N{CHECK MARK}", "good"),
     "leaks": ("!", "fair"),
@@ -31,47 +33,28 @@ def layer_table(layers: Sequence[Layer]) -> Safe:
     """One row a layer; nothing for a verdict of a version without layers."""
     if not layers:
         return Safe("")
-    head = tag(
-        "tr",
-        tag("th", "Layer", scope="col"),
-        tag("th", "State", scope="col"),
-        *(
-            tag("th", words, scope="col", class_="le-number")
-            for words in ("Value", "95 %", "Of", "Before", "Retain-only")
-        ),
-    )
-    table = tag("table", tag("thead", head), tag("tbody", *map(_row, layers)), class_="le-table le-layers")
-    return tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Layers of the verdict")
+    columns = ("Layer", "State", *FIGURES)
+    rows = table(columns, map(_row, layers), numbers=range(2, len(columns)), class_="le-table le-layers")
+    return scrolled(rows, "Layers of the verdict")
 
 
 def figures(layer: Layer) -> tuple[str, str, str, str, str]:
-    """Value, interval, number, the original's and the retain-only model's value, in words."""
-    interval = (
-        "" if layer.low is None or layer.high is None else f"{_value(layer, layer.low)} to {_value(layer, layer.high)}"
-    )
+    """The values of FIGURES: in words, empty where there is none."""
+
+    def shown(value: float | None) -> str:
+        if value is None:
+            return ""
+        if layer.name == "membership":
+            return f"{value:.2f}"
+        return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
+
+    interval = "" if layer.low is None or layer.high is None else f"{shown(layer.low)} to {shown(layer.high)}"
     number = f"{layer.n:,}" if layer.n else ""
-    before, never = (("" if value is None else _value(layer, value)) for value in (layer.before, layer.retain_only))
-    return MISSING if layer.value is None else _value(layer, layer.value), interval, number, before, never
+    return shown(layer.value) or MISSING, interval, number, shown(layer.before), shown(layer.retain_only)
 
 
-def _row(layer: Layer) -> Safe:
+def _row(layer: Layer) -> list[object]:
     title, told = TITLES[layer.name]
     sign, tone = _SIGNS[layer.state]
     mark = tag("span", f"{sign} {layer.state}", class_=f"le-tag le-tone-{tone}")
-    numbers = (tag("td", words, class_="le-number") for words in figures(layer))
-    return tag(
-        "tr",
-        tag("th", title, tag("div", told, class_="le-muted"), scope="row"),
-        tag("td", mark),
-        *numbers,
-    )
-
-
-def _value(layer: Layer, value: float) -> str:
-    return (
-        f"{value:.2f}"
-        if layer.name == "membership"
-        else f"{100 * value:.0f}%"
-        if value in (0, 1)
-        else f"{100 * value:.1f}%"
-    )
+    return [join(title, tag("div", told, class_="le-muted")), mark, *figures(layer)]

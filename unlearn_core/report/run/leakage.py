@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.semeval import in_words
+from unlearn_core.report.kit.bars import fill, pin, progress_bar, progress_head, track
 from unlearn_core.report.kit.format import count, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
-from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
+from unlearn_core.report.kit.models import dot
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.runs.audit_record import OPEN, AuditRecord
 from unlearn_core.system.units import duration
 
@@ -32,24 +34,18 @@ def leakage_card(
     rows = list(results)
     if not rows and not skipped:
         return Safe("")
-    head = tag(
-        "tr",
-        tag("th", "Attack", scope="col"),
-        tag("th", "Verdict", scope="col"),
-        tag("th", tag("span", "0 to 1, longer leaks more", class_="le-muted"), scope="col"),
-        tag("th", _dot("unlearned"), "Forgotten", scope="col"),
-        tag("th", _dot("retain_only"), "Control", scope="col"),
-        tag("th", "Time", scope="col"),
-    )
+    columns = [
+        "Attack",
+        "Verdict",
+        tag("span", "0 to 1, longer leaks more", class_="le-muted"),
+        join(dot("unlearned"), "Forgotten"),
+        join(dot("retain_only"), "Control"),
+        "Time",
+    ]
     body = [_row(row, titles) for row in rows]
     body += [_skipped(name, reason, titles) for name, reason in (skipped or {}).items()]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-terms le-leakage")
-    return tag(
-        "div",
-        _sentence(rows),
-        tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Leakage card"),
-        class_="le-card",
-    )
+    made = table(columns, body, class_="le-terms le-leakage")
+    return tag("div", _sentence(rows), scrolled(made, "Leakage card"), class_="le-card")
 
 
 def audits_progress(record: AuditRecord, titles: Mapping[str, str], position: int = 0) -> Safe:
@@ -145,12 +141,8 @@ def _skipped(name: str, reason: str, titles: Mapping[str, str]) -> Safe:
 
 
 def _track(forget: float | None, control: float | None) -> Safe:
-    parts = []
-    if forget is not None:
-        parts.append(tag("i", class_="le-fill", style=f"width:{_percent(forget)}"))
-    if control is not None:
-        parts.append(tag("i", class_="le-pin le-retain_only", style=f"left:{_percent(control)}"))
-    return tag("div", *parts, class_="le-track", aria_hidden="true")
+    bar = [fill(forget)] if forget is not None else []
+    return track(*bar, *([pin("retain_only", control)] if control is not None else []))
 
 
 def _behind(rows: Iterable[AuditRow]) -> Safe | None:
@@ -175,11 +167,3 @@ def _words(value: object) -> str:
 def _figure(figures: Mapping[str, object], name: str) -> float | None:
     value = figures.get(name)
     return float(value) if isinstance(value, int | float) else None
-
-
-def _percent(value: float) -> str:
-    return f"{100 * min(1.0, max(0.0, value)):.1f}%"
-
-
-def _dot(model: str) -> Safe:
-    return tag("i", class_=f"le-dot le-{model}", aria_hidden="true")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.traces import summary
-from unlearn_core.report.kit.datatable import Cell, data_table
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.table import Cell, data_table, scrolled
 from unlearn_core.report.run.answers.tokens import visible
 
 if TYPE_CHECKING:
@@ -30,14 +30,10 @@ def traces_view(found: Sequence[Trace]) -> Safe:
         for split, title in _TITLES.items()
         if (own := [trace for trace in found if trace.split == split])
     ]
-    table = tag(
-        "table",
-        tag("caption", "Neurons that add most to each set's answers"),
-        tag("thead", head),
-        *groups,
-        class_="le-table",
+    caption = tag("caption", "Neurons that add most to each set's answers")
+    scroll = scrolled(
+        tag("table", caption, tag("thead", head), *groups, class_="le-table"), "Neurons as words", tall=True
     )
-    scroll = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label="Neurons as words")
     numbers = data_table("Value vectors before and after", HEADER, [cells(t) for t in found], "traces.csv")
     return join(tag("p", reading(found)), scroll, numbers)
 

@@ -8,6 +8,7 @@ from unlearn_core.evaluation.protocols.base import Result, Term
 from unlearn_core.evaluation.protocols.semeval import in_words, listed
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import Verdict
+from unlearn_core.report.kit.bars import pin, track
 from unlearn_core.report.kit.format import capitalised, model_title, score
 from unlearn_core.report.kit.formulas import explained
 from unlearn_core.report.kit.markup import Safe, coded, details, join, tag
@@ -129,12 +130,7 @@ def _are_shares(values: Mapping[str, float | None]) -> bool:
 def _track(values: Mapping[str, float | None]) -> Safe:
     """A line from 0 to 1 with one marker per model."""
     order = ("retain_only", "original", "unlearned")  # the unlearned model is drawn last, on top
-    marks = [
-        tag("i", class_=f"le-pin le-{model}", style=f"left:{min(max(value, 0.0), 1.0) * 100:.1f}%")
-        for model in order
-        if (value := values.get(model)) is not None
-    ]
-    return tag("div", *marks, class_="le-track", aria_hidden="true")
+    return track(*(pin(model, value) for model in order if (value := values.get(model)) is not None))
 
 
 def summary(story: RunState) -> Safe:

@@ -8,6 +8,7 @@ from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.store.table.compare import ComparedRun, MeanWithInterval, score_lines, settings_beside
 from unlearn_core.system.units import MISSING
 
@@ -40,46 +41,32 @@ def show(found: MeanWithInterval | None, signed: bool = False, digits: int = 3) 
 
 def _scores(runs: Sequence[ComparedRun]) -> Safe:
     others = list(enumerate(runs))[1:]
-    head = tag(
-        "tr",
-        tag("th", "Score", scope="col"),
-        *(_run_head(place, run) for place, run in enumerate(runs)),
-        *(tag("th", f"{LETTERS[place]} - A", scope="col", class_="le-number") for place, _ in others),
-    )
+    heads = [_run_head(place, run) for place, run in enumerate(runs)]
+    columns = ["Score", *heads, *(f"{LETTERS[place]} - A" for place, _ in others)]
     rows, cells = [], []
     for line in score_lines(runs):
         digits = 1 if line.measure == "seconds" else 3
-        means = (tag("td", show(mean, digits=digits), class_="le-number") for mean in line.means)
-        gaps = (_gap(gap, digits) for gap in line.gaps)
-        rows.append(tag("tr", tag("th", line.title, scope="row"), *means, *gaps))
+        means = (show(mean, digits=digits) for mean in line.means)
+        rows.append([line.title, *means, *(_gap(gap, digits) for gap in line.gaps)])
         cells.append([line.title, *(part for found in (*line.means, *line.gaps) for part in _parts(found))])
     parts = ("mean", "low", "high")
     header = ["score", *(f"{LETTERS[i]} {part}" for i in range(len(runs)) for part in parts)]
     header += [f"{LETTERS[i]}-A {part}" for i, _ in others for part in parts]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Scores of the runs")
+    scroll = scrolled(table(columns, rows, numbers=range(1, len(columns))), "Scores of the runs")
     link = csv_link("comparison.csv", header, cells)
     return join(tag("h3", "Scores"), tag("p", _READ, class_="le-muted"), scroll, tag("p", link))
 
 
 def _run_head(place: int, run: ComparedRun) -> Safe:
     told = count(len(run.repeats), "seed")
-    return tag(
-        "th",
-        run_mark(place),
-        " ",
-        shorten(run.record.name, 40),
-        tag("div", told, class_="le-muted"),
-        scope="col",
-        class_="le-number",
-    )
+    return join(run_mark(place), " ", shorten(run.record.name, 40), tag("div", told, class_="le-muted"))
 
 
 def _gap(found: MeanWithInterval | None, digits: int) -> Safe:
     sure = found is not None and found.low is not None and found.high is not None
     clear = sure and found is not None and (found.low or 0) * (found.high or 0) > 0
     badge = tag("span", "differs", class_="le-tag") if clear else None
-    return tag("td", show(found, signed=True, digits=digits), " ", badge, class_="le-number")
+    return join(show(found, signed=True, digits=digits), " ", badge)
 
 
 def _parts(found: MeanWithInterval | None) -> list[float | None]:
@@ -99,14 +86,5 @@ def _settings(runs: Sequence[ComparedRun]) -> Safe:
 
 
 def _settings_table(runs: Sequence[ComparedRun], rows: Sequence[tuple[str, list[str], bool]]) -> Safe:
-    head = tag(
-        "tr",
-        tag("th", "Setting", scope="col"),
-        *(tag("th", run_mark(i), scope="col") for i in range(len(runs))),
-    )
-    body = [
-        tag("tr", tag("th", name, scope="row"), *(tag("td", shorten(value, 120)) for value in values))
-        for name, values, _ in rows
-    ]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
-    return tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Settings of the runs")
+    body = ([name, *(shorten(value, 120) for value in values)] for name, values, _ in rows)
+    return scrolled(table(["Setting", *map(run_mark, range(len(runs)))], body), "Settings of the runs")

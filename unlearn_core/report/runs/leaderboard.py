@@ -16,6 +16,7 @@ from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import capitalised, model_title, score, short_method
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
 
@@ -66,17 +67,10 @@ def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Met
     """One row a method in the order asked for, between the original and the retain-only model's. `methods` are
     the declarations by name, whose titles and papers are told."""
     first, *others = map(capitalised, COLUMNS.values())
-    head = tag(
-        "tr",
-        _head("Method"),
-        _head(first, "le-number"),  # a narrow screen shows these first
-        _head("Verdict"),
-        *(_head(title, "le-number") for title in others),
-    )
+    columns = [_head(title) for title in ("Method", first, "Verdict", *others)]  # a narrow screen shows these first
     body = [_reference(name, found) for name, found in board["scores"].items()]
     body += [_row(row, (methods or {}).get(row["method"])) for row in _sorted(board, order)]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
-    box = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label="Leaderboard")
+    box = scrolled(table(columns, body, numbers={1, *range(3, len(columns))}), "Leaderboard", tall=True)
     parts = [f"{key} {part}" for key in COLUMNS for part in ("mean", "spread")]
     values = [
         [name, "", *_spread_out({k: {"mean": v} for k, v in found.items()})] for name, found in board["scores"].items()
@@ -87,9 +81,9 @@ def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Met
     return tag("div", note, _search(), box, tag("p", link), class_="le-card")
 
 
-def _head(title: str, class_: str | None = None) -> Safe:
-    """A head whose button sorts by its column."""
-    return tag("th", tag("button", title, type="button", class_="le-sort"), scope="col", class_=class_)
+def _head(title: str) -> Safe:
+    """A button that sorts by its column."""
+    return tag("button", title, type="button", class_="le-sort")
 
 
 def _search() -> Safe:

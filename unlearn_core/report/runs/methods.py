@@ -10,6 +10,7 @@ from typing import Any
 
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, breakable, details, join, tag
+from unlearn_core.report.kit.table import scrolled, table
 
 Method = Mapping[str, Any]  # what `methods.describe` returns
 Parameter = Mapping[str, Any]  # one of its parameters
@@ -122,15 +123,6 @@ def _facts(method: Method) -> Safe:
 def _settings(name: str, parameters: Sequence[Parameter]) -> Safe | None:
     if not parameters:
         return None
-    head = tag("tr", *(tag("th", title, scope="col") for title in ("Setting", "Default", "Values", "Meaning")))
-    rows = [
-        tag(
-            "tr",
-            tag("th", tag("code", breakable(item["name"])), scope="row"),
-            *(tag("td", value) for value in (item["default"], allowed(item), item["help"])),
-        )
-        for item in parameters
-    ]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    box = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label=f"Settings of {name}")
-    return details(count(len(parameters), "setting"), box)
+    rows = ([tag("code", breakable(item["name"])), item["default"], allowed(item), item["help"]] for item in parameters)
+    made = table(("Setting", "Default", "Values", "Meaning"), rows)
+    return details(count(len(parameters), "setting"), scrolled(made, f"Settings of {name}"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.table import scrolled, table
 
 if TYPE_CHECKING:
     from unlearn_core.report.runs.leaderboard import Board, Row
@@ -31,14 +32,11 @@ def person_table(board: Board) -> Safe:
 
 def bar_table(board: Board, columns: Columns, name: str, file: str) -> Safe:
     """One row a method: mean over the runs, and in how many of them all is gone and the rest kept."""
-    titles = [tag("th", title, scope="col", class_="le-number") for _, title in columns]
-    head = tag("tr", tag("th", "Method", scope="col"), tag("th", "Gone and kept", scope="col"), *titles)
-    rows = board["methods"]
-    table = tag("table", tag("thead", head), tag("tbody", *(_row(row, columns) for row in rows)), class_="le-table")
-    box = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label=name)
+    rows, heads = board["methods"], ["Method", "Gone and kept", *(title for _, title in columns)]
+    made = table(heads, (_row(row, columns) for row in rows), numbers=range(2, len(heads)))
     values = [[row["method"], row.get("num_met"), row["num_runs"], *_means(row, columns)] for row in rows]
     link = csv_link(file, ["method", "met", "runs", *(key for key, _ in columns)], values)
-    return tag("div", box, tag("p", link), class_="le-card")
+    return tag("div", scrolled(made, name, tall=True), tag("p", link), class_="le-card")
 
 
 def person_source(board: Board) -> Safe:
@@ -63,15 +61,13 @@ def bar_source(board: Board, told: str, model: str, script: str) -> Safe:
     return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
 
 
-def _row(row: Row, columns: Columns) -> Safe:
-    name = tag("th", row["method"], scope="row")
+def _row(row: Row, columns: Columns) -> Safe | list[str]:
+    name = row["method"]
     if not row["figures"]:
-        return tag("tr", name, tag("td", row["failure"], colspan=str(1 + len(columns))))
-    cells = [
-        tag("td", _number(key, value), class_="le-number")
-        for (key, _), value in zip(columns, _means(row, columns), strict=True)
-    ]
-    return tag("tr", name, tag("td", f"{row['num_met']} of {row['num_runs']}"), *cells)
+        failure = tag("td", row["failure"], colspan=str(1 + len(columns)))
+        return tag("tr", tag("th", name, scope="row"), failure)
+    values = zip(columns, _means(row, columns), strict=True)
+    return [name, f"{row['num_met']} of {row['num_runs']}", *(_number(key, value) for (key, _), value in values)]
 
 
 def _number(key: str, value: float | None) -> str:

@@ -17,6 +17,7 @@ from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, breakable, join, tag
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.report.run.verdict import verdict_tag
 
 if TYPE_CHECKING:
@@ -87,18 +88,10 @@ def published_table(runs: Sequence[PublishedRun], order: str = ORDERS[0]) -> Saf
         placed = [(place, run) for place, run in placed if not run.collapsed]
     elif order == ORDERS[2]:
         placed.sort(key=lambda pair: -pair[1].retained)
-    head = tag(
-        "tr",
-        *(tag("th", words, scope="col") for words in _HEAD[:2]),
-        tag("th", _NUMBERS[0], scope="col", class_="le-number"),
-        tag("th", _HEAD[2], scope="col"),
-        *(tag("th", words, scope="col", class_="le-number") for words in _NUMBERS[1:]),
-    )
-    table = tag("table", tag("thead", head), tag("tbody", *(_row(*pair) for pair in placed)), class_="le-table")
-    box = tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label="Runs")
-    header = [*_HEAD, *_NUMBERS]
-    link = csv_link("published-runs.csv", header, (_values(*pair) for pair in placed))
-    return tag("div", box, tag("p", link), class_="le-card")
+    columns = [*_HEAD[:2], _NUMBERS[0], _HEAD[2], *_NUMBERS[1:]]
+    made = table(columns, (_row(*pair) for pair in placed), numbers={2, *range(4, len(columns))})
+    link = csv_link("published-runs.csv", [*_HEAD, *_NUMBERS], (_values(*pair) for pair in placed))
+    return tag("div", scrolled(made, "Runs", tall=True), tag("p", link), class_="le-card")
 
 
 def _values(place: int, run: PublishedRun) -> list[str | float | int | None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from unlearn_core.jobs.sweep import SweepState
+from unlearn_core.report.kit.bars import progress_bar, progress_head
 from unlearn_core.report.kit.format import ago, capitalised, count, score, shorten
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
+from unlearn_core.report.kit.table import scrolled
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.store.table.rows import TOTAL_OF, RunRow
 from unlearn_core.system.units import duration
@@ -34,17 +35,17 @@ def runs_table(
     filtered: bool = False,
 ) -> Safe:
     """One page of runs. Buttons in the head sort (`data-sort`), boxes in the rows pick (`data-run`)."""
-    if not rows and filtered:
-        return _nothing("No run fits this filter. Clear it to see all.")
     if not rows:
-        return _nothing("No runs yet. Press Make it forget on the first tab.")
+        none = "No run fits this filter. Clear it to see all."
+        first = "No runs yet. Press Make it forget on the first tab."
+        return tag("p", none if filtered else first, class_="le-muted")
     pick = tag("th", tag("span", "Pick", class_="le-hidden"), scope="col")
     totals = totals_of(rows)
     columns = (*_WORDS, *((title, f"{TOTAL_OF}{name}") for name, title in totals.items()), *_SHARES)
     head = tag("tr", pick, *(_head(i, *names, sort, descending) for i, names in enumerate(columns)))
     body = [_row(row, now, row.id in picked, tuple(totals)) for row in rows]
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table le-runs")
-    return tag("div", table, class_="le-card le-scroll", tabindex="0", role="region", aria_label="Table of runs")
+    return scrolled(table, "Table of runs", kind="le-card")
 
 
 def page_line(offset: int, shown: int, total: int) -> Safe:
@@ -97,10 +98,6 @@ def sweep_panel(state: SweepState) -> Safe:
     bar = progress_bar(share, "Progress of the sweep")
     told = tag("p", ", ".join(parts) + f". Tag: {state.tag}", class_="le-muted")
     return tag("div", top, bar, told, class_="le-card le-progress")
-
-
-def _nothing(words: str) -> Safe:
-    return tag("p", words, class_="le-muted")
 
 
 def _head(place: int, title: str, column: str, sort: str, descending: bool) -> Safe:

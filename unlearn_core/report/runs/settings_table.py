@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.table import in_short, scrolled, table
 from unlearn_core.store.table.rows import RunRow
-from unlearn_core.system.units import MISSING
 
 SCORES = ("forgotten", "retained", "total")
 MAX_ROWS = 100  # shown; the file that can be taken has all
@@ -18,11 +18,9 @@ def settings_table(rows: Sequence[RunRow]) -> Safe:
     names = differing(rows)
     header = ["Name", *names, *SCORES]
     cells = [[row.name, *(_chosen(_settings(row).get(n)) for n in names), *_scores(row)] for row in rows]
-    head = tag("tr", *(tag("th", words, scope="col") for words in header))
-    body = [tag("tr", *(tag("td", _short(cell)) for cell in line)) for line in cells[:MAX_ROWS]]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
-    scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Settings and scores")
-    return tag("div", scroll, tag("p", csv_link("settings-and-scores.csv", header, cells)))
+    shown = table(header, ([*map(in_short, line)] for line in cells[:MAX_ROWS]), titled=False)
+    link = csv_link("settings-and-scores.csv", header, cells)
+    return tag("div", scrolled(shown, "Settings and scores"), tag("p", link))
 
 
 def differing(rows: Sequence[RunRow]) -> list[str]:
@@ -42,9 +40,3 @@ def _settings(row: RunRow) -> dict[str, object]:
 
 def _chosen(value: object) -> object:
     return "default" if value is None else value
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return MISSING
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

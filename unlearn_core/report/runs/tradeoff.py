@@ -10,6 +10,7 @@ from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, details, tag
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.store.references import ReferencePoint
 from unlearn_core.store.table.rows import RunRow
 
@@ -60,17 +61,13 @@ def tradeoff_figure(
 def tradeoff_table(rows: Sequence[RunRow], points: Sequence[ReferencePoint]) -> Safe:
     """The table behind the plot, reference points first, with the data to download."""
     header = ("Name", "Verdict", "Forgotten", "Retained", "Utility", "Total")
-    head = tag(
-        "tr", *(tag("th", words, scope="col", class_="le-number" if i > 1 else None) for i, words in enumerate(header))
-    )
     named = [(point.title, point.note, point.row) for point in points]
     named += [(row.name, row.verdict, row) for row in rows]
-    body = [tag("tr", tag("td", name), tag("td", words), *_numbers(row)) for name, words, row in named[:100]]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="le-table")
+    body = ([name, words, *map(score, _values(row))] for name, words, row in named[:100])
+    made = table(header, body, numbers=range(2, 6), titled=False)
     link = csv_link("forgetting-and-keeping.csv", header, ([n, w, *_values(row)] for n, w, row in named))
     more = f"The first 100 of {len(named)} are shown; the download has all. " if len(named) > 100 else ""
-    scroll = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Data of the plot")
-    return details("The figures behind this plot", tag("p", more, link), scroll)
+    return details("The figures behind this plot", tag("p", more, link), scrolled(made, "Data of the plot"))
 
 
 def _range(traces: Sequence[Properties], axis: str) -> list[float]:
@@ -124,7 +121,3 @@ def _known(row: RunRow, keeping: str) -> bool:
 
 def _values(row: RunRow | None) -> list[float | None]:
     return [None] * 4 if row is None else [row.forget, row.retain, row.utility, row.summed_up[1]]
-
-
-def _numbers(row: RunRow | None) -> list[Safe]:
-    return [tag("td", score(value), class_="le-number") for value in _values(row)]

@@ -11,6 +11,7 @@ from unlearn_core.data.sources import UPLOAD
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.format import score, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.models import growing, named
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.run.live.neighbourhood import PLAY_MAP, neighbourhoods
 from unlearn_core.report.runs.comparison import comparison, run_mark
@@ -211,17 +212,14 @@ def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:
 
 def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:
     """The answers so far, the original first, each run under its letter and name."""
-    blocks, titles = [], studio.titles()
+    columns: list[tuple[str, Safe, str]] = []
     for place, (name, words) in enumerate(answers.items(), -1):
         if name == "original":
-            title = tag("h3", tag("i", class_="le-dot le-original", aria_hidden="true"), "Original")
+            columns.append((name, named(name), words))
         else:
-            title = tag("h3", run_mark(place), " ", shorten(titles.record(studio.store.get(name)).name, 40))
-        shown = words.strip() or ("(empty answer)" if done else "")
-        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
-        edge = "le-original-edge" if name == "original" else f"le-run-{place}-edge"
-        blocks.append(tag("div", title, tag("p", shown, class_=kind), class_=f"le-answer-column {edge}"))
-    return tag("div", *blocks, class_="le-answers", aria_live="polite", aria_busy="false" if done else "true")
+            title = studio.titles().record(studio.store.get(name)).name
+            columns.append((f"run-{place}", join(run_mark(place), " ", shorten(title, 40)), words))
+    return growing(columns, done)
 
 
 def _grounds(studio: Studio, token: str) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.kit.samples import TYPED, sample_links
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.service.choices import DEMO_DATA, Brought
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel
@@ -270,18 +271,10 @@ def _split(name: str, part: dict[str, Any]) -> Safe:
     title = tag("h3", f"{name.capitalize()} set: {count(part['rows'], 'row')}")
     if not part["rows"]:
         return title
-    head = tag("tr", *(tag("th", words, scope="col") for words in ("Id", "Input", "Gold answer")))
-    rows = [
-        tag(
-            "tr",
-            tag("td", shorten(row["id"], 24)),
-            tag("td", shorten(row["input"], 220)),
-            tag("td", shorten(row["output"], 160)),
-        )
-        for row in part["first"]
-    ]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table le-rows")
-    return join(title, tag("p", counts, class_="le-muted"), tag("div", table, class_="le-scroll", tabindex="0"))
+    shown = {"id": 24, "input": 220, "output": 160}  # characters of each
+    rows = ([shorten(row[name], most) for name, most in shown.items()] for row in part["first"])
+    first = table(("Id", "Input", "Gold answer"), rows, titled=False, class_="le-table le-rows")
+    return join(title, tag("p", counts, class_="le-muted"), scrolled(first, f"First rows of the {name} set"))
 
 
 def _kind(key: str, single: bool) -> str:

@@ -11,8 +11,8 @@ from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
 from unlearn_core.limits import NEW_TOKENS
-from unlearn_core.report.kit.format import model_title
-from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.models import growing, named
 from unlearn_core.report.run.answers.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.report.run.traces import traces_view
 from unlearn_core.runs.state import RunState
@@ -326,17 +326,10 @@ def _probe(
 
 
 def columns(answers: dict[str, str], done: bool, gold: str = "") -> Safe:
-    """The answers so far; a caret says that more may come, a screen reader hears the finished ones. Of finished ones
-    each says whether it is the gold answer, where there is one."""
-    blocks = []
-    for name, words in answers.items():
-        mark = _told(words, gold) if done and gold.strip() else None
-        head = tag("h3", tag("i", class_=f"le-dot le-{name}", aria_hidden="true"), model_title(name), " ", mark)
-        shown = words.strip() or ("(empty answer)" if done else "")
-        kind = "le-output" + ("" if done else " le-caret") + ("" if words else " le-muted")
-        blocks.append(tag("div", head, tag("p", shown, class_=kind), class_=f"le-answer-column le-{name}-edge"))
-    busy = "false" if done else "true"
-    return tag("div", join(*blocks), class_="le-answers le-card", aria_live="polite", aria_busy=busy)
+    """The answers so far; of finished ones each says whether it is the gold answer, where there is one."""
+    marked = done and gold.strip()
+    parts = ((name, named(name, " ", _told(words, gold) if marked else None), words) for name, words in answers.items())
+    return growing(parts, done, "le-answers le-card")
 
 
 def _told(words: str, gold: str) -> Safe:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn_core.report.kit.format import model_title, percent
+from unlearn_core.report.kit.format import percent
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.models import answer_column, named
 
 MODELS = ("original", "unlearned")  # the two that answer, in this order
 
@@ -33,12 +34,11 @@ def conversation(turns: Sequence[Mapping[str, Any]], recorded: bool = False, wri
 
 
 def _column(model: str, pieces: Sequence[tuple[str, Mapping[str, float] | None]], writing: bool) -> Safe:
-    head = tag("h3", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model))
     shown = [_piece(words, chances) for words, chances in pieces]
     empty = not any(str(words).strip() for words, _ in pieces)
     kind = "le-output" + (" le-caret" if writing else "") + (" le-muted" if empty else "")
     words = tag("p", "(empty answer)" if empty and not writing else join(*shown), class_=kind)
-    return tag("div", head, words, class_=f"le-answer-column le-{model}-edge")
+    return answer_column(model, named(model), words)
 
 
 def _piece(words: str, chances: Mapping[str, float] | None) -> Safe | str:

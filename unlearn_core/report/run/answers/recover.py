@@ -9,6 +9,7 @@ from unlearn_core.evaluation.game import NUM_QUESTIONS, RELEARN_COST, Ask, Contr
 from unlearn_core.report.export.picture import game_picture
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.store.game.games import Level
 from unlearn_core.system.units import MISSING
 
@@ -90,21 +91,12 @@ def levels_table(found: Sequence[Level], methods: Mapping[str, str], targets: Ma
     """Every level played in this home."""
     if not found:
         return tag("p", "Nobody has played here yet.", class_="le-muted")
+    rows = []
+    for one in found:
+        names = methods.get(one.method, one.method), targets.get(one.target, shorten(one.target, 40))
+        rows.append([*names, one.played, one.broken, one.fewest or MISSING])
     heads = ("Method", "Target", "Played", "Broken", "Fewest")
-    head = tag(
-        "tr", *(tag("th", words, scope="col", class_="le-number" if n > 1 else None) for n, words in enumerate(heads))
-    )
-    rows = [
-        tag(
-            "tr",
-            tag("th", methods.get(one.method, one.method), scope="row"),
-            tag("td", targets.get(one.target, shorten(one.target, 40))),
-            *(tag("td", value, class_="le-number") for value in (one.played, one.broken, one.fewest or MISSING)),
-        )
-        for one in found
-    ]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Levels broken")
+    return scrolled(table(heads, rows, numbers=range(2, 5)), "Levels broken")
 
 
 def trouble(words: object) -> Safe:

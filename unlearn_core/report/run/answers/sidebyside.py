@@ -13,8 +13,9 @@ from unlearn_core.evaluation.protocols.semeval import task_title
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.evaluation.verdict.rows import is_told
 from unlearn_core.report.kit.diff import compare
-from unlearn_core.report.kit.format import count, model_title, score
+from unlearn_core.report.kit.format import count, score
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.models import answer_column, named
 
 ORDERS = ("Worst first", "Best first", "As listed")
 MODELS = ("original", "unlearned", "retain_only")
@@ -103,8 +104,7 @@ def card(item: ComparedPrompt) -> Safe:
 
 
 def _answer(model: str, row: Generation, to_forget: bool) -> Safe:
-    head = tag("h3", tag("i", class_=f"le-dot le-{model}", aria_hidden="true"), model_title(model), " ", badge(row))
-    return tag("div", head, answer_text(row.gold, row.output, to_forget), class_=f"le-answer-column le-{model}-edge")
+    return answer_column(model, named(model, " ", badge(row)), answer_text(row.gold, row.output, to_forget))
 
 
 def badge(row: Generation) -> Safe:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.rephrase import WAYS, way_title
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.datatable import data_table
 from unlearn_core.report.kit.figure import Properties, figure
 from unlearn_core.report.kit.format import count, likely, model_title, percent, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.models import named
+from unlearn_core.report.kit.table import data_table, scrolled, table
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY
 from unlearn_core.runs.state import RunState
 
@@ -30,8 +31,7 @@ def token_rows(seen: Mapping[str, Inspection]) -> Safe:
     for model, found in seen.items():
         head = tag(
             "h3",
-            tag("i", class_=f"le-dot le-{model}", aria_hidden="true"),
-            model_title(model),
+            named(model),
             tag("span", f"{likely(found.probability)} as a whole", class_="le-tag"),
             tag("span", f" {percent(found.per_token)} per token", class_="le-muted"),
         )
@@ -119,11 +119,6 @@ def fade_tables(seen: Mapping[str, Inspection], story: RunState | None, prompt: 
 def ways_strip(told: Mapping[str, Sequence[WordingReply]], to_forget: bool) -> Safe:
     """One row per way of asking and one column per model: what the worst wording told."""
     ways = [way for way in WAYS if any(one.asked.way == way for rows in told.values() for one in rows)]
-    head = tag(
-        "tr",
-        tag("th", "Asked", scope="col"),
-        *(tag("th", tag("i", class_=f"le-dot le-{m}", aria_hidden="true"), model_title(m), scope="col") for m in told),
-    )
     rows = [
         tag(
             "tr",
@@ -132,9 +127,9 @@ def ways_strip(told: Mapping[str, Sequence[WordingReply]], to_forget: bool) -> S
         )
         for way in ways
     ]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table le-ways")
-    box = tag("div", table, class_="le-scroll", tabindex="0", role="region", aria_label="Ways of asking")
-    return join(tag("p", _reading(told, ways, to_forget), class_="le-ways-told", role="status"), box)
+    made = table(["Asked", *map(named, told)], rows, class_="le-table le-ways")
+    reading = tag("p", _reading(told, ways, to_forget), class_="le-ways-told", role="status")
+    return join(reading, scrolled(made, "Ways of asking"))
 
 
 def _reading(told: Mapping[str, Sequence[WordingReply]], ways: list[str], to_forget: bool) -> str:

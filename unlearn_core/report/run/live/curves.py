@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.datatable import data_table
 from unlearn_core.report.kit.figure import Properties, figure, plain
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe
+from unlearn_core.report.kit.table import data_table
 from unlearn_core.runs.events import FactProbe
 from unlearn_core.runs.state import RunState
 

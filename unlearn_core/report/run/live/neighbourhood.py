@@ -19,6 +19,7 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.kit.player import player, plays
+from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.runs.events import PlacedSubject
 from unlearn_core.runs.state import RunState
 
@@ -90,9 +91,9 @@ def neighbourhood(run_id: str, story: RunState) -> Safe:
         return Safe("")
     drawn = tag("figure", _drawing(story, moments[-1], run_id), class_="le-map", data_map=_data(story, moments))
     body = join(drawn, _legend(story), _line(summed(story, moments[-1])), _slide([moments]), _readout(_HINT))
-    table = details(f"The {len(_subjects(story))} subjects as a table", _table(run_id, story, moments))
+    rows = details(f"The {len(_subjects(story))} subjects as a table", _table(run_id, story, moments))
     head = join(tag("h2", "Neighbourhood"), tag("p", _told(story), class_="le-muted"))
-    return tag("section", head, body, table, class_="le-card le-maps", aria_label="Neighbourhood")
+    return tag("section", head, body, rows, class_="le-card le-maps", aria_label="Neighbourhood")
 
 
 def neighbourhoods(stories: Mapping[str, RunState]) -> Safe:
@@ -261,15 +262,13 @@ def _table(run_id: str, story: RunState, moments: Sequence[MapFrame]) -> Safe:
     """Every subject with its link, what should become of it, and what was answered before and now."""
     assert story.placed is not None
     before, now = moments[0], moments[-1]
-    words = ("Subject", "Set", "Before", now.title.capitalize())
-    head = tag("tr", *(tag("th", word, scope="col") for word in words))
     rows = []
     for subject in story.placed.subjects:
         link = tag("a", shorten(subject.name, 60), href=address(run_id, subject), data_subject=subject.name)
-        counts = (tag("td", _counted(moment.told.get(subject.name)), class_="le-number") for moment in (before, now))
-        rows.append(tag("tr", tag("th", link, scope="row"), tag("td", KINDS[subject.split]), *counts))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="le-table")
-    return tag("div", table, class_="le-scroll le-tall", tabindex="0", role="region", aria_label="Subjects")
+        counts = (_counted(moment.told.get(subject.name)) for moment in (before, now))
+        rows.append([link, KINDS[subject.split], *counts])
+    columns = ("Subject", "Set", "Before", now.title.capitalize())
+    return scrolled(table(columns, rows, numbers=(2, 3)), "Subjects", tall=True)
 
 
 def _counted(told: Told | None) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from unlearn_core.report.kit.bars import progress_bar, progress_head
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
-from unlearn_core.report.kit.progress_bar import progress_bar, progress_head
 from unlearn_core.report.kit.svg import spark
 from unlearn_core.report.run.live.curves import decimate
 from unlearn_core.runs.events import Cancelled

@@ -7,6 +7,7 @@ import math
 from unlearn_core.data.last_turn import last_turn
 from unlearn_core.report.kit.format import likely, percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.table import table
 from unlearn_core.report.run.live.curves import mean_of
 from unlearn_core.runs.events import WatchedFact
 from unlearn_core.runs.state import RunState
@@ -41,12 +42,11 @@ def canaries(story: RunState) -> Safe:
     if not names:
         told = "There is neither a retain set nor a general question to watch: nothing warns of harm."
         return tag("p", told, class_="le-muted")
-    words = ("Canary", "Before", "Now", "State")
-    head = tag("tr", *(tag("th", word, scope="col") for word in words))
-    caption = tag("caption", f"Canaries after step {last.step}: answers that must survive, per token")
-    rows = [_canary_row(story, split) for split in names]
-    table = tag("table", caption, tag("thead", head), tag("tbody", *rows), class_="le-facts")
-    return tag("div", table, tag("p", _rule(story), class_="le-muted"))
+    caption = f"Canaries after step {last.step}: answers that must survive, per token"
+    rows = (_canary_row(story, split) for split in names)
+    columns = ("Canary", "Before", "Now", "State")
+    made = table(columns, rows, numbers=range(1, 4), caption=caption, class_="le-facts")
+    return tag("div", made, tag("p", _rule(story), class_="le-muted"))
 
 
 def singles(story: RunState) -> Safe:
@@ -75,12 +75,11 @@ def alarm(story: RunState) -> Safe:
     return tag("div", title, *said, advice, class_="le-warnings le-alarm", role="alert")
 
 
-def _canary_row(story: RunState, split: str) -> Safe:
+def _canary_row(story: RunState, split: str) -> list[object]:
     before, now = mean_of(story.probes[0], split), mean_of(story.probes[-1], split)
     state, tone = _state(story, split, before, now)
-    title = tag("th", tag("span", _CANARIES[split], class_=f"le-tag le-{split}"), scope="row")
-    shown = [percent(before), join(_meter(split, now), percent(now)), tag("span", state, class_=tone)]
-    return tag("tr", title, *(tag("td", cell, class_="le-number") for cell in shown))
+    title = tag("span", _CANARIES[split], class_=f"le-tag le-{split}")
+    return [title, percent(before), join(_meter(split, now), percent(now)), tag("span", state, class_=tone)]
 
 
 def _state(story: RunState, split: str, before: float | None, now: float | None) -> tuple[str, str]:
@@ -110,26 +109,23 @@ def _facts(story: RunState, split: str, caption: str) -> Safe:
     before = {fact.id: fact.probability for fact in story.probes[0].facts if fact.split == split}
     gold = story.scores.get("retain_only")
     never = {} if gold is None else gold.details.watched
-    words = ("Fact", "Before", "Now", *(("Retain-only",) if never else ()))
-    head = tag("tr", *(tag("th", word, scope="col") for word in words))
-    facts = [fact for fact in story.probes[-1].facts if fact.split == split]
-    rows = [_fact_row(fact, before.get(fact.id), never.get(fact.id) if never else "") for fact in facts]
-    named = tag("caption", caption) if caption else None
-    return tag("table", named, tag("thead", head), tag("tbody", *rows), class_="le-facts")
+    columns = ("Fact", "Before", "Now", *(("Retain-only",) if never else ()))
+    rows = []
+    for fact in (fact for fact in story.probes[-1].facts if fact.split == split):
+        row = _fact_row(fact, before.get(fact.id))
+        if never:  # logarithms, of the facts that this model was asked
+            row.append(likely(math.exp(never[fact.id]) if fact.id in never else None))
+        rows.append(row)
+    numbers = range(1, len(columns))
+    return table(columns, rows, numbers=numbers, titled=False, caption=caption, class_="le-facts")
 
 
-def _fact_row(fact: WatchedFact, before: float | None, never: float | str | None) -> Safe:
-    """`never`: the logarithm under the retain-only model, an empty text where there is no such model."""
-    words = tag(
-        "td",
+def _fact_row(fact: WatchedFact, before: float | None) -> list[object]:
+    words = join(
         tag("span", shorten(last_turn(fact.prompt), 110), class_="le-prompt"),
         tag("span", shorten(fact.answer, 80), class_="le-answer"),
     )
-    now = tag("td", _meter(fact.split, fact.probability), likely(fact.probability), class_="le-number")
-    last = None
-    if not isinstance(never, str):
-        last = tag("td", likely(None if never is None else math.exp(never)), class_="le-number")
-    return tag("tr", words, tag("td", likely(before), class_="le-number"), now, last)
+    return [words, likely(before), join(_meter(fact.split, fact.probability), likely(fact.probability))]
 
 
 def _meter(split: str, value: float | None) -> Safe:

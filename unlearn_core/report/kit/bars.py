@@ -1,4 +1,4 @@
-"""The head of a progress panel: what is going on, what is left, and a bar that a screen reader announces."""
+"""Bars: how far something has come, and shares as marks on a line from 0 to 1."""
 
 from __future__ import annotations
 
@@ -23,3 +23,22 @@ def progress_bar(fraction: float, label: str) -> Safe:
         aria_valuemax="100",
         aria_valuenow=f"{fraction * 100:.0f}",
     )
+
+
+def track(*marks: Safe) -> Safe:
+    """A line from 0 to 1 with its marks, for the eye alone: numbers beside it say the same."""
+    return tag("div", *marks, class_="le-track", aria_hidden="true")
+
+
+def pin(model: str, value: float) -> Safe:
+    """Where a model stands."""
+    return tag("i", class_=f"le-pin le-{model}", style=f"left:{_place(value)}")
+
+
+def fill(value: float) -> Safe:
+    """A bar from 0 to the value."""
+    return tag("i", class_="le-fill", style=f"width:{_place(value)}")
+
+
+def _place(value: float) -> str:
+    return f"{100 * min(1.0, max(0.0, value)):.1f}%"
