@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -60,55 +59,25 @@ PARAMETERS = {
     "verdict": 'a verdict\'s word, "" for any',
     "adapter": "auto, full or lora",
 }
-_Endpoint = Callable[..., Any]
+# What loads a model or writes large files waits in the queue, with what shares its place there.
+_QUEUED = {
+    "read": ("preview_data", "target_needs", "estimate"),
+    "export": ("report", "export", "push_to_hub"),
+    "generate": ("generate", "ask_runs", "inspect_answer", "ask_ways", "score_wiped"),
+}
 
 
 def add_endpoints(studio: Studio) -> None:
-    """Register them under their functions' names. What loads a model or writes large files is queued, the
-    rest answers at once."""
-    runs, models = RunEndpoints(studio), ModelEndpoints(studio)
-    at_once: tuple[_Endpoint, ...] = (
-        runs.start_run,
-        runs.run_status,
-        runs.stop_run,
-        runs.finish_run,
-        runs.resume_run,
-        runs.scores,
-        runs.list_runs,
-        runs.rename_run,
-        runs.tag_run,
-        runs.delete_run,
-        runs.compare_runs,
-        runs.sweep,
-        runs.sweep_status,
-        runs.stop_sweep,
-        runs.delete_my_data,
-        runs.start_audits,
-        runs.audit_results,
-        runs.stop_audits,
-        models.list_methods,
-        models.list_targets,
-        models.list_audits,
-        models.upload_data,
-        models.list_facts,
-        models.save_probe,
-    )
-    queued: dict[str, tuple[_Endpoint, ...]] = {  # by what shares a place in the queue
-        "read": (models.preview_data, models.target_needs, models.estimate),
-        "export": (runs.report, runs.export, runs.push_to_hub),
-        "generate": (models.generate, models.ask_runs, models.inspect_answer, models.ask_ways, runs.score_wiped),
-    }
-    for fn in at_once:
-        gr.api(typed(fn), api_name=fn.__name__, queue=False)
-    for place, fns in queued.items():
-        for fn in fns:
-            gr.api(typed(fn), api_name=fn.__name__, concurrency_id=place)
+    """Register every public method of both classes under its name; what is not queued answers at once."""
+    places = {name: place for place, names in _QUEUED.items() for name in names}
     page = get_blocks_context()
     assert page is not None
-    names = {fn.__name__ for fn in (*at_once, *(fn for fns in queued.values() for fn in fns))}
-    for listener in page.fns.values():
-        if listener.api_name in names:
-            _describe(listener)
+    for bound in (RunEndpoints(studio), ModelEndpoints(studio)):
+        for name in vars(type(bound)):
+            if not name.startswith("_"):
+                fn = typed(getattr(bound, name))
+                gr.api(fn, api_name=name, queue=name in places, concurrency_id=places.get(name))
+                _describe(page.fns[max(page.fns)])
 
 
 def _describe(listener: Any) -> None:
