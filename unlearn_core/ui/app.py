@@ -23,7 +23,7 @@ from unlearn_core.system.log import log_to, note
 from unlearn_core.system.temp_files import Sweeper
 from unlearn_core.system.version import __version__
 from unlearn_core.ui.api.endpoints import add_endpoints
-from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, TO_THE_TAB, WITHIN_REACH
+from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH, leads
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
 from unlearn_core.ui.panels.mend_panel import build_mends
@@ -148,12 +148,10 @@ def build(studio: Studio) -> gr.Blocks:
 def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:
     """The buttons under a result lead to the tabs where it is recovered, attacked and compared."""
     session, outcome = run.session, run.outcome
-    for button, tab in ((outcome.recover, "recover"), (outcome.attack, "attack")):
-        led = button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, **AT_ONCE)
-        led.success(None, js=TO_THE_TAB, **AT_ONCE)
+    leads(outcome.recover.click, tabs, "recover")
+    leads(outcome.attack.click, tabs, "attack")
     chosen = outcome.compare.click(studio.beside, [session.run_id, session.owner], listed.picked, **AT_ONCE)
-    led = chosen.success(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
-    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+    leads(chosen.success, tabs, "compare")
 
 
 def launch(
@@ -230,7 +228,7 @@ def launch(
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         try:
-            _until_told_to_end()
+            threading.Event().wait()  # a signal ends it
         finally:  # told to end: first the run at work keeps where it stands, then the page goes
             studio.close()
             sweeper.close()
@@ -246,10 +244,6 @@ def _many_connections() -> None:
         few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = most if most != resource.RLIM_INFINITY else 65_536
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(wanted, 65_536)), most))
-
-
-def _until_told_to_end() -> None:
-    threading.Event().wait()  # a signal ends it
 
 
 def require_mcp() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components.plot import PlotData
+from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
 from unlearn_core.report.kit.markup import Safe, tag
@@ -150,6 +151,7 @@ COPY = """() => {
   };
   if (navigator.clipboard) navigator.clipboard.writeText(text).then(copied, show); else show();
 }"""
+COPY_LINK = COPY % "window.location.href"
 _SAVE = """(file) => {
   if (!file?.url) return;
   const link = document.createElement('a');
@@ -204,6 +206,17 @@ def toast(title: str) -> Iterator[None]:
         yield
     except LetheError as error:
         raise problem(title, error) from None
+
+
+def leads(event: Callable[..., Dependency], tabs: gr.Tabs, tab: str) -> None:
+    """Let a press open another tab and take the focus there."""
+    event(lambda: gr.Tabs(selected=tab), None, tabs, **AT_ONCE).success(None, js=TO_THE_TAB, **AT_ONCE)
+
+
+def confirmed(asks: gr.Button, sure: gr.Button, keep: gr.Button) -> None:
+    """Let a press on `asks` offer `sure` and `keep`, which hides them again; what `sure` does is wired elsewhere."""
+    for button, visible in ((asks, True), (keep, False)):
+        button.click(lambda now=visible: [gr.update(visible=now)] * 2, None, [sure, keep], **AT_ONCE)
 
 
 def download(button: gr.Button, make: Callable[..., str], inputs: Sequence[Block]) -> None:

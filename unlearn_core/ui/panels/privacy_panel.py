@@ -8,7 +8,7 @@ from unlearn_core import limits
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, inform, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, confirmed, inform, toast
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.web.sign_in import offers_hub
 
@@ -35,15 +35,11 @@ def privacy_panel(studio: Studio, run: RunTab) -> None:
             gone = studio.delete_mine(owner)
         told = f"{count(gone.runs, 'run')} and {count(gone.uploads, 'upload')} are gone, or as soon as they stop."
         inform("Deleted", told)
-        return "", gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)
+        return "", gr.update(visible=False), gr.update(visible=False)
 
-    shown = [gr.update(visible=True), gr.update(visible=True), gr.update(visible=False)]
-    hidden = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
-    delete.click(lambda: shown, None, [sure, keep, delete], **AT_ONCE)
-    keep.click(lambda: hidden, None, [sure, keep, delete], **AT_ONCE)
-    sure.click(forget, run.session.owner, [run.session.owner, sure, keep, delete], **PRIVATE).success(
-        None, None, None, js=_LEAVE, **AT_ONCE
-    )
+    confirmed(delete, sure, keep)
+    gone = sure.click(forget, run.session.owner, [run.session.owner, sure, keep], **PRIVATE)
+    gone.success(None, js=_LEAVE, **AT_ONCE)
 
 
 def _told() -> Safe:

@@ -19,10 +19,9 @@ from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, COPY, heading, panel
+from unlearn_core.ui.common import AT_ONCE, COPY, COPY_LINK, heading, panel
 
 FIRST_SHOWN, MORE = 4, 12
-COPY_LINK = COPY % "window.location.href"
 _COPY_COMMAND = COPY % "document.querySelector('#le-command code').textContent"
 
 
@@ -165,4 +164,4 @@ def share_panel() -> SharePanel:
 
 
 def _repeat(line: str) -> Safe:
-    return join(tag("pre", tag("code", line), class_="le-code", tabindex="0", aria_label="Command"))
+    return tag("pre", tag("code", line), class_="le-code", tabindex="0", aria_label="Command")

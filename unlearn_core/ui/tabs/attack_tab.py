@@ -101,18 +101,9 @@ def _draw(studio: Studio, run_id: str | None, record: AuditRecord | None, positi
     """Progress, verdict and card, the two buttons, this tab's timer, and that of the run on screen, whose verdict
     the attacks change."""
     titles = studio.choices.audit_titles()
-    if not run_id:
+    if not run_id or record is None:
         return [
-            tag("p", _NO_RUNS, class_="le-muted"),
-            "",
-            gr.update(interactive=False),
-            gr.update(visible=False),
-            gr.Timer(active=False),
-            gr.skip(),
-        ]
-    if record is None:
-        return [
-            tag("p", _NOT_YET if mine else _THEIRS, class_="le-muted"),
+            tag("p", _NO_RUNS if not run_id else _NOT_YET if mine else _THEIRS, class_="le-muted"),
             "",
             gr.update(interactive=mine),
             gr.update(visible=False),

@@ -23,11 +23,11 @@ from unlearn_core.service.titles import id_mark
 from unlearn_core.store.references import references
 from unlearn_core.store.table.compare import MAX_COMPARED, compared
 from unlearn_core.store.table.rows import MAX_PAGE, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, panel, plot, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, leads, panel, plot, toast
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.setup_panel import on_ground_of
 from unlearn_core.ui.tabs.runs_tab import RunsTab
-from unlearn_core.ui.web.addresses import SET_PART
+from unlearn_core.ui.web.addresses import put
 
 _UNPLACED = "No run here was scored on what is kept. Bring a retain set under Data, or choose the other score."
 _EMPTY = "No finished runs yet. Press Make it forget on the first tab, or start a sweep under Runs."
@@ -157,7 +157,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], compared_parts, **AT_ONCE)
     for field in (ground, keeping):
         field.input(draw, seen, drawn, **AT_ONCE)
-    picked.change(None, picked, None, js=f"(ids) => ({SET_PART})('compare', (ids ?? []).join(','), false)", **AT_ONCE)
+    picked.change(None, picked, None, js=put("compare", "(ids) => (ids ?? []).join(',')"), **AT_ONCE)
     picked.input(compare, [picked, owner], compared_parts, **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
     wiped.click(
         wipe,
@@ -170,8 +170,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     # Through the queue: only then is the page told that what was brought beside the data changed.
     asked = other.click(run_another, picked, [*run.setup.ground, tabs], **PRIVATE)
     asked.success(None, js=TO_THE_TAB, **AT_ONCE)
-    led = runs.compare.click(lambda: gr.Tabs(selected="compare"), None, tabs, **AT_ONCE)
-    led.success(None, js=TO_THE_TAB, **AT_ONCE)
+    leads(runs.compare.click, tabs, "compare")
 
 
 def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:

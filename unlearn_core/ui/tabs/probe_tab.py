@@ -22,7 +22,7 @@ from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
 from unlearn_core.ui.common import (
     AT_ONCE,
-    COPY,
+    COPY_LINK,
     PRIVATE,
     TO_THE_TAB,
     UNSEEN,
@@ -36,17 +36,10 @@ from unlearn_core.ui.common import (
     warn,
 )
 from unlearn_core.ui.page import RunTab
-from unlearn_core.ui.web.addresses import SET_PART
+from unlearn_core.ui.web.addresses import put
 
-_SET_PROBE = """(probe) => {
-  if (!probe) return;
-  const url = new URL(window.location);
-  url.searchParams.set('probe', probe);
-  window.history.replaceState({}, '', url);
-}"""
 _TO_THE_TOP = f"() => {{ ({TO_THE_TAB})(); window.scrollTo({{top: 0}}); }}"
 _NO_RUN = ("None: the model alone", "")
-_COPY = COPY % "window.location.href"
 
 
 def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
@@ -99,7 +92,7 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask every model", variant="primary", elem_id="le-ask")
             save = gr.Button("Save to the run", size="sm", elem_id="le-save-probe")
-            gr.Button("Copy the link", size="sm").click(None, js=_COPY, **AT_ONCE)
+            gr.Button("Copy the link", size="sm").click(None, js=COPY_LINK, **AT_ONCE)
     answers = gr.HTML(elem_id="le-answers")
     with gr.Column(visible=False) as looked:
         heading("Token by token", "How likely each model finds the gold answer, whatever it wrote above.")
@@ -266,7 +259,7 @@ def _wire_saving(
             return nothing
         return *_form(probe), gr.Tabs(selected="probe"), run, _on_screen(run), probe.id
 
-    save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=_SET_PROBE, **AT_ONCE)
+    save.click(keep, [run_id, owner, *asked], saved, **PRIVATE).success(None, saved, None, js=put("probe"), **AT_ONCE)
     linked = gr.Textbox("", label="Linked probe", **UNSEEN)
     page.load(follow, None, [*asked, tabs, on_screen, run_id, linked], **PRIVATE)
     changed: Callable[..., Dependency] = linked.change  # only a link that was found changes it
@@ -291,8 +284,8 @@ def _wire_map(
         return *_form(probe), _on_screen(on_screen), gr.Tabs(selected="probe"), name
 
     pressed = run.map.select(fill, run.session.run_id, [*asked, run_id, tabs, chosen], **PRIVATE)
-    put = pressed.success(None, chosen, None, js=f"(name) => ({SET_PART})('about', name, false)", **AT_ONCE)
-    shown: Dependency = put.success(None, js=_TO_THE_TOP, **AT_ONCE)
+    kept = pressed.success(None, chosen, None, js=put("about"), **AT_ONCE)
+    shown: Dependency = kept.success(None, js=_TO_THE_TOP, **AT_ONCE)
     asking: Callable[..., Dependency] = shown.success
     return asking
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -34,13 +35,9 @@ from unlearn_core.ui.panels.result_panel import (
     share_panel,
 )
 from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
+from unlearn_core.ui.web.addresses import put
 
 _NOT_RUN = "This cannot be run"
-_SET_LINK = """(run) => {
-  const url = new URL(window.location);
-  if (run) url.searchParams.set('run', run); else url.searchParams.delete('run');
-  window.history.replaceState({}, '', url);
-}"""
 _LOOK_AT = """() => { setTimeout(() => document.querySelector('%s')?.scrollIntoView(
   {behavior: 'smooth', block: 'nearest'}), 150); }"""
 # On a phone the form alone fills the screen; who follows a link came for the run.
@@ -187,7 +184,7 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
         [session.run_id, session.seen, session.owner, session.timer, setup.forecast],
         **PRIVATE,
     )
-    begun.success(None, session.run_id, None, js=_SET_LINK, **AT_ONCE)
+    begun.success(None, session.run_id, None, js=put("run"), **AT_ONCE)
     drawn = begun.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
     drawn.success(None, js=_LOOK_AT % "#le-run-header", **AT_ONCE)
     session.timer.tick(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
@@ -199,19 +196,14 @@ def _wire_stop(studio: Studio, session: PageSession, live: LivePanel) -> None:
             studio.worker.cancel(run, owner)
         inform("Stopping", "It stops after the present step.")
 
-    def finish(run: str, owner: str) -> None:
+    def finish(run: str, owner: str, best: bool = False) -> None:
         with toast("This run was not stopped"):
-            studio.worker.finish_early(run, owner)
-        inform("Ending the training", "What is trained so far will be kept and scored.")
+            studio.worker.finish_early(run, owner, best)
+        kept = "The best weights so far" if best else "What is trained so far"
+        inform("Ending the training", f"{kept} will be kept and scored.")
 
-    def keep_best(run: str, owner: str) -> None:
-        with toast("This run was not stopped"):
-            studio.worker.finish_early(run, owner, best=True)
-        inform("Ending the training", "The best weights so far will be kept and scored.")
-
-    live.best.click(keep_best, [session.run_id, session.owner], None, **PRIVATE)
-    live.stop.click(stop, [session.run_id, session.owner], None, **PRIVATE)
-    live.early.click(finish, [session.run_id, session.owner], None, **PRIVATE)
+    for button, act in ((live.stop, stop), (live.early, finish), (live.best, partial(finish, best=True))):
+        button.click(act, [session.run_id, session.owner], None, **PRIVATE)
 
 
 def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:

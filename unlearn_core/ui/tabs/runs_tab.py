@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import gradio as gr
 from gradio.blocks import Block
@@ -19,7 +19,7 @@ from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, page_line
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.table.compare import MAX_COMPARED
 from unlearn_core.store.table.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, download, heading, inform, panel, toast, told_by, warn
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, confirmed, download, heading, inform, panel, toast, told_by, warn
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.sweep_panel import sweep_form
 
@@ -153,15 +153,12 @@ class _Table:
         picked: list[str],
         owner: str,
     ) -> tuple[object, ...]:
-        asked: dict[str, Any] = {"text": text or "", "method": method or ""}
-        asked |= {"status": status or "", "verdict": verdict or ""}
-        titles = self.studio.titles()
-        asked["called"] = titles.called
-        query = RunQuery(**asked, owner=self.studio.mine(owner), **view)
+        titles, query = self.studio.titles(), self._query(text, method, status, verdict, owner)
+        query = replace(query, **view)
         rows, total = self.studio.store.rows(query)
         if not rows and query.offset:  # the last page was emptied meanwhile
             view = {**view, "offset": max(0, (total - 1) // PAGE * PAGE)}
-            rows, total = self.studio.store.rows(RunQuery(**asked, owner=query.owner, **view))
+            rows, total = self.studio.store.rows(replace(query, **view))
         table = runs_table(
             [*map(titles.row, rows)],
             time.time(),
@@ -174,6 +171,16 @@ class _Table:
         turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
         return table, page_line(start, len(rows), total), view, *turn
 
+    def _query(self, text: str, method: str, status: str, verdict: str, owner: str) -> RunQuery:
+        return RunQuery(
+            text=text or "",
+            called=self.studio.titles().called,
+            method=method or "",
+            status=status or "",
+            verdict=verdict or "",
+            owner=self.studio.mine(owner),
+        )
+
     def choices(self, owner: str) -> tuple[object, ...]:
         mine = owner if self.studio.public else None
         called = self.studio.titles().methods
@@ -185,21 +192,9 @@ class _Table:
     def csv(self, text: str, method: str, status: str, verdict: str, owner: str) -> str:
         """Every run that fits the filter, as a file."""
         rows: list[RunRow] = []
-        while True:
-            query = RunQuery(
-                text=text or "",
-                called=self.studio.titles().called,
-                method=method or "",
-                status=status or "",
-                verdict=verdict or "",
-                owner=self.studio.mine(owner),
-                offset=len(rows),
-                limit=MAX_PAGE,
-            )
-            more, total = self.studio.store.rows(query)
+        query = self._query(text, method, status, verdict, owner)
+        while more := self.studio.store.rows(replace(query, offset=len(rows), limit=MAX_PAGE))[0]:
             rows += more
-            if not more or len(rows) >= total:
-                break
         path = self.studio.parcels.folder() / "lethe-runs.csv"
         path.write_text(to_csv(csv_columns(rows), csv_rows(rows)), encoding="utf-8")
         return str(path)
@@ -276,11 +271,8 @@ def _wire_edit(
             warn(f"{count(len(kept), 'run')} not deleted", problem)
         return kept, _picked(kept), *_states(kept), gr.update(visible=False), gr.update(visible=False)
 
-    ask = [gr.update(visible=True), gr.update(visible=True)]
-    hide = [gr.update(visible=False), gr.update(visible=False)]
     reread(edit.apply.click(label, [picked, edit.name, edit.tags, owner], [edit.name, edit.tags], **PRIVATE))
-    edit.delete.click(lambda: ask, None, [edit.sure, edit.keep], **AT_ONCE)
-    edit.keep.click(lambda: hide, None, [edit.sure, edit.keep], **AT_ONCE)
+    confirmed(edit.delete, edit.sure, edit.keep)
     reread(edit.sure.click(delete, [picked, owner], [picked, chosen, *acts, edit.sure, edit.keep], **PRIVATE))
 
 

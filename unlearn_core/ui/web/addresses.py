@@ -70,6 +70,12 @@ _KEEP = """() => {
 }"""
 
 
+def put(part: str, value: str = "(value) => value") -> str:
+    """The script of an event that puts a value, as the function `value` makes it of the event's input, into a part of
+    the address, or takes the part out where it is empty."""
+    return f"(given) => ({SET_PART})('{part}', ({value})(given), false)"
+
+
 def wire_addresses(
     page: gr.Blocks,
     opened: Dependency,
@@ -86,7 +92,7 @@ def wire_addresses(
     page.load(None, js=script, **AT_ONCE)
     chosen: dict[str, gr.Dropdown | gr.Radio] = {"board": board, "order": order}
     for name, field in chosen.items():  # what is chosen at first is not worth a part of the address
-        js = f"(value) => ({SET_PART})('{name}', value === {json.dumps(field.value)} ? '' : value, false)"
+        js = put(name, f"(value) => value === {json.dumps(field.value)} ? '' : value")
         field.change(None, field, None, js=js, **AT_ONCE)
 
     def follow(request: gr.Request) -> tuple[object, ...]:
