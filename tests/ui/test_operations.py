@@ -38,7 +38,7 @@ def well(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine is not to be judged, and health is looked at anew each time."""
     monkeypatch.setattr(health, "memory", lambda: (2**30, 2**34))
     monkeypatch.setattr(health, "MIN_FREE", 1)
-    monkeypatch.setattr(operations, "_KEPT", -1.0)
+    monkeypatch.setattr(operations, "_KEPT", 1e-6)
     monkeypatch.delenv(operations.TOKEN, raising=False)
 
 

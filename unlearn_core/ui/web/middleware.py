@@ -13,9 +13,9 @@ import contextlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 import anyio.to_thread
@@ -44,7 +44,7 @@ from unlearn_core.limits import (
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.system.log import LOGGER
 from unlearn_core.ui.web.error_handling import FAULTS
-from unlearn_core.ui.web.request_body import checked_body, names_an_address
+from unlearn_core.ui.web.request_body import checked_body, in_parts, names_an_address
 from unlearn_core.ui.web.visitor import mark, network
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -119,11 +119,13 @@ class ProtectionMiddleware:
         try:
             await self._host_check(scope, receive, _strange_host)
             self._check(scope, headers)
-            with self._place(scope), self._large_place(scope, headers):
+            with self._place(scope, headers):
                 receive = await self._checked(scope, headers, receive)
                 await self._in_turn(scope, receive, send)
         except _Refused as refused:
             await PlainTextResponse(f"{refused.words}\n", refused.code)(scope, receive, send)
+        except ClientDisconnect:
+            return  # gone before all of it was sent: there is nobody to answer
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app's answer. Of those that take long to make, few are made for one address at a time, and the
@@ -156,8 +158,8 @@ class ProtectionMiddleware:
 
         try:
             await self.app(scope, receive, sending)
-        except ClientDisconnect:  # gone before all of it was sent: there is nobody to answer
-            return
+        except ClientDisconnect:
+            raise
         except Exception as error:
             if begun and isinstance(error.__cause__, HTTPException):
                 # A stream of events that nobody waits for ends in words, and then raises them as well.
@@ -194,9 +196,10 @@ class ProtectionMiddleware:
             self._check_amount(scope, headers, path)
 
     def _is_own(self, origin: str, host: str, headers: Headers) -> bool:
-        if urlsplit(origin).netloc in (host, headers.get("x-forwarded-host", host)):
+        there = in_parts(origin)
+        if there.netloc in (host, headers.get("x-forwarded-host", host)):
             return True
-        return self.rules.hosts is not None and _name(origin) in set(self.rules.hosts) - LOOPBACK
+        return self.rules.hosts is not None and there.hostname in set(self.rules.hosts) - LOOPBACK
 
     def _check_amount(self, scope: Scope, headers: Headers, path: str) -> None:
         """A body in chunks could grow for ever, whatever length is told beside; one with a length alone is as
@@ -214,7 +217,7 @@ class ProtectionMiddleware:
         if uploads:
             self._spend("file", scope)
         self._spend("upload" if uploads else "bytes", scope, 0, room=size)
-        if path.startswith(_QUEUED) and _calls_of(scope) >= CALLS_OF_AN_ADDRESS:
+        if path.startswith(_QUEUED) and _by_address(_queued(scope))[_address(scope)] >= CALLS_OF_AN_ADDRESS:
             raise _Refused(429, "Many calls from your network are waiting. Try again when some of them are done.")
 
     def _spend(self, kind: str, scope: Scope, amount: int = 1, room: int = 0) -> None:
@@ -225,31 +228,25 @@ class ProtectionMiddleware:
             raise _Refused(429, str(error)) from None
 
     @contextlib.contextmanager
-    def _place(self, scope: Scope) -> Iterator[None]:
-        """One of the many that an address has: every request under way is an open file, and some never end."""
-        if not self.rules.sizes:
-            yield
-            return
-        address = _address(scope)
-        if self._open[address] >= OPEN_OF_AN_ADDRESS:
-            raise _Refused(429, "Your network has too many requests under way. Close some pages, and try again.")
-        with _counting(self._open, address):
-            yield
-
-    @contextlib.contextmanager
-    def _large_place(self, scope: Scope, headers: Headers) -> Iterator[None]:
-        """One of the few that there are for large bodies, which lie in memory until they are answered, and what
-        Gradio queues until it is its turn."""
-        size, path = int(headers.get("content-length") or 0) if self.rules.sizes else 0, get_route_path(scope)
-        if size <= LARGE_BYTES or _uploads(path):
-            yield
-            return
-        address = _address(scope)
-        taken = self._large + _large_queued(scope) if path.startswith(_QUEUED) else self._large
-        if taken[address] >= LARGE_OF_ADDRESS or taken.total() >= LARGE_AT_ONCE:
-            raise _Refused(429, "Large requests are taken one after another. Send this one again in a moment.")
-        scope[_LARGE] = True
-        with _counting(self._large, address):
+    def _place(self, scope: Scope, headers: Headers) -> Iterator[None]:
+        """One of the many that an address has: every request under way is an open file, and some never end. And one
+        of the few that there are for large bodies, which lie in memory until they are answered, and what Gradio
+        queues until it is its turn."""
+        with contextlib.ExitStack() as places:
+            if self.rules.sizes:
+                address, path = _address(scope), get_route_path(scope)
+                if self._open[address] >= OPEN_OF_AN_ADDRESS:
+                    mend = "Close some pages, and try again."
+                    raise _Refused(429, f"Your network has too many requests under way. {mend}")
+                places.enter_context(_counting(self._open, address))
+                if int(headers.get("content-length") or 0) > LARGE_BYTES and not _uploads(path):
+                    queued = _queued(scope) if path.startswith(_QUEUED) else []
+                    taken = self._large + _by_address(one for one in queued if _LARGE in one)
+                    if taken[address] >= LARGE_OF_ADDRESS or taken.total() >= LARGE_AT_ONCE:
+                        mend = "Send this one again in a moment."
+                        raise _Refused(429, f"Large requests are taken one after another. {mend}")
+                    scope[_LARGE] = True
+                    places.enter_context(_counting(self._large, address))
             yield
 
     async def _checked(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
@@ -259,11 +256,11 @@ class ProtectionMiddleware:
         if scope["method"] in _SAFE_METHODS or _uploads(get_route_path(scope)):
             return receive
         try:
-            body = await _whole(receive)
+            body = await Request(scope, receive).body()
         except HTTPException as error:
             raise _Refused(error.status_code, str(error.detail)) from None
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        own = {host, headers.get("x-forwarded-host", host), urlsplit(origin).netloc}
+        own = {host, headers.get("x-forwarded-host", host), in_parts(origin).netloc}
         given = (body, REQUEST_VALUES if self.rules.sizes else None, own)
         large = len(body) > LARGE_BYTES
         body, refused = await anyio.to_thread.run_sync(checked_body, *given) if large else checked_body(*given)
@@ -370,16 +367,6 @@ def _in_time(receive: Receive) -> Receive:
     return receiving
 
 
-async def _whole(receive: Receive) -> bytes:
-    """All of a body; what came of it where the visitor leaves."""
-    parts = []
-    while (message := await receive())["type"] == "http.request":
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            break
-    return b"".join(parts)
-
-
 def _again(body: bytes, receive: Receive) -> Receive:
     """`receive` that gives this body, and then what else there is to hear of the visitor."""
     given = False
@@ -419,15 +406,8 @@ def _queued(scope: Scope) -> list[Scope]:
     return [event.request.scope for event in list(scope["app"].get_blocks()._queue.event_ids_to_events.values())]
 
 
-def _calls_of(scope: Scope) -> int:
-    """How many of them are of this address."""
-    address = _address(scope)
-    return sum(_address(one) == address for one in _queued(scope))
-
-
-def _large_queued(scope: Scope) -> Counter[str]:
-    """How many of them are large, by address."""
-    return Counter(_address(one) for one in _queued(scope) if _LARGE in one)
+def _by_address(requests: Iterable[Scope]) -> Counter[str]:
+    return Counter(map(_address, requests))
 
 
 def _identifiers(scope: Scope, path: str) -> Iterator[str]:
@@ -447,14 +427,6 @@ def _follows_nothing(scope: Scope, path: str) -> bool:
     queue, event = scope["app"].get_blocks()._queue, path.rpartition("/")[2]
     unread = list(queue.pending_event_ids_session.values())
     return not any(event in known for known in (queue.event_ids_to_events, *unread))
-
-
-def _name(address: str) -> str:
-    """The host's name in an address, without its port; "" where there is none."""
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
 
 
 def rules_for(host: str, public: bool, signed_in: bool, named: Collection[str], framed: bool) -> ProtectionRules:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import os
-import threading
 import time
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ from unlearn_core.system.units import duration
 from unlearn_core.ui.web.middleware import LOOPBACK
 
 TOKEN = "LETHE_OPERATOR_TOKEN"
-_KEPT = 2.0  # seconds that an answer about health holds, so that asking often costs nothing
+_KEPT = 2.0  # seconds that an answer about health holds at most, so that asking often costs nothing
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
@@ -42,12 +42,18 @@ td:last-child { text-align: right; font-variant-numeric: tabular-nums; white-spa
 
 def routes(worker: Worker, public: bool) -> list[Route]:
     """For the `app_kwargs` of `launch`."""
-    state = _CachedValue(lambda: Health.of(worker))
+
+    @functools.lru_cache(maxsize=1)
+    def within(moment: int) -> Health:
+        return Health.of(worker)
+
+    def state() -> Health:
+        return within(int(time.monotonic() / _KEPT))
 
     own = anyio.CapacityLimiter(2)  # threads that nobody else's calls can take
 
     async def health(request: Request) -> Response:
-        found = await anyio.to_thread.run_sync(state.value, limiter=own)
+        found = await anyio.to_thread.run_sync(state, limiter=own)
         plain = {"status": found.status, "reasons": list(found.reasons)}
         return JSONResponse(plain, 200 if found.status == "ok" else 503)
 
@@ -55,27 +61,13 @@ def routes(worker: Worker, public: bool) -> list[Route]:
         return Response(prometheus(numbers(worker)), media_type=CONTENT_TYPE_LATEST)
 
     def operations(request: Request) -> Response:
-        return HTMLResponse(_page(state.value(), numbers(worker)))
+        return HTMLResponse(_page(state(), numbers(worker)))
 
     return [
         Route("/health", health),
         Route("/metrics", _for_operators(metrics, public)),
         Route("/operations", _for_operators(operations, public)),
     ]
-
-
-class _CachedValue:
-    """A value that is found anew when it is older than `_KEPT`."""
-
-    def __init__(self, find: Callable[[], Health]) -> None:
-        self._find, self._lock = find, threading.Lock()
-        self._found: tuple[float, Health] | None = None
-
-    def value(self) -> Health:
-        with self._lock:
-            if self._found is None or time.monotonic() - self._found[0] > _KEPT:
-                self._found = time.monotonic(), self._find()
-            return self._found[1]
 
 
 def _for_operators(answer: Callable[[Request], Response], public: bool) -> Callable[[Request], Response]:

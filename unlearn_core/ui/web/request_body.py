@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from unlearn_core.limits import IDENTIFIER_CHARACTERS
 from unlearn_core.system.json_text import holds_more
@@ -67,7 +67,13 @@ def _records(body: object) -> Iterator[dict[str, Any]]:
 
 
 def _is_own(address: str, own: Collection[str]) -> bool:
+    host = in_parts(address).netloc
+    return bool(host) and host in own and "/file=" in address
+
+
+def in_parts(address: str) -> SplitResult:
+    """The parts of an address, all of them empty where it has not the form of one."""
     try:
-        return urlsplit(address).netloc in own and "/file=" in address
+        return urlsplit(address)
     except ValueError:
-        return False
+        return urlsplit("")
