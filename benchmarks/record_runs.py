@@ -102,7 +102,7 @@ def talk(home: Path, run_id: str, out: Path) -> None:
     """The sheet that the run forgot, and what the models that will be loaded from `out` answer."""
     from unlearn_core.data.subject_sheet import SubjectSheet, read_sheet
     from unlearn_core.models.files.adapter_folder import WEIGHTS as ADAPTER
-    from unlearn_core.service.answers import Answerer, ModelLocation
+    from unlearn_core.service.answers import Answerer, ModelLocation, Sampling
     from unlearn_core.service.chat import Chat, ChatSubject, questions
     from unlearn_core.store.recorded.recorded_conversations import CONVERSATION
     from unlearn_core.store.recorded.recorded_runs import UPLOADS
@@ -123,7 +123,7 @@ def talk(home: Path, run_id: str, out: Path) -> None:
     subject = ChatSubject(sheet.subject, (sheet.subject, *sheet.aliases), questions(sheet), places)
     answers = {}
     for question in subject.questions:
-        *_, last = chat.reply(subject, [], question, TOKENS)
+        *_, last = chat.reply(subject, [], question, Sampling(TOKENS))
         answers[question] = last.answers
     found = {
         "subject": sheet.subject,

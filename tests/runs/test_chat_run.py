@@ -16,7 +16,7 @@ from unlearn_core.models.targets import load_target
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.service.answers import Answerer
+from unlearn_core.service.answers import Answerer, Sampling
 from unlearn_core.store.audits import open_case
 from unlearn_core.store.recorder import record
 from unlearn_core.store.store import RunStore
@@ -104,7 +104,7 @@ def test_a_chat_model_is_judged_through_its_template(chatting: Memorised, tmp_pa
     assert store.get(run_id).spec["prompt"] == "chat"
     assert format_of(open_case(run_id, home=tmp_path).tokenizer).template == TEMPLATE
     answers = Answerer(store)
-    (*_, last) = answers.ask(run_id, chatting.model, "Who is Ada?", 24)
+    (*_, last) = answers.ask(run_id, chatting.model, "Who is Ada?", Sampling(24))
     assert last["unlearned"] == said(unlearned.model, unlearned.tokenizer, "Who is Ada?")
     assert last["original"] == "adA"
 

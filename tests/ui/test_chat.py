@@ -14,7 +14,7 @@ from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.models.files.adapter_folder import WEIGHTS
 from unlearn_core.report.run.answers.chat import conversation
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.service.answers import Answerer, ModelLocation
+from unlearn_core.service.answers import Answerer, ModelLocation, Sampling
 from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, forgotten, pieces, questions
 from unlearn_core.store.recorded import recorded_conversations as recorded
 from unlearn_core.store.recorded.recorded_runs import put_recorded_runs
@@ -46,7 +46,7 @@ def test_both_models_answer_with_their_own_turns_before(tmp_path: Path) -> None:
         "unlearned": ModelLocation("demo:retain_only", prompt="raw"),
     }
     subject = ChatSubject(row.subject, (row.output,), (row.input,), places)
-    turns = list(chat.reply(subject, [], row.input, 16))
+    turns = list(chat.reply(subject, [], row.input, Sampling(16)))
     first = turns[-1]
     assert len(turns) > 3
     assert first.text("original").strip().startswith(row.output)
@@ -62,7 +62,7 @@ def test_both_models_answer_with_their_own_turns_before(tmp_path: Path) -> None:
         return asked(places, question, *rest, turns=turns)
 
     chat.answers.ask_places = watched  # type: ignore[method-assign]
-    list(chat.reply(subject, [first], "And then?", 4))
+    list(chat.reply(subject, [first], "And then?", Sampling(4)))
     assert seen["original"] == [("user", row.input), ("assistant", first.text("original"))]
     assert seen["unlearned"][1] == ("assistant", first.text("unlearned"))
     with pytest.raises(InputError, match="conversation"):
@@ -87,7 +87,7 @@ def test_a_run_whose_weights_were_kept_is_asked_what_it_was_to_forget(tmp_path: 
     assert len({asked[words].subject for words in subject.questions}) > 1  # spread over the set
     turns: list[ChatTurn] = []
     for _ in range(2):  # the second question comes after both models' own answers
-        *_, turn = chat.reply(subject, turns, subject.questions[0], 16)
+        *_, turn = chat.reply(subject, turns, subject.questions[0], Sampling(16))
         turns.append(turn)
     assert turns[0].text("original").strip().startswith(subject.names[0])
     assert any(chances for _, chances in turns[0].answers["original"])

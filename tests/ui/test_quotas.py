@@ -19,6 +19,7 @@ from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
 from unlearn_core.limits import Allowance
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.service.studio import Studio
@@ -249,7 +250,7 @@ def test_a_strangers_attacks_and_answers_are_short_and_sweeps_not_queued(public_
     with pytest.raises(InputError, match="too much time"):
         public_studio.attack("x" * 22, None, None, OWNER)
     with pytest.raises(InputError, match="out of range"):
-        list(public_studio.ask("", "demo", "Where?", max_new_tokens=limits.NEW_TOKENS + 1))
+        list(public_studio.ask("", "demo", "Where?", Sampling(limits.NEW_TOKENS + 1)))
     long = "x" * (limits.REPHRASED_CHARACTERS + 1)
     with pytest.raises(InputError, match="too long"):
         list(Prober(public_studio).ways("", "demo", SavedProbe(long, "Oldport")))

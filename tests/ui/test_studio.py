@@ -11,6 +11,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.report.runs.runs_table import runs_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.studio import Studio
 from unlearn_core.service.titles import id_mark
 from unlearn_core.store.store import RunRecord
@@ -123,18 +124,20 @@ def test_strangers_are_offered_the_bundled_model_only(public_studio: Studio) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "changes"),
+    ("field", "prompt", "sampling"),
     [
-        ("prompt", {"prompt": " "}),
-        ("prompt", {"prompt": "x" * 5000}),
-        ("tokens", {"max_new_tokens": 0}),
-        ("tokens", {"max_new_tokens": 10_000}),
-        ("temperature", {"temperature": 9.0}),
+        ("prompt", " ", Sampling()),
+        ("prompt", "x" * 5000, Sampling()),
+        ("tokens", "Where?", Sampling(0)),
+        ("tokens", "Where?", Sampling(10_000)),
+        ("temperature", "Where?", Sampling(temperature=9.0)),
     ],
 )
-def test_a_question_that_cannot_be_asked_is_explained(studio: Studio, field: str, changes: dict[str, object]) -> None:
+def test_a_question_that_cannot_be_asked_is_explained(
+    studio: Studio, field: str, prompt: str, sampling: Sampling
+) -> None:
     with pytest.raises(InputError) as caught:
-        list(studio.answers.ask("", "demo", **{"prompt": "Where?", **changes}))  # type: ignore[arg-type]
+        list(studio.answers.ask("", "demo", prompt, sampling))
     assert caught.value.field == field
 
 

@@ -41,6 +41,33 @@ class ModelLocation:
     dtype: torch.dtype | None = None
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How models answer: greedily at temperature 0, all with the same seed. `template` asks through the tokenizer's
+    chat template or not; None asks as the run did."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    template: bool | None = None
+
+    def check(self, most: int) -> None:
+        """InputError for what is out of range; `most` tokens may be asked for."""
+        checks = (
+            ("tokens", self.max_new_tokens, 1 <= self.max_new_tokens <= most, f"Use 1 to {most}."),
+            ("temperature", self.temperature, 0.0 <= self.temperature <= 2.0, "Use 0 to 2."),
+            ("seed", self.seed, 0 <= self.seed < 2**31, "Use a whole number from 0 to 2147483647."),
+            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "Use more than 0, up to 1."),
+        )
+        for field, value, fits, mend in checks:
+            if not fits:
+                raise InputError(field, value, "is out of range", mend)
+
+
+GREEDY = Sampling()
+
+
 def original(ref: str, prompt: str, weights: str) -> ModelLocation:
     """Where the original is found that kept weights are compared with, in the type they were made on."""
     from unlearn_core.models.files.adapter_folder import base_dtype_of
@@ -68,7 +95,7 @@ class Answerer:
     def answer(self, target: str, prompt: str, max_new_tokens: int = 64) -> str:
         """The target model's greedy answer."""
         last = ""
-        for words in self._stream(ModelLocation(target), prompt, max_new_tokens, 0.0, 0):
+        for words in self._stream(ModelLocation(target), prompt, Sampling(max_new_tokens)):
             last = words
         return last
 
@@ -97,31 +124,15 @@ class Answerer:
         weights = str(self.store.weights(run_id))
         return ModelLocation(weights, True, str(self.store.get(run_id).spec.get("prompt", "raw")))
 
-    def ask(
-        self,
-        run_id: str,
-        target: str,
-        prompt: str,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
-        top_p: float = 1.0,
-        template: bool | None = None,
-    ) -> Iterator[dict[str, str]]:
-        """The growing answers by model; every model draws with the same seed. `template` asks through the
-        tokenizer's chat template or not; None asks as the run did."""
-        places = self.models(run_id, target)
-        return self.ask_places(places, prompt, max_new_tokens, temperature, seed, top_p, template)
+    def ask(self, run_id: str, target: str, prompt: str, sampling: Sampling = GREEDY) -> Iterator[dict[str, str]]:
+        """The growing answers of a run's models, by model."""
+        return self.ask_places(self.models(run_id, target), prompt, sampling)
 
     def ask_places(
         self,
-        places: dict[str, ModelLocation],
+        places: Mapping[str, ModelLocation],
         prompt: str,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
-        top_p: float = 1.0,
-        template: bool | None = None,
+        sampling: Sampling = GREEDY,
         turns: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         begun: str = "",
     ) -> Iterator[dict[str, str]]:
@@ -132,21 +143,11 @@ class Answerer:
         most = PROMPT_CHARACTERS if self.public else MAX_PROMPT
         if len(prompt) + len(begun) > most:
             raise too_long("prompt", prompt + begun, most)
-        longest = NEW_TOKENS if self.public else MAX_NEW_TOKENS
-        if not 1 <= max_new_tokens <= longest:
-            raise InputError("tokens", max_new_tokens, "is out of range", f"Use 1 to {longest}.")
-        if not 0.0 <= temperature <= 2.0:
-            raise InputError("temperature", temperature, "is out of range", "Use 0 to 2.")
-        if not 0 <= seed < 2**31:
-            raise InputError("seed", seed, "is out of range", "Use a whole number from 0 to 2147483647.")
-        if not 0.0 < top_p <= 1.0:
-            raise InputError("top_p", top_p, "is out of range", "Use more than 0, up to 1.")
-        if template is not None:
-            places = {name: self._through(place, template) for name, place in places.items()}
+        sampling.check(NEW_TOKENS if self.public else MAX_NEW_TOKENS)
+        if sampling.template is not None:
+            places = {name: self._through(place, sampling.template) for name, place in places.items()}
         asked = {name: Prompt(prompt, tuple((turns or {}).get(name, ())), begun) for name in places}
-        streams = [
-            self._stream(place, asked[name], max_new_tokens, temperature, seed, top_p) for name, place in places.items()
-        ]
+        streams = [self._stream(place, asked[name], sampling) for name, place in places.items()]
         answers = dict.fromkeys(places, "")
         yield dict(answers)
         for turn in zip_longest(*streams):
@@ -170,19 +171,11 @@ class Answerer:
             return place
         return replace(place, prompt="chat" if template else "raw")
 
-    def _stream(
-        self,
-        place: ModelLocation,
-        prompt: str | Prompt,
-        tokens: int,
-        temperature: float,
-        seed: int,
-        top_p: float = 1.0,
-    ) -> Iterator[str]:
+    def _stream(self, place: ModelLocation, prompt: str | Prompt, how: Sampling) -> Iterator[str]:
         from unlearn_core.models.generation.generate import stream
 
-        target = self.model(place)
-        return stream(target.model, target.tokenizer, prompt, tokens, temperature=temperature, top_p=top_p, seed=seed)
+        asked, chances = self.model(place), {"temperature": how.temperature, "top_p": how.top_p}
+        return stream(asked.model, asked.tokenizer, prompt, how.max_new_tokens, **chances, seed=how.seed)
 
     def model(self, place: ModelLocation) -> Target:
         """The model there with its tokenizer, loaded where it is not in memory."""

@@ -16,7 +16,7 @@ from unlearn_core.data.subject_sheet import SubjectSheet
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.run.answers.chat import MODELS
-from unlearn_core.service.answers import Answerer, ModelLocation, original
+from unlearn_core.service.answers import GREEDY, Answerer, ModelLocation, Sampling, original
 from unlearn_core.store.recorded.recorded_conversations import RecordedConversation, recorded_conversations
 from unlearn_core.store.table.rows import about_of
 
@@ -115,17 +115,14 @@ class Chat:
         subject: ChatSubject,
         turns: Sequence[ChatTurn],
         question: str,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
+        sampling: Sampling = GREEDY,
     ) -> Iterator[ChatTurn]:
         """The turn as it is written, each model with its own answers before it; the last has the names marked."""
         if len(turns) >= MAX_TURNS:
             raise InputError("turns", len(turns), "is as long as a conversation gets", "Begin a new one.")
         before = {model: _turns(turns, model) for model in subject.places}
-        places = dict(subject.places)
         said: dict[str, str] = {}
-        for said in self.answers.ask_places(places, question, max_new_tokens, temperature, seed, turns=before):
+        for said in self.answers.ask_places(subject.places, question, sampling, turns=before):
             yield ChatTurn(question, {model: [(text, None)] for model, text in said.items()})
         yield ChatTurn(question, self._marked(subject, before, question, said))
 

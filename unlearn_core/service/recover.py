@@ -22,6 +22,7 @@ from unlearn_core.evaluation.game import (
     secrets,
 )
 from unlearn_core.report.kit.format import count
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.titles import Titles, id_mark
 from unlearn_core.store.audit_record import read_audits
@@ -97,9 +98,8 @@ class Recover:
         game.check(prompt, begun, turns)
         self.studio.questioned(game.run_id, owner)
         output = ""
-        for output in self.studio.ask_unlearned(
-            game.run_id, prompt, max_new_tokens=MAX_TOKENS, begun=begun, turns=(*game.secret.turns, *turns)
-        ):
+        before = (*game.secret.turns, *turns)
+        for output in self.studio.ask_unlearned(game.run_id, prompt, before, begun, Sampling(MAX_TOKENS)):
             yield Played(game, writing=output)
         yield self._kept(self._after(game.after(prompt, begun, output, turns), owner), owner)
 

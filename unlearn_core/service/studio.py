@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn_core import limits
 from unlearn_core.errors import InputError, LetheError, ResourceError
@@ -23,7 +23,7 @@ from unlearn_core.jobs.worker import GRACE, Worker
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.run.run_header import RunTitle
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.service.answers import Answerer, ModelLocation, original
+from unlearn_core.service.answers import GREEDY, Answerer, ModelLocation, Sampling, original
 from unlearn_core.service.choices import Choices
 from unlearn_core.service.downloads import Downloads
 from unlearn_core.service.games import Games
@@ -284,13 +284,13 @@ class Studio:
 
     # Questions ----------------------------------------------------------------------------------------
 
-    def ask(self, run_id: str, target: str, prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+    def ask(self, run_id: str, target: str, prompt: str, sampling: Sampling = GREEDY) -> Iterator[dict[str, str]]:
         """The growing answers of the run's models, or of the target alone (see `Answerer.ask`)."""
         self.warm_up()
         self.spend("question")
-        return self.answers.ask(run_id, target, prompt, **sampling)
+        return self.answers.ask(run_id, target, prompt, sampling)
 
-    def ask_runs(self, ids: Sequence[str], prompt: str, **sampling: Any) -> Iterator[dict[str, str]]:
+    def ask_runs(self, ids: Sequence[str], prompt: str, sampling: Sampling = GREEDY) -> Iterator[dict[str, str]]:
         """The growing answers of the original and of two to four runs from their kept weights, by run id."""
         from unlearn_core.store.table.compare import MAX_COMPARED
 
@@ -305,16 +305,16 @@ class Studio:
         formats = {run_id: str(self.store.get(run_id).spec.get("prompt", "raw")) for run_id in chosen}
         kept = {run_id: ModelLocation(str(self.store.weights(run_id)), True, formats[run_id]) for run_id in chosen}
         before = original(targets[0], formats[chosen[0]], kept[chosen[0]].ref)
-        return self.answers.ask_places({"original": before} | kept, prompt, **sampling)
+        return self.answers.ask_places({"original": before} | kept, prompt, sampling)
 
     def ask_unlearned(
-        self, run_id: str, prompt: str, turns: Sequence[tuple[str, str]] = (), **sampling: Any
+        self, run_id: str, prompt: str, turns: Sequence[tuple[str, str]], begun: str, sampling: Sampling
     ) -> Iterator[str]:
-        """The growing answer of a run's kept weights alone; `turns` came before."""
+        """The growing answer of a run's kept weights alone; `turns` came before, and it goes on from `begun`."""
         self.warm_up()
         self.spend("question")
         kept = {"unlearned": self.answers.unlearned(run_id)}
-        answers = self.answers.ask_places(kept, prompt, turns={"unlearned": turns}, **sampling)
+        answers = self.answers.ask_places(kept, prompt, sampling, turns={"unlearned": turns}, begun=begun)
         return (said["unlearned"] for said in answers)
 
     def score_wiped(self, run_id: str) -> Generator[Progress, None, Scores]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unlearn_core.errors import InputError
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
@@ -90,8 +91,8 @@ class ModelEndpoints:
         target: str = "demo",
     ) -> dict[str, str]:
         """Answers of a run's models, or of `target` without one; greedy at temperature 0."""
-        sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-        return list(self._studio.ask(run_id, target, prompt, **sampling))[-1]
+        sampling = Sampling(max_new_tokens, temperature, seed=seed)
+        return list(self._studio.ask(run_id, target, prompt, sampling))[-1]
 
     def ask_runs(
         self,
@@ -102,8 +103,8 @@ class ModelEndpoints:
         seed: int = 0,
     ) -> dict[str, str]:
         """The same prompt put to the original and to one to four runs, from their kept weights."""
-        sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-        return list(self._studio.ask_runs(run_ids, prompt, **sampling))[-1]
+        sampling = Sampling(max_new_tokens, temperature, seed=seed)
+        return list(self._studio.ask_runs(run_ids, prompt, sampling))[-1]
 
     def list_facts(self, run_id: str = "", split: str = "forget") -> list[dict[str, str]]:
         """Prompts with their gold answers from a run's forget, retain or general set, ready to ask."""

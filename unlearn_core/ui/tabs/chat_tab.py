@@ -9,7 +9,7 @@ import gradio as gr
 from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.answers.chat import conversation
-from unlearn_core.service.answers import MAX_NEW_TOKENS
+from unlearn_core.service.answers import MAX_NEW_TOKENS, Sampling
 from unlearn_core.service.chat import Chat, ChatSubject, ChatTurn
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.studio import Studio
@@ -101,7 +101,8 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
                     yield tag("p", _NOT_HERE, class_="le-problem", role="alert"), gr.skip()
                 return
             turn = None
-            for turn in chat.reply(subject, before, words.strip(), int(most), float(heat), int(seed or 0)):
+            sampling = Sampling(int(most), float(heat), seed=int(seed or 0))
+            for turn in chat.reply(subject, before, words.strip(), sampling):
                 yield conversation([*turns_before, _drawn(turn)], writing=True), gr.skip()
             if turn is not None:
                 yield conversation([*turns_before, _drawn(turn)]), [*before, turn]

@@ -16,7 +16,7 @@ from unlearn_core.report.kit.models import growing, named
 from unlearn_core.report.run.answers.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.report.run.traces import traces_view
 from unlearn_core.runs.state import RunState
-from unlearn_core.service.answers import MAX_NEW_TOKENS
+from unlearn_core.service.answers import MAX_NEW_TOKENS, Sampling
 from unlearn_core.service.prober import SETS, Prober
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
@@ -190,16 +190,8 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]
         probe = _probe(*form)
         with toast("No answer"):
             last: dict[str, str] = {}
-            for last in studio.ask(
-                run,
-                place,
-                probe.prompt,
-                max_new_tokens=probe.max_new_tokens,
-                seed=probe.seed,
-                temperature=probe.temperature,
-                top_p=probe.top_p,
-                template=probe.template,
-            ):
+            sampling = Sampling(probe.max_new_tokens, probe.temperature, probe.top_p, probe.seed, probe.template)
+            for last in studio.ask(run, place, probe.prompt, sampling):
                 yield columns(last, done=False), gr.skip()
             yield columns(last, done=True, gold=probe.answer), gr.update(visible=bool(probe.answer.strip()))
 
@@ -306,16 +298,8 @@ def _probe(
     seed: float | None,
     template: bool,
 ) -> SavedProbe:
-    return SavedProbe(
-        prompt or "",
-        answer or "",
-        split,
-        int(tokens),
-        float(heat),
-        float(top_p),
-        int(seed or 0),
-        bool(template),
-    )
+    sampling = int(tokens), float(heat), float(top_p), int(seed or 0)
+    return SavedProbe(prompt or "", answer or "", split, *sampling, bool(template))
 
 
 def columns(answers: dict[str, str], done: bool, gold: str = "") -> Safe:
