@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.report.kit import palette
@@ -51,6 +51,22 @@ def figure(traces: Sequence[Properties], name: str, told: str, **layout: object)
 
     shared = {"template": _registered(), "uirevision": name, "meta": told}
     return graph_objects.Figure(data=list(traces), layout=shared | layout)
+
+
+def scatter(name: str, points: Iterable[tuple[float, float]], mode: str = "markers", **more: object) -> Properties:
+    """A trace of (x, y) points, fractions with the digits that can be seen."""
+    xs, ys = zip(*points, strict=True)
+    return {"type": "scatter", "mode": mode, "name": name, "x": [*map(_short, xs)], "y": [*map(_short, ys)], **more}
+
+
+def level(y: float) -> Properties:
+    """A dashed line across the chart."""
+    line = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def plain(words: str) -> str:

@@ -13,7 +13,7 @@ from unlearn_core.evaluation.protocols.semeval import TOTALS
 from unlearn_core.evaluation.verdict import GONE, earlier_word
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import Properties, figure, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain, scatter
 from unlearn_core.report.kit.format import capitalised, model_title, score, short_method
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.table import scrolled, table
@@ -36,6 +36,7 @@ ORDERS: dict[str, tuple[str, bool]] = {
 }
 # Of a letter of a name in a plot as wide as a phone, and of a mark from its middle, in units of the axes.
 _LETTER, _MARK = (0.027, 0.05), 0.02
+_HOVER = "keeping %{x:.3f}<br>forgetting %{y:.3f}"
 
 
 def made_with(board: Board) -> Safe:
@@ -123,34 +124,23 @@ def board_figure(board: Board, methods: Mapping[str, Method] | None = None) -> F
         points = [(row, _mean(row, "keeping"), _mean(row, "forgetting")) for row in rows]
         shown = [(row, x, y) for row, x, y in points if x is not None and y is not None]
         if shown:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers+text",
-                    "name": label,
-                    "x": [round(x, 4) for _, x, _ in shown],
-                    "y": [round(y, 4) for _, _, y in shown],
-                    "text": [called(row["method"]) if row["method"] in named else "" for row, _, _ in shown],
-                    "customdata": [called(row["method"]) for row, _, _ in shown],
-                    "textposition": [_beside(x) for _, x, _ in shown],
-                    "textfont": {"size": 10},
-                    "hovertemplate": "%{customdata}<br>keeping %{x:.3f}<br>forgetting %{y:.3f}",
-                    "marker": {"color": color, "symbol": symbol, "size": 10, "opacity": 0.85},
-                }
+            trace = scatter(
+                label,
+                [(x, y) for _, x, y in shown],
+                "markers+text",
+                text=[called(row["method"]) if row["method"] in named else "" for row, _, _ in shown],
+                customdata=[called(row["method"]) for row, _, _ in shown],
+                textposition=[_beside(x) for _, x, _ in shown],
+                textfont={"size": 10},
+                hovertemplate=f"%{{customdata}}<br>{_HOVER}",
+                marker={"color": color, "symbol": symbol, "size": 10, "opacity": 0.85},
             )
+            traces.append(trace)
     for name, found in board["scores"].items():
         if found.get("keeping") is not None and found.get("forgetting") is not None:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": model_title(name),
-                    "x": [found["keeping"]],
-                    "y": [found["forgetting"]],
-                    "hovertemplate": "keeping %{x:.3f}<br>forgetting %{y:.3f}",
-                    "marker": {"color": palette.MODELS[name], "symbol": "star", "size": 15},
-                }
-            )
+            star = {"color": palette.MODELS[name], "symbol": "star", "size": 15}
+            place = [(found["keeping"], found["forgetting"])]
+            traces.append(scatter(model_title(name), place, hovertemplate=_HOVER, marker=star))
     axes = {
         side: {"title": {"text": words, "standoff": 6}, "range": [-0.05, 1.08]}
         for side, words in (("xaxis", "keeping: retain terms and utility"), ("yaxis", "forgetting"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.figure import figure
+from unlearn_core.report.kit.figure import figure, scatter
 from unlearn_core.report.run.live.curves import LOG_PROBABILITY, decimate, middle_of
 from unlearn_core.runs.state import RunState
 
@@ -26,16 +26,8 @@ def overlay_figure(stories: Mapping[str, RunState]) -> Figure:
             points = [(probe.step / last, middle_of(probe, split)) for probe in decimate(story.probes)]
             known = [(x, y) for x, y in points if y is not None]
             if known:
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "lines",
-                        "name": f"{letter}, {told}",
-                        "x": [round(x, 4) for x, _ in known],
-                        "y": [float(f"{y:.4g}") for _, y in known],
-                        "line": {"color": COLORS[place % len(COLORS)], "width": 2, "dash": dash},
-                    }
-                )
+                line = {"color": COLORS[place % len(COLORS)], "width": 2, "dash": dash}
+                traces.append(scatter(f"{letter}, {told}", known, "lines", line=line))
     across = {"title": {"text": "share of the training", "standoff": 4}, "tickformat": ".0%"}
     told = "Probability of the watched answers of each compared run over its training"
     return figure(traces, "overlay", told, height=300, xaxis=across, yaxis=LOG_PROBABILITY)

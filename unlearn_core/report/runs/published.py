@@ -14,7 +14,7 @@ from unlearn_core.evaluation.protocols.official import ONE_LETTER
 from unlearn_core.evaluation.protocols.references.published import LEADERBOARD, PublishedEntry, PublishedRun
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import Properties, figure, plain
+from unlearn_core.report.kit.figure import Properties, figure, level, plain, scatter
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, breakable, join, tag
 from unlearn_core.report.kit.table import scrolled, table
@@ -56,18 +56,10 @@ def published_figure(runs: Sequence[PublishedRun]) -> Figure:
     for label, (color, symbol) in palette.VERDICTS.items():
         mine = [run for run in runs if run.verdict.word == label]
         if mine:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": f"{label} ({len(mine)})",
-                    "x": [round(run.retained, 4) for run in mine],
-                    "y": [round(run.final, 4) for run in mine],
-                    "text": [plain(run.name) for run in mine],
-                    "hovertemplate": "%{text}<br>official score %{y:.3f}<br>retain set left %{x:.0%}",
-                    "marker": {"color": color, "symbol": symbol, "size": 9, "opacity": 0.85},
-                }
-            )
+            trace = scatter(f"{label} ({len(mine)})", [(run.retained, run.final) for run in mine])
+            trace["text"] = [plain(run.name) for run in mine]
+            trace["hovertemplate"] = "%{text}<br>official score %{y:.3f}<br>retain set left %{x:.0%}"
+            traces.append(trace | {"marker": {"color": color, "symbol": symbol, "size": 9, "opacity": 0.85}})
     across = {
         "title": {"text": "retain set left", "standoff": 6},
         "range": [-0.03, 1.05],
@@ -75,7 +67,7 @@ def published_figure(runs: Sequence[PublishedRun]) -> Figure:
     }
     up = {"title": {"text": "official score", "standoff": 6}, "range": [0, 0.76]}
     told = "Published runs by score and retain set left"
-    lines = [_reference_line(entry.final) for entry in _one_b()]
+    lines = [level(entry.final) for entry in _one_b()]
     names = [_reference_name(entry, place) for place, entry in enumerate(_one_b())]
     levels = {"shapes": lines, "annotations": names}
     return figure(traces, "published", told, height=380, xaxis=across, yaxis=up, **levels)
@@ -143,11 +135,6 @@ def _labels(runs: Sequence[PublishedRun]) -> str:
 
 def _one_b() -> list[PublishedEntry]:
     return [entry for entry in LEADERBOARD if entry.model == "1B"]
-
-
-def _reference_line(level: float) -> Properties:
-    line = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
 
 
 def _reference_name(entry: PublishedEntry, place: int) -> Properties:

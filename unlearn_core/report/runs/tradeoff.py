@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit import palette
 from unlearn_core.report.kit.csvfile import csv_link
-from unlearn_core.report.kit.figure import Properties, figure, plain
+from unlearn_core.report.kit.figure import Properties, figure, plain, scatter
 from unlearn_core.report.kit.format import score
 from unlearn_core.report.kit.markup import Safe, details, tag
 from unlearn_core.report.kit.table import scrolled, table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEEPING = {"Retain set": "retain", "Utility": "utility"}  # what the across axis can show
 _SYMBOLS = {"original": "circle", "retain_only": "star", "wiped": "x-thin"}
-_HOVER = "%{text}<br>keeping %{x:.3f}<br>forgotten %{y:.3f}"
+_HOVER = "%{text}<br>keeping %{x:.3f}<br>forgotten %{y:.3f}<extra></extra>"
 
 
 def tradeoff_figure(
@@ -30,13 +30,8 @@ def tradeoff_figure(
     traces = []
     for point in points:
         if point.row is not None and _known(point.row, keeping):
-            line = {"width": 3, "color": palette.MODELS[point.model]}
-            marker = {
-                "color": palette.MODELS[point.model],
-                "symbol": _SYMBOLS[point.model],
-                "size": 15,
-                "line": line,
-            }
+            color, symbol = palette.MODELS[point.model], _SYMBOLS[point.model]
+            marker = {"color": color, "symbol": symbol, "size": 15, "line": {"width": 3, "color": color}}
             traces.append(_marks(point.title, [point.row], keeping, marker))
     for label, (color, symbol) in palette.VERDICTS.items():
         shown = [row for row in rows if row.verdict == label and _known(row, keeping)]
@@ -103,16 +98,8 @@ def _letter(row: RunRow, keeping: str, letter: str, place: int) -> Properties:
 
 
 def _marks(name: str, rows: Sequence[RunRow], keeping: str, marker: Properties) -> Properties:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "hovertemplate": _HOVER + "<extra></extra>",
-        "x": [round(getattr(row, keeping), 4) for row in rows],
-        "y": [round(row.forget or 0.0, 4) for row in rows],
-        "text": [plain(row.name) for row in rows],
-        "marker": marker,
-    }
+    points = [(getattr(row, keeping), row.forget or 0.0) for row in rows]
+    return scatter(name, points, hovertemplate=_HOVER, text=[plain(row.name) for row in rows], marker=marker)
 
 
 def _known(row: RunRow, keeping: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.rephrase import WAYS, way_title
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.figure import Properties, figure
+from unlearn_core.report.kit.figure import Properties, figure, scatter
 from unlearn_core.report.kit.format import count, likely, model_title, percent, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.models import named
@@ -175,17 +175,11 @@ def _said(one: WordingReply) -> Safe:
 def _chart(
     name: str, told: str, axis: str, lines: Mapping[str, Sequence[tuple[int, float]]], last: int, upwards: Properties
 ) -> Figure:
-    traces = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": model_title(model),
-            "x": [x for x, _ in points],
-            "y": [float(f"{y:.5g}") for _, y in points],
-            "line": {"color": palette.MODELS[model], "width": 2, "dash": "dash" if model == "retain_only" else "solid"},
-            "marker": {"color": palette.MODELS[model], "size": 7, "symbol": MARKERS[model]},
-        }
-        for model, points in lines.items()
-    ]
+    traces = []
+    for model, points in lines.items():
+        color = palette.MODELS[model]
+        line = {"color": color, "width": 2, "dash": "dash" if model == "retain_only" else "solid"}
+        marker = {"color": color, "size": 7, "symbol": MARKERS[model]}
+        traces.append(scatter(model_title(model), points, "lines+markers", line=line, marker=marker))
     across = {"title": {"text": axis, "standoff": 4}, "nticks": 8, "range": [-0.03 * last, 1.03 * last]}
     return figure(traces, name, told, height=240, xaxis=across, yaxis=upwards)

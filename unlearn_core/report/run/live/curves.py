@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from unlearn_core.report.kit import palette
-from unlearn_core.report.kit.figure import Properties, figure, plain
+from unlearn_core.report.kit.figure import Properties, figure, level, plain, scatter
 from unlearn_core.report.kit.format import shorten
 from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.kit.table import data_table
@@ -58,8 +58,8 @@ def loss_figure(story: RunState) -> Figure:
     last = story.steps[-1].num_steps if story.steps else (story.started.num_steps if story.started else 0)
     axis: Properties = {"hoverformat": ".4g", "nticks": 6} | ({} if traces else {"range": [0, 5]})
     unseen = unseen_level(story)
-    level = {} if unseen is None else _reference(unseen, unseen, "documents never seen")
-    return figure(traces, "loss", LOSS, hovermode="x unified", xaxis=_steps(last), yaxis=axis, **level)
+    reference = {} if unseen is None else _reference(unseen, unseen, "documents never seen")
+    return figure(traces, "loss", LOSS, hovermode="x unified", xaxis=_steps(last), yaxis=axis, **reference)
 
 
 def unseen_level(story: RunState) -> float | None:
@@ -81,20 +81,17 @@ def facts_figure(story: RunState) -> Figure:
             seen = [(p.step, f.probability) for p in probes for f in p.facts if _is(f, fact_id, split)]
             points = [(step, max(chance, LEAST)) for step, chance in seen if chance is not None]
             first = next(f for f in probes[0].facts if _is(f, fact_id, split))
-            line = _line(plain(shorten(first.prompt, 60)), points, _color(split), "solid")
-            line["line"]["width"] = 1
             if points:
+                line = _line(plain(shorten(first.prompt, 60)), points, _color(split), "solid", width=1)
                 traces.append(line | {"opacity": 0.45, "showlegend": False, "legendgroup": split})
         means = [(p.step, middle_of(p, split)) for p in probes]
         points = [(step, mean) for step, mean in means if mean is not None]
         if points:
-            bold = _line(title, points, _color(split), dash)
-            bold["line"]["width"] = 3
-            traces.append(bold | {"legendgroup": split})
+            traces.append(_line(title, points, _color(split), dash, width=3) | {"legendgroup": split})
     last = story.started.num_steps if story.started else 0
     never = never_trained(story)
-    level = {} if never is None else _reference(never, math.log10(never), "retain-only model")
-    return figure(traces, "facts", ANSWERS, xaxis=_steps(last), yaxis=LOG_PROBABILITY, **level)
+    reference = {} if never is None else _reference(never, math.log10(never), "retain-only model")
+    return figure(traces, "facts", ANSWERS, xaxis=_steps(last), yaxis=LOG_PROBABILITY, **reference)
 
 
 def never_trained(story: RunState) -> float | None:
@@ -144,9 +141,8 @@ def decimate(points: Sequence[Item], limit: int = MAX_POINTS) -> list[Item]:
     return [points[round(i * stride)] for i in range(limit)]
 
 
-def _reference(level: float, height: float, title: str) -> Properties:
+def _reference(at: float, height: float, title: str) -> Properties:
     """A dashed level across the chart, named at its right end, at a `height` that is a logarithm on a log scale."""
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     name = {
         "xref": "paper",
         "x": 1,
@@ -157,20 +153,13 @@ def _reference(level: float, height: float, title: str) -> Properties:
         "yanchor": "bottom",
         "font": {"size": 11},
     }
-    style = {"color": palette.TOTAL, "width": 1, "dash": "dash"}
-    return {"shapes": [line | {"line": style}], "annotations": [name]}
+    return {"shapes": [level(at)], "annotations": [name]}
 
 
-def _line(title: str, points: list[tuple[int, float]], color: str, dash: str) -> Properties:
-    return {
-        "type": "scatter",
-        "mode": "lines" if len(points) > 1 else "markers",
-        "name": title,
-        "x": [x for x, _ in points],
-        "y": [float(f"{y:.5g}") for _, y in points],
-        "line": {"color": color, "width": 2, "dash": dash},
-        "marker": {"color": color, "size": 6},
-    }
+def _line(title: str, points: list[tuple[int, float]], color: str, dash: str, width: int = 2) -> Properties:
+    mode = "lines" if len(points) > 1 else "markers"
+    line, marker = {"color": color, "width": width, "dash": dash}, {"color": color, "size": 6}
+    return scatter(title, points, mode, line=line, marker=marker)
 
 
 def _steps(last: int) -> Properties:
