@@ -23,13 +23,11 @@ _COLORS = {"forget": "#98327f", "retain": "#1d6f48"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
-def moving_picture(story: RunState, title: str, still: bool = False) -> str:
-    """The SVG; with `still` the result alone. InputError for a run that watched no answers."""
+def moving_picture(story: RunState, title: str) -> str:
+    """The SVG. InputError for a run that watched no answers."""
     moments = decimate(frames(story), 24)
     if len(moments) < 2 or not moments[-1].pieces:
         raise InputError("run", title, "watched no answers that could fade", "Choose another run.")
-    if still:
-        moments = moments[-1:]
     answers = (_answer(place, fact, moments) for place, fact in enumerate(shown_facts(story)))
     return _picture(shorten(title, 70), *answers, *_lines(moments))
 
