@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from unlearn_core.report.kit.markup import Safe, tag
 
 
-def progress_head(headline: str | Safe, aside: str | Safe) -> Safe:
-    """What is going on, announced when it changes, and beside it what is left."""
+def progress_card(headline: str, aside: str, fraction: float, label: str, *more: Safe | None) -> Safe:
+    """What is going on, announced when it changes, beside it what is left, and a bar filled by `fraction` (0 to 1),
+    which `label` names for a screen reader."""
     told = tag("strong", headline, aria_live="polite")
-    return tag("div", told, tag("span", aside, class_="le-muted"), class_="le-progress-top")
-
-
-def progress_bar(fraction: float, label: str) -> Safe:
-    """A bar filled by `fraction` (0 to 1); `label` names it for a screen reader."""
-    return tag(
+    top = tag("div", told, tag("span", aside, class_="le-muted"), class_="le-progress-top")
+    bar = tag(
         "div",
         tag("div", class_="le-bar-fill", style=f"width:{fraction * 100:.1f}%"),
         class_="le-bar",
@@ -22,6 +21,19 @@ def progress_bar(fraction: float, label: str) -> Safe:
         aria_valuemin="0",
         aria_valuemax="100",
         aria_valuenow=f"{fraction * 100:.0f}",
+    )
+    return tag("div", top, bar, *more, class_="le-card le-progress")
+
+
+def chips(states: Iterable[tuple[str, str]]) -> Safe:
+    """Steps in a row, each as (title, "done", "now" or "later")."""
+    return tag(
+        "ol",
+        *(
+            tag("li", title, class_=f"le-chip le-{state}", aria_current="step" if state == "now" else None)
+            for title, state in states
+        ),
+        class_="le-chips",
     )
 
 

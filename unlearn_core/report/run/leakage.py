@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.protocols.semeval import in_words
-from unlearn_core.report.kit.bars import fill, pin, progress_bar, progress_head, track
+from unlearn_core.report.kit.bars import chips, fill, pin, progress_card, track
 from unlearn_core.report.kit.format import count, score, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.models import dot
@@ -56,18 +56,10 @@ def audits_progress(record: AuditRecord, titles: Mapping[str, str], position: in
     over = record.status not in OPEN
     fraction = 1.0 if record.status == "finished" else min(1.0, (spent + now) / total) if total else 0.0
     headline, aside = _headline(record, titles, position)
-    bar = progress_bar(fraction, "Progress of the audits")
-    top = progress_head(headline, aside)
     told = tag("p", record.message, class_="le-muted", role="alert") if record.message else None
-    chips = [_chip(name, record, titles, over) for name in record.planned]
-    return tag(
-        "div",
-        top,
-        bar,
-        tag("ol", *chips, class_="le-chips") if chips else None,
-        told,
-        class_="le-card le-progress",
-    )
+    states = [(titles.get(name, name), _state(name, record, over)) for name in record.planned]
+    planned = chips(states) if states else None
+    return progress_card(headline, aside, fraction, "Progress of the audits", planned, told)
 
 
 def _headline(record: AuditRecord, titles: Mapping[str, str], position: int) -> tuple[str, str]:
@@ -88,10 +80,8 @@ def _over(record: AuditRecord) -> str:
     return f": by estimate these attacks fit into {duration(record.budget_seconds)}"
 
 
-def _chip(name: str, record: AuditRecord, titles: Mapping[str, str], over: bool) -> Safe:
-    state = "done" if name in record.done else "now" if name == record.at and not over else "later"
-    current = "step" if state == "now" else None
-    return tag("li", titles.get(name, name), class_=f"le-chip le-{state}", aria_current=current)
+def _state(name: str, record: AuditRecord, over: bool) -> str:
+    return "done" if name in record.done else "now" if name == record.at and not over else "later"
 
 
 _RULE = (

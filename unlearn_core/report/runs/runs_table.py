@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from unlearn_core.jobs.sweep import SweepState
-from unlearn_core.report.kit.bars import progress_bar, progress_head
+from unlearn_core.report.kit.bars import progress_card
 from unlearn_core.report.kit.format import ago, capitalised, count, score, shorten
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.table import scrolled
@@ -94,10 +94,8 @@ def sweep_panel(state: SweepState) -> Safe:
         for name in ("running", "queued", "finished", "failed", "cancelled")
         if (number := state.number(name))
     ]
-    top = progress_head(words, left)
-    bar = progress_bar(share, "Progress of the sweep")
     told = tag("p", ", ".join(parts) + f". Tag: {state.tag}", class_="le-muted")
-    return tag("div", top, bar, told, class_="le-card le-progress")
+    return progress_card(words, left, share, "Progress of the sweep", told)
 
 
 def _head(place: int, title: str, column: str, sort: str, descending: bool) -> Safe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearn_core.report.kit.bars import progress_bar, progress_head
+from unlearn_core.report.kit.bars import chips, progress_card
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.svg import spark
@@ -45,9 +45,7 @@ def progress_panel(story: RunState, *, position: int = 0, wait: float | None = N
     """The state of a run as one region that a screen reader announces. `position` is its place in the
     queue, 0 when it is at work; `wait` how many seconds it will stay there, where that is known."""
     headline, aside = _headline(story, position, wait)
-    bar = progress_bar(fraction(story), "Progress of the run")
-    top = progress_head(headline, aside)
-    return tag("div", top, bar, class_="le-card le-progress")
+    return progress_card(headline, aside, fraction(story), "Progress of the run")
 
 
 def telemetry(story: RunState) -> Safe:
@@ -100,12 +98,9 @@ def _chips(story: RunState) -> Safe | None:
         return None
     at = story.stages.index(story.stage) if story.stage in story.stages else -1
     done = len(story.stages) if story.finished is not None else at
-    chips = []
-    for i, stage in enumerate(story.stages):
-        state = "done" if i < done else "now" if i == at and story.end is None else "later"
-        current = "step" if state == "now" else None
-        chips.append(tag("li", stage_title(stage), class_=f"le-chip le-{state}", aria_current=current))
-    return tag("ol", *chips, class_="le-chips")
+    now = at if story.end is None else None
+    states = ("done" if i < done else "now" if i == now else "later" for i in range(len(story.stages)))
+    return chips(zip(map(stage_title, story.stages), states, strict=True))
 
 
 def _numbers(story: RunState) -> Safe | None:
