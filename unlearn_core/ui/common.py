@@ -13,7 +13,9 @@ from gradio.components.plot import PlotData
 from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
+from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.markup import Safe, tag
+from unlearn_core.service.answers import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from unlearn_core.report.kit.figure import Figure
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+# What a model is run for: two at a time.
+GENERATES: dict[str, Any] = PRIVATE | {"concurrency_id": "generate", "concurrency_limit": 2}
 # A component that only carries a value. One that Gradio hides itself comes to light with the fold that it lies in.
 UNSEEN: dict[str, Any] = {"elem_classes": ["le-unseen"]}
 
@@ -176,6 +180,16 @@ def panel(*classes: str, **settings: Any) -> gr.Column:
 def chart(elem_id: str) -> gr.Plot:
     """A figure without frame or label; `WITHIN_REACH` gives it the name that the figure carries."""
     return gr.Plot(show_label=False, container=False, elem_id=elem_id)
+
+
+def sampling_fields(public: bool, tokens: int) -> tuple[gr.Slider, gr.Slider, gr.Number]:
+    """Longest answer, temperature and seed."""
+    most = NEW_TOKENS if public else MAX_NEW_TOKENS
+    return (
+        gr.Slider(1, most, value=tokens, step=1, label="Longest answer", info="In tokens"),
+        gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy"),
+        gr.Number(0, label="Sampling seed", precision=0),
+    )
 
 
 def problem(title: str, words: object) -> gr.Error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ a { color: var(--link-text-color); } code { font-family: ui-monospace, monospace
 def report_html(found: RunReport) -> str:
     """The whole report; every text of the run, its data and its models is escaped."""
     title = f"{found.record.name}: Lethe report"
-    return offline_page(title, tag("main", header(found), *_sections(found), footer()))
+    return offline_page(title, tag("main", header(found), _verdict(found), sections(_parts(found)), footer()))
 
 
 def offline_page(title: str, body: Safe) -> str:
@@ -102,27 +102,31 @@ def header(found: RunReport, title: str = "") -> Safe:
     return tag("header", tag("h1", title or record.name), tag("p", told, class_="le-muted"), *tags)
 
 
-def _sections(found: RunReport) -> list[Safe]:
+def sections(parts: Mapping[str, Sequence[Safe]]) -> Safe:
+    """Parts under their headings; those with nothing in them are left out."""
+    return join(*(join(tag("h2", title), *body) for title, body in parts.items() if any(body)))
+
+
+def _verdict(found: RunReport) -> Safe:
+    return summary(found.story) or tag("p", f"This run is {found.record.status}; it has no verdict.")
+
+
+def _parts(found: RunReport) -> dict[str, list[Safe]]:
     story = found.story
-    judged = summary(story) or tag("p", f"This run is {found.record.status}; it has no verdict.")
-    parts = [judged]
-    if story.notes:
-        parts += [
-            _heading("Notes"),
-            tag("ul", *(tag("li", words) for words in dict.fromkeys(story.notes))),
-        ]
-    parts += [_heading("The twelve terms"), breakdown(story.scores) or _nothing("They were not scored.")]
-    parts += [_heading("Curves"), *curves(found)]
-    if faded := replay_printed(story):
-        parts += [_heading("How the answers faded"), faded]
-    if mapped := printed(story):
-        parts += [_heading("Neighbourhood"), mapped]
-    parts += [_heading("Audits"), attacks(found.audits)]
-    parts += [_heading("Sample generations"), *samples(found)]
-    parts += [_heading("What was run"), _pairs(_flat_spec(found.spec)), command_line(found)]
-    parts += [_heading("Hashes and versions"), _pairs({**found.hashes, **_versions(found)})]
-    parts += [_heading("Cost"), cost_table(found.story), _pairs(_cost(found))]
-    return parts
+    notes = [tag("li", words) for words in dict.fromkeys(story.notes)]
+    versions = found.versions or {"versions": "not recorded by this run"}
+    return {
+        "Notes": [tag("ul", *notes)] if notes else [],
+        "The twelve terms": [breakdown(story.scores) or _nothing("They were not scored.")],
+        "Curves": curves(found),
+        "How the answers faded": [replay_printed(story)],
+        "Neighbourhood": [printed(story)],
+        "Audits": [attacks(found.audits)],
+        "Sample generations": samples(found),
+        "What was run": [_pairs(_flat_spec(found.spec)), command_line(found)],
+        "Hashes and versions": [_pairs({**found.hashes, **versions})],
+        "Cost": [cost_table(story), _pairs(_cost(found))],
+    }
 
 
 def curves(found: RunReport) -> list[Safe]:
@@ -184,10 +188,6 @@ def command_line(found: RunReport) -> Safe:
     return tag("pre", tag("code", line), class_="le-code")
 
 
-def _versions(found: RunReport) -> dict[str, str]:
-    return found.versions or {"versions": "not recorded by this run"}
-
-
 def _cost(found: RunReport) -> dict[str, object]:
     cost = found.cost
     rate = cost["median_tokens_per_second"]
@@ -200,10 +200,6 @@ def _cost(found: RunReport) -> dict[str, object]:
         "Training speed, median": f"{rate:,.0f} tokens/s" if rate is not None else MISSING,
         "Device": cost["device"] or MISSING,
     }
-
-
-def _heading(words: str) -> Safe:
-    return tag("h2", words)
 
 
 def _nothing(words: str) -> Safe:

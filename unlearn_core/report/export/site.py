@@ -6,7 +6,7 @@ Headline, shares and the fade first, as on the page; then the layers, the answer
 from __future__ import annotations
 
 from unlearn_core.report.export.bundle import RunReport
-from unlearn_core.report.export.page import attacks, command_line, curves, header, offline_page, samples
+from unlearn_core.report.export.page import attacks, command_line, curves, header, offline_page, samples, sections
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.live.fade import replay_printed
@@ -21,7 +21,7 @@ def site_html(found: RunReport) -> str:
     from unlearn_core.methods import REGISTRY
 
     story = found.story
-    sections: dict[str, list[Safe]] = {
+    parts = {
         "Answers before and after": samples(found),
         "What the headline stands on": [in_layers(story), breakdown(story.scores) or Safe("")],
         "Neighbourhood": [printed(story)],
@@ -29,9 +29,8 @@ def site_html(found: RunReport) -> str:
         "Attacks": [attacks(found.audits)],
         "Repeat it": [command_line(found)],
     }
-    parts = [part for title, body in sections.items() if any(body) for part in (tag("h2", title), *body)]
     first = outcome(story, replay_printed)
     made = tag("footer", tag("p", f"A read-only copy of one run. Made by Lethe {__version__}.", class_="le-muted"))
     method = REGISTRY.get(str(found.spec.get("method")))
     name = method.info.title if method is not None else found.record.name
-    return offline_page(f"{name}: was it forgotten?", tag("main", header(found, name), first, *parts, made))
+    return offline_page(f"{name}: was it forgotten?", tag("main", header(found, name), first, sections(parts), made))

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.run.answers.chat import conversation
-from unlearn_core.service.answers import MAX_NEW_TOKENS, Sampling
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.chat import Chat, ChatSubject, ChatTurn
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, heading, panel, toast
+from unlearn_core.ui.common import AT_ONCE, GENERATES, PRIVATE, TO_THE_TAB, heading, panel, sampling_fields, toast
 from unlearn_core.ui.page import RunTab
 
 NUM_BUTTONS = 8
@@ -55,10 +54,7 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
             placeholder="Ask both models",
         )
         with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
-            most = NEW_TOKENS if studio.public else MAX_NEW_TOKENS
-            tokens = gr.Slider(1, most, value=48, step=1, label="Longest answer", info="In tokens")
-            heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
-            seed = gr.Number(0, label="Sampling seed", precision=0)
+            sampling = sampling_fields(studio.public, tokens=48)
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask both", variant="primary", elem_id="le-chat-ask")
             anew = gr.Button("New conversation", size="sm", elem_id="le-chat-new")
@@ -107,12 +103,11 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
             if turn is not None:
                 yield conversation([*turns_before, _drawn(turn)]), [*before, turn]
 
-    form = [about, run_id, turns, question, tokens, heat, seed]
-    ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
-    ask.click(reply, form, [shown, turns], **ready)
-    question.submit(reply, form, [shown, turns], **ready)
+    form = [about, run_id, turns, question, *sampling]
+    ask.click(reply, form, [shown, turns], **GENERATES)
+    question.submit(reply, form, [shown, turns], **GENERATES)
     for button in around:
-        button.click(lambda words: words, button, question, **PRIVATE).then(reply, form, [shown, turns], **ready)
+        button.click(lambda words: words, button, question, **PRIVATE).then(reply, form, [shown, turns], **GENERATES)
     opened = [turns, shown, *around]
     for event in (tab.select, about.input, anew.click):
         event(open_it, [about, run_id], opened, **PRIVATE)

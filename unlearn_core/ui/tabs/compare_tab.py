@@ -23,7 +23,7 @@ from unlearn_core.service.titles import id_mark
 from unlearn_core.store.references import references
 from unlearn_core.store.table.compare import MAX_COMPARED, compared
 from unlearn_core.store.table.rows import MAX_PAGE, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, TO_THE_TAB, chart, heading, leads, panel, plot, toast
+from unlearn_core.ui.common import AT_ONCE, GENERATES, PRIVATE, TO_THE_TAB, chart, heading, leads, panel, plot, toast
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.setup_panel import on_ground_of
 from unlearn_core.ui.tabs.runs_tab import RunsTab
@@ -197,16 +197,7 @@ def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:
                 yield answer_columns(studio, last, done=False)
             yield answer_columns(studio, last, done=True)
 
-    gr.on(
-        [ask.click, prompt.submit],
-        reply,
-        [picked, prompt],
-        answers,
-        trigger_mode="once",
-        concurrency_id="generate",
-        concurrency_limit=2,
-        **PRIVATE,
-    )
+    gr.on([ask.click, prompt.submit], reply, [picked, prompt], answers, trigger_mode="once", **GENERATES)
 
 
 def answer_columns(studio: Studio, answers: dict[str, str], done: bool) -> Safe:

@@ -10,19 +10,19 @@ from gradio.blocks import Block
 from gradio.events import Dependency
 
 from unlearn_core.errors import LetheError
-from unlearn_core.limits import NEW_TOKENS
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.models import growing, named
 from unlearn_core.report.run.answers.tokens import fade_tables, layers_figure, steps_figure, token_rows, ways_strip
 from unlearn_core.report.run.traces import traces_view
 from unlearn_core.runs.state import RunState
-from unlearn_core.service.answers import MAX_NEW_TOKENS, Sampling
+from unlearn_core.service.answers import Sampling
 from unlearn_core.service.prober import SETS, Prober
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.saved_probes import SavedProbe
 from unlearn_core.ui.common import (
     AT_ONCE,
     COPY_LINK,
+    GENERATES,
     PRIVATE,
     TO_THE_TAB,
     UNSEEN,
@@ -31,6 +31,7 @@ from unlearn_core.ui.common import (
     inform,
     panel,
     plot,
+    sampling_fields,
     toast,
     told_by,
     warn,
@@ -77,17 +78,8 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             info="What is looked for; without it the models only answer",
         )
         with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
-            tokens = gr.Slider(
-                1,
-                NEW_TOKENS if studio.public else MAX_NEW_TOKENS,
-                value=64,
-                step=1,
-                label="Longest answer",
-                info="In tokens",
-            )
-            heat = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy")
+            tokens, heat, seed = sampling_fields(studio.public, tokens=64)
             top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top p", info="1 keeps every token")
-            seed = gr.Number(0, label="Sampling seed", precision=0)
             template = gr.Checkbox(False, label="Chat template", info="As a user's turn", visible=False)
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask every model", variant="primary", elem_id="le-ask")
@@ -131,14 +123,13 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
 
     steps_of_it = _asking(studio, prober)
     shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
-    ready = {"concurrency_id": "generate", "concurrency_limit": 2, **PRIVATE}
 
     def ask_when(event: Callable[..., Dependency], asked_of: Block = run_id) -> None:
         """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
         for step, outputs in zip(steps_of_it, shown, strict=True):
-            event = event(step, [asked_of, target, *asked], outputs, **ready).success
+            event = event(step, [asked_of, target, *asked], outputs, **GENERATES).success
 
-    read.click(read_neurons, [run_id, target], traces, **ready)
+    read.click(read_neurons, [run_id, target], traces, **GENERATES)
     ask_when(ask.click)
     ask_when(prompt.submit)
 

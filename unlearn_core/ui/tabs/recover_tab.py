@@ -19,7 +19,7 @@ from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.answers.recover import asks_view, game_view, levels_table, trouble
 from unlearn_core.service.recover import Played, Recover, no_game
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, COPY, PRIVATE, heading, leads, panel, toast
+from unlearn_core.ui.common import AT_ONCE, COPY, GENERATES, PRIVATE, heading, leads, panel, toast
 from unlearn_core.ui.page import RunTab
 
 _NO_RUNS = "No finished run with kept weights yet. Press Make it forget on the first tab, then recover it here."
@@ -202,9 +202,7 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         [game, question, begun, on, session.owner],
         drawn,
         trigger_mode="once",
-        concurrency_id="generate",
-        concurrency_limit=2,
-        **PRIVATE,
+        **GENERATES,
     )
     put_it.success(None, js=_TO_THE_END, **AT_ONCE)
     taught = relearn.click(

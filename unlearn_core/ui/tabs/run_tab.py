@@ -18,6 +18,7 @@ from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.report.run.live.curves import losses_table, probes_table
+from unlearn_core.report.run.live.neighbourhood import PLAY_MAP
 from unlearn_core.report.run.run_header import run_header
 from unlearn_core.service.choices import Brought
 from unlearn_core.service.studio import Studio
@@ -25,7 +26,6 @@ from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, to
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
-from unlearn_core.ui.panels.map_panel import map_panel
 from unlearn_core.ui.panels.result_panel import (
     OutcomePanel,
     ResultPanel,
@@ -38,6 +38,16 @@ from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
 from unlearn_core.ui.web.addresses import put
 
 _NOT_RUN = "This cannot be run"
+# A press on a subject's mark with nothing held asks about it on this page; any other opens the mark's own address,
+# as with every link.
+_ASK_BY_MAP = """
+element.addEventListener('click', (event) => {
+  const link = event.target.closest('a[data-subject]');
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  trigger('select', {subject: link.dataset.subject});
+});
+"""
 _LOOK_AT = """() => { setTimeout(() => document.querySelector('%s')?.scrollIntoView(
   {behavior: 'smooth', block: 'nearest'}), 150); }"""
 # On a phone the form alone fills the screen; who follows a link came for the run.
@@ -58,7 +68,7 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
     live = live_panel()
     with gr.Accordion("Details", open=True, visible=False, elem_id="le-details") as details:
         result = result_panel(studio, session.run_id)
-        subjects = map_panel()
+        subjects = gr.HTML(elem_id="le-map", js_on_load=PLAY_MAP + _ASK_BY_MAP)
         charts = charts_panel()
         handover = handover_panel(studio, session.run_id, session.owner, outcome.report, outcome.certificate)
         share = share_panel()
