@@ -6,7 +6,6 @@ would take.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -15,13 +14,12 @@ from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import problem_box
 from unlearn_core.runs.spec import RunSpec, Settings
-from unlearn_core.service.answers import Answerer
 from unlearn_core.service.titles import DATA_TITLES
-from unlearn_core.store.store import RunStore
 
 if TYPE_CHECKING:
     from unlearn_core.data.types import UnlearningData
     from unlearn_core.runs.planning.plan import Planner
+    from unlearn_core.service.studio import Studio
 
 NUM_KNOWN = 3  # facts shown before the first run
 MAX_KNOWN = 8  # of one's own, or of one subject
@@ -43,26 +41,18 @@ class Brought(TypedDict, total=False):
 
 
 class Choices:
-    """One per server. `warm_up` imports the heavy libraries; `spend` counts what a stranger takes."""
+    """Bound to a studio."""
 
-    def __init__(
-        self,
-        store: RunStore,
-        answers: Answerer,
-        public: bool,
-        warm_up: Callable[[], None],
-        spend: Callable[[str], None],
-    ) -> None:
-        self._store, self._answers, self._public = store, answers, public
-        self._warm_up, self._spend = warm_up, spend
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
         self._known: dict[str, tuple[Safe, bool]] = {}
 
     def targets(self) -> list[tuple[str, str]]:
         """Target models offered by name."""
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.models.targets import offered
 
-        return [(info.title, info.name) for info in offered(self._public)]
+        return [(info.title, info.name) for info in offered(self._studio.public)]
 
     def methods(self) -> list[tuple[str, str]]:
         """Methods offered, by title and family."""
@@ -72,7 +62,7 @@ class Choices:
 
     def described(self) -> list[dict[str, Any]]:
         """Every method's declaration."""
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.methods import REGISTRY, describe
 
         return [describe(cls) for cls in REGISTRY.values()]
@@ -83,7 +73,7 @@ class Choices:
 
     def audits(self) -> list[dict[str, Any]]:
         """The attacks offered, by their declarations."""
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.evaluation.audits import describe
 
         return describe()
@@ -110,7 +100,7 @@ class Choices:
         `brought` is what was chosen beside `data` when it was checked: retain set, columns, MMLU. It counts
         only while that data is still the one chosen.
         """
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.methods import build
 
         if seed is None or seed != int(seed):
@@ -143,7 +133,7 @@ class Choices:
     ) -> list[tuple[str, str]]:
         """The subjects of the chosen data to pick one from, after the choice of all; none where it has but one. Of a
         listed model that never saw the bundled world, those that such models are known to know."""
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.data.subjects import subjects_of
         from unlearn_core.knowledge.listed import listed_subjects
 
@@ -158,11 +148,13 @@ class Choices:
     def _rows(self, spec: RunSpec, owner: str) -> UnlearningData:
         from unlearn_core.data.sources import load_data
 
-        self._store.check_uploads(owner, spec.data, spec.retain_data)
+        self._studio.store.check_uploads(owner, spec.data, spec.retain_data)
         if spec.data != "demo":
-            self._spend("look")
-        uploads = self._store.uploads
-        return load_data(spec.data, columns=spec.columns, retain=spec.retain_data, public=self._public, uploads=uploads)
+            self._studio.spend("look")
+        uploads = self._studio.store.uploads
+        return load_data(
+            spec.data, columns=spec.columns, retain=spec.retain_data, public=self._studio.public, uploads=uploads
+        )
 
     def known_now(self, *form: Any, owner: str = "") -> tuple[Safe, bool]:
         """A few facts of the forget set that a form asks for (the bundled one's without a form), what the target
@@ -170,19 +162,19 @@ class Choices:
 
         Only a bundled model is asked: any other would have to be loaded, or fetched, for it.
         """
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.runs.data import load_for, rows_of
 
         try:
             spec = self.spec(*form) if form else RunSpec()
             if not self.is_bundled(spec.target):
                 return Safe(""), True
-            self._store.check_uploads(owner, spec.data, spec.retain_data)
+            self._studio.store.check_uploads(owner, spec.data, spec.retain_data)
             key = rows_of(spec)
             if key not in self._known:
                 if form:
-                    self._spend("look")
-                data = load_for(spec, public=self._public, uploads=self._store.uploads)
+                    self._studio.spend("look")
+                data = load_for(spec, public=self._studio.public, uploads=self._studio.store.uploads)
                 if len(self._known) >= MAX_CHOICES:
                     self._known.pop(next(iter(self._known)))
                 self._known[key] = self._ask_facts(spec, data)
@@ -197,7 +189,7 @@ class Choices:
         questions = [row for row in data.forget if row.kind == "question"] or list(data.forget)
         by_task = {row.task: row for row in reversed(questions)}
         rows = questions[:MAX_KNOWN] if own else [by_task[task] for task in sorted(by_task)][:NUM_KNOWN]
-        said = [self._answers.answer(spec.target, row.input, data.max_new_tokens) for row in rows]
+        said = [self._studio.answers.answer(spec.target, row.input, data.max_new_tokens) for row in rows]
         right = [tells(row, words) for row, words in zip(rows, said, strict=True)]
         blocks = [
             tag(
@@ -228,12 +220,12 @@ class Choices:
         """What a target needs on this machine, said before it is fetched; nothing for the bundled one."""
         if not target or target == "demo":
             return Safe("")
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.models.estimate import estimate_target
         from unlearn_core.models.targets import CATALOGUE
 
         try:
-            found = estimate_target(target, public=self._public)
+            found = estimate_target(target, public=self._studio.public)
         except LetheError as error:
             named = [f"{info.title} needs {info.needs}. " for info in CATALOGUE if info.name == target]
             return problem_box(error, "".join(named))
@@ -251,7 +243,7 @@ class Choices:
 
             if found := self._names_nobody(spec):
                 return problem_box(found), False
-            cost = self.planner.plan(spec, seconds=same_seconds(self._store, spec))
+            cost = self.planner.plan(spec, seconds=same_seconds(self._studio.store, spec))
             prompts = self.planner.prompt_format(spec)
         except LetheError as error:
             if error.field == "prompt":
@@ -298,7 +290,7 @@ class Choices:
     @cached_property
     def planner(self) -> Planner:
         """Foretells runs; made after the heavy libraries, whose memory it counts."""
-        self._warm_up()
+        self._studio.warm_up()
         from unlearn_core.runs.planning.plan import Planner
 
-        return Planner(self._store.home, self._public, lambda: self._spend("look"))
+        return Planner(self._studio.store.home, self._studio.public, lambda: self._studio.spend("look"))

@@ -72,8 +72,8 @@ class Studio:
         self.answers = Answerer(self.store, public)
         self.parcels = Downloads(public)
         self.games = Games()
-        self.choices = Choices(self.store, self.answers, public, self.warm_up, self.spend)
-        self.data = VisitorData(self.store, self.parcels, public, self.warm_up, self.spend)
+        self.choices = Choices(self)
+        self.data = VisitorData(self)
         self._importing = threading.Lock()
 
     def close(self) -> None:
