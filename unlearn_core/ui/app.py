@@ -131,7 +131,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab(TABS["gallery"], id="gallery") as gallery:
                 board, order = build_gallery_tab(studio, gallery)
             with gr.Tab(TABS["published"], id="published") as published:
-                build_published_tab(studio, published)
+                build_published_tab(published)
         build_mends(run.setup, tabs)
         wire_addresses(page, run.opened, tabs, listed.picked, words, board, order)
         _wire_outcome(studio, run, listed, tabs)

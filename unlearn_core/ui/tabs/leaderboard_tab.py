@@ -13,6 +13,7 @@ from unlearn_core.report.kit.markup import tag
 from unlearn_core.report.runs import one_person, real_model
 from unlearn_core.report.runs.leaderboard import ORDERS, board_figure, board_table, made_with
 from unlearn_core.service.studio import Studio
+from unlearn_core.system.assets import assets_directory
 from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
 
 TITLES = {
@@ -66,7 +67,7 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
     made = gr.HTML()
 
     def show(name: str, by: str) -> tuple[object, ...]:
-        boards = _read(studio)
+        boards = _boards()
         if name not in boards:
             none = tag("p", _NONE, class_="le-problem", role="alert")
             return gr.skip(), gr.skip(), gr.skip(), none, ""
@@ -76,13 +77,8 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
         if kind in _PLAIN:
             draw_table, tell_source = _PLAIN[kind]
             return tasks, tasks, gr.skip(), draw_table(board), tell_source(board)
-        return (
-            tasks,
-            tasks,
-            plot(board_figure(board, studio.choices.by_name())),
-            board_table(board, by, studio.choices.by_name()),
-            made_with(board),
-        )
+        methods = studio.choices.by_name()
+        return tasks, tasks, plot(board_figure(board, methods)), board_table(board, by, methods), made_with(board)
 
     shown = [order, drawing, picture, table, made]
     gr.on([tab.select, target.input], show, [target, order], shown, **AT_ONCE)
@@ -95,11 +91,6 @@ def _choices() -> list[tuple[str, str]]:
     return [(TITLES.get(path.stem, path.stem), path.stem) for path in _files()]
 
 
-def _read(studio: Studio) -> dict[str, dict[str, Any]]:
-    studio.warm_up()
-    return _boards()
-
-
 @functools.cache
 def _boards() -> dict[str, dict[str, Any]]:
     """The leaderboards that ship with this version, by target."""
@@ -107,6 +98,4 @@ def _boards() -> dict[str, dict[str, Any]]:
 
 
 def _files() -> list[Path]:
-    from unlearn_core.system.assets import assets_directory
-
     return sorted((assets_directory() / "gallery").glob("*.json"))

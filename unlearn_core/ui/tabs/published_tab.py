@@ -6,13 +6,13 @@ import functools
 
 import gradio as gr
 
-from unlearn_core.evaluation.protocols.references.published import PublishedRun
+from unlearn_core.evaluation.protocols.references.published import PUBLISHED, PublishedRun, read_runs
 from unlearn_core.report.runs.published import ORDERS, lesson, published_figure, published_table, source
-from unlearn_core.service.studio import Studio
+from unlearn_core.system.assets import assets_directory
 from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
 
 
-def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
+def build_published_tab(tab: gr.Tab) -> None:
     """Filled when the tab is opened for the first time."""
     heading(
         "What a high score can hide",
@@ -27,21 +27,13 @@ def build_published_tab(studio: Studio, tab: gr.Tab) -> None:
     table = gr.HTML(elem_id="le-published")
 
     def show(chosen: str) -> tuple[object, ...]:
-        runs = _runs(studio)
+        runs = _runs()
         return lesson(runs), plot(published_figure(runs)), published_table(runs, chosen)
 
     tab.select(show, order, [facts, picture, table], **AT_ONCE)
-    order.input(lambda chosen: published_table(_runs(studio), chosen), order, table, **AT_ONCE)
-
-
-def _runs(studio: Studio) -> list[PublishedRun]:
-    studio.warm_up()
-    return _read()
+    order.input(lambda chosen: published_table(_runs(), chosen), order, table, **AT_ONCE)
 
 
 @functools.cache
-def _read() -> list[PublishedRun]:
-    from unlearn_core.evaluation.protocols.references.published import PUBLISHED, read_runs
-    from unlearn_core.system.assets import assets_directory
-
+def _runs() -> list[PublishedRun]:
     return read_runs(assets_directory() / PUBLISHED)
