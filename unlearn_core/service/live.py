@@ -73,32 +73,29 @@ class LiveRuns:
         with watched.lock:
             story = watched.story
             training = story.stage == "unlearn" and bool(story.steps)
-            versions: dict[str, object] = {
-                # The place in the queue changes without an event, so it is part of the version.
-                "progress": f"{story.num_events} {position} {wait}",
-                "fade": f"{len(story.probes)} {story.end is not None}",
-                "telemetry": story.num_events,
-                "losses": len(story.steps),
-                "facts": len(story.probes),
-                "map": f"{story.placed is not None} {len(story.asked)} {'unlearned' in story.scores}",
-                "alarm": f"{len(story.alerts)} {story.stage} {story.end is None}",
-                "over": story.end is not None,
-                "result": f"{story.end is not None} {len(story.judged)} {training}",
+            over, num_probes = story.end is not None, len(story.probes)
+            mapped = f"{story.placed is not None} {len(story.asked)} {'unlearned' in story.scores}"
+            drawn: dict[str, tuple[object, Callable[[], object]]] = {
+                # The place in the queue changes without an event, so it is part of the version. Of a run that is over
+                # the result stands in its place.
+                "progress": (
+                    f"{story.num_events} {position} {wait}",
+                    lambda: "" if story.verdict else _progress(story, position, wait),
+                ),
+                "fade": (f"{num_probes} {over}", lambda: "" if over else fade(story)),
+                "telemetry": (story.num_events, lambda: telemetry(story)),
+                "losses": (len(story.steps), lambda: loss_figure(story).to_json()),
+                "facts": (
+                    num_probes,
+                    lambda: (facts_figure(story).to_json(), watch_panel(story), singles(story)),
+                ),
+                "map": (mapped, lambda: neighbourhood(run_id, story)),
+                "alarm": (f"{len(story.alerts)} {story.stage} {not over}", lambda: alarm(story)),
+                "over": (over, lambda: None),
+                "result": (f"{over} {len(story.judged)} {training}", lambda: None),
             }
-            draw = {
-                # Of a run that is over the result stands in its place.
-                "progress": lambda: "" if story.verdict else _progress(story, position, wait),
-                "fade": lambda: "" if story.end is not None else fade(story),
-                "telemetry": lambda: telemetry(story),
-                "losses": lambda: loss_figure(story).to_json(),
-                "facts": lambda: (facts_figure(story).to_json(), watch_panel(story), singles(story)),
-                "map": lambda: neighbourhood(run_id, story),
-                "alarm": lambda: alarm(story),
-                "over": lambda: None,
-                "result": lambda: None,
-            }
-            parts = {name: watched.part(name, versions[name], draw[name]) for name in versions}
-            return LiveView(parts, versions, story.end is not None)
+            parts = {name: watched.part(name, *made) for name, made in drawn.items()}
+            return LiveView(parts, {name: version for name, (version, _) in drawn.items()}, over)
 
     def _follow(self, run_id: str) -> LiveRun:
         if run_id not in self._watched or not self.store.folder(run_id).is_dir():
