@@ -28,7 +28,7 @@ from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.table import pairs, table
 from unlearn_core.report.run.layer_table import layer_table
-from unlearn_core.report.run.verdict import said
+from unlearn_core.report.run.verdict import said, tone_of
 from unlearn_core.store.game.finds import TITLE
 from unlearn_core.system.version import __version__
 
@@ -282,8 +282,6 @@ def _head(record: CertificateJson) -> dict[str, str]:
 
 
 def _verdict(record: CertificateJson) -> Safe:
-    from unlearn_core.report.run.verdict import tone_of
-
     body = tag("div", tag("h2", record["headline"]), tag("p", record["summary"]))
     return tag("section", body, class_=f"le-verdict le-tone-{tone_of(record['word'])}")
 

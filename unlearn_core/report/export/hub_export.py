@@ -30,31 +30,25 @@ HTML, JSON, CARD, SITE = "lethe_report.html", "lethe_report.json", "README.md", 
 def write_report(store: RunStore, run_id: str, folder: Path) -> tuple[Path, Path]:
     """Write `lethe_report.html` and `lethe_report.json` into `folder` (made if need be); their paths."""
     found = bundle(store, run_id)
-    html, plain = folder / HTML, folder / JSON
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        html.write_text(report_html(found), encoding="utf-8")
-        plain.write_text(report_json(found), encoding="utf-8")
-    return html, plain
+    return _write(folder / HTML, report_html(found)), _write(folder / JSON, report_json(found))
 
 
 def write_site(store: RunStore, run_id: str, folder: Path) -> Path:
     """Write the run's result page into `folder` (made if need be) as `index.html`, for any static host; its path."""
-    page = site_html(bundle(store, run_id))
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SITE).write_text(page, encoding="utf-8")
-    return folder / SITE
+    return _write(folder / SITE, site_html(bundle(store, run_id)))
 
 
 def write_certificate(store: RunStore, run_id: str, folder: Path, request: Request) -> Path:
     """Write the run's certificate into `folder` (made if need be); its path. InputError without a verdict."""
     page = certificate_html(certificate(bundle(store, run_id), request))
-    out = folder / f"lethe_certificate_{run_id[:8]}.html"
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-    return out
+    return _write(folder / f"lethe_certificate_{run_id[:8]}.html", page)
+
+
+def _write(path: Path, words: str) -> Path:
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(words, encoding="utf-8")
+    return path
 
 
 def export_run(store: RunStore, run_id: str, out: Path, kind: str = "weights") -> Path:

@@ -9,13 +9,10 @@ from unlearn_core.report.kit.format import percent, shorten
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.mend import mend_button
 from unlearn_core.report.run.answers.sidebyside import ComparedPrompt, badge, items, splits
-from unlearn_core.report.run.live.fade import asked, replay
+from unlearn_core.report.run.live.fade import KEPT, NUM_FORGET, NUM_KEPT, asked, replay
 from unlearn_core.report.run.verdict import banner, headline_banner
 from unlearn_core.runs.events import Failed
 from unlearn_core.runs.state import RunState
-
-NUM_FORGOTTEN, NUM_KEPT = 2, 1
-_KEPT = ("neighbours", "retain", "general")
 
 
 def outcome(story: RunState, drawing: Callable[[RunState], Safe] = replay) -> Safe:
@@ -59,9 +56,9 @@ def _figure(word: str, share: float | None, layer: Layer, told: str) -> Safe | N
 def answers(story: RunState) -> Safe:
     """Three answers before and after, for a run whose answers were not watched: the worst ones."""
     kinds = splits(story.scores)
-    kept = next((kind for kind in _KEPT if kind in kinds), "")
+    kept = next((kind for kind in KEPT if kind in kinds), "")
     chosen: list[ComparedPrompt] = []
-    for kind, number in (("forget", NUM_FORGOTTEN), (kept, NUM_KEPT)):
+    for kind, number in (("forget", NUM_FORGET), (kept, NUM_KEPT)):
         found = items(story.scores, kind) if kind in kinds else []
         questions = [item for item in found if item.row.kind == "question"] or found
         chosen += questions[:number]
@@ -70,18 +67,9 @@ def answers(story: RunState) -> Safe:
 
 def _card(item: ComparedPrompt) -> Safe:
     kind = "forget" if item.to_forget else "retain"
-    lines = [
-        tag("p", f"{title}: ", tag("b", shorten(item.answers[model].output, 60) or "(empty)"), " ", mark)
-        for model, title, mark in (("original", "Before", None), ("unlearned", "Now", _mark(item)))
-        if model in item.answers
-    ]
-    return tag(
-        "article",
-        asked(kind, item.row.input),
-        *lines,
-        class_=f"le-fade-card le-{kind}-edge",
-    )
-
-
-def _mark(item: ComparedPrompt) -> Safe | None:
-    return badge(item.answers["unlearned"]) if "unlearned" in item.answers else None
+    lines = []
+    for model, title in (("original", "Before"), ("unlearned", "Now")):
+        if row := item.answers.get(model):
+            mark = badge(row) if model == "unlearned" else None
+            lines.append(tag("p", f"{title}: ", tag("b", shorten(row.output, 60) or "(empty)"), " ", mark))
+    return tag("article", asked(kind, item.row.input), *lines, class_=f"le-fade-card le-{kind}-edge")

@@ -44,13 +44,13 @@ def banner(story: RunState) -> Safe:
         return Safe("")
     found = Verdict.from_json(story.verdict)
     summary = f"{said(found.summary)} Judged in {duration(story.seconds)}.".strip()
-    return _banner(_TONES.get(found.word, "plain"), found.headline, summary, found.reasons, layer_table(found.layers))
+    return _banner(tone_of(found.word), found.headline, summary, found.reasons, layer_table(found.layers))
 
 
 def headline_banner(story: RunState) -> Safe:
     """The headline of a judged run with its one sentence; the layers are told in `in_layers`."""
     found = Verdict.from_json(story.verdict or {})
-    return _banner(_TONES.get(found.word, "plain"), found.headline, said(found.summary), ())
+    return _banner(tone_of(found.word), found.headline, said(found.summary), ())
 
 
 def in_layers(story: RunState) -> Safe:
