@@ -6,7 +6,7 @@ What is drawn was measured by `lethe bench` and ships with the weights' hashes a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.evaluation.protocols.semeval import TOTALS
@@ -199,16 +199,8 @@ def _sorted(board: Board, order: str) -> list[Row]:
 
 def _row(row: Row, method: Method | None) -> Safe:
     settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or "defaults"
-    return tag(
-        "tr",
-        tag(
-            "td", join(_named_method(row["method"], method), tag("div", settings, class_="le-muted")), class_="le-name"
-        ),
-        *_beside_verdict(
-            [tag("td", _cell(row["figures"].get(key)), class_="le-number") for key in COLUMNS],
-            verdict_tag(_verdict(row)),
-        ),
-    )
+    name = join(_named_method(row["method"], method), tag("div", settings, class_="le-muted"))
+    return _line(name, (_cell(row["figures"].get(key)) for key in COLUMNS), verdict_tag(_verdict(row)))
 
 
 def _named_method(name: str, method: Method | None) -> Safe:
@@ -217,22 +209,19 @@ def _named_method(name: str, method: Method | None) -> Safe:
         return join(name)
     title = tag("a", method["title"], href=f"?tab=methods&words={name}", title=name)
     found = re.search(r"arXiv (\d{4}\.\d{4,5})", str(method["paper"]))
-    paper = (
-        tag("a", "paper", href=f"https://arxiv.org/abs/{found[1]}", target="_blank", rel="noreferrer")
-        if found
-        else None
-    )
+    if found is None:
+        return join(title, " ")
+    paper = tag("a", "paper", href=f"https://arxiv.org/abs/{found[1]}", target="_blank", rel="noreferrer")
     return join(title, " ", paper)
 
 
 def _reference(name: str, found: Mapping[str, float | None]) -> Safe:
-    cells = [tag("td", score(found.get(key), 3), class_="le-number") for key in COLUMNS]
-    title = tag("td", tag("strong", model_title(name)), class_="le-name")
-    return tag("tr", title, *_beside_verdict(cells, None))
+    return _line(tag("strong", model_title(name)), (score(found.get(key), 3) for key in COLUMNS), None)
 
 
-def _beside_verdict(cells: list[Safe], verdict: Safe | None) -> list[Safe]:
-    return [cells[0], tag("td", verdict), *cells[1:]]
+def _line(name: Safe, figures: Iterable[str], verdict: Safe | None) -> Safe:
+    first, *others = (tag("td", words, class_="le-number") for words in figures)
+    return tag("tr", tag("td", name, class_="le-name"), first, tag("td", verdict), *others)
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> Safe:
