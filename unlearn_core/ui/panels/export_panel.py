@@ -1,4 +1,5 @@
-"""A finished run handed over: its report, its certificate, its weights or adapter, or a model on the Hub."""
+"""A finished run handed over: its report, its certificate, its weights or adapter, a model on the Hub, or the command
+that repeats it."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ import gradio as gr
 from gradio.blocks import Block
 
 from unlearn_core.report.export.hub_export import KINDS
+from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import download, heading, inform, panel, toast
+from unlearn_core.ui.common import AT_ONCE, COPY, COPY_LINK, download, heading, inform, panel, toast
 
 _TITLES = {"weights": "Weights", "adapter": "LoRA adapter", "gguf": "GGUF"}
+_COPY_COMMAND = COPY % "document.querySelector('#le-command code').textContent"
 _TOKEN = "The token is read from HF_TOKEN on this machine. The repository is private."
 
 
@@ -24,15 +27,22 @@ class HandoverPanel:
 
     box: gr.Column
     export: gr.Column
+    repeat: gr.Column
+    command: gr.HTML
 
     @property
     def drawn(self) -> list[Block]:
-        return [self.box, self.export]
+        return [self.box, self.export, self.repeat, self.command]
 
     def changes(self, story: RunState) -> list[object]:
         """Values for `drawn`."""
-        kept = bool(getattr(story.end, "artifact", ""))
-        return [gr.update(visible=story.end is not None), gr.update(visible=kept)]
+        over, kept = story.end is not None, bool(getattr(story.end, "artifact", ""))
+        line = Safe("")
+        if story.spec:
+            words = tag("code", command(story.spec))
+            line = tag("pre", words, class_="le-code", tabindex="0", aria_label="Command")
+        visible = over, kept, over and bool(story.spec)
+        return [*(gr.update(visible=now) for now in visible), line]
 
 
 def handover_panel(
@@ -89,7 +99,18 @@ def handover_panel(
     download(plain, report("json"), [run_id])
     download(site, report("site"), [run_id])
     download(save, zipped, [run_id, kind])
-    return HandoverPanel(box, export)
+    return HandoverPanel(box, export, *_repeat())
+
+
+def _repeat() -> tuple[gr.Column, gr.HTML]:
+    with gr.Column(visible=False) as box:
+        heading("Repeat and share", "The same seed gives the same weights and the same scores.")
+        with panel():
+            line = gr.HTML(elem_id="le-command")
+            with gr.Row(elem_classes=["le-buttons"]):
+                gr.Button("Copy the command", size="sm").click(None, js=_COPY_COMMAND, **AT_ONCE)
+                gr.Button("Copy a link to this run", size="sm").click(None, js=COPY_LINK, **AT_ONCE)
+    return box, line
 
 
 def _hub_form(studio: Studio, run_id: gr.Textbox, kind: gr.Radio, owner: gr.BrowserState) -> None:

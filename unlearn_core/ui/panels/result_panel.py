@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.blocks import Block
 
-from unlearn_core.report.export.reproduce import command
 from unlearn_core.report.kit.format import split_title
-from unlearn_core.report.kit.markup import Safe, join, tag
+from unlearn_core.report.kit.markup import Safe, join
 from unlearn_core.report.run.answers.sidebyside import ORDERS, items, side_by_side, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.caveats import beside
@@ -19,10 +18,9 @@ from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, COPY, COPY_LINK, heading, panel
+from unlearn_core.ui.common import AT_ONCE, COPY_LINK, heading, panel
 
 FIRST_SHOWN, MORE = 4, 12
-_COPY_COMMAND = COPY % "document.querySelector('#le-command code').textContent"
 
 
 @dataclass(frozen=True)
@@ -88,24 +86,6 @@ def _terms(story: RunState) -> Safe:
     return join(breakdown(story.scores), beside(story.scores), cost_table(story))
 
 
-@dataclass(frozen=True)
-class SharePanel:
-    """How to repeat the run."""
-
-    box: gr.Column
-    line: gr.HTML
-
-    @property
-    def drawn(self) -> list[Block]:
-        return [self.box, self.line]
-
-    def changes(self, story: RunState) -> list[object]:
-        """Values for `drawn`."""
-        if not story.spec:
-            return [gr.update(visible=False), ""]
-        return [gr.update(visible=story.end is not None), _repeat(command(story.spec))]
-
-
 def outcome_panel() -> OutcomePanel:
     """Lay the result out."""
     verdict = gr.HTML(elem_id="le-verdict", js_on_load=PLAY)
@@ -149,19 +129,3 @@ def result_panel(studio: Studio, run_id: gr.Textbox) -> ResultPanel:
         chooser(lambda: FIRST_SHOWN, None, shown, **AT_ONCE).then(choose, asked, [cards, more], **AT_ONCE)
     more.click(lambda count: count + MORE, shown, shown, **AT_ONCE).then(choose, asked, [cards, more], **AT_ONCE)
     return result
-
-
-def share_panel() -> SharePanel:
-    """The command that repeats the run, and its link."""
-    with gr.Column(visible=False) as box:
-        heading("Repeat and share", "The same seed gives the same weights and the same scores.")
-        with panel():
-            line = gr.HTML(elem_id="le-command")
-            with gr.Row(elem_classes=["le-buttons"]):
-                gr.Button("Copy the command", size="sm").click(None, js=_COPY_COMMAND, **AT_ONCE)
-                gr.Button("Copy a link to this run", size="sm").click(None, js=COPY_LINK, **AT_ONCE)
-    return SharePanel(box, line)
-
-
-def _repeat(line: str) -> Safe:
-    return tag("pre", tag("code", line), class_="le-code", tabindex="0", aria_label="Command")

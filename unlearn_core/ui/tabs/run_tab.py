@@ -29,10 +29,8 @@ from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, ch
 from unlearn_core.ui.panels.result_panel import (
     OutcomePanel,
     ResultPanel,
-    SharePanel,
     outcome_panel,
     result_panel,
-    share_panel,
 )
 from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
 from unlearn_core.ui.web.addresses import put
@@ -71,10 +69,9 @@ def build_run_tab(studio: Studio, page: gr.Blocks) -> RunTab:
         subjects = gr.HTML(elem_id="le-map", js_on_load=PLAY_MAP + _ASK_BY_MAP)
         charts = charts_panel()
         handover = handover_panel(studio, session.run_id, session.owner, outcome.report, outcome.certificate)
-        share = share_panel()
     charts.ask.click(lambda run: _numbers(studio, run), session.run_id, charts.numbers, **AT_ONCE)
     details.expand(None, js=REDRAW, **AT_ONCE)
-    parts = _Shown(header, setup, idle, outcome, live, details, result, subjects, charts, handover, share)
+    parts = _Shown(header, setup, idle, outcome, live, details, result, subjects, charts, handover)
     watch = _Watch(studio, session, parts)
     _wire_start(studio, setup, watch)
     _wire_stop(studio, session, live)
@@ -106,7 +103,6 @@ class _Shown:
     subjects: gr.HTML
     charts: ChartsPanel
     handover: HandoverPanel
-    share: SharePanel
 
 
 class _Watch:
@@ -123,7 +119,6 @@ class _Watch:
             *shown.outcome.drawn,
             *shown.result.drawn,
             *shown.handover.drawn,
-            *shown.share.drawn,
             shown.header,
             shown.setup.box,
             shown.details,
@@ -159,8 +154,7 @@ class _Watch:
         story = self.studio.live.story(run)
         mine = not view.over and self.studio.may_stop(run, owner)
         changed += [*shown.outcome.changes(story), *shown.result.changes(story, order)]
-        changed += [*shown.handover.changes(story), *shown.share.changes(story)]
-        changed += [run_header(self.studio.title_of(run, owner))]
+        changed += [*shown.handover.changes(story), run_header(self.studio.title_of(run, owner))]
         if "over" in new:
             changed += [gr.update(open=False), gr.update(visible=True, open=not view.over)]
         else:  # a new verdict leaves folds as the reader has them
