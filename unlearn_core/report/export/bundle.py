@@ -88,15 +88,10 @@ class RunReport:
 
 def bundle(store: RunStore, run_id: str) -> RunReport:
     """Gather a run; InputError for an unknown one."""
-    record = store.shown(run_id)
-    story = store.state(run_id)
-    return RunReport(record, story, _audits(store, run_id, story))
-
-
-def _audits(store: RunStore, run_id: str, story: RunState) -> tuple[AuditJson, ...]:
-    """The results of the run's audits and what players found; none where neither is there or can be read."""
-    record = read_audits(store, run_id, story)
-    return tuple(row for row in record.results.values() if isinstance(row, dict)) if record is not None else ()
+    record, story = store.shown(run_id), store.state(run_id)
+    audits = read_audits(store, run_id, story)
+    found = [] if audits is None else audits.results.values()
+    return RunReport(record, story, tuple(row for row in found if isinstance(row, dict)))
 
 
 def _samples(story: RunState) -> list[dict[str, Any]]:

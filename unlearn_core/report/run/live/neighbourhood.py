@@ -27,6 +27,7 @@ Told = tuple[int, int]  # how many facts were answered, of how many asked
 KINDS = {"forget": "to forget", "retain": "to keep", "neighbours": "to keep, not trained on", NEVER_SEEN: "never seen"}
 WIDTH, HEIGHT, _EDGE = 400, 290, 12
 _HINT = "Point at a mark to read whom it stands for; press it to ask both models about them."
+_READOUT = tag("p", _HINT, class_="le-map-readout le-muted", data_hint=_HINT)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def neighbourhood(run_id: str, story: RunState) -> Safe:
     if not moments:
         return Safe("")
     drawn = tag("figure", _drawing(story, moments[-1], run_id), class_="le-map", data_map=_data(story, moments))
-    body = join(drawn, _legend(story), _line(summed(story, moments[-1])), _slide([moments]), _readout(_HINT))
+    body = join(drawn, _legend(story), _line(summed(story, moments[-1])), _slide([moments]), _READOUT)
     rows = details(f"The {len(_subjects(story))} subjects as a table", _table(run_id, story, moments))
     head = join(tag("h2", "Neighbourhood"), tag("p", _told(story), class_="le-muted"))
     return tag("section", head, body, rows, class_="le-card le-maps", aria_label="Neighbourhood")
@@ -114,7 +115,7 @@ def neighbourhoods(stories: Mapping[str, RunState]) -> Safe:
         maps.append(tag("figure", title, drawing, line, class_="le-map", data_map=_data(story, moments)))
     story = stories[same[0]]
     slide = _slide([mapped[run_id] for run_id in same])
-    body = join(tag("div", *maps, class_="le-map-pair"), _legend(story), slide, _readout(_HINT))
+    body = join(tag("div", *maps, class_="le-map-pair"), _legend(story), slide, _READOUT)
     head = join(tag("h3", "What each still answers"), tag("p", _told(story), class_="le-muted"))
     return tag("section", head, body, class_="le-maps", aria_label="Neighbourhoods")
 
@@ -171,10 +172,6 @@ def _line(words: str) -> Safe:
     return tag("p", words, class_="le-map-told")
 
 
-def _readout(words: str) -> Safe:
-    return tag("p", words, class_="le-map-readout le-muted", data_hint=words)
-
-
 def _drawing(story: RunState, moment: MapFrame, run_id: str = "") -> Safe:
     """The marks. For pointers alone: the table says the same, and its links are in reach of the keyboard."""
     marks = [_mark(subject, moment.told.get(subject.name), run_id) for subject in _subjects(story)]
@@ -188,7 +185,9 @@ def _mark(subject: PlacedSubject, told: Told | None, run_id: str) -> Safe:
     style = f"--told:{share(told):.3f}"
     shape = _shape(subject.split, x, y)
     if not run_id:
-        return tag("g", tag("title", _names(subject, told)), shape, class_=classes, style=style)
+        answered = f"{told[0]} of {count(told[1], 'fact')} answered" if told else "not asked"
+        title = tag("title", f"{_who(subject)}: {answered}")
+        return tag("g", title, shape, class_=classes, style=style)
     link = {"href": address(run_id, subject), "tabindex": "-1", "data_subject": subject.name}
     return tag("a", shape, class_=classes, style=style, data_who=_who(subject), **link)
 
@@ -209,14 +208,6 @@ def share(told: Told | None) -> float:
 
 def _who(subject: PlacedSubject) -> str:
     return f"{shorten(subject.name, 60)}, {KINDS[subject.split]}"
-
-
-def _names(subject: PlacedSubject, told: Told | None) -> str:
-    return f"{_who(subject)}: {_answered(told)}"
-
-
-def _answered(told: Told | None) -> str:
-    return f"{told[0]} of {count(told[1], 'fact')} answered" if told else "not asked"
 
 
 def address(run_id: str, subject: PlacedSubject) -> str:
