@@ -167,14 +167,14 @@ _SAVE = """(file) => {
 }"""
 
 
-def heading(title: str, aside: str = "") -> gr.HTML:
+def heading(title: str, aside: str) -> gr.HTML:
     """A section's heading with one line that says what it shows."""
-    return gr.HTML(tag("div", tag("h2", title), tag("p", aside) if aside else None, class_="le-heading"))
+    return gr.HTML(tag("div", tag("h2", title), tag("p", aside), class_="le-heading"))
 
 
-def panel(*classes: str, **settings: Any) -> gr.Column:
+def panel(**settings: Any) -> gr.Column:
     """A bordered card that holds components."""
-    return gr.Column(elem_classes=["le-panel", *classes], **settings)
+    return gr.Column(elem_classes=["le-panel"], **settings)
 
 
 def chart(elem_id: str) -> gr.Plot:

@@ -49,9 +49,9 @@ def percent(value: float | None) -> str:
     return f"{value * 100:.0f}%"
 
 
-def count(number: int, singular: str, plural: str | None = None) -> str:
+def count(number: int, singular: str) -> str:
     """`1 row`, `1,200 rows`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular if number == 1 else singular + 's'}"
 
 
 def capitalised(words: str) -> str:

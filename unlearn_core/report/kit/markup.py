@@ -58,6 +58,6 @@ def breakable(words: str) -> Safe:
     return Safe(re.sub("([_/])", r"\1<wbr>", str(text(words))))
 
 
-def details(summary: object, *children: object, class_: str = "le-note", opened: bool = False) -> Safe:
+def details(summary: object, *children: object, class_: str = "le-note") -> Safe:
     """A fold that works without scripts and by keyboard."""
-    return tag("details", tag("summary", summary), *children, class_=class_, open=opened)
+    return tag("details", tag("summary", summary), *children, class_=class_)
