@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.report.export import certificate as module
@@ -44,23 +46,19 @@ def issued(found: RunReport, folder: Path, **request: Any) -> Path:
     return path
 
 
-def test_it_says_what_was_asked_for_and_how_it_stands(found: RunReport, tmp_path: Path) -> None:
-    text = issued(found, tmp_path, id="DSR-7", responsible="A. Officer").read_text()
-    for words in (
-        "DSR-7",
-        "A. Officer",
-        "Answers gone; not attacked yet",
-        "none was made",
-        "does not say",
-        "torch 9.9",
-    ):
-        assert words in text
+def test_the_words_of_the_certificate(found: RunReport) -> None:
+    dated = replace(found, record=replace(found.record, id="golden-run-00001", created=1767225600.0))
+    record = certificate(dated, Request(id="DSR-7", responsible="A. Officer"), now=1767312000.0)
+    record |= {"check": "CODE", "versions": {"torch": "9.9"}, "appendix": {"report_sha256": "HASH"}}  # of this version
+    assert_golden("certificate", certificate_html(record))
+
+
+def test_it_says_what_was_asked_for_and_how_it_stands(found: RunReport) -> None:
     record = certificate(found, Request())
     assert record["request"] == found.record.id
     assert record["subjects"][0]["answers"] == {"state": "holds", "known": 1, "told": 0}
     assert record["subjects"][0]["wordings"] == {"state": "holds", "known": 1, "told": 0}
     assert record["hashes"]["weights, unlearned"] == "w"
-    assert any("Not measured: attacks" in words for words in record["limits"])
 
 
 def test_names_and_answers_are_masked_unless_asked_for(found: RunReport, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.scores import Generation, Scores
-from unlearn_core.report.run.answers.sidebyside import answer_text, items, side_by_side, splits
+from unlearn_core.report.run.answers.sidebyside import answer_text, items, splits
 from unlearn_core.report.run.breakdown import breakdown
 from unlearn_core.report.run.caveats import beside
 from unlearn_core.report.run.verdict import banner, score_tiles, summary
@@ -19,14 +20,8 @@ from unlearn_core.runs.state import RunState
 HOSTILE = "<script>window.__xss=1</script>{{x}}${y}"
 
 
-def test_the_verdict_comes_first(story: RunState) -> None:
-    shown = summary(story)
-    assert shown.index("Answers gone; not attacked yet") < shown.index("not measured") < shown.index("Final score")
-    assert "5.0%</td>" in shown
-    assert "1.0% to 20.0%" in shown
-    assert "le-tone-good" in shown
-    assert "because" in shown
-    assert "3.5 s" in shown
+def test_a_good_verdict_has_a_good_tone(story: RunState) -> None:
+    assert "le-tone-good" in summary(story)
 
 
 def test_a_failure_is_told_in_its_own_words_and_escaped(story: RunState) -> None:
@@ -109,14 +104,6 @@ def test_the_worst_comes_first_for_either_set(make_scores: Callable[..., Scores]
     assert splits(scores) == ["forget", "retain"]
 
 
-def test_every_model_answers_the_same_prompt(story: RunState) -> None:
-    shown = side_by_side(story.scores, "forget")
-    assert shown.count("Gold answer") == 1
-    assert "Original" in shown
-    assert "Unlearned" in shown
-    assert "Of 1 prompt 0 still leak" in shown
-
-
 def test_a_hostile_answer_stays_text() -> None:
     shown = answer_text("Oldport", HOSTILE, True)
     assert "<script>" not in shown
@@ -136,9 +123,6 @@ def test_what_the_numbers_hide_stands_under_them(make_scores: Callable[..., Scor
     }
     rows = {"original": make_scores(1.0, 1.0), "unlearned": make_scores(0.0, 0.9, details=details)}
     shown = beside(rows)
-    assert "AUC 0.60 (0.50 to 0.70, bootstrap): hard to tell apart" in shown
+    assert_golden("caveats", shown)
     assert "left:35.0%;width:30.0%" in shown
-    assert "Would be ranked" in shown
-    assert "AILS-NTUA" in shown
-    assert "0.35 to 0.42" in shown
     assert beside({"original": rows["original"]}) == ""

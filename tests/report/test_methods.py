@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.methods import REGISTRY, describe
 from unlearn_core.report.kit.markup import text
@@ -22,6 +23,10 @@ def test_every_card_holds_the_declaration(method: dict) -> None:
         assert (NO_WEIGHT in page) != method["changes_weights"]
     for item in method["parameters"]:
         assert f"<code>{item['name']}</code>" in str(methods_page([method])).replace("<wbr>", "")
+
+
+def test_the_words_of_a_card() -> None:
+    assert_golden("methods", methods_page([describe(REGISTRY["npo"])]))
 
 
 def test_a_family_and_words_find_their_methods() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.report.run.live.neighbourhood import (
@@ -68,6 +69,10 @@ def mapped(make_scores: Callable[..., Scores]) -> Making:
     return make
 
 
+def test_the_words_of_the_map(mapped: Making) -> None:
+    assert_golden("map", neighbourhood("run-1", mapped()), printed(mapped()))
+
+
 def test_each_moment_counts_what_was_asked_then(mapped: Making) -> None:
     first, middle, last = frames(mapped())
     assert first.told == {"Ada <Venn>": (2, 2), "Bo Reed": (2, 3), "Cy Moss": (1, 1), "Di Lund": (2, 2)}
@@ -108,14 +113,10 @@ def test_what_the_script_draws_is_in_the_order_of_the_marks(mapped: Making) -> N
     assert all(row[marks.index("Ed")] is None for row in data["told"])
 
 
-def test_the_table_says_the_same_and_its_links_lead_to_the_subject(mapped: Making) -> None:
+def test_each_row_of_the_table_leads_to_its_subject(mapped: Making) -> None:
     table = neighbourhood("run-1", mapped()).partition("<table")[2]
     rows = table.split("<tr>")[2:]
     assert len(rows) == 5
-    assert "Ada &lt;Venn&gt;" in rows[0]
-    assert "2 of 2" in rows[0]
-    assert "0 of 2" in rows[0]
-    assert rows[-1].count("not asked") == 2
     link = parse_qs(unescape(re.search(r'href="\?([^"]*)"', rows[0])[1]))
     assert link == {"run": ["run-1"], "tab": ["probe"], "about": ["Ada <Venn>"]}
 
@@ -137,12 +138,8 @@ def test_runs_on_the_same_model_and_data_stand_side_by_side(mapped: Making) -> N
     assert neighbourhoods({"run-1": mapped(), "run-3": mapped(weights_hash="other")}) == ""
 
 
-def test_the_printed_map_has_no_links_and_shows_before_and_after(mapped: Making) -> None:
-    page = printed(mapped())
-    assert "<a " not in page
-    assert "the original" in page
-    assert "the result" in page
-    assert "Ada &lt;Venn&gt;, to forget: 0 of 2 facts answered" in page
+def test_the_printed_map_has_no_links(mapped: Making) -> None:
+    assert "<a " not in printed(mapped())
 
 
 def test_the_record_has_places_and_moments(mapped: Making) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from golden_page import assert_golden
+
 from unlearn_core.report.runs.one_person import KIND, person_source, person_table
 
 FIGURES = {"told": 0.04, "reworded": 0.0, "kept": 0.975, "others": 1.0, "utility": 1.0, "seconds": 8.04}
@@ -23,8 +25,4 @@ def board() -> dict[str, object]:
 
 
 def test_the_table_has_every_method_with_its_figures_or_why_it_has_none() -> None:
-    table = person_table(board())
-    assert "<td>1 of 2</td>" in table
-    for shown in ("4.0%", "97.5%", "8.0", "finds nothing &lt;to&gt; train"):
-        assert shown in table
-    assert "Ada Bell, Bo Crane" in person_source(board())
+    assert_golden("one_person", person_source(board()), person_table(board()))

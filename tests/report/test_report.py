@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,19 +12,23 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import TERM_NAMES
-from unlearn_core.evaluation.verdict import Verdict
-from unlearn_core.report.export.bundle import bundle
+from unlearn_core.report.export.bundle import RunReport, bundle
 from unlearn_core.report.export.card import model_card
 from unlearn_core.report.export.hub_export import export_run, push_run, write_report, write_site
+from unlearn_core.report.export.page import report_html
+from unlearn_core.report.export.site import site_html
 from unlearn_core.report.kit.csvfile import csv_link, to_csv
 from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.kit.svg import figure_svg
 from unlearn_core.report.run.live.curves import facts_figure, loss_figure
+from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
-from unlearn_core.store.store import RunStore
+from unlearn_core.runs.state import RunState
+from unlearn_core.store.store import RunRecord, RunStore
 from unlearn_core.system.files import save_complete
 
 EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(1)> [a](http://evil) {{7*7}}"
@@ -32,8 +37,6 @@ EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(1)> [a](http:/
 @pytest.fixture
 def run(store: RunStore, story: Any) -> str:
     """A finished run whose texts are hostile, with weights, and an audit."""
-    from unlearn_core.runs import events as ev
-
     spec = RunSpec(method="npo", settings={"beta": 0.5}, seed=3, name=EVIL[:60], data=f"facts:{EVIL} => {EVIL}")
     made = store.create(spec)
     store.append(made.id, ev.RunStarted(spec.to_json(), ("load", "unlearn"), 3, "cpu", versions={"torch": "9.9"}))
@@ -67,6 +70,30 @@ def _weights(folder: Path) -> None:
     (folder / "adapter" / "lethe" / "adapter_model.safetensors").write_bytes(b"a" * 16)
 
 
+@pytest.fixture
+def plain(story: RunState) -> RunReport:
+    """A finished run with nothing hostile in it, of a day and a name that stay."""
+    spec = RunSpec(method="npo", settings={"beta": 0.5}, seed=3, name="First try").to_json()
+    seconds = {"load": 1.0, "unlearn": 2.5}
+    cost = {"seconds": 3.5, "flops": None, "memory": 390_000_000}
+    verdict = story.verdict
+    story.started = ev.RunStarted(spec, ("load", "unlearn"), 3, "cpu", versions={"torch": "9.9"})
+    story.add(ev.Warned("Synthetic: every person is invented."))
+    story.add(ev.CostEstimate({"seconds": 5.0, "flops": 2e12, "memory": 410_000_000}))
+    story.add(ev.Finished(verdict, seconds, cost=cost))
+    record = RunRecord("golden-run-00001", spec, "finished", 1767225600.0, verdict=verdict, seconds=seconds)
+    figures = {"forget": 0.31, "holdout": 0.02, "retain_only": 0.05}
+    audit = {"name": "relearning", "verdict": "leaks", "headline": "31% come back.", "figures": figures, "seconds": 3.0}
+    return RunReport(replace(record, tags=("first",)), story, (audit,))
+
+
+def test_the_words_of_report_and_result_page(plain: RunReport) -> None:
+    assert_golden("run_report", report_html(plain))
+    assert_golden("site", site_html(plain))
+    card = model_card(plain).partition("\n---\n")[2]  # what precedes it is metadata in the Hub's own layout
+    assert_golden("model_card", card.replace("\n", "<p>"))
+
+
 class Page(HTMLParser):
     """What a browser would fetch, and which elements there are."""
 
@@ -91,19 +118,6 @@ def test_the_report_is_one_file_that_asks_for_nothing(store: RunStore, run: str,
     assert "url(" not in text
     assert "@import" not in text
     assert page.tags.count("svg") >= 2
-    for words in (
-        "Forgotten",
-        "Relearning",
-        "Hashes and versions",
-        "torch",
-        "9.9",
-        "tokens/s",
-        "--set beta=0.5",
-        "<td>5.0 s</td><td>3.5 s</td>",
-        "<td>410 MB</td><td>390 MB</td>",
-        "<td>2.0 TFLOPs</td>",
-    ):
-        assert words in text
     assert EVIL not in text
     assert json.loads(plain.read_text())["spec"]["settings"] == {"beta": 0.5}
     assert text.count("<tr") > 14
@@ -126,14 +140,6 @@ def test_a_run_without_an_end_has_a_report_too(store: RunStore, tmp_path: Path) 
     assert "it has no verdict" in html.read_text()
 
 
-def test_the_audits_are_drawn_as_the_leakage_card(store: RunStore, run: str, tmp_path: Path) -> None:
-    html, _ = write_report(store, run, tmp_path)
-    card = html.read_text().split("<h2>Audits</h2>")[1].split("<h2>")[0]
-    assert "le-leakage" in card
-    assert "Relearning" in card
-    assert "Leaks in 1 of 1 attack." in card
-
-
 def test_the_page_for_a_static_host_is_the_result_page_in_one_file(store: RunStore, run: str, tmp_path: Path) -> None:
     text = write_site(store, run, tmp_path / "made" / "site").read_text()
     assert (tmp_path / "made" / "site" / "index.html").is_file()
@@ -141,10 +147,7 @@ def test_the_page_for_a_static_host_is_the_result_page_in_one_file(store: RunSto
     page.feed(text)
     assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
     assert all(link.startswith(("data:text/csv", "#")) for link in page.fetched)
-    headline = Verdict.from_json(store.get(run).verdict or {}).headline
-    assert text.index(headline) < text.index("Answers before and after") < text.index("What the headline stands on")
-    for words in ("le-outcome-figures", "le-layers", "Loss, nats per token", "Relearning", "--set beta=0.5"):
-        assert words in text
+    assert EVIL not in text
 
 
 def test_audits_as_the_audit_record_writes_them_are_read(store: RunStore, run: str) -> None:
@@ -181,7 +184,6 @@ def test_the_card_has_metadata_the_hub_reads(store: RunStore, run: str) -> None:
     outside = re.sub(r"```.*?```", "", card.text, flags=re.DOTALL)  # a fenced block is inert
     assert "<script>" not in outside
     assert "](http" not in outside
-    assert "Unlearning is approximate" in card.text
 
 
 def test_weights_are_exported_whole_with_card_and_report(store: RunStore, run: str, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from golden_page import assert_golden
+
 from unlearn_core.evaluation.phrasings import WordingReply, leak
 from unlearn_core.evaluation.rephrase import PromptVariant
 from unlearn_core.models.inference.inspect import Inspection, TokenView
@@ -19,6 +21,13 @@ def told(way: str, score: float) -> WordingReply:
     return WordingReply(PromptVariant(way, "Who is <i>Bo</i>?", "a baker"), "a baker" if score else "no", score)
 
 
+def test_the_words_of_the_probe() -> None:
+    asked = {"unlearned": [told("as trained", 0.0), told("few-shot", 1.0), told("in German", 0.0)]}
+    story = RunState(probes=[FactProbe(0, (WatchedFact("a", "Who?", "Bo", 0.9, "forget"),))])
+    tables = fade_tables(SEEN, story, "Who?")
+    assert_golden("probe", token_rows(SEEN), ways_strip(asked, to_forget=True), *tables)
+
+
 def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None:
     drawn = token_rows(SEEN)
     assert drawn.count("<button") == 2
@@ -29,12 +38,10 @@ def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None
 def test_the_strip_says_which_way_still_leaks() -> None:
     strip = ways_strip({"unlearned": [told("as trained", 0.0), told("few-shot", 1.0)]}, to_forget=True)
     assert "Still leaks when asked: few-shot." in strip
-    assert "<i>Bo" not in strip
     clean = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=True)
     assert "Nothing leaks" in clean
     foreign = ways_strip({"unlearned": [told("in German", 1.0)]}, to_forget=True)
     assert "Still leaks when asked: half in German." in foreign
-    assert ">half in German</th>" in foreign
     kept = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=False)
     assert "No longer answered" in kept
 
@@ -45,7 +52,6 @@ def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
     )
     layers, steps = fade_tables(SEEN, story, "Who?")
     assert 'download="layers.csv"' in layers
-    assert "embeddings" in layers
     assert 'download="steps.csv"' in steps
     assert [trace["y"] for trace in layers_figure(SEEN)["data"]] == [(0.1, 0.9), (0.1, 0.01)]
     assert "did not watch this fact" in fade_tables(SEEN, story, "Where?")[1]

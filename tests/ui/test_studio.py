@@ -153,7 +153,6 @@ def test_the_list_of_runs_links_to_each_and_escapes_names() -> None:
     record = RunRecord("a" * 22, spec, "finished", 100.0, scores=scores)
     table = runs_table([RunRow.of(asdict(record), {})], now=7400.0)
     assert f'href="?run={record.id}"' in table
-    assert "2 h ago" in table
     assert "&lt;i&gt;x" in table
     assert "-1" not in table
     assert "No runs yet" in runs_table([], now=0.0)
