@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.scores import Generation
@@ -40,6 +41,10 @@ def fading(make_scores: Callable[..., Any]) -> RunState:
     told.add(ev.FactAnswers(2, ({"id": "forget1qa0", "split": "forget", "text": "Newport"},)))
     told.add(look(4, (0.1, 0.5), 0.5))
     return told
+
+
+def test_the_words_of_the_fade(fading: RunState) -> None:
+    assert_golden("fade", fade(fading), replay(fading), replay_printed(fading))
 
 
 def test_a_token_is_as_strong_as_the_answer_up_to_it() -> None:

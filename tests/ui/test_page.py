@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from golden_page import assert_golden
+
 from unlearn_core.methods import REGISTRY
+from unlearn_core.report.kit.markup import tag
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.app import build
 from unlearn_core.ui.panels.settings_form import _collect
@@ -45,6 +49,23 @@ ENDPOINTS = {
     "ask_ways",
     "save_probe",
 }
+
+
+def test_the_words_of_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every tab, folded or shown: headings, labels, hints, buttons and choices that are the same for all."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # said in the head
+    lines = []
+    for part in build(studio).get_config_file()["components"]:
+        kind, given = part["type"], part["props"]
+        keys = ("label", "info", "placeholder", "value" if "button" in kind else "title")
+        words = [given[key] for key in keys if isinstance(given.get(key), str)]
+        if kind in ("radio", "checkboxgroup"):
+            words += ["; ".join(title for title, _ in given["choices"])]
+        if kind == "html":
+            lines.append(given.get("value") or "")
+        elif kind != "api":
+            lines.append(tag("h2" if kind == "tabitem" else "p", " | ".join(filter(None, words))))
+    assert_golden("page", *lines)
 
 
 def test_only_named_endpoints_are_public(studio: Studio) -> None:
