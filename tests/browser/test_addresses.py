@@ -40,8 +40,6 @@ def test_a_tab_and_a_comparison_are_opened_by_their_links(open_tab: Callable[...
     page.get_by_role("combobox", name="Target model").click()
     page.get_by_role("option", name="Bundled model", exact=True).click()
     page.wait_for_url(lambda address: "board=" not in address)
-    page = open_tab("?tab=nothing-of-this-name").page
-    page.wait_for_selector("#le-start", state="visible")
 
 
 def test_a_frame_shows_the_run_without_the_page_around_it(open_tab: Callable[..., Any], finished_run: str) -> None:
@@ -64,8 +62,11 @@ def test_a_shared_link_has_lethes_own_title_words_and_picture(server: str) -> No
         assert answer.read(4) == b"\x89PNG"
 
 
-def test_a_method_is_found_by_its_short_name(open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
+def test_a_link_to_no_tab_leads_to_the_first_where_a_method_is_found_by_its_short_name(
+    open_tab: Callable[..., Any],
+) -> None:
+    page = open_tab("?tab=nothing-of-this-name").page
+    page.wait_for_selector("#le-start", state="visible")
     page.wait_for_selector("#le-knows .le-said")
     field = page.get_by_label("Method", exact=True)
     for typed, found in (("npo", "(NPO)"), ("ga", "(GA)"), ("graddiff", "(GradDiff)")):

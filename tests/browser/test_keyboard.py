@@ -9,7 +9,7 @@ LISTS = "() => [...document.querySelectorAll('[role=listbox]')].filter((one) => 
 HERE = "document.activeElement.innerText.trim()"
 
 
-def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) -> None:
+def test_lists_folds_tabs_and_choices_are_in_reach_of_the_keyboard(open_tab: Callable[..., Any]) -> None:
     page = open_tab().page
     page.get_by_label("Target model").focus()
     page.wait_for_function(f"({LISTS})() === 1")
@@ -26,9 +26,6 @@ def test_a_list_of_choices_closes_when_it_is_left(open_tab: Callable[..., Any]) 
     page.wait_for_timeout(500)  # it opened once more within that time, and stayed
     page.wait_for_function(f"({LISTS})() === 0")
 
-
-def test_folds_tabs_and_choices_are_in_reach_of_the_keyboard(open_tab: Callable[..., Any]) -> None:
-    page = open_tab().page
     page.get_by_role("button", name="Method settings", expanded=False).press("Enter")
     page.get_by_role("button", name="Method settings", expanded=True).wait_for()  # it says that it is open
     page.get_by_role("tab", name="Unlearn", exact=True).focus()
@@ -44,8 +41,13 @@ def test_folds_tabs_and_choices_are_in_reach_of_the_keyboard(open_tab: Callable[
     page.locator("#le-methods .le-use").first.press("Enter")
     page.wait_for_function(f"{HERE} === 'Unlearn'")  # the focus follows a press to another tab
 
+    page.locator(".show-api").press("Enter")
+    page.locator(".api-docs").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".api-docs").wait_for(state="detached")
 
-def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
+
+def test_escape_closes_the_menu_of_tabs_on_a_phone(open_tab: Callable[..., Any]) -> None:
     page = open_tab(width=360).page
     page.locator(".overflow-menu > button").first.press("Enter")
     menu = page.locator(".overflow-dropdown").first
@@ -54,9 +56,3 @@ def test_escape_closes_what_opened(open_tab: Callable[..., Any]) -> None:
     page.keyboard.press("Escape")
     menu.wait_for(state="hidden")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "More tabs"
-
-    page = open_tab().page
-    page.locator(".show-api").press("Enter")
-    page.locator(".api-docs").wait_for()
-    page.keyboard.press("Escape")
-    page.locator(".api-docs").wait_for(state="detached")

@@ -17,7 +17,9 @@ _OUTSIDE = """() => {
 }"""
 
 
-def test_a_pressed_mark_is_asked_about_and_has_an_address(open_tab: Callable[..., Any], finished_run: str) -> None:
+def test_a_mark_is_asked_about_by_pointer_and_keyboard_and_has_an_address(
+    open_tab: Callable[..., Any], finished_run: str
+) -> None:
     tab = open_tab(f"?run={finished_run}")
     page = tab.page
     open_details(page)
@@ -40,10 +42,6 @@ def test_a_pressed_mark_is_asked_about_and_has_an_address(open_tab: Callable[...
     page.wait_for_selector("#le-to-attack", state="visible")
     assert not [told for told in tab.problems if "422" not in told]
 
-
-def test_the_map_is_in_reach_of_the_keyboard(open_tab: Callable[..., Any], finished_run: str) -> None:
-    page = open_tab(f"?run={finished_run}").page
-    open_details(page)
     slider = page.locator("#le-map .le-at")
     slider.focus()
     page.keyboard.press("Home")
