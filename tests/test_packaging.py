@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
 import struct
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -79,25 +74,3 @@ def test_a_space_is_told_where_its_picture_is():
     picture = (ROOT / told[2]).read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert struct.unpack(">II", picture[16:24]) == (1200, 630)
-
-
-def test_a_space_serves_on_the_port_it_is_given_and_ends_when_told_to(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    given = {"SPACE_ID": "a/b", "PORT": str(port), "LETHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(
-        [sys.executable, str(ROOT / "app.py")],
-        env={**os.environ, **given},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert child.stdout is not None
-    said = child.stdout.readline()
-    child.send_signal(signal.SIGTERM)
-    code = child.wait()
-    child.stdout.close()
-    assert f":{port}" in said
-    assert code == 0

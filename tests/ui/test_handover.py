@@ -10,7 +10,6 @@ import pytest
 from unlearn_core.errors import InputError
 from unlearn_core.service.downloads import KEPT_SECONDS, Downloads
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.app import build
 
 
 def finished(studio: Studio, owner: str) -> str:
@@ -41,14 +40,6 @@ def test_one_uploads_on_ones_own_machine_only(
     with pytest.raises(InputError, match="public server"):
         public_studio.push(finished(public_studio, "me" * 8), "me/gone", "weights", "me" * 8)
     assert asked == ["me/gone"]
-
-
-def test_a_public_page_offers_no_upload(studio: Studio, public_studio: Studio) -> None:
-    def offered(made: Studio) -> bool:
-        return any(getattr(b, "elem_id", None) == "le-push" for b in build(made).blocks.values())
-
-    assert offered(studio)
-    assert not offered(public_studio)
 
 
 def test_old_parcels_go() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import gradio as gr
 import pytest
 from golden_page import assert_golden
 
@@ -51,11 +54,20 @@ ENDPOINTS = {
 }
 
 
-def test_the_words_of_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
+    """The page of one's own machine, built once."""
+    studio = Studio(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 2)  # said in the head
+        yield build(studio)
+    studio.close()
+
+
+def test_the_words_of_the_page(page: gr.Blocks) -> None:
     """Of every tab, folded or shown: headings, labels, hints, buttons and choices that are the same for all."""
-    monkeypatch.setattr("os.cpu_count", lambda: 2)  # said in the head
     lines = []
-    for part in build(studio).get_config_file()["components"]:
+    for part in page.get_config_file()["components"]:
         kind, given = part["type"], part["props"]
         keys = ("label", "info", "placeholder", "value" if "button" in kind else "title")
         words = [given[key] for key in keys if isinstance(given.get(key), str)]
@@ -68,22 +80,21 @@ def test_the_words_of_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) 
     assert_golden("page", *lines)
 
 
-def test_only_named_endpoints_are_public(studio: Studio) -> None:
-    page = build(studio)
+def test_only_named_endpoints_are_public(page: gr.Blocks) -> None:
     public = {
         str(fn.api_name) for fn in page.fns.values() if fn.api_visibility == "public" and fn.api_name is not False
     }
     assert public == ENDPOINTS
 
 
-def test_every_endpoint_says_what_it_does(studio: Studio) -> None:
-    for name, told in build(studio).get_api_info()["named_endpoints"].items():  # type: ignore[union-attr]
+def test_every_endpoint_says_what_it_does(page: gr.Blocks) -> None:
+    for name, told in page.get_api_info()["named_endpoints"].items():  # type: ignore[union-attr]
         assert len(told["description"]) > 30, name
         assert all("type" in given["python_type"] for given in told["parameters"]), name
 
 
-def test_every_parameter_of_an_endpoint_has_a_name_a_type_and_a_description(studio: Studio) -> None:
-    for endpoint in build(studio).get_api_info()["named_endpoints"].values():
+def test_every_parameter_of_an_endpoint_has_a_name_a_type_and_a_description(page: gr.Blocks) -> None:
+    for endpoint in page.get_api_info()["named_endpoints"].values():
         for parameter in endpoint["parameters"]:
             assert parameter["label"] == parameter["parameter_name"].replace("_", " ")
             assert parameter["python_type"]["description"]
@@ -91,8 +102,7 @@ def test_every_parameter_of_an_endpoint_has_a_name_a_type_and_a_description(stud
         assert all(found["python_type"]["type"] != "Any" for found in endpoint["returns"])
 
 
-def test_every_listener_that_polls_stays_out_of_the_queue(studio: Studio) -> None:
-    page = build(studio)
+def test_every_listener_that_polls_stays_out_of_the_queue(page: gr.Blocks) -> None:
     ticks = [fn for fn in page.fns.values() if any(event == "tick" for _, event in fn.targets)]
     assert ticks
     assert not any(fn.queue for fn in ticks)

@@ -76,32 +76,26 @@ def test_an_account_of_the_hub_has_its_limits_to_itself_wherever_it_is(on_the_hu
     assert "Open Lethe's own page" in ask("one", cookie, "https://evil.example")
 
 
-def test_the_button_is_there_where_the_space_has_it_switched_on(
+def test_a_public_page_offers_no_upload_and_a_space_offers_sign_in_and_to_be_duplicated(
     public_studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offered() -> bool:
+    def offered() -> tuple[bool, list[str]]:
+        """Whether one can sign in, and where links to duplicate the page lead."""
         page = build(public_studio)
         public = {str(fn.api_name) for fn in page.fns.values() if fn.api_visibility == "public"}
         assert not any("login" in name for name in public)
-        return page.expects_oauth
+        parts = page.blocks.values()
+        assert not any(getattr(part, "elem_id", None) == "le-push" for part in parts)
+        links = [str(part.link) for part in parts if getattr(part, "link", None)]
+        return page.expects_oauth, [link for link in links if "duplicate" in link]
 
-    assert not offered()
+    assert offered() == (False, [])
     switch_on(monkeypatch)
+    copy = ["https://huggingface.co/spaces/somebody/lethe?duplicate=true"]
     with pytest.warns(UserWarning, match="OAuth"):
-        assert offered()
+        assert offered() == (True, copy)
     monkeypatch.delenv("SPACE_ID")
-    assert not offered()
-
-
-def test_a_space_can_be_duplicated_and_a_page_at_home_cannot(
-    public_studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def links() -> list[str]:
-        return [str(block.link) for block in build(public_studio).blocks.values() if getattr(block, "link", None)]
-
-    assert not any("duplicate" in link for link in links())
-    monkeypatch.setenv("SPACE_ID", "somebody/lethe")
-    assert "https://huggingface.co/spaces/somebody/lethe?duplicate=true" in links()
+    assert offered() == (False, [])
 
 
 @pytest.fixture
