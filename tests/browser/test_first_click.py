@@ -6,7 +6,7 @@ the order it happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,17 @@ def finished(chromium: Any, server: str) -> Seen:
     return Seen(run_id, first, later, fading, faded, after_reload, second, may_stop, told, shown, requests, problems)
 
 
+@pytest.fixture(scope="module")
+def result(chromium: Any, server: str, finished: Seen) -> Iterator[Any]:
+    """The page of that run, for the tests that look at it one after the other."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(f"{server}/?run={finished.run_id}")
+    yield page
+    context.close()
+
+
 def test_the_curve_grows_and_survives_a_reload(finished: Seen) -> None:
     assert 0 < finished.first_points < finished.later_points
     assert "step" in finished.after_reload
@@ -138,8 +149,8 @@ def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], 
     page.wait_for_selector("#le-start", state="visible")
 
 
-def test_the_replay_plays_and_slides(finished: Seen, open_tab: Callable[..., Any]) -> None:
-    page = open_tab(f"?run={finished.run_id}").page
+def test_the_replay_plays_and_slides(result: Any) -> None:
+    page = result
     slider = page.get_by_role("slider", name="Moment of the run")
     slider.focus()
     page.keyboard.press("Home")
@@ -148,38 +159,13 @@ def test_the_replay_plays_and_slides(finished: Seen, open_tab: Callable[..., Any
     assert page.evaluate(_STRENGTH.replace("#le-fade", "#le-verdict")) > 0.9
     page.get_by_role("button", name="Play the run").click()
     page.get_by_role("button", name="Pause").wait_for()
-    page.wait_for_function("document.querySelector('.le-slide output').textContent === 'the result'")
+    page.wait_for_function("document.querySelector('.le-slide output').textContent === 'the result'", **SELDOM)
     page.get_by_role("button", name="Play the run").wait_for()
     assert page.evaluate(_STRENGTH.replace("#le-fade", "#le-verdict")) < 0.3
 
 
-def test_buttons_lead_from_the_result_to_the_tabs_and_it_is_listed(
-    finished: Seen, open_tab: Callable[..., Any]
-) -> None:
-    page = open_tab(f"?run={finished.run_id}").page
-    places = {"#le-to-recover": "#le-game h3", "#le-to-attack": "#le-attack-start", "#le-to-chat": "#le-chat-ask"}
-    for button, place in places.items():
-        page.click(button)
-        page.wait_for_selector(place, state="visible")
-        page.get_by_role("tab", name="Unlearn").click()
-    page.click("#le-to-compare")
-    page.locator("#le-compared", has_text=finished.run_id[:6]).wait_for()
-    page.get_by_role("tab", name="Runs", exact=True).click()
-    page.locator(f"#le-runs a[href='?run={finished.run_id}']").wait_for()
-    said = page.inner_text("#le-runs").lower()
-    assert "answers gone" in said or "traces remain" in said
-
-
-def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) -> None:
-    hosts = {url.split("/")[2].split(":")[0] for url in finished.external if url.startswith("http")}
-    assert hosts == {"127.0.0.1"}
-    assert finished.problems == []
-
-
-def test_the_details_hold_layers_terms_and_the_same_prompts_side_by_side(
-    finished: Seen, open_tab: Callable[..., Any]
-) -> None:
-    page = open_tab(f"?run={finished.run_id}").page
+def test_the_details_hold_layers_terms_and_the_same_prompts_side_by_side(result: Any) -> None:
+    page = result
     open_details(page)
     page.locator("#le-guide-open").wait_for()  # who follows a link sees the run, not the first visit
     assert not page.locator(".le-guide").is_visible()
@@ -199,7 +185,28 @@ def test_the_details_hold_layers_terms_and_the_same_prompts_side_by_side(
     page.get_by_label("Retained", exact=True).check()
     page.wait_for_selector("#le-side-by-side mark.le-kept")
     page.get_by_label("Forgotten, asked in a new way").check()
-    page.wait_for_function("document.querySelector('#le-side-by-side').innerText.includes('still leak')")
+    page.wait_for_function("document.querySelector('#le-side-by-side').innerText.includes('still leak')", **SELDOM)
+
+
+def test_buttons_lead_from_the_result_to_the_tabs_and_it_is_listed(finished: Seen, result: Any) -> None:
+    page = result
+    places = {"#le-to-recover": "#le-game h3", "#le-to-attack": "#le-attack-start", "#le-to-chat": "#le-chat-ask"}
+    for button, place in places.items():
+        page.click(button)
+        page.wait_for_selector(place, state="visible")
+        page.get_by_role("tab", name="Unlearn").click()
+    page.click("#le-to-compare")
+    page.locator("#le-compared", has_text=finished.run_id[:6]).wait_for()
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.locator(f"#le-runs a[href='?run={finished.run_id}']").wait_for()
+    said = page.inner_text("#le-runs").lower()
+    assert "answers gone" in said or "traces remain" in said
+
+
+def test_no_request_leaves_the_machine_and_nothing_goes_wrong(finished: Seen) -> None:
+    hosts = {url.split("/")[2].split(":")[0] for url in finished.external if url.startswith("http")}
+    assert hosts == {"127.0.0.1"}
+    assert finished.problems == []
 
 
 def test_a_probe_shows_tokens_layers_and_ways_and_comes_back_by_its_link(
