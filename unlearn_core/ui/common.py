@@ -182,13 +182,12 @@ def chart(elem_id: str) -> gr.Plot:
     return gr.Plot(show_label=False, container=False, elem_id=elem_id)
 
 
-def sampling_fields(public: bool, tokens: int) -> tuple[gr.Slider, gr.Slider, gr.Number]:
-    """Longest answer, temperature and seed."""
+def sampling_fields(public: bool, tokens: int) -> tuple[gr.Slider, gr.Slider]:
+    """Longest answer and temperature."""
     most = NEW_TOKENS if public else MAX_NEW_TOKENS
     return (
         gr.Slider(1, most, value=tokens, step=1, label="Longest answer", info="In tokens"),
         gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 is greedy"),
-        gr.Number(0, label="Sampling seed", precision=0),
     )
 
 

@@ -54,7 +54,8 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
             placeholder="Ask both models",
         )
         with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
-            sampling = sampling_fields(studio.public, tokens=48)
+            tokens, heat = sampling_fields(studio.public, tokens=48)
+            seed = gr.Number(0, label="Sampling seed", precision=0)
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask both", variant="primary", elem_id="le-chat-ask")
             anew = gr.Button("New conversation", size="sm", elem_id="le-chat-new")
@@ -103,7 +104,7 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
             if turn is not None:
                 yield conversation([*turns_before, _drawn(turn)]), [*before, turn]
 
-    form = [about, run_id, turns, question, *sampling]
+    form = [about, run_id, turns, question, tokens, heat, seed]
     ask.click(reply, form, [shown, turns], **GENERATES)
     question.submit(reply, form, [shown, turns], **GENERATES)
     for button in around:

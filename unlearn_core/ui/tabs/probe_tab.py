@@ -78,8 +78,9 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             info="What is looked for; without it the models only answer",
         )
         with gr.Accordion("Sampling", open=False), gr.Row(elem_classes=["le-fields"]):
-            tokens, heat, seed = sampling_fields(studio.public, tokens=64)
+            tokens, heat = sampling_fields(studio.public, tokens=64)
             top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top p", info="1 keeps every token")
+            seed = gr.Number(0, label="Sampling seed", precision=0)
             template = gr.Checkbox(False, label="Chat template", info="As a user's turn", visible=False)
         with gr.Row(elem_classes=["le-buttons"]):
             ask = gr.Button("Ask every model", variant="primary", elem_id="le-ask")
