@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,8 +97,6 @@ def open_tab(chromium: Any, server: str) -> Iterator[Callable[..., Tab]]:
         contexts.append(context)
         tab = Tab(context.new_page())
         tab.page.set_default_timeout(90_000)
-        # Asked in every frame, as is usual, a frame is drawn for the question alone, which takes a core.
-        tab.page.wait_for_function = partial(tab.page.wait_for_function, polling=100)
         tab.page.on("request", lambda request: tab.requests.append(request.url))
         tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type == "error" else None)
