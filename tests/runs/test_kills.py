@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-KILLS = 2
+KILLS = 4
 
 
 def test_a_run_killed_at_any_moment_is_resumed_to_the_same_scores(memorised: Any) -> None:
