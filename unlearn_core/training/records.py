@@ -10,6 +10,8 @@ from unlearn_core.errors import DivergedError
 if TYPE_CHECKING:
     from unlearn_core.models.artifacts import Artifact
 
+WATCHED_SPLITS = ("forget", "retain", "neighbours", "general")  # whose answers are watched, in this order
+
 
 @dataclass(frozen=True, slots=True)
 class LoopStep:
@@ -37,7 +39,7 @@ class WatchedFact:
     prompt: str
     answer: str
     probability: float | None
-    split: str  # "forget", "retain", "neighbours" or "general"
+    split: str  # of WATCHED_SPLITS
     per_token: float | None = None
     pieces: tuple[tuple[str, float], ...] = ()
 

@@ -20,7 +20,7 @@ from unlearn_core.evaluation.score_details import AnswerLikelihood, Preferred
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.models.inference.answer_probability import log_probability
 from unlearn_core.system.grouped import grouped
-from unlearn_core.training.watching import fact_probe
+from unlearn_core.training.records import WATCHED_SPLITS
 
 if TYPE_CHECKING:
     from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
@@ -68,7 +68,7 @@ def watched(answers: AnswerTraces) -> dict[str, float]:
     against have a line."""
     return {
         answer.about: log_probability(trace.log_prob_T)
-        for split in fact_probe.SPLITS
+        for split in WATCHED_SPLITS
         for answer, trace in answers.of(split, "watched")
     }
 

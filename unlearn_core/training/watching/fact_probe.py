@@ -18,13 +18,12 @@ from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.system.machine import distributed
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.packing import predict
-from unlearn_core.training.records import WatchedFact
+from unlearn_core.training.records import WATCHED_SPLITS, WatchedFact
 
 if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SPLITS = ("forget", "retain", "neighbours", "general")
 NUM_FORGET, NUM_RETAIN, NUM_NEIGHBOURS, NUM_GENERAL = 4, 6, 6, 6
 NUM_WRITTEN = 3  # of the forget and of the retain facts, those whose answers are written out
 MAX_WRITTEN = 64  # tokens of such an answer
@@ -44,7 +43,7 @@ class FactWatcher:
         self._facts = select(data, ids)
         by_split = {split: [f for f in self._facts if f[1] == split] for split in ("forget", "retain")}
         self._written = [fact for facts in by_split.values() for fact in facts[:NUM_WRITTEN]]
-        told = [fact for split in SPLITS for fact in [f for f in self._facts if f[1] == split][:NUM_WRITTEN]]
+        told = [fact for split in WATCHED_SPLITS for fact in [f for f in self._facts if f[1] == split][:NUM_WRITTEN]]
         self._in_pieces = {(example.id, split) for example, split in told}
         self._tokenizer, self._max_tokens = tokenizer, max_tokens
         self._max_new_tokens = min(data.max_new_tokens, MAX_WRITTEN)
