@@ -9,7 +9,8 @@ sheet that the model itself was asked for; a directory that holds some goes on w
 
     trained, unseen    mean probability of the answer or its likeliest other name, by wording
     named              prompts whose greedy continuation names the answer, of those that did
-    hops               the same probability where the prompt names the subject by way of something else
+    hops               the same probability where a prompt that the model answers names the subject by way of
+                       something else
     neighbours         probability of the answer about never-trained others
     general, own       loss of the public-domain sample, and of what the model wrote itself, as a change
     seconds            of training on one thread, the reference included; asked: of finding what it knows
