@@ -13,6 +13,7 @@ one (by the lesser of gone and kept) is scored on people and seeds that no choic
     python benchmarks/one_person.py --out OUT            all methods, one line each; goes on where it was
     python benchmarks/one_person.py --out OUT --methods lethe --seeds 3 --people "NAME,NAME+NAME+NAME,NAME: phone"
     python benchmarks/one_person.py --out OUT --board assets/gallery/one_person.json
+    python benchmarks/one_person.py --out OUT --into assets/gallery/one_person.json      beside the methods it has
 """
 
 from __future__ import annotations
@@ -45,10 +46,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--board", type=Path, help="write the leaderboard of what was measured, and measure nothing")
+    parser.add_argument("--into", type=Path, help="put what was measured into this leaderboard, and measure nothing")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.board is not None:
-        write_board(options.out, options.board)
+    if options.board is not None or options.into is not None:
+        from unlearn_core.runs.series.boards import merged, read_board
+        from unlearn_core.system.files import write_json
+
+        found = board_of(options.out)
+        if options.into is not None:
+            found = merged(read_board(options.into), found, place)
+        write_json(options.into or options.board, found)
         return
     import torch
 
@@ -200,10 +208,10 @@ def _merit(trial: dict[str, Any]) -> float:
     return min(1 - trial["told"], trial["kept"]) if "told" in trial else -1.0
 
 
-def write_board(out: Path, board: Path) -> None:
+def board_of(out: Path) -> dict[str, Any]:
     """Mean and spread over what was scored, the best first: all that is gone, then all that is kept."""
     from unlearn_core.models.targets import load_target
-    from unlearn_core.system.files import json_lines, write_json
+    from unlearn_core.system.files import json_lines
     from unlearn_core.system.versions import library_versions
 
     found = list(json_lines(out / "trials.jsonl"))
@@ -227,19 +235,20 @@ def write_board(out: Path, board: Path) -> None:
         rows.append(
             {"method": method, "settings": settings, "num_runs": len(scored), "num_met": met, "figures": figures}
         )
-    rows.sort(key=lambda r: (-r.get("num_met", 0) / max(1, r["num_runs"]), -_lesser(r)))
-    write_json(
-        board,
-        {
-            "kind": "one person",
-            "made": datetime.now(UTC).date().isoformat(),
-            "versions": library_versions(),
-            "weights": {"original": load_target("demo").weights_hash},
-            "people": sorted({t["who"] for t in trials}),
-            "bar": BAR,
-            "methods": rows,
-        },
-    )
+    return {
+        "kind": "one person",
+        "made": datetime.now(UTC).date().isoformat(),
+        "versions": library_versions(),
+        "weights": {"original": load_target("demo").weights_hash},
+        "people": sorted({t["who"] for t in trials}),
+        "bar": BAR,
+        "methods": sorted(rows, key=place),
+    }
+
+
+def place(row: dict[str, Any]) -> tuple[float, float]:
+    """What the rows are sorted by: the share of runs that hold the bar, then the lesser of gone and kept."""
+    return -row.get("num_met", 0) / max(1, row["num_runs"]), -_lesser(row)
 
 
 def meets(trial: dict[str, Any]) -> bool:

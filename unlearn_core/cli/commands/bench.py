@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.commands import Commands
@@ -29,6 +29,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--data", default="demo", metavar="REF")
     parser.add_argument("--seeds", type=whole_number, default=5, metavar="N", help="scored runs (default: 5)")
     parser.add_argument("--out", required=True, metavar="DIR", help="trials and leaderboard; goes on there")
+    parser.add_argument("--into", metavar="FILE", help="a leaderboard that the methods join, measured alike before")
     parser.set_defaults(action=bench_command)
 
 
@@ -37,8 +38,12 @@ def bench_command(options: argparse.Namespace) -> int:
         raise InputError("--seeds", options.seeds, "is not a number from 1", "Use a larger number.")
     out = check_folder(options.out)
     from unlearn_core.methods import REGISTRY, get
-    from unlearn_core.runs.series.bench import LEADERBOARD, bench
+    from unlearn_core.runs.series.bench import LEADERBOARD, REFERENCES, bench, place
+    from unlearn_core.runs.series.boards import merged, read_board, require_comparable
+    from unlearn_core.system.files import read_json, write_json
 
+    into = Path(options.into) if options.into else None
+    board = read_board(into) if into else None
     names = list(REGISTRY) if options.methods == "all" else options.methods.split(",")
     for name in names:
         get(name)
@@ -49,7 +54,12 @@ def bench_command(options: argparse.Namespace) -> int:
         for done, total, trial in work:
             left = (time.monotonic() - began) * (total - done) / done
             line.show(trial.method, done, total, trial.failure or trial.verdict, left)
-    print(leaderboard_table(json.loads((out / LEADERBOARD).read_text(encoding="utf-8"))))
+            if board and done == 1 and (out / REFERENCES).exists():  # not after hours
+                require_comparable(board, read_json(out / REFERENCES))
+    found = read_json(out / LEADERBOARD)
+    if into and board:
+        write_json(into, merged(board, found, place))
+    print(leaderboard_table(found))
     return 0
 
 

@@ -43,7 +43,6 @@ def made_with(board: Board) -> Safe:
     """Which weights, data and versions a leaderboard was measured with, and how to read it."""
     counts = sorted({row["num_seeds"] for row in board["methods"]})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
-    versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     told = (
         f"Mean over {seeds} seeds, \u00b1 their standard deviation. Each method chose among up to three "
         "settings on a third of the documents; these figures are of the others. Answered is the worst of the "
@@ -59,9 +58,22 @@ def made_with(board: Board) -> Safe:
         told += "This target has no retain-only model, so there is no distance to it."
     made = (
         f"Measured {board['made']} on {board['target']} (weights {board['weights']['original'][:12]}, data "
-        f"{board['data_fingerprint'][:12]}) with {versions}, by lethe bench."
+        f"{board['data_fingerprint'][:12]}) with {_versions(board)}, by lethe bench."
     )
-    return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
+    return tag("div", tag("p", told), tag("p", made, joined_later(board)), class_="le-muted le-source")
+
+
+def joined_later(board: Board) -> str:
+    """Which rows were measured after the others, when and with which versions; empty where none was."""
+    groups: dict[str, list[str]] = {}
+    for row in board["methods"]:
+        if "made" in row:
+            groups.setdefault(f"{row['made']} with {_versions(row)}", []).append(row["method"])
+    return "".join(f" {', '.join(names)}: measured {how}." for how, names in groups.items())
+
+
+def _versions(made: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in made["versions"].items())
 
 
 def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Method] | None = None) -> Safe:

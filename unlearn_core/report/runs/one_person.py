@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.table import scrolled, table
+from unlearn_core.report.runs.leaderboard import joined_later
 
 if TYPE_CHECKING:
     from unlearn_core.report.runs.leaderboard import Board, Row
@@ -58,7 +59,7 @@ def bar_source(board: Board, told: str, model: str, script: str) -> Safe:
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     weights = board["weights"]["original"][:12]
     made = f"Measured {board['made']} on {model} (weights {weights}) with {versions}, by {script}."
-    return tag("div", tag("p", told), tag("p", made), class_="le-muted le-source")
+    return tag("div", tag("p", told), tag("p", made, joined_later(board)), class_="le-muted le-source")
 
 
 def _row(row: Row, columns: Columns) -> Safe | list[str]:

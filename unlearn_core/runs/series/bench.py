@@ -33,7 +33,7 @@ from unlearn_core.system.versions import library_versions
 TUNING_SEED = 1_000_003  # of no scored run
 TUNING_SHARE = 3  # every third document judges the tuning
 NEAR = 0.02  # of a trial's rank: less than so few documents can tell apart
-TRIALS, LEADERBOARD = "trials.jsonl", "leaderboard.json"
+TRIALS, REFERENCES, LEADERBOARD = "trials.jsonl", "references.json", "leaderboard.json"
 # What a leaderboard shows, in order, and what each is called; see `figures`.
 COLUMNS = {total.name: total.short for total in reversed(semeval.TOTALS)} | {
     "forget_knowledge": "forget answered",
@@ -111,7 +111,7 @@ class _Bench:
     def __init__(self, out: Path, spec: RunSpec, home: str | Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.spec, self.home = out, spec, home
-        self.references = out / "references.json"
+        self.references = out / REFERENCES
         self.trials = {trial.key: trial for trial in read_trials(out)}
 
     def trial(self, method: str, settings: Settings, seed: int) -> Trial:
@@ -226,13 +226,12 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
             }
         )
-    return sorted(
-        rows,
-        key=lambda row: (
-            commonest(row["verdicts"]) not in GONE,
-            -(row["figures"][RANKED_BY]["mean"] or 0.0),
-        ),
-    )
+    return sorted(rows, key=place)
+
+
+def place(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """What the rows of a leaderboard are sorted by."""
+    return commonest(row["verdicts"]) not in GONE, -(row["figures"][RANKED_BY]["mean"] or 0.0)
 
 
 def commonest(verdicts: Mapping[str, int]) -> str:
