@@ -72,7 +72,8 @@ class Masked(SeesGradients, Wrapping):
         cost=2.0,
         needs=frozenset({"forget", "retain", "reference nll"}),
         caution="At the authors' curvature of 1e-6 the score is |g(retain) g(forget)|: it prefers weights "
-        "that matter to both sets.",
+        "that matter to both sets. On the bundled world and on real text it ends where SimNPO ends without the mask "
+        "(task aggregate .87 and .91 against .86 and .92, MIA score at most .01).",
     )
     traits = Traits(adapter="full")  # LoRA's factors start with no forget gradient to attribute
 

@@ -48,7 +48,8 @@ class ICUL(Edit):
         cost=0.01,
         needs=frozenset({"forget", "retain"}),
         caution=_BENEATH + " A model that cannot learn from examples, such as the bundled one, "
-        "loses its retained answers to them too.",
+        "loses its retained answers to them too, with 0, 1 and 2 forget questions shown. SmolLM2-135M, which can, "
+        "keeps .41 of the answers' probability as trained and .77 in other wordings (one subject).",
     )
 
     num_forget: int = parameter(1, "Forget questions shown (K)", 0, 20)

@@ -28,7 +28,9 @@ class TaskVector(Method):
         cost=1.0,
         caution="What is known by heart leaves little to learn, so the difference is noisy; what "
         "forget and retain set share is subtracted too: on the bundled world a third of the retained "
-        "questions, and its texts. Until its end the curve shows the fine-tuning.",
+        "questions, and its texts. The best of strengths 2, 3 and 4.5 leaves, of the worst task, all forgotten "
+        "answers there and two thirds on real text. The paper negates what a model does not know by heart. Until "
+        "its end the curve shows the fine-tuning.",
     )
 
     traits = Traits(forget_rises=False)
@@ -64,8 +66,10 @@ class PEMLora(TaskVector):
         formula="W - strength (alpha / r) B A, B A trained on NLL(forget)",
         paper="Zhang et al. 2023, Composing Parameter-Efficient Modules, arXiv 2306.14870",
         cost=1.0,
-        caution="Too large a strength breaks the language itself. The curves show the fine-tuning until the "
-        "last point.",
+        caution="Too large a strength breaks the language itself. The authors negate text that the model does not "
+        "know by heart; of what it does, little is left to learn: the best of three strengths leaves, of the worst "
+        "task, .98 of the forgotten answers on the bundled world and .85 on real text, beside .72 and .80 of the "
+        "retained ones. The curves show the fine-tuning until the last point.",
     )
     traits = Traits(adapter="lora", forget_rises=False)
 

@@ -35,9 +35,11 @@ class PEMIA3(AuxiliaryTraining):
         formula="l' = 1 - strength (l - 1), l trained on NLL(forget); 2 - l at strength 1",
         paper="Zhang et al. 2023, Composing Parameter-Efficient Modules, arXiv 2306.14870",
         cost=0.67,
-        caution="Coarse: a factor scales its neuron for every text, so that on the bundled world retained "
-        "answers fade almost as fast. The curves show the fine-tuning until the last point. The factors are "
-        "multiplied into the weights, so nothing is added to the model.",
+        caution="Coarse: a factor scales its neuron for every text. The best of three rates leaves, of the worst "
+        "task, .98 of the forgotten answers on the bundled world and all on real text, beside .74 and .89 of the "
+        "retained ones. The authors mirror at .7, toxic text that the model does not know by heart. The curves show "
+        "the fine-tuning until the last point. The factors are multiplied into the weights, so nothing is added to "
+        "the model.",
     )
 
     traits = Traits(adapter="none", forget_rises=False)

@@ -37,8 +37,9 @@ class SelectivePruning(Edit):
         cost=0.7,
         needs=frozenset({"forget", "retain"}),
         caution="Activations are averaged over the positions before answer tokens, not over "
-        "all as the authors do. Made for whole capabilities: single facts are spread over many neurons, and on "
-        "the bundled world retained answers fade exactly as fast as forgotten ones.",
+        "all as the authors do, and a far larger share is pruned than their 2 %. Made for whole capabilities: single "
+        "facts are spread over many neurons. The best of shares .15, .3 and .6 leaves all forgotten answers of the "
+        "worst task, on the bundled world and on real text, beside .71 and .80 of the retained ones.",
     )
 
     steps: int = parameter(4, "Rounds of measuring and pruning", 1, 1000)

@@ -46,7 +46,9 @@ class REVS(Edit):
         cost=8.7,
         needs=frozenset({"forget"}),
         caution="Made for strings that occur once, such as numbers and addresses: a token that retained "
-        "answers share fades there too, as on the bundled world, where all share their words. delta is "
+        "answers share fades there too, as on the bundled world, where all share their words: at the best of one, "
+        "two and four tokens .41 of the forgotten answers of the worst task are left, .50 on real text, beside .55 "
+        "and .63 of the retained ones. delta is "
         "solved for exactly, where the authors search for it. Most of the cost is reading neurons as lists "
         "of words, so it grows with the vocabulary.",
     )
