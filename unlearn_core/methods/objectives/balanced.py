@@ -70,7 +70,9 @@ class NGDiff(CombinesGradients, SeesGradients, ScalesLearningRate, Method):
         cost=2.07,
         needs=frozenset({"forget", "retain"}),
         caution="The push never fades: stop in time. The fitted rate multiplies the usual schedule, so that "
-        "a run ends at rest.",
+        "a run ends at rest. Where the retain set is known by heart too, the rate grows slowly: on the bundled world "
+        "it is 16 times the first after 60 steps, and all forgotten answers of the worst task are still told. Five "
+        "times the rate leaves .48 of them and .44 of the retained ones of the worst task (seed 5).",
     )
     learning_rate: float = parameter(1e-4, "Peak learning rate of AdamW", 0.0, 1.0)
     interval: int = parameter(10, "Steps between two fits of the learning rate; 0 for none", 0, 100_000)
