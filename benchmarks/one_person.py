@@ -56,7 +56,7 @@ def main() -> None:
         found = board_of(options.out)
         if options.into is not None:
             found = merged(read_board(options.into), found, place)
-        write_json(options.into or options.board, found)
+        write_json(options.into or options.board, found, for_people=True)
         return
     import torch
 

@@ -94,10 +94,14 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def write_json(path: Path, record: object) -> None:
-    """Write `record` as JSON in one piece."""
+def write_json(path: Path, record: object, *, for_people: bool = False) -> None:
+    """Write `record` as JSON in one piece, in one line or, `for_people`, in lines that a diff can show."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump(record, file, allow_nan=False, separators=(",", ":"))
+        if for_people:
+            json.dump(record, file, allow_nan=False, indent=1)
+            file.write("\n")
+        else:
+            json.dump(record, file, allow_nan=False, separators=(",", ":"))
 
 
 def finite(value: Any) -> Any:

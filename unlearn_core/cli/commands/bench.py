@@ -58,7 +58,7 @@ def bench_command(options: argparse.Namespace) -> int:
                 require_comparable(board, read_json(out / REFERENCES))
     found = read_json(out / LEADERBOARD)
     if into and board:
-        write_json(into, merged(board, found, place))
+        write_json(into, merged(board, found, place), for_people=True)
     print(leaderboard_table(found))
     return 0
 

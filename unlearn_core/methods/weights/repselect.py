@@ -41,9 +41,10 @@ class RepSelect(Edit):
         needs=frozenset({"forget", "retain"}),
         caution="On the bundled world a fifth of the worst task's retained answers go before the forgotten ones "
         "have. Its defaults were chosen there, so its row on that leaderboard is not held out, and nothing in it is "
-        "random: every seed gives the same model. Differs from the authors in four things. They take the directions of the forget gradient unless told "
-        "otherwise, lower NLL or NPO and not the probability, first bring the knowledge out with an adapter trained on "
-        "the forget set (here the model is one that answers), and scale a step by its gradient.",
+        "random: every seed gives the same model. Differs from the authors in four things. They take the directions "
+        "of the forget gradient unless told otherwise, lower NLL or NPO and not the probability, first bring the "
+        "knowledge out with an adapter trained on the forget set (here the model is one that answers), and "
+        "scale a step by its gradient.",
     )
 
     steps: int = parameter(14, "Rounds, each with the gradients of both whole sets", 1, 1000)
