@@ -21,9 +21,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from app_server import MIB, Api, Watcher, served
 from fuzz import look_at
 from hostile import bomb
-from serving import MIB, Api, Watcher, served
 
 OWNER, OTHER = "the secret of visitor Ada", "the secret of visitor Bo"
 Figure = tuple[str, bool]  # what was found, and whether it is as promised

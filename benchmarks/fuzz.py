@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from app_server import CANARY, Api, Watcher, served
 from hostile import ROUTES, arguments, calls, files
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from serving import CANARY, Api, Watcher, served
 
 OWNER = "a-secret-for-fuzzing"
 SLOW = 5.0  # seconds

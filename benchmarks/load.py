@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 import psutil
-from serving import OVER, Api, served
+from app_server import OVER, Api, served
 
 API = "/gradio_api"
 PROMPT = "Who wrote the novel that everybody in the city reads?"

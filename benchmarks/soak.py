@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
+from app_server import MIB, Api, served
 from load import Site, open_page, row
-from serving import MIB, Api, served
 
 WARM = 40  # runs after which everything that is kept once is there
 RATE = 1024  # bytes a second of a slow visitor

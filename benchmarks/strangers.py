@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app_server import OVER, Api, served
 from fuzz import faults
-from serving import OVER, Api, served
 
 UNKNOWN = "x" * 22
 NOT_YOURS = "here for you"  # how a run that is not there, or another's, is refused

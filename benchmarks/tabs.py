@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import served
+from app_server import served
 
 TABS = {
     "Unlearn": "#le-start",

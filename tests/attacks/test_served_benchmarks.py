@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process, Path]]:
     place = tmp_path_factory.mktemp("served")
-    with import_module("serving").served(place) as (address, process):
+    with import_module("app_server").served(place) as (address, process):
         yield address, process, place
 
 
 def test_strangers_see_and_change_what_is_theirs_alone(site: Any) -> None:
-    strangers, api = import_module("strangers"), import_module("serving").Api(site[0])
+    strangers, api = import_module("strangers"), import_module("app_server").Api(site[0])
     visitors = strangers.Visitors(api, random.Random(0))
     for _ in range(60):
         visitors.step()
@@ -56,7 +56,7 @@ def test_a_viewer_of_the_load_opens_the_page_and_looks(site: Any) -> None:
 
 
 def test_the_soak_follows_memory_over_finished_runs(site: Any) -> None:
-    soak, serving = import_module("soak"), import_module("serving")
+    soak, serving = import_module("soak"), import_module("app_server")
     run = soak.many_runs(serving.Api(site[0]), site[1], 1)
     assert (site[2] / "home" / "runs" / run).is_dir()
     assert soak._on_disk(site[2]) > 0

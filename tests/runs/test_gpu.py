@@ -141,7 +141,7 @@ def test_weights_are_hashed_once_a_load_and_once_a_training(
     """14 GB of a 7B model were read again for what was known."""
     read = hashing._tensors
     hashed: list[str] = []
-    monkeypatch.setattr(hashing, "_tensors", lambda model: (hashed.append("whole"), read(model))[1])
+    monkeypatch.setattr(hashing, "_tensors", lambda *given: (hashed.append("whole"), read(*given))[1])
     spec = RunSpec(target=memorised.model, data=memorised.data, method="npo", steps=2, adapter="full")
     last = list(run_module.run(spec, home=tmp_path / "home", out=tmp_path))[-1]
     assert isinstance(last, events.Finished), last

@@ -28,7 +28,11 @@ def result_of(work: Generator[object, None, Result]) -> Result:
 
 
 class Watched(Generic[Part, Result]):
-    """`work`, to go through part by part; `result` is what it returned, once it is over."""
+    """`work`, to go through part by part; `result` is what it returned, once it is over.
+
+    Whoever leaves early leaves `work` where it stands, as `yield from` would not: a run that is interrupted stores its
+    training before that is closed.
+    """
 
     result: Result
 
@@ -36,4 +40,10 @@ class Watched(Generic[Part, Result]):
         self._work = work
 
     def __iter__(self) -> Iterator[Part]:
-        self.result = yield from self._work
+        while True:
+            try:
+                part = next(self._work)
+            except StopIteration as done:
+                self.result = done.value
+                return
+            yield part

@@ -8,7 +8,6 @@ The events go through unchanged. A tracker is an optional extra (`pip install le
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,13 @@ def open_tracker(name: str, spec: RunSpec, folder: Path) -> Tracker:
     if name not in TRACKERS:
         raise InputError("--track", name, "is not a tracker", f"Use one of {', '.join(TRACKERS)}.")
     try:
-        return _tensorboard(folder) if name == "tensorboard" else _module(import_module(name), spec)
+        if name == "tensorboard":
+            return _tensorboard(folder)
+        if name == "trackio":
+            import trackio as module
+        else:
+            import wandb as module
+        return _module(module, spec)
     except ImportError:
         mend = f"Install it with `pip install {name}`, or all with the extra `trackers`."
         raise InputError("--track", name, "is not installed", mend) from None

@@ -228,7 +228,7 @@ def launch(
     threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
     if block:
         try:
-            threading.Event().wait()  # a signal ends it
+            _until_told_to_end()
         finally:  # told to end: first the run at work keeps where it stands, then the page goes
             studio.close()
             sweeper.close()
@@ -244,6 +244,10 @@ def _many_connections() -> None:
         few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = most if most != resource.RLIM_INFINITY else 65_536
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(wanted, 65_536)), most))
+
+
+def _until_told_to_end() -> None:
+    threading.Event().wait()  # a signal ends it
 
 
 def require_mcp() -> None:
