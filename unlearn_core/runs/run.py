@@ -455,6 +455,7 @@ class _Run:
                 raise
             finally:
                 records.close()
+            release_memory()  # what only the training needed is not to stand beside what scoring needs
         if not self.control.finishing and distributed.rank() == 0:
             self.pace.write(self.pace_key, self.clock.seconds["unlearn"] / self.method.steps)
         return artifact
