@@ -34,7 +34,8 @@ def usable_cores() -> int:
 def num_threads(cores: int, *, serving: bool) -> int:
     """One core stays free for the page. A command leaves it free too where it costs little: sums depend
     on how many threads share them, and the same seed should give the same weights in both. (One and two
-    threads agree bit for bit, so with two cores a command may take both.)
+    threads agree bit for bit on most processors, so with two cores a command may take both; not on those with
+    AMX where a matrix product sums over a whole vocabulary.)
     """
     if cores <= 2 and not serving:
         return cores
@@ -105,7 +106,7 @@ def faster_of_two(
 
 
 class Threads:
-    """One thread or two for the steps of a training, whichever is faster: both give the same bits.
+    """One thread or two for the steps of a training, whichever is faster: most processors give the same bits.
 
     One and then two are tried at the start, and two again now and then while one is in use, but only where both
     cores are free. Steps that stall are a sign to look whether they still are. The first step of a number wakes
