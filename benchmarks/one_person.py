@@ -55,7 +55,7 @@ def main() -> None:
 
         found = board_of(options.out)
         if options.into is not None:
-            found = merged(read_board(options.into), found, place)
+            found = merged(read_board(options.into), found, board_order)
         write_json(options.into or options.board, found, for_people=True)
         return
     import torch
@@ -242,11 +242,11 @@ def board_of(out: Path) -> dict[str, Any]:
         "weights": {"original": load_target("demo").weights_hash},
         "people": sorted({t["who"] for t in trials}),
         "bar": BAR,
-        "methods": sorted(rows, key=place),
+        "methods": sorted(rows, key=board_order),
     }
 
 
-def place(row: dict[str, Any]) -> tuple[float, float]:
+def board_order(row: dict[str, Any]) -> tuple[float, float]:
     """What the rows are sorted by: the share of runs that hold the bar, then the lesser of gone and kept."""
     return -row.get("num_met", 0) / max(1, row["num_runs"]), -_lesser(row)
 

@@ -253,6 +253,7 @@ def write_board(out: Path, board: Path, target: str) -> None:
             "bar": BAR,
             "methods": rows,
         },
+        for_people=True,
     )
 
 

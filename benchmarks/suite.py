@@ -41,7 +41,7 @@ from unlearn_core import methods
 from unlearn_core.data.encode import pad_id_of
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.subset import even_sample
-from unlearn_core.evaluation.progress import Watched
+from unlearn_core.evaluation.progress import ResultIterator
 from unlearn_core.models.targets import load_target
 from unlearn_core.training.data import build_parts, feeds
 from unlearn_core.training.layout import pack_parts
@@ -168,7 +168,7 @@ def _one_step(model: Any, tokenizer: Any, data: Any, method: Any) -> tuple[int, 
 
 def _our_steps(model: Any, tokenizer: Any, data: Any, method: Any, adapter: str) -> list[float]:
     """Tokens per second of each step but the first; the model is as before afterwards."""
-    records = Watched(unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=()))
+    records = ResultIterator(unlearn(model, tokenizer, data, method, adapter=adapter, probe_ids=()))
     steps = [record for record in records if isinstance(record, LoopStep)]
     records.result.revert()
     records.result.release()

@@ -13,7 +13,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from planted import CASES, Made, Planted, World, retain_only, small_world
+from planted import CASES, retain_only
+from planted_world import Made, Planted, World, small_world
 
 from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.verdict import LAYERS, Verdict

@@ -12,7 +12,7 @@ from unlearn_core.cli import main
 from unlearn_core.errors import InputError
 from unlearn_core.methods import REGISTRY
 from unlearn_core.report.runs.leaderboard import board_table, made_with
-from unlearn_core.runs.series.bench import LEADERBOARD, place
+from unlearn_core.runs.series.bench import LEADERBOARD, board_order
 from unlearn_core.runs.series.boards import merged, read_board
 
 FIGURES = {"final_score": 0.3, "task_aggregate": 0.0}
@@ -38,7 +38,7 @@ def board(*rows: dict[str, Any], made: str = "2026-01-01", **changed: Any) -> di
 
 def test_methods_join_in_their_places_and_replace_themselves() -> None:
     before = board(row("a", 0.9), row("b", 0.5), row("c", 0.99, "collapsed"))
-    found = merged(before, board(row("d", 0.7), row("b", 0.95), made="2027-01-01"), place)
+    found = merged(before, board(row("d", 0.7), row("b", 0.95), made="2027-01-01"), board_order)
     assert [one["method"] for one in found["methods"]] == ["b", "a", "d", "c"]
     assert found["made"] == "2026-01-01"
     assert "b, d: measured 2027-01-01 with torch 2027." in made_with(found)
@@ -50,7 +50,7 @@ def test_methods_join_in_their_places_and_replace_themselves() -> None:
 def test_last_digits_and_a_figure_more_are_no_other_version() -> None:
     figures = FIGURES | {"final_score": 0.3 + 1e-9, "new_figure": 0.5}
     moved = board(row("b", 0.5), scores={"original": figures})
-    assert len(merged(board(row("a", 0.9)), moved, place)["methods"]) == 2
+    assert len(merged(board(row("a", 0.9)), moved, board_order)["methods"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_last_digits_and_a_figure_more_are_no_other_version() -> None:
 )
 def test_rows_measured_otherwise_are_refused_in_words(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        merged(board(row("a", 0.9)), board(row("b", 0.5), **changed), place)
+        merged(board(row("a", 0.9)), board(row("b", 0.5), **changed), board_order)
 
 
 def test_what_is_no_leaderboard_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

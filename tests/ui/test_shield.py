@@ -401,7 +401,7 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(served: tuple[str, str
     )
     for now in range(0, int(HEADER_SECONDS) + 6, 5):
         busy.cycle = SimpleNamespace(response_complete=True)  # asked something in between
-        closer.look(now)
+        closer.close_idle(now)
     assert [line.closed for line in lines] == [1, 1, 0, 0]
 
 

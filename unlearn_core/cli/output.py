@@ -10,7 +10,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.system.files import write_json
 
 
-def put_out(name: str | None, record: object, show: Callable[[], object]) -> int:
+def print_or_write(name: str | None, record: object, show: Callable[[], object]) -> int:
     """Print `record` as JSON where `name` is -, else `show` it and write the JSON to the file `name`, if there is one.
     Returns the exit code."""
     if name == "-":
@@ -22,13 +22,13 @@ def put_out(name: str | None, record: object, show: Callable[[], object]) -> int
     return 0
 
 
-def check_file(name: str | None) -> None:
+def check_file(name: str | None, flag: str = "--json") -> None:
     """Refuse a place for the result that cannot take it, before the work and not after."""
     if name is None or name == "-":
         return
     path = Path(name)
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError("--json", name, "cannot be written", "Name a file in a folder that exists.")
+        raise InputError(flag, name, "cannot be written", "Name a file in a folder that exists.")
 
 
 def check_folder(name: str) -> Path:

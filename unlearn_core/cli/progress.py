@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from unlearn_core.errors import clip
-from unlearn_core.evaluation.progress import Progress, Watched
+from unlearn_core.evaluation.progress import Progress, ResultIterator
 from unlearn_core.runs.events import (
     AuditProgress,
     BestKept,
@@ -90,11 +90,11 @@ class ProgressLine:
 
     def follow(self, work: Generator[Progress, None, Result], prefix: str = "") -> Result:
         """Show the progress of `work` to its end; returns what it returns."""
-        watched = Watched(work)
+        parts = ResultIterator(work)
         with contextlib.closing(work):
-            for part in watched:
+            for part in parts:
                 self.show(prefix + part.stage, part.done, part.total)
-        return watched.result
+        return parts.result
 
     def close(self) -> None:
         """End the line."""

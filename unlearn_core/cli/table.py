@@ -82,7 +82,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def number_or_dash(value: float | None, digits: int = 3) -> str:
     """A number of a table, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
 

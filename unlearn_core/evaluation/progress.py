@@ -21,13 +21,13 @@ class Progress:
 
 def result_of(work: Generator[object, None, Result]) -> Result:
     """Run `work` to its end, where nobody watches its progress, and give what it returns."""
-    watched = Watched(work)
-    for _ in watched:
+    parts = ResultIterator(work)
+    for _ in parts:
         pass
-    return watched.result
+    return parts.result
 
 
-class Watched(Generic[Part, Result]):
+class ResultIterator(Generic[Part, Result]):
     """`work`, to go through part by part; `result` is what it returned, once it is over.
 
     Whoever leaves early leaves `work` where it stands, as `yield from` would not: a run that is interrupted stores its

@@ -25,7 +25,7 @@ from unlearn_core.data.subject_sheet import SubjectSheet
 from unlearn_core.data.subjects import split_neighbours
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import IntegrityError, ResourceError, clip, is_panic
-from unlearn_core.evaluation.progress import Progress, Watched
+from unlearn_core.evaluation.progress import Progress, ResultIterator
 from unlearn_core.evaluation.protocols.base import Protocol
 from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.evaluation.protocols.registry import protocol_for
@@ -395,13 +395,13 @@ class _Run:
 
     def _forward(self, stage: str, batches: Generator[Progress, None, Found]) -> Generator[Event, None, Found]:
         """Evaluation progress as stage progress; returns what the evaluation does."""
-        watched = Watched(batches)
-        for part in watched:
+        scoring = ResultIterator(batches)
+        for part in scoring:
             done = part.done / part.total if part.total else 0.0
             if stage == "score original" and done > 0.05:  # what comes later takes as long as this does
                 self._expect_scores(self.clock.elapsed / done)
             yield StageProgress(stage, part.done, part.total, part.stage, self.clock.left(done))
-        return watched.result
+        return scoring.result
 
     def _score_retain_model(self, data: UnlearningData) -> Generator[Event, None, Scores | None]:
         """The model trained without the forget set; runs do without where it is not in this installation."""
@@ -478,8 +478,8 @@ class _Run:
 
     def _trained(self, records: Generator[Record, None, Artifact]) -> Generator[Event, None, Artifact]:
         shown, before = 0.0, 0.0
-        watched = Watched(records)
-        for record in watched:
+        training = ResultIterator(records)
+        for record in training:
             if not isinstance(record, LoopStep):
                 yield record
             else:
@@ -501,7 +501,7 @@ class _Run:
                 if time.perf_counter() - shown > _EVERY or record.step == record.num_steps:
                     shown = time.perf_counter()
                     yield StageProgress("unlearn", record.step, record.num_steps, seconds_left=left)
-        return watched.result
+        return training.result
 
     def _save(self, artifact: Artifact, target: Target) -> Iterator[Event]:
         if "save" not in self.clock.stages:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.errors import InputError, IntegrityError, LetheError
-from unlearn_core.evaluation.progress import Watched
+from unlearn_core.evaluation.progress import ResultIterator
 from unlearn_core.evaluation.protocols.references.reference import is_stored
 from unlearn_core.runs.data import load_for
 from unlearn_core.runs.events import (
@@ -114,12 +114,12 @@ def _one(case: AuditCase, audit: Audit, plan: _Plan) -> Generator[AuditProgress,
     work = audit.run(case)
     yield AuditProgress(name, 0.0, plan.left(name, 0.0))
     try:
-        watched = Watched(work)
-        for part in watched:
+        auditing = ResultIterator(work)
+        for part in auditing:
             if time.perf_counter() - shown > _EVERY:
                 shown = time.perf_counter()
                 yield AuditProgress(name, part.done / part.total, plan.left(name, part.done / part.total))
-        return watched.result
+        return auditing.result
     except Exception as error:
         message = failed(error).message
         traceback.clear_frames(error.__traceback__)

@@ -66,7 +66,7 @@ def plain(record: RunRecord) -> RecordJson:
     return {key: value for key, value in asdict(record).items() if key not in ("title", "tags")}
 
 
-def told_of(state: RunState) -> RecordJson:
+def fields_of_state(state: RunState) -> RecordJson:
     """What run.json says of a run, as far as its events tell."""
     told: RecordJson = {"spec": {**state.spec, **state.settled}, "scores": dict(state.scored), "costs": {}}
     if state.status:
@@ -85,7 +85,7 @@ def told_of(state: RunState) -> RecordJson:
     return told
 
 
-def stamps_of(event: ev.Logged, home: Path) -> RecordJson:
+def fields_of_event(event: ev.Logged, home: Path) -> RecordJson:
     """What the store alone knows of an event: when it happened, and which process is at work from then on."""
     now = time.time()
     if isinstance(event, ev.RunStarted):

@@ -39,7 +39,7 @@ from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
 from unlearn_core.store import uploads
 from unlearn_core.store.migrate import bring_up_to_date, clear_halves, earlier_audits
-from unlearn_core.store.record import RunRecord, plain, stamps_of, told_of
+from unlearn_core.store.record import RunRecord, fields_of_event, fields_of_state, plain
 from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_labels, read_owner
 from unlearn_core.store.table.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
@@ -138,7 +138,7 @@ class RunStore:
             if isinstance(event, ev.SubjectFound) and event.data.startswith(UPLOAD):
                 self._take_in(run_id, event.data)
             known = self._followed(run_id)
-            self._bring_up(run_id, known, stamps_of(event, self.home))
+            self._bring_up(run_id, known, fields_of_event(event, self.home))
         _log(run_id, event)
         return known.state
 
@@ -170,7 +170,7 @@ class RunStore:
 
     def _bring_up(self, run_id: str, known: _Known, stamps: RecordJson) -> None:
         """Make run.json say what the run has come to, and `stamps` where an event brought some."""
-        told = told_of(known.state)
+        told = fields_of_state(known.state)
         if stamps or told != known.told:
             self._change(run_id, told | stamps)
             known.told = told
@@ -398,7 +398,7 @@ class RunStore:
         with self._appending:
             known = self._followed(run_id)
             if known.state.end is not None:  # it came to its end and no further
-                self._bring_up(run_id, known, stamps_of(known.state.end, self.home))
+                self._bring_up(run_id, known, fields_of_event(known.state.end, self.home))
         if known.state.end is None:
             self.append(run_id, ev.Failed(_INTERRUPTED, kind="interrupted"))
         return self._read(run_id).status

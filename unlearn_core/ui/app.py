@@ -23,7 +23,7 @@ from unlearn_core.system.log import log_to, note
 from unlearn_core.system.temp_files import Sweeper
 from unlearn_core.system.version import __version__
 from unlearn_core.ui.api.endpoints import add_endpoints
-from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH, leads
+from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH, opens_tab
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
 from unlearn_core.ui.panels.mend_panel import build_mends
@@ -148,10 +148,10 @@ def build(studio: Studio) -> gr.Blocks:
 def _wire_outcome(studio: Studio, run: RunTab, listed: RunsTab, tabs: gr.Tabs) -> None:
     """The buttons under a result lead to the tabs where it is recovered, attacked and compared."""
     session, outcome = run.session, run.outcome
-    leads(outcome.recover.click, tabs, "recover")
-    leads(outcome.attack.click, tabs, "attack")
+    opens_tab(outcome.recover.click, tabs, "recover")
+    opens_tab(outcome.attack.click, tabs, "attack")
     chosen = outcome.compare.click(studio.beside, [session.run_id, session.owner], listed.picked, **AT_ONCE)
-    leads(chosen.success, tabs, "compare")
+    opens_tab(chosen.success, tabs, "compare")
 
 
 def launch(
@@ -217,7 +217,7 @@ def launch(
         )
     keep_sessions_small(page)
     if public:
-        IdleConnectionCloser(page.server)
+        IdleConnectionCloser(page.server).start()
     url = str(page.local_url).rstrip("/")
     tools = f" (MCP: {url}/gradio_api/mcp/)" if mcp else ""
     sys.stdout.write(f"{TITLE} is ready: {url}{tools}\n")

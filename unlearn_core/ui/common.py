@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from unlearn_core.report.kit.figure import Figure
 
 # Listeners of the page are no endpoints of the API, and draw no spinner over what they update. Told to show it on
-# nothing, the page does not keep the state of one for each output either, which took half of what a browser spends
-# on a run.
+# nothing, the page does not keep the state of one for each output either, which took some 40 % of what a browser
+# spends on a run.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
@@ -221,12 +221,12 @@ def toast(title: str) -> Iterator[None]:
         raise problem(title, error) from None
 
 
-def leads(event: Callable[..., Dependency], tabs: gr.Tabs, tab: str) -> None:
+def opens_tab(event: Callable[..., Dependency], tabs: gr.Tabs, tab: str) -> None:
     """Let a press open another tab and take the focus there."""
     event(lambda: gr.Tabs(selected=tab), None, tabs, **AT_ONCE).success(None, js=TO_THE_TAB, **AT_ONCE)
 
 
-def confirmed(asks: gr.Button, sure: gr.Button, keep: gr.Button) -> None:
+def confirm_first(asks: gr.Button, sure: gr.Button, keep: gr.Button) -> None:
     """Let a press on `asks` offer `sure` and `keep`, which hides them again; what `sure` does is wired elsewhere."""
     for button, visible in ((asks, True), (keep, False)):
         button.click(lambda now=visible: [gr.update(visible=now)] * 2, None, [sure, keep], **AT_ONCE)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.output import check_file, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.table import figure, judged, table
+from unlearn_core.cli.table import judged, number_or_dash, table
 from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict import Verdict
@@ -74,7 +74,7 @@ def audit_command(options: argparse.Namespace) -> int:
     result |= {"weights_hash": audits.weights_hash, "seconds": audits.seconds}
     found = _verdict(options.run, store, result)
     result |= {"verdict": found, "layers": found["layers"]}
-    return put_out(options.json, result, lambda: print(_card(result), judged(found), sep="\n\n"))
+    return print_or_write(options.json, result, lambda: print(_card(result), judged(found), sep="\n\n"))
 
 
 def _verdict(run: str, store: RunStore, result: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _card(result: dict[str, Any]) -> str:
     sentences = []
     for found in result["audits"]:
         audit = AuditResult.from_json(found)
-        figures = [figure(audit.figures.get("forget")), figure(audit.control)]
+        figures = [number_or_dash(audit.figures.get("forget")), number_or_dash(audit.control)]
         rows.append([audit.name, audit.verdict, *figures, f"{audit.seconds:.1f}"])
         sentences.append((audit.name, audit.headline))
     for name, reason in result["skipped"].items():

@@ -38,7 +38,7 @@ def bench_command(options: argparse.Namespace) -> int:
         raise InputError("--seeds", options.seeds, "is not a number from 1", "Use a larger number.")
     out = check_folder(options.out)
     from unlearn_core.methods import REGISTRY, get
-    from unlearn_core.runs.series.bench import LEADERBOARD, REFERENCES, bench, place
+    from unlearn_core.runs.series.bench import LEADERBOARD, REFERENCES, bench, board_order
     from unlearn_core.runs.series.boards import merged, read_board, require_comparable
     from unlearn_core.system.files import read_json, write_json
 
@@ -58,7 +58,7 @@ def bench_command(options: argparse.Namespace) -> int:
                 require_comparable(board, read_json(out / REFERENCES))
     found = read_json(out / LEADERBOARD)
     if into and board:
-        write_json(into, merged(board, found, place), for_people=True)
+        write_json(into, merged(board, found, board_order), for_people=True)
     print(leaderboard_table(found))
     return 0
 

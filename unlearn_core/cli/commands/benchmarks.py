@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.output import check_file, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.table import table
@@ -48,7 +48,7 @@ def eval_protocol(options: argparse.Namespace, columns: dict[str, str]) -> int:
             reference = line.follow(work, "retain model, ")
     result = protocol.score(log, reference, conventions=conventions)
     record = result.to_json() | facts | {"prompt": chosen.format.name}
-    return put_out(options.json, record, lambda: print(terms_table({"value": result})))
+    return print_or_write(options.json, record, lambda: print(terms_table({"value": result})))
 
 
 def eval_harness(options: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def eval_harness(options: argparse.Namespace) -> int:
     include = None if options.data is None else Path(options.data)
     result = harness_result(target.model, target.tokenizer, options.task, include=include, limit=options.limit)
     record = result.to_json() | {"model": options.model, "weights_hash": target.weights_hash}
-    return put_out(options.json, record, lambda: print(terms_table({"value": result})))
+    return print_or_write(options.json, record, lambda: print(terms_table({"value": result})))
 
 
 def score_log(options: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def score_log(options: argparse.Namespace) -> int:
         for name, (own, stored) in told["different"].items():
             print(f"  {name}: {own} here, {stored} in the log", file=sys.stderr)
 
-    return put_out(options.json, record, show)
+    return print_or_write(options.json, record, show)
 
 
 def reproduced(result: Result, log: RowLog) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import terms_table
 from unlearn_core.cli.commands.run import output_folder, result_json, spec_flags, spec_of
-from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.output import check_file, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
 
@@ -53,4 +53,4 @@ def folds_command(options: argparse.Namespace) -> int:
         for name, found in told.items():
             print(f"{name}: {found['verdict']['headline']}. Weights: {found['weights']}")
 
-    return put_out(options.json, told, show)
+    return print_or_write(options.json, told, show)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, check_folder, put_out
+from unlearn_core.cli.output import check_file, check_folder, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
 from unlearn_core.cli.table import judgement, scorecard
@@ -217,7 +217,7 @@ def _lead(spec: RunSpec | None, options: argparse.Namespace, out: Path | None) -
             print(judgement(None, Scores.from_json(result["unlearned"]), before))
         print(f"\nTook {sum(result['seconds'].values()):.1f} s. " + (f"Weights: {where}" if spec.save else ""))
 
-    return put_out(options.json, result, show)
+    return print_or_write(options.json, result, show)
 
 
 def result_json(state: RunState) -> dict[str, Any]:

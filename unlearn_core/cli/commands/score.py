@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import HARNESS, eval_harness, eval_protocol, score_log
 from unlearn_core.cli.commands.run import pair
-from unlearn_core.cli.output import check_file, check_folder, put_out
+from unlearn_core.cli.output import check_file, check_folder, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.table import figure, judgement, scorecard, table
+from unlearn_core.cli.table import judgement, number_or_dash, scorecard, table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, named, put_on
 from unlearn_core.errors import InputError
@@ -91,7 +91,7 @@ def score_command(options: argparse.Namespace) -> int:
         except OSError as error:
             raise InputError("--out", str(out), f"cannot be written ({error.strerror})", "Name another.") from None
     whole = {"result": result, "verdict": verdict, "remarks": [asdict(r) for r in remarks(scores)]}
-    return put_out(options.json, whole, lambda: print(_table(result), judgement(verdict, scores), sep="\n\n"))
+    return print_or_write(options.json, whole, lambda: print(_table(result), judgement(verdict, scores), sep="\n\n"))
 
 
 def _compared(folder: Path, result: OfficialResult) -> str:
@@ -163,7 +163,7 @@ def eval_command(options: argparse.Namespace) -> int:
 
     if options.json == "-":
         write_json(out / "scores.json", record)
-    return put_out(options.json or str(out / "scores.json"), record, show)
+    return print_or_write(options.json or str(out / "scores.json"), record, show)
 
 
 def _table(result: OfficialResult) -> str:
@@ -171,14 +171,14 @@ def _table(result: OfficialResult) -> str:
     for split in ("forget", "retain"):
         values = result[f"{split}-set"]
         overall = [values["overall-regurgitation-score"], values["overall-knowledge-score"]]
-        rows.append([split, *(figure(value, 4) for value in overall)])
+        rows.append([split, *(number_or_dash(value, 4) for value in overall)])
         for task, terms in values.items():
             if isinstance(terms, dict):
-                rows.append([f"  {task}", *(figure(terms.get(f"{m}-score"), 4) for m in rows[0][1:])])
+                rows.append([f"  {task}", *(number_or_dash(terms.get(f"{m}-score"), 4) for m in rows[0][1:])])
     rows.append([])
     for key, value in result.items():
         if not isinstance(value, dict | list):
-            rows.append([key, figure(value, 4)])
+            rows.append([key, number_or_dash(value, 4)])
     return table(rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, put_out
+from unlearn_core.cli.output import check_file, print_or_write
 from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
@@ -38,7 +38,7 @@ def traces_command(options: argparse.Namespace) -> int:
     if not 1 <= options.vectors <= 1000:
         raise InputError("--vectors", options.vectors, "is out of range", "Use 1 to 1000.")
     check_file(options.json)
-    check_file(options.csv)
+    check_file(options.csv, "--csv")
     from unlearn_core.report.kit.csvfile import to_csv
     from unlearn_core.report.run.traces import HEADER, cells, reading
     from unlearn_core.store.traces import run_traces
@@ -50,7 +50,7 @@ def traces_command(options: argparse.Namespace) -> int:
         Path(options.csv).write_text(to_csv(HEADER, [cells(trace) for trace in found]), encoding="utf-8")
     head = ["set", "layer", "neuron", "cosine", "moved", "words kept", "before", "after"]
     rows = [head, [], *map(_row, found)]
-    return put_out(options.json, {"traces": records}, lambda: print(table(rows), reading(found), sep="\n\n"))
+    return print_or_write(options.json, {"traces": records}, lambda: print(table(rows), reading(found), sep="\n\n"))
 
 
 def _row(trace: Trace) -> list[str]:

@@ -226,10 +226,10 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
             }
         )
-    return sorted(rows, key=place)
+    return sorted(rows, key=board_order)
 
 
-def place(row: Mapping[str, Any]) -> tuple[bool, float]:
+def board_order(row: Mapping[str, Any]) -> tuple[bool, float]:
     """What the rows of a leaderboard are sorted by."""
     return commonest(row["verdicts"]) not in GONE, -(row["figures"][RANKED_BY]["mean"] or 0.0)
 

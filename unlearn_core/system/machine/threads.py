@@ -34,8 +34,9 @@ def usable_cores() -> int:
 def num_threads(cores: int, *, serving: bool) -> int:
     """One core stays free for the page. A command leaves it free too where it costs little: sums depend
     on how many threads share them, and the same seed should give the same weights in both. (One and two
-    threads agree bit for bit on most processors, so with two cores a command may take both; not on those with
-    AMX where a matrix product sums over a whole vocabulary.)
+    threads agreed bit for bit on the processors of the first measurements, so with two cores a command may take
+    both. On an Intel processor with AMX they do not, in float32 either: a product that sums over some thousand
+    tokens or a whole vocabulary differs in its last digits.)
     """
     if cores <= 2 and not serving:
         return cores
@@ -106,7 +107,7 @@ def faster_of_two(
 
 
 class Threads:
-    """One thread or two for the steps of a training, whichever is faster: most processors give the same bits.
+    """One thread or two for the steps of a training, whichever is faster. Most processors give the same bits.
 
     One and then two are tried at the start, and two again now and then while one is in use, but only where both
     cores are free. Steps that stall are a sign to look whether they still are. The first step of a number wakes

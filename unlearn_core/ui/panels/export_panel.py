@@ -104,7 +104,10 @@ def handover_panel(
 
 def _repeat() -> tuple[gr.Column, gr.HTML]:
     with gr.Column(visible=False) as box:
-        heading("Repeat and share", "The same seed gives the same weights and the same scores.")
+        heading(
+            "Repeat and share",
+            "The same seed draws the same rows; rounding may differ by processor and threads.",
+        )
         with panel():
             line = gr.HTML(elem_id="le-command")
             with gr.Row(elem_classes=["le-buttons"]):

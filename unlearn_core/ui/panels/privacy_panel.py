@@ -8,7 +8,7 @@ from unlearn_core import limits
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, confirmed, inform, toast
+from unlearn_core.ui.common import AT_ONCE, PRIVATE, confirm_first, inform, toast
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.web.sign_in import offers_hub
 
@@ -37,7 +37,7 @@ def privacy_panel(studio: Studio, run: RunTab) -> None:
         inform("Deleted", told)
         return "", gr.update(visible=False), gr.update(visible=False)
 
-    confirmed(delete, sure, keep)
+    confirm_first(delete, sure, keep)
     gone = sure.click(forget, run.session.owner, [run.session.owner, sure, keep], **PRIVATE)
     gone.success(None, js=_LEAVE, **AT_ONCE)
 

@@ -133,7 +133,7 @@ def setup_panel(public: bool, describe: Callable[[str], Safe]) -> Setup:
         with gr.Accordion("Method settings", open=False, elem_id="le-settings"):
             settings_form(method, settings, mended)
             with gr.Row():
-                seed = gr.Number(0, label="Seed", precision=0, info="The same seed gives the same run")
+                seed = gr.Number(0, label="Seed", precision=0, info="The same seed draws the same rows")
                 adapter = gr.Radio(
                     _ADAPTERS, value="auto", label="What is trained", info="LoRA trains small added matrices"
                 )

@@ -23,7 +23,18 @@ from unlearn_core.service.titles import id_mark
 from unlearn_core.store.references import references
 from unlearn_core.store.table.compare import MAX_COMPARED, compared
 from unlearn_core.store.table.rows import MAX_PAGE, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, GENERATES, PRIVATE, TO_THE_TAB, chart, heading, leads, panel, plot, toast
+from unlearn_core.ui.common import (
+    AT_ONCE,
+    GENERATES,
+    PRIVATE,
+    TO_THE_TAB,
+    chart,
+    heading,
+    opens_tab,
+    panel,
+    plot,
+    toast,
+)
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.setup_panel import on_ground_of
 from unlearn_core.ui.tabs.runs_tab import RunsTab
@@ -170,7 +181,7 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     # Through the queue: only then is the page told that what was brought beside the data changed.
     asked = other.click(run_another, picked, [*run.setup.ground, tabs], **PRIVATE)
     asked.success(None, js=TO_THE_TAB, **AT_ONCE)
-    leads(runs.compare.click, tabs, "compare")
+    opens_tab(runs.compare.click, tabs, "compare")
 
 
 def _ask_panel(studio: Studio, picked: gr.Dropdown) -> None:

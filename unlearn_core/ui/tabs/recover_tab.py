@@ -19,7 +19,7 @@ from unlearn_core.report.kit.markup import Safe
 from unlearn_core.report.run.answers.recover import asks_view, game_view, levels_table, trouble
 from unlearn_core.service.recover import Played, Recover, no_game
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, COPY, GENERATES, PRIVATE, heading, leads, panel, toast
+from unlearn_core.ui.common import AT_ONCE, COPY, GENERATES, PRIVATE, heading, opens_tab, panel, toast
 from unlearn_core.ui.page import RunTab
 
 _NO_RUNS = "No finished run with kept weights yet. Press Make it forget on the first tab, then recover it here."
@@ -219,4 +219,4 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
     quit_it.click(quit_game, [game, session.owner], drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
     copy.click(None, js=_COPY_SHARE, **AT_ONCE)
     picture.click(None, js=_SAVE_PICTURE, **AT_ONCE)
-    leads(attack.click, tabs, "attack")
+    opens_tab(attack.click, tabs, "attack")

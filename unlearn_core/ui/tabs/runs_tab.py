@@ -19,7 +19,18 @@ from unlearn_core.report.runs.runs_table import csv_columns, csv_rows, page_line
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.table.compare import MAX_COMPARED
 from unlearn_core.store.table.rows import DAMAGED, MAX_PAGE, PAGE, STATUSES, RunQuery, RunRow
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, confirmed, download, heading, inform, panel, toast, told_by, warn
+from unlearn_core.ui.common import (
+    AT_ONCE,
+    PRIVATE,
+    confirm_first,
+    download,
+    heading,
+    inform,
+    panel,
+    toast,
+    told_by,
+    warn,
+)
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.sweep_panel import sweep_form
 
@@ -272,7 +283,7 @@ def _wire_edit(
         return kept, _picked(kept), *_states(kept), gr.update(visible=False), gr.update(visible=False)
 
     reread(edit.apply.click(label, [picked, edit.name, edit.tags, owner], [edit.name, edit.tags], **PRIVATE))
-    confirmed(edit.delete, edit.sure, edit.keep)
+    confirm_first(edit.delete, edit.sure, edit.keep)
     reread(edit.sure.click(delete, [picked, owner], [picked, chosen, *acts, edit.sure, edit.keep], **PRIVATE))
 
 

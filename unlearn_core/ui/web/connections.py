@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
+
+from unlearn_core.system.periodic import PeriodicThread
 
 HEADER_SECONDS = 20.0  # that the first line and the headers of a request may take to arrive
 _EVERY = 5.0
 
 
-class IdleConnectionCloser:
-    """A thread that closes them for as long as the server runs.
+class IdleConnectionCloser(PeriodicThread):
+    """Closes them for as long as the server runs.
 
     server: a `uvicorn.Server`; each of its connections holds the request at work as `cycle`.
     """
 
     def __init__(self, server: Any) -> None:
+        super().__init__("closer", _EVERY)
         self._server = server
         # The last request of a connection, and when it was seen over.
         self._since: dict[object, tuple[object, float]] = {}
-        threading.Thread(target=self._close, name="lethe-closer", daemon=True).start()
 
-    def _close(self) -> None:
-        while not self._server.should_exit:
-            self.look(time.monotonic())
-            time.sleep(_EVERY)
+    def look(self) -> None:
+        if self._server.should_exit:
+            self.close()
+        else:
+            self.close_idle(time.monotonic())
 
-    def look(self, now: float) -> None:
+    def close_idle(self, now: float) -> None:
         """Close what has waited too long at `now`, in seconds of the monotonic clock."""
         waiting = {}
         for connection in list(self._server.server_state.connections):
