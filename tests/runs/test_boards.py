@@ -78,7 +78,9 @@ def test_what_is_no_leaderboard_is_refused_in_words(tmp_path: Path, capsys: pyte
             (tmp_path / name).write_text(text)
         arguments = ["--out", str(tmp_path / "bench"), "--into", str(tmp_path / name)]
         assert main(["bench", "--methods", "npo", *arguments]) == 2
-        assert words in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert words in told
+        assert f"--into ({tmp_path / name}): " in told
     assert not (tmp_path / "bench").exists()
 
 

@@ -28,6 +28,7 @@ from unlearn_core.methods.base import (
 from unlearn_core.methods.capabilities import Phase, RunsInPhases, UsesReference
 from unlearn_core.methods.losses import floor_loss, matching_loss, without_first_unlikely
 from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
+from unlearn_core.system.grouped import grouped
 from unlearn_core.system.machine.gpu import send
 
 KINDS = ("question", "completion", "document")
@@ -261,10 +262,8 @@ def substituted(forget: RowPart, holdout: RowPart, count: int) -> dict[int, Sequ
     them, so that a question of its own kind is left without. What the original model predicts there is
     what it says of somebody it never read about: fluent, of the right kind, and unknowing.
     """
-    by_form: dict[RowKind, list[tuple[frozenset[int], tuple[int, ...]]]] = {}
-    for row, form in zip(holdout.rows, holdout.forms, strict=True):
-        prompt = row.ids[: row.num_prompt]
-        by_form.setdefault(form, []).append((frozenset(prompt), prompt))
+    prompts = [row.ids[: row.num_prompt] for row in holdout.rows]
+    by_form = grouped((form, (frozenset(ids), ids)) for form, ids in zip(holdout.forms, prompts, strict=True))
     found: dict[int, Sequence[Encoded]] = {}
     for place, (row, form) in enumerate(zip(forget.rows, forget.forms, strict=True)):
         if form.kind == "document":
@@ -333,10 +332,8 @@ def matched_targets(
 
 
 def _mean_nll_by_form(part: RowPart, nll_R: torch.Tensor) -> dict[RowKind, list[float]]:
-    by_form: dict[RowKind, list[float]] = {}
-    for row, form, nll in zip(part.rows, part.forms, nll_R.tolist(), strict=True):
-        by_form.setdefault(form, []).append(nll / row.num_targets)
-    return by_form
+    parts = zip(part.rows, part.forms, nll_R.tolist(), strict=True)
+    return grouped((form, nll / row.num_targets) for row, form, nll in parts)
 
 
 def _log_vocabulary(context: Context) -> float:

@@ -19,6 +19,7 @@ from unlearn_core.data.types import Example
 from unlearn_core.methods.base import BatchComposition, Context, Info, Losses, Method, StepBatch, Traits, parameter
 from unlearn_core.methods.capabilities import TrainsSubset, UsesReference
 from unlearn_core.models.inference.forward import layer_of, mean_per_row
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,9 +73,7 @@ class LethePretrained(UsesReference, TrainsSubset, Method):
         context.reference.keep("retain", stored=self.traits.stores_reference)
         rows = context.parts["forget"].rows
         data, tokenizer = context.data, context.tokenizer
-        stand_ins: dict[str, list[Example]] = {}
-        for example in data.holdout:
-            stand_ins.setdefault(example.document, []).append(example)
+        stand_ins = grouped((example.document, example) for example in data.holdout)
         penalised: dict[int, list[set[int]]] = {}
         teachers: dict[int, Sequence[Encoded]] = {}
         for place, example in enumerate(data.forget):

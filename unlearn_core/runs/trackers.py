@@ -16,6 +16,7 @@ from unlearn_core.evaluation.protocols.semeval import listed_record
 from unlearn_core.runs.events import Event, FactProbe, Finished, Score, Step
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
+from unlearn_core.system.grouped import grouped
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 _PROJECT = "lethe"
@@ -48,9 +49,7 @@ def numbers(event: Event) -> dict[str, float]:
             found |= {"learning_rate": event.learning_rate, "gradient_norm": event.gradient_norm}
             return found | {"tokens_per_second": event.tokens_per_second}
         case FactProbe():
-            chances: dict[str, list[float]] = {}
-            for fact in event.facts:
-                chances.setdefault(fact.split, []).append(fact.probability or 0.0)
+            chances = grouped((fact.split, fact.probability or 0.0) for fact in event.facts)
             return {f"probability/{split}": sum(values) / len(values) for split, values in chances.items()}
         case Score():
             terms = listed_record(event.scores).terms

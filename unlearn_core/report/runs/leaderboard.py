@@ -19,6 +19,7 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.report.run.verdict import verdict_tag
 from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
+from unlearn_core.system.grouped import grouped
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -65,10 +66,8 @@ def made_with(board: Board) -> Safe:
 
 def joined_later(board: Board) -> str:
     """Which rows were measured after the others, when and with which versions; empty where none was."""
-    groups: dict[str, list[str]] = {}
-    for row in board["methods"]:
-        if "made" in row:
-            groups.setdefault(f"{row['made']} with {_versions(row)}", []).append(row["method"])
+    later = [row for row in board["methods"] if "made" in row]
+    groups = grouped((f"{row['made']} with {_versions(row)}", row["method"]) for row in later)
     return "".join(f" {', '.join(names)}: measured {how}." for how, names in groups.items())
 
 

@@ -34,9 +34,9 @@ def read_board(path: Path) -> Board:
     try:
         board = read_json(path)
     except (OSError, ValueError) as error:
-        raise InputError("--into", path, f"cannot be read ({error})", "Name a leaderboard's file.") from None
+        raise InputError("--into", str(path), f"cannot be read ({error})", "Name a leaderboard's file.") from None
     if not isinstance(board, dict) or not isinstance(board.get("methods"), list):
-        raise InputError("--into", path, "is not a leaderboard", "Name a file that lethe bench wrote.")
+        raise InputError("--into", str(path), "is not a leaderboard", "Name a file that lethe bench wrote.")
     return board
 
 

@@ -15,6 +15,7 @@ from unlearn_core.models.generation.generate import generate_all
 from unlearn_core.models.inference.answer_probability import per_token, probability
 from unlearn_core.models.inference.forward import token_nll
 from unlearn_core.models.inference.inference_wrapper import front_of
+from unlearn_core.system.grouped import grouped
 from unlearn_core.system.machine import distributed
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.packing import predict
@@ -117,9 +118,7 @@ def select(data: UnlearningData, ids: tuple[str, ...] | None = None) -> list[tup
 
 def _spread(rows: Sequence[Example], count: int) -> list[Example]:
     """Up to `count` rows, questions first, taken in turn from each task."""
-    by_task: dict[str, list[Example]] = {}
-    for row in sorted(rows, key=lambda row: row.kind != "question"):
-        by_task.setdefault(row.task, []).append(row)
+    by_task = grouped((row.task, row) for row in sorted(rows, key=lambda row: row.kind != "question"))
     queues = [by_task[task] for task in sorted(by_task)]
     found: list[Example] = []
     for turn in range(count):

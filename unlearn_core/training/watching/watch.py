@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from unlearn_core.system.grouped import grouped
 from unlearn_core.system.machine import distributed
 from unlearn_core.training.records import (
     BestKept,
@@ -132,7 +133,5 @@ class Watch:
 
 def _means(facts: tuple[WatchedFact, ...]) -> dict[str, float]:
     """Mean probability per token by split."""
-    by_split: dict[str, list[float]] = {}
-    for fact in facts:
-        by_split.setdefault(fact.split, []).append(math.nan if fact.per_token is None else fact.per_token)
+    by_split = grouped((fact.split, math.nan if fact.per_token is None else fact.per_token) for fact in facts)
     return {split: sum(values) / len(values) for split, values in by_split.items()}
