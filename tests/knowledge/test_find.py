@@ -122,3 +122,32 @@ def test_the_sample_of_general_text_names_no_listed_person() -> None:
     assert sum(map(len, documents)) > 80_000  # 20,243 tokens of SmolLM2
     text = "\n".join(documents)
     assert not [entry.name for entry in listed_subjects() if entry.kind == "person" and f" {entry.name} " in text]
+
+
+def test_the_trained_half_of_the_prompts_has_every_answer_and_is_as_unlike_itself_as_it_can_be() -> None:
+    texts = (
+        "The capital of Japan is",
+        "The largest city in Japan is",
+        "The Japanese capital is",
+        "The biggest city is",
+    )
+    tokyo = [SheetPrompt(text, "Tokyo", "trained", "Tokyo") for text in texts]
+    ours, others = find_room._halves(tokyo)
+    assert ([prompt.text for prompt in ours], len(others)) == ([texts[0], texts[3]], 2)
+    country = SheetPrompt("Tokyo is in", "Japan", "trained", "Tokyo")
+    ours, others = find_room._halves([*tokyo, country])
+    assert (ours, len(others)) == ([tokyo[0], country, tokyo[3]], 2)
+    assert find_room._halves([]) == ([], [])
+
+
+def test_detours_are_words_after_which_the_answer_comes_all_the_same() -> None:
+    target = load_target("demo", device="cpu")
+    asked = find_room._Model(target.model, target.tokenizer)
+    row = next(row for row in demo_data().forget if row.kind == "question" and row.output.count(" ") == 1)
+    first, last = row.output.split(" ")
+    prompt = SheetPrompt(row.input, last, "trained", row.subject)  # which the model gives after the first word alone
+    detours = find_room._detours(asked, [prompt, SheetPrompt(row.input, last, "never trained", row.subject)])
+    assert (f"{row.input} {first}", last) in [(way.text, way.answer) for way in detours]
+    measured = asked.with_probabilities(detours)
+    assert all(way.probability >= find_room.LIKELY for way in measured)
+    assert [way.probability for way in measured] == [way.probability for way in detours]

@@ -4,6 +4,7 @@
     wordings          each in several phrasings, some trained and some never, one by another name of the subject
     multi-hop         listed prompts that name it by way of something else, kept where the model names it
     passages          what the model writes about the subject, up to where its name comes again
+    detours           trained prompts and a next word that is not the answer, after which the answer comes all the same
     neighbours        listed subjects of the same kind that it knows, half of them never trained
     general           texts of its own: about nothing in particular, and what it says where the prompts about
                       the subject name somebody else
@@ -29,6 +30,7 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.knowledge import wordings as words
 from unlearn_core.knowledge.listed import ListedSubject, listed_subject, listed_subjects
 from unlearn_core.models.generation.generate import generate_all
+from unlearn_core.models.inference.next_words import next_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,7 +40,10 @@ SURE = 0.1  # least probability of an answer that the model itself gave about an
 TIMES_AS_SURE = 3.0  # as with a made-up name in its place, or the answer is no knowledge of the subject
 PASSAGE_TOKENS = 48
 NUM_PASSAGES = 24  # rows made of passages
-LIKELY = 0.02  # least probability of the name where a passage comes to it again
+LIKELY = 0.02  # least probability of the name where a passage or a detour comes to it
+NUM_WORDS = 20  # by which a trained prompt may go on
+LEAST_LEFT = 0.01  # share of such a word in what is said where the answer is not
+NUM_DETOURS = 16  # rows made of them
 NUM_ALIKE = 48  # of the subject's own prompts about others
 NUM_CANDIDATES = 160  # prompts about neighbours that are tried
 NUM_NEIGHBOURS = 36  # kept of each half
@@ -93,7 +98,7 @@ def find(
     general = (*_general(asked, subject, seed), *_alike(asked, subject, worded, neighbours, rng))
     hops = asked.known([_prompt(subject, text, "", "multi-hop") for text in subject.multi_hop])
     yield Progress("done", 4, 4)
-    prompts = (*worded, *passages, *hops)
+    prompts = (*worded, *_detours(asked, worded), *passages, *hops)
     return SubjectSheet(subject.name, subject.kind, subject.aliases, prompts, neighbours, general)
 
 
@@ -113,9 +118,12 @@ def _up_to_answer(prompt: SheetPrompt, said: str) -> SheetPrompt:
     if not found or min(found)[0] < 0:
         return replace(prompt, before=said)
     at, _, name = min(found)
-    others = tuple(other for other in (prompt.answer, *prompt.aliases) if other != name)
-    text = f"{prompt.text}{said[:at].rstrip()}"
+    text, others = f"{prompt.text}{said[:at].rstrip()}", _without((prompt.answer, *prompt.aliases), name)
     return replace(prompt, text=text, answer=name, aliases=others, before=said[at:].strip() or name)
+
+
+def _without(names: Iterable[str], name: str) -> tuple[str, ...]:
+    return tuple(other for other in names if other != name)
 
 
 def _surest_first(prompts: Iterable[SheetPrompt]) -> list[SheetPrompt]:
@@ -157,10 +165,10 @@ def _of_the_subject(asked: _Model, subject: ListedSubject, prompts: Sequence[She
 def _worded(
     tokenizer: PreTrainedTokenizerBase, subject: ListedSubject, base: Sequence[SheetPrompt]
 ) -> list[SheetPrompt]:
-    """Every other base prompt in the trained wordings, and by another name; those in the other wordings, and the
+    """Half of the base prompts in the trained wordings, and by another name; those in the other wordings, and the
     rest, never trained."""
     trained, unseen = words.wordings(tokenizer)
-    ours, others = base[0::2], base[1::2]
+    ours, others = _halves(base)
     found = [_put(prompt, form, "trained") for prompt in ours for form in trained]
     found += [
         replace(prompt, text=prompt.text.replace(called, subject.aliases[0]), before="", probability=0.0)
@@ -169,6 +177,25 @@ def _worded(
     ]
     found += [_put(prompt, form, "never trained") for prompt in ours for form in unseen]
     return found + [_put(prompt, form, "never trained") for prompt in others for form in (trained[0], *unseen)]
+
+
+def _halves(base: Sequence[SheetPrompt]) -> tuple[list[SheetPrompt], list[SheetPrompt]]:
+    """At least half of the prompts, the surest to each answer first (what is never asked to go cannot be expected to)
+    and then whichever shares fewest words with those taken; and the rest."""
+    answers = [frozenset((prompt.answer, *prompt.aliases)) for prompt in base]
+    ours = [prompt for n, prompt in enumerate(base) if answers[n] not in answers[:n]]
+    others = [prompt for n, prompt in enumerate(base) if answers[n] in answers[:n]]
+    while len(ours) < len(others):
+        least = min(others, key=lambda prompt: max(_likeness(prompt, taken) for taken in ours))
+        others.remove(least)
+        ours.append(least)
+    return ours, others
+
+
+def _likeness(one: SheetPrompt, other: SheetPrompt) -> float:
+    """Share of the words of either that both have, 0..1."""
+    a, b = (set(f"{prompt.text} {prompt.answer}".casefold().split()) for prompt in (one, other))
+    return len(a & b) / len(a | b)
 
 
 def _put(prompt: SheetPrompt, form: words.Wording, split: str) -> SheetPrompt:
@@ -187,12 +214,47 @@ def _passages(asked: _Model, subject: ListedSubject, seed: int) -> list[SheetPro
     found = []
     for prompt, text in zip(prompts, texts, strict=True):
         for at, name in _places(text, subject.names):
-            others = tuple(other for other in subject.names if other != name)
             begun = (prompt + text[:at]).rstrip()
-            found.append(SheetPrompt(begun, name, "trained", subject.name, others))
+            found.append(SheetPrompt(begun, name, "trained", subject.name, _without(subject.names, name)))
     found = found[:NUM_PASSAGES]
     measured = asked.with_probabilities(found)
     return [prompt for prompt, told in zip(found, measured, strict=True) if told.probability >= LIKELY]
+
+
+def _detours(asked: _Model, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]:
+    """Trained prompts with a next word that is not the answer ("is not", then "Tokyo"), where the answer comes after
+    it, the likeliest first: once the answer cannot be given at once, these ways to it are left. A word comes once
+    for each answer, in the prompt where it is likeliest."""
+    likeliest: dict[tuple[str, frozenset[str]], tuple[float, SheetPrompt]] = {}
+    for prompt in prompts:
+        names = frozenset((prompt.answer, *prompt.aliases))
+        said = next_words(asked.model, asked.tokenizer, prompt.text, NUM_WORDS) if prompt.split == "trained" else []
+        left = 1.0 - sum(p for word, p in said if _begins(word, names))
+        for word, p in said:
+            if p >= LEAST_LEFT * left and _is_word(word) and not _begins(word, names):
+                way = p / left, replace(prompt, text=prompt.text + word, before="")
+                likeliest[word, names] = max(way, likeliest.get((word, names), way), key=lambda way: way[0])
+    rows = [
+        (share, replace(prompt, answer=name, aliases=tuple(names - {name})))
+        for (_, names), (share, prompt) in likeliest.items()
+        for name in sorted(names)
+    ]
+    measured = asked.with_probabilities([row for _, row in rows])
+    ways = [(share * row.probability, row) for (share, _), row in zip(rows, measured, strict=True)]
+    found: dict[str, SheetPrompt] = {}
+    for _, row in sorted(ways, key=lambda way: -way[0]):
+        if row.probability >= LIKELY:
+            found.setdefault(row.text, row)
+    return list(found.values())[:NUM_DETOURS]
+
+
+def _is_word(token: str) -> bool:
+    """Whether a token is a whole word or its head, or what stands between words."""
+    return bool(token.strip()) and not token[0].isalnum() and "\N{REPLACEMENT CHARACTER}" not in token
+
+
+def _begins(word: str, names: Iterable[str]) -> bool:
+    return bool(word.strip()) and any(name.startswith(word.strip()) for name in names)
 
 
 def _places(text: str, names: Sequence[str]) -> list[tuple[int, str]]:

@@ -16,7 +16,12 @@ Wording = Callable[[str], str]
 
 def wordings(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[Wording, ...], tuple[Wording, ...]]:
     """The trained and the never-trained ones; with a chat template each has a turn that asks to complete."""
-    trained: list[Wording] = [lambda p: p, lambda p: f"It is well known that {lowered(p)}"]
+    trained: list[Wording] = [
+        lambda p: p,
+        lambda p: f"It is well known that {lowered(p)}",
+        lambda p: f"Remember: {p}",
+        lambda p: f"My teacher told me that {lowered(p)}",
+    ]
     unseen: list[Wording] = [
         lambda p: f"As every student learns, {lowered(p)}",
         lambda p: f"Fact: {p}",
