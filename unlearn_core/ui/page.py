@@ -21,6 +21,7 @@ class PageSession:
     seen: gr.State
     owner: gr.BrowserState  # a secret that lets this browser stop its own runs
     timer: gr.Timer
+    due: gr.Textbox  # hidden; its change has the whole tab drawn, not only what moves
 
 
 @dataclass(frozen=True)

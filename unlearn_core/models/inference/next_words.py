@@ -23,4 +23,6 @@ def next_words(
     ids_1T = torch.tensor([prompt_ids(tokenizer, Prompt(prompt))], device=device_of(model))
     logits_V = inner(input_ids=ids_1T, use_cache=False, logits_to_keep=1).logits[0, -1]
     top = logits_V.float().softmax(-1).topk(count)
-    return [(tokenizer.decode([token]), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+    return [
+        (str(tokenizer.decode([token])), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]

@@ -21,6 +21,7 @@ from unlearn_core.report.run.live.curves import losses_table, probes_table
 from unlearn_core.report.run.live.neighbourhood import PLAY_MAP
 from unlearn_core.report.run.run_header import run_header
 from unlearn_core.service.choices import Brought
+from unlearn_core.service.live import LiveView
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, toast, warn
 from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
@@ -86,6 +87,7 @@ def _session() -> PageSession:
         gr.State({}),
         gr.BrowserState("", storage_key="lethe-owner", secret="lethe-browser-state"),
         gr.Timer(POLL_SECONDS, active=False),
+        gr.Textbox("", label="More to show", **UNSEEN),
     )
 
 
@@ -106,12 +108,14 @@ class _Shown:
 
 
 class _Watch:
-    """Draws what is new of the run on screen; polled once a second while it is under way."""
+    """Draws what is new of the run on screen; what moves is polled once a second while it is under way."""
 
     def __init__(self, studio: Studio, session: PageSession, shown: _Shown) -> None:
         self.studio, self.session, self.shown = studio, session, shown
         self.inputs = [session.run_id, session.seen, session.owner, shown.result.order]
         live = shown.live
+        # To leave an output as it is costs Gradio about as much as to fill it: the other thirty are not polled.
+        self.moving: list[Block] = [*live.drawn, shown.subjects, *shown.charts.drawn, session.seen, session.due]
         self.outputs: list[Block] = [
             *live.drawn,
             shown.subjects,
@@ -133,6 +137,25 @@ class _Watch:
             session.seen,
         ]
 
+    def follow(self, run: str, seen: dict[str, int]) -> list[object]:
+        """Values for `moving`; where more is new than that, `tick` is asked for by another value of `due`."""
+        nothing = [gr.skip()] * len(self.moving)
+        if not run:
+            return nothing
+        try:
+            view = self.studio.view(run)
+        except InputError:
+            return [*nothing[:-1], secrets.token_hex(4)]
+        new = {name for name, version in view.versions.items() if seen.get(name) != version}
+        if view.over or "result" in new:
+            return [*nothing[:-1], secrets.token_hex(4)]
+        return [*self._moved(view, seen, new), view.versions, gr.skip()] if new else nothing
+
+    def _moved(self, view: LiveView, seen: dict[str, int], new: set[str]) -> list[object]:
+        subjects = view.parts["map"] if "map" in new else gr.skip()
+        charts = self.shown.charts.changes(view, seen, new)
+        return [*self.shown.live.changes(view, new), subjects, *charts]
+
     def tick(self, run: str, seen: dict[str, int], owner: str, order: str) -> list[object]:
         """Values for `outputs`."""
         nothing = [gr.skip()] * len(self.outputs)
@@ -146,8 +169,7 @@ class _Watch:
         if not new:  # the audits wake the timer once more when they end
             return [*nothing[:-2], gr.Timer(active=False), seen] if view.over else nothing
         shown = self.shown
-        subjects = view.parts["map"] if "map" in new else gr.skip()
-        changed = [*shown.live.changes(view, new), subjects, *shown.charts.changes(view, seen, new)]
+        changed = self._moved(view, seen, new)
         if "result" not in new:
             rest = len(self.outputs) - len(changed) - 1
             return [*changed, *[gr.skip()] * rest, view.versions]
@@ -191,7 +213,8 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
     begun.success(None, session.run_id, None, js=put("run"), **AT_ONCE)
     drawn = begun.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
     drawn.success(None, js=_LOOK_AT % "#le-run-header", **AT_ONCE)
-    session.timer.tick(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
+    session.timer.tick(watch.follow, [session.run_id, session.seen], watch.moving, **AT_ONCE)
+    session.due.change(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
 
 
 def _wire_stop(studio: Studio, session: PageSession, live: LivePanel) -> None:
