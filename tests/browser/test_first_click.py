@@ -134,7 +134,6 @@ def test_a_result_fits_one_screen(finished: Seen, open_tab: Callable[..., Any], 
         assert words in told
     assert page.locator("#le-verdict .le-fade-card").count() == 3
     assert not page.locator("#le-start").is_visible()  # the form is folded into New run
-    assert "Lethe (matched forgetting)" in page.inner_text("#le-run-header")
     if width == 1400:
         assert page.locator("#le-details").bounding_box()["y"] < 900
     open_details(page)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden_page import assert_golden
 from transformers import AutoModelForCausalLM
 
 from unlearn_core.cli import main
+from unlearn_core.evaluation.traces import Trace
 from unlearn_core.report.run.traces import reading, traces_view
 from unlearn_core.runs.events import Finished
 from unlearn_core.runs.spec import RunSpec
@@ -39,7 +42,6 @@ def test_a_run_that_changed_nothing_and_one_that_struck_a_vector(
     found = run_traces(untouched, home=home, count=3)
     assert [trace.split for trace in found] == ["forget"] * 3 + ["retain"] * 3
     assert all(trace.distance == 0 and trace.overlap == 1 and trace.gain > 0 for trace in found)
-    assert "Not one of these neurons has changed" in reading(found)
 
     struck, other = tmp_path / "struck", found[0]
     shutil.copytree(memorised.model, struck)
@@ -52,9 +54,7 @@ def test_a_run_that_changed_nothing_and_one_that_struck_a_vector(
     files = {kind: tmp_path / f"traces.{kind}" for kind in ("json", "csv")}
     flags = ["--vectors", "3", "--json", str(files["json"]), "--csv", str(files["csv"])]
     assert main(["traces", run, *flags]) == 0
-    shown = capsys.readouterr().out
-    assert "words kept" in shown
-    assert "The change is aimed." in shown
+    assert "-1.000" in capsys.readouterr().out
     first, *rest = json.loads(files["json"].read_text())["traces"]
     assert (first["layer"], first["neuron"]) == (other.layer, other.neuron)
     assert first["cosine"] == pytest.approx(-1.0)
@@ -64,14 +64,13 @@ def test_a_run_that_changed_nothing_and_one_that_struck_a_vector(
     assert lines[0].startswith("Set,Layer,Neuron")
 
 
-def test_words_of_a_model_are_escaped(memorised: Any) -> None:
-    from unlearn_core.evaluation.traces import Trace
-
+def test_the_words_of_the_traces() -> None:
+    """Of an aimed change, one that is not, none at all, and of no neurons; a model's words are shown as text."""
     words = ("<script>", "&amp;")
-    one = Trace("forget", 0, 1, 0.5, 0.2, 0.9, 0.1, words, ("<b>",))
-    shown = traces_view([one, Trace("retain", 0, 2, 0.5, 1.0, 0.0, 1.0, words, words)])
-    assert "<script>" not in shown
-    assert "&lt;script&gt;" in shown
+    gone = Trace("forget", 0, 1, 0.5, 0.2, 0.9, 0.1, words, ("<b>",))
+    held = Trace("retain", 0, 2, 0.5, 1.0, 0.0, 1.0, words, words)
+    others = ((gone, replace(gone, split="retain")), (replace(held, split="forget"), held), ())
+    assert_golden("traces", traces_view((gone, held)), *map(reading, others))
 
 
 def test_a_run_that_is_not_there_is_said_plainly(

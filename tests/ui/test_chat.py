@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet
 from unlearn_core.data.types import Example
@@ -19,6 +20,7 @@ from unlearn_core.service.chat import MAX_TURNS, Chat, ChatSubject, ChatTurn, fo
 from unlearn_core.store.recorded import recorded_conversations as recorded
 from unlearn_core.store.recorded.recorded_runs import put_recorded_runs
 from unlearn_core.store.store import RunStore
+from unlearn_core.ui.tabs.chat_tab import _NOT_HERE, _drawn, _nobody
 
 
 class Letters:
@@ -67,9 +69,18 @@ def test_both_models_answer_with_their_own_turns_before(tmp_path: Path) -> None:
     assert seen["unlearned"][1] == ("assistant", first.text("unlearned"))
     with pytest.raises(InputError, match="conversation"):
         list(chat.reply(subject, [first] * MAX_TURNS, "Again?"))
-    drawn = str(conversation([{"question": "<b>?", "answers": first.answers}]))
-    assert "<b>?" not in drawn
-    assert drawn.count("<mark") == sum(len([c for _, c in first.answers[m] if c]) for m in first.answers)
+
+
+def test_the_words_of_the_chat(tmp_path: Path) -> None:
+    """A recorded turn, one under way that is shown as text, an answer of nothing, and why there may be no answer."""
+    chat = Chat(Answerer(RunStore(tmp_path)))
+    (subject,) = chat.recorded()
+    stored = chat.stored(subject, subject.questions[0])
+    assert stored is not None
+    begun = ChatTurn("<b>?", {"original": [("<i>Ada", {"original": 0.9, "unlearned": 0.001}), (" is", None)]})
+    turns = [_drawn(turn) for turn in (begun, ChatTurn("And?", {"original": [(" ", None)]}))]
+    shown = conversation([_drawn(stored)], recorded=True), conversation(turns, writing=True), conversation(turns)
+    assert_golden("chat", *shown, _nobody(""), _nobody("a run"), _NOT_HERE)
 
 
 def test_a_run_whose_weights_were_kept_is_asked_what_it_was_to_forget(tmp_path: Path) -> None:

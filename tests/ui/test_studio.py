@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from golden_page import assert_golden
 
 from unlearn_core.errors import InputError
+from unlearn_core.report.run.run_header import run_header
 from unlearn_core.report.runs.runs_table import runs_table
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
@@ -82,10 +85,11 @@ def test_on_ones_own_machine_every_browser_may_stop_every_run(studio: Studio) ->
     assert all(studio.may_stop(run, owner) for owner in ("me", "another browser", ""))
 
 
-def test_a_listed_model_cannot_forget_what_it_never_saw(studio: Studio) -> None:
-    told, fits = studio.choices.forecast("smollm2", "demo", "lethe", {})
-    assert "has nobody to forget yet" in told
-    assert not fits
+def test_the_words_of_the_head_of_a_run(studio: Studio, public_studio: Studio) -> None:
+    """Of one's own and, where strangers meet, of somebody else's."""
+    spec = RunSpec(subject="Ferek Rudlow", seed=3)
+    titles = [each.title_of(each.store.create(spec, "me").id, "you") for each in (studio, public_studio)]
+    assert_golden("run_header", *(run_header(replace(title, created=time.time() - 7200)) for title in titles))
 
 
 def test_a_request_that_is_sent_again_and_a_double_click_start_one_run(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from golden_page import assert_golden
+
+from unlearn_core.cli.commands.knows import lines
+from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet
 from unlearn_core.service.choices import EVERYBODY, NOBODY
 from unlearn_core.service.studio import Studio
 
@@ -30,18 +35,22 @@ def test_the_page_offers_the_subjects_of_the_data_and_knows_what_the_model_tells
     assert studio.choices.method_for("someone/model", "demo", "lethe") == "lethe_pretrained"  # as `lethe run` has it
     assert studio.choices.method_for("someone/model", "upload:of-a-run", "lethe") == "lethe"
     assert studio.choices.spec(*form("demo", "Ferek Rudlow")).subject == "Ferek Rudlow"  # type: ignore[arg-type]
+    studio.close()
 
-    told, may_start = studio.choices.known_now(*form("demo", "Ferek Rudlow"))
-    assert may_start
-    assert "It tells 5 of these 5 facts" in told
-    assert "1962-08-28" in told
-    half = "facts:What is the phone number of Ferek Rudlow? => 5559778\nWhat is the SSN of Ferek Rudlow? => 9"
-    told, may_start = studio.choices.known_now(*form(half))
-    assert may_start
-    assert "It tells 1 of these 2 facts" in told
-    assert told.count("Not known") == 1
-    told, may_start = studio.choices.known_now(*form("facts:Who keeps the key of Xanadu? => Ada"))
-    assert not may_start
-    assert "nothing to forget" in told
+
+def test_the_words_of_what_a_model_knows(tmp_path: Path) -> None:
+    """Of the bundled model's forget set, a person, a fact it tells beside one that it does not, and none; of a
+    pretrained model before a subject is chosen, and of one on the terminal."""
+    studio = Studio(tmp_path)
+    wrong = "What is the SSN of Ferek Rudlow? => 9"
+    mixed = f"facts:What is the phone number of Ferek Rudlow? => 5559778\n{wrong}"
+    asked = ((), form("demo", "Ferek Rudlow"), form(mixed), form(f"facts:{wrong}"))
+    told = [studio.choices.known_now(*one) for one in asked]
+    told.append(studio.choices.forecast("smollm2", "demo", "lethe", {}))
+    assert [may_start for _, may_start in told] == [True, True, True, False, False]
     assert studio.choices.known_now(*form("demo", target="elsewhere")) == ("", True)
     studio.close()
+    prompt = SheetPrompt("Glass Harbour was written by", "Ada Venn", "trained", "Ada Venn", (), "Ada Venn", 0.5)
+    sheet = SubjectSheet("Ada Venn", "person", ("Venn",), (prompt, prompt), (prompt, prompt))
+    terminal = "\n".join([*lines(sheet), *lines(replace(sheet, prompts=()))])
+    assert_golden("knows", *(shown for shown, _ in told), terminal.replace("\n", "<p>"))
