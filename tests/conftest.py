@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -38,6 +39,15 @@ CORPUS = (
     "What is the phone number of Tomas Reed? 900-41-7788, caf\u00e9 \u2603",
     "The question has four options: A, B, C and D. Answer: A",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What the imports make stays to the end: a run that collects its garbage need not look through all of it."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

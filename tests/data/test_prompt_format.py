@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from unlearn_core.data import prompt_format
+from unlearn_core.data import chat_template, prompt_format
 from unlearn_core.data.encode import encode_example, prompt_ids
 from unlearn_core.data.prompt_format import RAW, answer_text, choose, named, put_on
 from unlearn_core.data.types import Example, Prompt, UnlearningData
@@ -86,6 +86,8 @@ def _fast(tokenizer: Tokenizer, template: str | None, begins: bool) -> Any:
         )
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     fast.chat_template = template
+    if template:
+        chat_template._TRIED[template] = ""  # tried in no process of its own: see attacks/test_hostile_models.py
     return fast
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from unlearn_core.cli import main
+from unlearn_core.evaluation import evaluate
 from unlearn_core.evaluation.protocols import tofu
+from unlearn_core.models.generation.generate import generate
 
 
 def facts(split: str, count: int, wrong: int) -> list[dict[str, Any]]:
@@ -25,6 +27,14 @@ def facts(split: str, count: int, wrong: int) -> list[dict[str, Any]]:
         }
         for i, name in enumerate(names[:count])
     ]
+
+
+@pytest.fixture(autouse=True)
+def short_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of random weights writes up to the limit."""
+    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tofu, "MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr(evaluate, "generate", lambda *given: generate(*given[:3], 8))
 
 
 @pytest.fixture
@@ -47,11 +57,8 @@ def test_a_run_has_the_terms_of_tofu(
     data: Path,
     saved_model: Callable[..., str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(tofu, "MAX_NEW_TOKENS", 8)
     out, retain = tmp_path / "o.json", saved_model(seed=3)
     arguments = ["run", "--target", saved_model(), "--data", str(data), "--method", "grad_diff", "--steps", "2"]
     assert main([*arguments, "--retain-model", retain, "--json", str(out)]) == 0
@@ -76,10 +83,8 @@ def test_a_run_has_the_terms_of_tofu(
 
 
 def test_a_stored_log_stands_in_for_the_retain_model(
-    data: Path, saved_model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, saved_model: Callable[..., str], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(tofu, "MAX_NEW_TOKENS", 8)
     log, out = tmp_path / "retain.json", tmp_path / "o.json"
     arguments = ["eval", "--protocol", "tofu", "--model", saved_model(seed=3), "--data", str(data)]
     assert main([*arguments, "--json", str(log)]) == 0

@@ -180,14 +180,11 @@ def test_no_method_keeps_weights_that_its_estimate_does_not_count(
 ) -> None:
     """Between steps: the weights, their old values, AdamW's two moments, and no third copy of any weight."""
     gc.freeze()  # what other tests left behind is not looked at
-    try:
-        model = tiny_model("llama", hidden_size=64, intermediate_size=256)
-        method, num_parameters = methods.build(name, {}, 2), sum(p.numel() for p in model.parameters())
-        shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
-        records = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=())
-        held = [resident(shapes) for record in records if isinstance(record, LoopStep)]
-    finally:
-        gc.unfreeze()
+    model = tiny_model("llama", hidden_size=64, intermediate_size=256)
+    method, num_parameters = methods.build(name, {}, 2), sum(p.numel() for p in model.parameters())
+    shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
+    records = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=())
+    held = [resident(shapes) for record in records if isinstance(record, LoopStep)]
     weights = sum(4 * p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
     most = 4.35 if name == "wagle" else 4.1 + method.traits.weight_copies  # its mask has a byte for each weight of four
     work = Workload(tiny_tokenizer, tiny_data)
@@ -201,22 +198,19 @@ def test_a_bfloat16_model_takes_what_its_estimate_says(
 ) -> None:
     """Whole and in training: float32 weights, their old values in bfloat16, two moments. Scored: the first two."""
     gc.freeze()  # what other tests left behind is not looked at
-    try:
-        model = tiny_model("llama", hidden_size=64, intermediate_size=256).to(torch.bfloat16)
-        shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
-        count = sum(p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
-        method = methods.build("npo", {"batch_size": 4}, 2)
-        run, held = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()), []
-        while True:
-            try:
-                if isinstance(next(run), LoopStep):
-                    held.append(resident(shapes))
-            except StopIteration as stop:
-                artifact = stop.value
-                break
-        scored = resident(shapes)
-    finally:
-        gc.unfreeze()
+    model = tiny_model("llama", hidden_size=64, intermediate_size=256).to(torch.bfloat16)
+    shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
+    count = sum(p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
+    method = methods.build("npo", {"batch_size": 4}, 2)
+    run, held = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()), []
+    while True:
+        try:
+            if isinstance(next(run), LoopStep):
+                held.append(resident(shapes))
+        except StopIteration as stop:
+            artifact = stop.value
+            break
+    scored = resident(shapes)
     found = estimate(Shape(model.config, torch.bfloat16), Workload(tiny_tokenizer, tiny_data), method)
     assert artifact.model is model
     share = count / found.num_parameters
