@@ -25,7 +25,10 @@ def test_the_words_of_the_probe() -> None:
     asked = {"unlearned": [told("as trained", 0.0), told("few-shot", 1.0), told("in German", 0.0)]}
     story = RunState(probes=[FactProbe(0, (WatchedFact("a", "Who?", "Bo", 0.9, "forget"),))])
     tables = fade_tables(SEEN, story, "Who?")
-    assert_golden("probe", token_rows(SEEN), ways_strip(asked, to_forget=True), *tables)
+    others = ((told("as trained", 0.0), True), (told("in German", 1.0), True), (told("as trained", 0.0), False))
+    strips = [ways_strip({"unlearned": [reply]}, to_forget=to_forget) for reply, to_forget in others]
+    unwatched = fade_tables(SEEN, story, "Where?")[1]
+    assert_golden("probe", token_rows(SEEN), ways_strip(asked, to_forget=True), *tables, *strips, unwatched)
 
 
 def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None:
@@ -33,17 +36,6 @@ def test_each_token_is_a_button_that_names_probability_rank_and_rivals() -> None
     assert drawn.count("<button") == 2
     assert 'aria-label="&lt;b&gt;: 1%, rank 37. Likeliest here: no 50%"' in drawn
     assert "<b> " not in drawn
-
-
-def test_the_strip_says_which_way_still_leaks() -> None:
-    strip = ways_strip({"unlearned": [told("as trained", 0.0), told("few-shot", 1.0)]}, to_forget=True)
-    assert "Still leaks when asked: few-shot." in strip
-    clean = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=True)
-    assert "Nothing leaks" in clean
-    foreign = ways_strip({"unlearned": [told("in German", 1.0)]}, to_forget=True)
-    assert "Still leaks when asked: half in German." in foreign
-    kept = ways_strip({"unlearned": [told("as trained", 0.0)]}, to_forget=False)
-    assert "No longer answered" in kept
 
 
 def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
@@ -54,7 +46,6 @@ def test_charts_have_their_numbers_as_a_table_and_a_file() -> None:
     assert 'download="layers.csv"' in layers
     assert 'download="steps.csv"' in steps
     assert [trace["y"] for trace in layers_figure(SEEN)["data"]] == [(0.1, 0.9), (0.1, 0.01)]
-    assert "did not watch this fact" in fade_tables(SEEN, story, "Where?")[1]
 
 
 def test_an_answer_counts_where_the_output_begins_with_it_as_words() -> None:
