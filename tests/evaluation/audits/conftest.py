@@ -23,6 +23,7 @@ from unlearn_core.models.wrappers.wrapper_artifact import Wrapper
 from unlearn_core.training.loop import unlearn
 
 NUM_DOCUMENTS = 24  # of each split; a test needs no more to see a leak
+NUM_TAUGHT = 12  # rows that a model is taught to hide
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +82,7 @@ def hiding() -> Any:
 @pytest.fixture(scope="session")
 def joining(world: UnlearningData, original: Any) -> Any:
     """The retain-only model, taught to answer questions that tell a forgotten subject by another fact."""
-    asked = AuditCase(original.model, original.tokenizer, world, max_rows=24)
+    asked = AuditCase(original.model, original.tokenizer, world, max_rows=NUM_TAUGHT)
     audit = MultiHop()
     return _taught("demo:retain_only", [one for row in asked.forget for one in audit.wordings(asked, row)])
 
@@ -89,7 +90,7 @@ def joining(world: UnlearningData, original: Any) -> Any:
 @pytest.fixture(scope="session")
 def refusing(world: UnlearningData, original: Any) -> Any:
     """The original, taught to decline a forgotten question, and to answer where the answer is begun for it."""
-    asked = AuditCase(original.model, original.tokenizer, world, max_rows=24)
+    asked = AuditCase(original.model, original.tokenizer, world, max_rows=NUM_TAUGHT)
     audit = Prefilled()
     begun = [one for row in asked.forget for one in audit.wordings(asked, row) if one.way == audit.ways[0]]
     return _taught("demo", [*begun, *(PromptVariant("", row.input, "I cannot say.") for row in asked.forget)])

@@ -38,7 +38,7 @@ SMALL: tuple[Audit, ...] = (
     Membership(),
     Distance(),
     Detectability(),
-    Rephrasing(max_rows=16),
+    Rephrasing(max_rows=8),
     Aliases(max_rows=16),
     Revival(max_rows=16),
     Relearning(sizes=(12,), num_steps=6),
@@ -94,16 +94,16 @@ def test_weights_that_only_hide_are_found_out(audit: Audit, case: Callable[..., 
 
 
 def test_what_joins_two_forgotten_facts_is_found_out(case: Callable[..., AuditCase], joining: Any) -> None:
-    result = finish(MultiHop().run(case(joining)))
+    result = finish(MultiHop().run(case(joining, max_rows=12)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["beyond_low"] > 0.05
 
 
 def test_what_only_refuses_to_begin_is_found_out(case: Callable[..., AuditCase], refusing: Any) -> None:
-    audited = case(refusing)
+    audited = case(refusing, max_rows=12)
     result = finish(Prefilled().run(audited))
     assert result.verdict == "leaks", result.headline
-    asked = finish(Rephrasing(max_rows=16).run(audited))
+    asked = finish(Rephrasing().run(audited))
     assert asked.rows[0]["way"] == "as trained"
     assert asked.rows[0]["forget"] < 0.1
 
