@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from unlearn_core.methods.lethe import (
     MOST_WORDINGS,
     HoldoutShift,
     Lethe,
+    StatesBefore,
     as_first_asked,
     even_over_kinds,
     matched_targets,
@@ -82,18 +86,47 @@ def test_few_rows_bring_wordings_and_near_rows_and_the_bundled_set_none() -> Non
     assert Lethe(wordings=2).for_rows(6, given=("wordings",)).mix().wordings == 2
 
 
-def test_the_drift_of_never_trained_text_is_followed_by_kind() -> None:
+def test_the_drift_of_never_trained_text_is_followed_by_form() -> None:
     """Documents of 2 and 4 targets stood at 6/2 = 3 and 8/4 = 2 nats; now 3.5 and 3.0: moved by 0.5 and 1."""
     rows = (Encoded((1, 2, 3), 1, 0), Encoded((1, 2, 3, 4, 5), 1, 1), Encoded((1, 2), 1, 2))
     index, nothing = torch.tensor([0, 1]), torch.zeros(0, dtype=torch.long)
     part = AnswerPredictions(torch.zeros(0, 5), nothing, nothing, index)
     drift = HoldoutShift(RowPart(rows, (DOCUMENT, DOCUMENT, QUESTION)), torch.tensor([6.0, 8.0, 1.0]))
     drift.follow(torch.tensor([3.5, 3.0]), part)
-    expected = dict.fromkeys(KINDS, 0.0) | {"document": (1 - DRIFT_MEMORY) * 0.75}
-    assert drift.by_kind_K.tolist() == pytest.approx(list(expected.values()))
+    assert drift.by_form_F.tolist() == pytest.approx([(1 - DRIFT_MEMORY) * 0.75, 0.0, 0.0])
     for _ in range(60):
         drift.follow(torch.tensor([3.5, 3.0]), part)
-    assert drift.by_kind_K[KINDS.index("document")] == pytest.approx(0.75, abs=1e-4)
+    assert drift.by_form_F[0] == pytest.approx(0.75, abs=1e-4)
+    forms = (QUESTION, RowKind("Task2", "document"), RowKind("Task1", "completion"))
+    assert drift.places(RowPart(rows, forms)).tolist() == [1, 0, 2]  # its own, its kind's, none
+
+
+class Known:
+    """A model whose two layers put out, at the end of a prompt, its first token, and that and its length."""
+
+    def states(self, rows: Sequence[Encoded]) -> torch.Tensor:
+        return torch.tensor([[[row.ids[0], 0.0], [row.ids[0], row.num_prompt]] for row in rows]).float()
+
+
+def test_states_of_a_forgotten_question_are_those_of_strangers() -> None:
+    """Strangers' prompts begin with 4 and 8: the mean is 6. Never-trained questions have 4 and 8 there, variance 4
+    in both layers; the document is no question. A forgotten state of (6, 2) and (6, 2) is off by 2^2 in the first
+    layer alone: 4 / 4 over two layers is 1/2; the never-trained one, at 9 for 8, by 1/4 in either."""
+    rows = (Encoded((4, 9, 50), 2, 0), Encoded((5, 9), 1, 1), Encoded((8, 9, 51), 2, 2))
+    holdout = RowPart(rows, (QUESTION, DOCUMENT, QUESTION))
+    before = StatesBefore.of(Known(), {3: (rows[0], rows[2])}, holdout)  # type: ignore[arg-type]
+    assert before is not None
+    nothing = torch.zeros(0, dtype=torch.long)
+
+    def part(index: list[int], states_BLD: list[Any]) -> AnswerPredictions:
+        return AnswerPredictions(
+            torch.zeros(0, 5), nothing, nothing, torch.tensor(index), None, torch.tensor(states_BLD).float()
+        )
+
+    other = [[1.0, 1.0], [1.0, 1.0]]
+    assert before.loss("forget", part([7, 3], [other, [[6.0, 2.0], [6.0, 2.0]]])).item() == 0.5
+    assert before.loss("holdout", part([1, 2], [other, [[9.0, 0.0], [9.0, 2.0]]])).item() == 0.25
+    assert before.loss("forget", part([7], [other])).item() == 0.0
 
 
 def test_every_kind_of_retain_sequence_counts_alike() -> None:

@@ -13,7 +13,9 @@ from unlearn_core.methods.losses import (
     kl_divergence,
     matching_loss,
     npo_loss,
+    quantile_loss,
     simnpo_loss,
+    standardised,
 )
 
 
@@ -104,3 +106,20 @@ def test_the_floor_holds_from_below_only() -> None:
     loss = floor_loss(mean_B, torch.tensor([3.0, 4.0]))
     assert loss.item() == pytest.approx(2.0)
     assert gradient(loss, mean_B).tolist() == pytest.approx([-2.0, 0.0])
+
+
+def test_a_standardised_surprise_by_hand() -> None:
+    """p = 1/4, 3/4: log p is -1.386 and -0.288, of mean -0.562 and deviation 0.476 under p: -sqrt 3 and 1/sqrt 3."""
+    logits_NV = torch.tensor([[0.25, 0.75]] * 2).log() + 7.0
+    found = standardised(logits_NV, torch.tensor([0, 1]))
+    torch.testing.assert_close(found, torch.tensor([-(3**0.5), 3**-0.5]))
+
+
+def test_quantiles_of_two_samples_by_hand() -> None:
+    """Two values stand at the levels 1/4 and 3/4, where 0, 2, 4 has 1 and 3; only the first sample has a slope."""
+    other_M = torch.tensor([4.0, 0.0, 2.0], requires_grad=True)
+    own_N = torch.tensor([5.0, 1.0], requires_grad=True)
+    loss = quantile_loss(own_N, other_M)
+    assert loss.item() == 2.0
+    assert gradient(loss, own_N).tolist() == [2.0, 0.0]
+    assert quantile_loss(torch.tensor([3.0, 1.0]), other_M).item() == 0.0

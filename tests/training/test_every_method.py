@@ -131,4 +131,4 @@ def test_retaining_methods_hold_what_ascent_destroys(
         records, _ = drain(unlearn(memorised(), tiny_tokenizer, tiny_data, method))
         kept[name] = chance([r for r in records if isinstance(r, FactProbe)][-1], "retain")
     assert kept["grad_ascent"] < min(kept["npo"], kept["simnpo"], kept["lethe"])
-    assert kept["lethe"] > 0.5
+    assert kept["lethe"] > 0.4

@@ -18,6 +18,7 @@ from unlearn_core.models.inference import packed
 from unlearn_core.training import packing
 from unlearn_core.training.layout import can_pack, pack_parts
 from unlearn_core.training.packing import forward, gradients, split_parts
+from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.resources.activation_memory import recomputed
 
 PAD = 1
@@ -99,6 +100,18 @@ def test_torch_takes_what_a_gpu_gives_its_flash_attention(heads: tuple[int, ...]
     assert out.shape == states[0].shape
     out.sum().backward()
     assert [state.grad.shape for state in states] == [state.shape for state in states]  # type: ignore[union-attr]
+
+
+def test_states_beside_are_those_at_the_last_token_of_each_prompt(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("olmo2", num_hidden_layers=4)
+    rows = sequences()
+    passes = ModelPasses(model, SimpleNamespace(pad_token_id=PAD, eos_token_id=0), {}, beside=(0, 2))
+    with torch.no_grad():
+        found_RLD = passes.states(rows)
+        for row, states_LD in zip(rows, found_RLD, strict=True):
+            every = model(torch.tensor([row.ids]), output_hidden_states=True).hidden_states
+            expected = torch.stack([every[number][0, row.num_prompt - 1] for number in (1, 3)])
+            torch.testing.assert_close(states_LD, expected, atol=2e-5, rtol=1e-5)
 
 
 def test_packing_wastes_little(tiny_model: Callable[..., Any]) -> None:

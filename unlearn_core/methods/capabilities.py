@@ -91,6 +91,20 @@ def hidden_layer_of(method: Method, num_layers: int) -> int | None:
     return method.hidden_layer(num_layers) if isinstance(method, ReadsHiddenLayer) else None
 
 
+class ReadsStates(ABC):
+    """Has losses of what some layers put out at the last token of each prompt (`AnswerPredictions.states_BLD`),
+    besides those of logits."""
+
+    @abstractmethod
+    def state_layers(self, num_layers: int) -> tuple[int, ...]:
+        """These layers, from 0 and ascending, in a model of `num_layers` layers."""
+
+
+def state_layers_of(method: Method, num_layers: int) -> tuple[int, ...]:
+    """The layers whose states the losses read besides the logits; none for most methods."""
+    return method.state_layers(num_layers) if isinstance(method, ReadsStates) else ()
+
+
 @dataclass(frozen=True)
 class LatentAttack:
     """A shift of the hidden states that enter `layer`, sought anew each step to make the forget answers

@@ -92,6 +92,10 @@ class CurrentModel(Protocol):
     def predictions(self, rows: Sequence[Encoded], model: PreTrainedModel | None = None) -> AnswerPredictions:
         """Predictions for the rows in one pass, in their order and with gradient; of `model` where given."""
 
+    def states(self, rows: Sequence[Encoded]) -> torch.Tensor | None:
+        """What the layers that the method reads besides (`ReadsStates`) put out (R, L, D) at the last token of each
+        row's prompt, without gradient; None where it reads none."""
+
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows, by name of each trained parameter."""
 

@@ -25,9 +25,16 @@ from unlearn_core.methods.base import (
     Traits,
     parameter,
 )
-from unlearn_core.methods.capabilities import Phase, RunsInPhases, UsesReference
-from unlearn_core.methods.losses import floor_loss, matching_loss, without_first_unlikely
-from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, token_nll
+from unlearn_core.methods.capabilities import Phase, ReadsStates, RunsInPhases, UsesReference
+from unlearn_core.methods.context import CurrentModel
+from unlearn_core.methods.losses import (
+    floor_loss,
+    matching_loss,
+    quantile_loss,
+    standardised,
+    without_first_unlikely,
+)
+from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_row, per_token, token_nll
 from unlearn_core.system.grouped import grouped
 from unlearn_core.system.machine.gpu import send
 
@@ -45,17 +52,20 @@ LEAST_SHARED = 0.3  # of the tokens of two prompts, for one to stand in for the 
 
 
 @dataclass(frozen=True)
-class Lethe(RunsInPhases, UsesReference, Method):
+class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
     info = Info(
         name="lethe",
         title="Lethe (matched forgetting)",
         family="recipe",
         taxonomy="global weights",
         idea="Each forgotten question learns what the original model itself says of people it never read "
-        "about, and each forgotten text becomes exactly as unlikely as never-trained text of its kind is by "
-        "then. The retain set is trained meanwhile; of never-trained text the model says what the original "
-        "did, less its overconfidence; so the forgotten looks unseen, not destroyed.",
-        formula="mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
+        "about, in its layers too, and each forgotten text becomes exactly as unlikely as never-trained text of its "
+        "kind is by then, token by token. The retain set is trained meanwhile; of never-trained text the model says "
+        "what the original did, less its overconfidence; so the forgotten looks unseen, not destroyed.",
+        formula="match_weight mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
+        "+ surprise_weight mean over kinds W2(z(texts), z(never trained))^2 with z = (log p - E log p) / sd log p "
+        "+ state_weight mean |h - h_original|^2 / variance, h after three layers at the end of a question, h_original "
+        "given a substitute's prompt or, where it is never trained, its own "
         "+ substitute_weight KL(original given a substitute's prompt, true answer struck || current) "
         "+ floor_weight mean min(0, NLL - target)^2 + retain_weight NLL(retain) "
         "+ anchor_weight KL(original at the temperature of least NLL || current; never trained); NLLs are "
@@ -66,7 +76,7 @@ class Lethe(RunsInPhases, UsesReference, Method):
         needs=frozenset({"forget", "retain", "holdout", "reference nll", "reference logits"}),
         caution="Without never-trained text of the same kind there are no substitutes and the target is an "
         "estimate; membership inference may then still tell members apart. Where the retain set suffers, "
-        "half the learning rate and four times the retain weight held it.",
+        "half the learning rate and twice the retain weight held it.",
     )
 
     # The answers that must survive are back, on the bundled world, within 5/8 of the steps.
@@ -77,7 +87,7 @@ class Lethe(RunsInPhases, UsesReference, Method):
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
     holdout_size: int = parameter(16, "Never-trained sequences per step", 0, 4096)
     general: float = parameter(0.25, "Share of general facts among the retain sequences", 0.0, 1.0)
-    retain_weight: float = parameter(2.0, "Weight of the retain loss", 0.0, 100.0)
+    retain_weight: float = parameter(4.0, "Weight of the retain loss", 0.0, 100.0)
     anchor_weight: float = parameter(
         5.0, "Weight that holds never-trained text where it was, less overconfidence", 0.0, 100.0
     )
@@ -91,10 +101,21 @@ class Lethe(RunsInPhases, UsesReference, Method):
     )
     substitute_weight: float = parameter(3.0, "Weight of learning their answers", 0.0, 100.0)
     floor_weight: float = parameter(
-        0.2, "Weight that keeps an answer so learned from staying likelier than its target", 0.0, 100.0
+        0.6, "Weight that keeps an answer so learned from staying likelier than its target", 0.0, 100.0
     )
     strike: float = parameter(
         3.0, "Nats by which the true answer is made less likely still in what they say", 0.0, 100.0
+    )
+
+    match_weight: float = parameter(5.0, "Weight of matching the NLL of each forgotten text", 0.0, 100.0)
+    surprise_weight: float = parameter(
+        2.0, "Weight of matching how surprising their tokens are beside what else was expected", 0.0, 100.0
+    )
+    state_weight: float = parameter(
+        2.0,
+        "Weight of what layers put out at forgotten questions, as at strangers', and at never-trained ones",
+        0.0,
+        100.0,
     )
 
     wordings: int = parameter(
@@ -144,6 +165,11 @@ class Lethe(RunsInPhases, UsesReference, Method):
             return (Phase(self),)
         return (Phase(self, {"retain": nearer(parts["forget"], parts["retain"], self.near_share)}),)
 
+    def state_layers(self, num_layers: int) -> tuple[int, ...]:
+        """Those at the end of the first, second and third quarter of the model."""
+        quarters = {num_layers * quarter // 4 - 1 for quarter in (1, 2, 3)} if self.state_weight else set()
+        return tuple(sorted(layer for layer in quarters if layer >= 0))
+
     @property
     def reference_parts(self) -> tuple[str, ...]:
         return ("holdout",) if self.anchor_weight else ()
@@ -158,12 +184,14 @@ class Lethe(RunsInPhases, UsesReference, Method):
         estimate = self.target or UNSEEN_SHARE_OF_UNIFORM * _log_vocabulary(context)
         targets = [estimate] * len(forget.rows)
         teachers: dict[int, Sequence[Encoded]] = {}
-        context.state["drift"] = None
+        context.state["drift"] = context.state["states"] = None
+        context.state["form_R"] = torch.zeros(len(forget.rows), dtype=torch.long, device=context.model.device)
         if holdout is not None:
             if not self.target:
                 unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
-                context.state["drift"] = HoldoutShift(holdout, context.reference.nll("holdout"))
-                context.state["drift_K"] = context.state["drift"].by_kind_K  # kept with a checkpoint
+                drift = context.state["drift"] = HoldoutShift(holdout, context.reference.nll("holdout"))
+                context.state["drift_F"] = drift.by_form_F  # kept with a checkpoint
+                context.state["form_R"] = drift.places(forget)
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
             if self.anchor_weight:
                 context.reference.keep("holdout", calibrated=True)
@@ -177,8 +205,8 @@ class Lethe(RunsInPhases, UsesReference, Method):
                     return without_first_unlikely(told_NV, labels_N, self.strike)
 
                 context.reference.distil("forget", teachers, struck)
+                context.state["states"] = StatesBefore.of(context.current, teachers, holdout)
         device = context.model.device
-        context.state["kind_R"] = torch.tensor(_kinds(forget), device=device)
         context.state["retain_kinds"] = _kinds(context.parts["retain"])
         context.state["target_R"] = torch.tensor(targets, device=device)
         context.state["distilled"] = [row in teachers for row in range(len(targets))]
@@ -192,20 +220,24 @@ class Lethe(RunsInPhases, UsesReference, Method):
         if drift is not None and batch.holdout is not None:
             unseen_N = token_nll(batch.holdout).detach()
             drift.follow(mean_per_row(unseen_N, batch.holdout), batch.holdout)
-            target_B = target_B + drift.by_kind_K[context.state["kind_R"][forget.index_B]]
+            target_B = target_B + drift.by_form_F[context.state["form_R"][forget.index_B]]
         is_distilled = [context.state["distilled"][row] for row in forget.host.rows]
         plain_b, distilled_b = split_places(is_distilled, mean_B.device)
         assert batch.retain is not None
         retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kinds"])
         total = self.retain_weight * retain
         if not all(is_distilled):
-            total = total + matching_loss(mean_B[plain_b], target_B[plain_b])
+            total = total + self.match_weight * matching_loss(mean_B[plain_b], target_B[plain_b])
         if any(is_distilled):
             floor = floor_loss(mean_B[distilled_b], target_B[distilled_b])
             kl_N = context.reference.kl("forget", forget.only(is_distilled))
             total = total + self.substitute_weight * kl_N.mean() + self.floor_weight * floor
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
+        if batch.holdout is not None and self.surprise_weight:
+            total = total + self.surprise_weight * surprise_loss(context, forget, batch.holdout)
+        if (states := context.state["states"]) is not None and batch.holdout is not None:
+            total = total + self.state_weight * (states.loss("forget", forget) + states.loss("holdout", batch.holdout))
         return Losses(total, nll_N.mean(), retain)
 
 
@@ -228,8 +260,63 @@ def even_over_kinds(nll_N: torch.Tensor, part: AnswerPredictions, kinds: Sequenc
     return torch.stack([nll_N[place].mean() for place in sent]).mean()
 
 
+def surprise_loss(context: Context, forget: AnswerPredictions, holdout: AnswerPredictions) -> torch.Tensor:
+    """How far the surprises of the forgotten documents' tokens are distributed from those of the never-trained
+    documents of the step: a mean over the forms that both have.
+
+    Its mean NLL is matched by a document too of which the model is sure of something else at a few tokens.
+    """
+    own, other = (
+        [context.parts[name].forms[row] for row in part.host.rows]
+        for name, part in (("forget", forget), ("holdout", holdout))
+    )
+    found = [forget.labels_N.new_zeros((), dtype=torch.float32)]
+    for form in sorted(form for form in {*own} & {*other} if form.kind == "document"):
+        with torch.no_grad():
+            unseen_M = per_token(standardised, holdout.only([one == form for one in other]))
+        found.append(quantile_loss(per_token(standardised, forget.only([one == form for one in own])), unseen_M))
+    return torch.stack(found).sum() / max(1, len(found) - 1)
+
+
+class StatesBefore:
+    """What some layers of the original put out at the end of questions (L, D): of a forgotten one the mean over its
+    substitutes' prompts, of a never-trained one its own.
+
+    The losses of the outputs alone leave forgotten subjects among the known in the layers below.
+    """
+
+    def __init__(self, by_part: dict[str, dict[int, torch.Tensor]]) -> None:
+        self._by_part = by_part
+        told = torch.stack([*by_part["holdout"].values()])
+        self._spread_L = told.var(0, unbiased=False).sum(-1).clamp(min=1e-6)
+
+    @classmethod
+    def of(
+        cls, model: CurrentModel, teachers: Mapping[int, Sequence[Encoded]], holdout: RowPart
+    ) -> StatesBefore | None:
+        """Read from the model before the first step; None where no layers are read or there are no questions."""
+        copies = [(row, copy) for row, each in teachers.items() for copy in each]
+        asked = [place for place, form in enumerate(holdout.forms) if form.kind != "document"]
+        told, own = model.states([copy for _, copy in copies]), model.states([holdout.rows[place] for place in asked])
+        if told is None or own is None:
+            return None
+        each = grouped((row, states_LD) for (row, _), states_LD in zip(copies, told, strict=True))
+        means = {row: torch.stack(states).mean(0) for row, states in each.items()}
+        return cls({"forget": means, "holdout": dict(zip(asked, own, strict=True))})
+
+    def loss(self, name: str, part: AnswerPredictions) -> torch.Tensor:
+        """Mean squared distance of the questions of `part` from there, in units of the never-trained rows' variance."""
+        before = self._by_part[name]
+        known = [row in before for row in part.host.rows]
+        if part.states_BLD is None or not any(known):
+            return part.labels_N.new_zeros((), dtype=torch.float32)
+        told_bLD = torch.stack([before[row] for row in part.host.rows if row in before])
+        place_b = send([torch.tensor([n for n, one in enumerate(known) if one])], part.states_BLD.device)[0]
+        return ((part.states_BLD[place_b] - told_bLD).square().sum(-1) / self._spread_L).mean()
+
+
 class HoldoutShift:
-    """How far never-trained rows have moved since the start, by kind: a running mean, nats per token (K,).
+    """How far never-trained rows have moved since the start, by form: a running mean, nats per token (F,).
 
     Whatever the steps do to the forget set also makes never-trained text less likely. Text pushed to where
     the unseen was stays apart from where it is, which membership inference sees; so the targets follow.
@@ -238,17 +325,26 @@ class HoldoutShift:
     def __init__(self, part: RowPart, nll_R: torch.Tensor) -> None:
         lengths = torch.tensor([row.num_targets for row in part.rows], device=nll_R.device)
         self._before_R = nll_R / lengths
-        self._kinds = _kinds(part)
-        self.by_kind_K = torch.zeros(len(KINDS), device=nll_R.device)
+        self._forms = list(dict.fromkeys(part.forms))
+        self._of_row = [self._forms.index(form) for form in part.forms]
+        self.by_form_F = torch.zeros(len(self._forms) + 1, device=nll_R.device)  # the last is never moved
+
+    def places(self, part: RowPart) -> torch.Tensor:
+        """Where `by_form_F` has each row of `part` (R,): its form, else the first of its kind, else the last."""
+        found = {}
+        for form in dict.fromkeys(part.forms):
+            alike = [n for n, other in enumerate(self._forms) if other.kind == form.kind]
+            found[form] = self._forms.index(form) if form in self._forms else (*alike, len(self._forms))[0]
+        return torch.tensor([found[form] for form in part.forms], device=self.by_form_F.device)
 
     def follow(self, mean_nll_B: torch.Tensor, part: AnswerPredictions) -> None:
         """Take in the never-trained rows of one step."""
-        moved_B, own = mean_nll_B - self._before_R[part.index_B], [self._kinds[row] for row in part.host.rows]
+        moved_B, own = mean_nll_B - self._before_R[part.index_B], [self._of_row[row] for row in part.host.rows]
         present = sorted(set(own))
-        places = [torch.tensor([n for n, one in enumerate(own) if one == kind]) for kind in present]
-        for kind, place in zip(present, send(places, moved_B.device), strict=True):
+        places = [torch.tensor([n for n, one in enumerate(own) if one == form]) for form in present]
+        for form, place in zip(present, send(places, moved_B.device), strict=True):
             now = moved_B[place].mean()
-            self.by_kind_K[kind] += (1 - DRIFT_MEMORY) * (now - self.by_kind_K[kind])
+            self.by_form_F[form] += (1 - DRIFT_MEMORY) * (now - self.by_form_F[form])
 
 
 def _kinds(part: RowPart) -> list[int]:

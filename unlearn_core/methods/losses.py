@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch.nn import functional as F
 
+LEAST_VARIANCE = 1e-2  # of log p, in `standardised`: where a model is certain, the slope would have no bound
+
 
 def log_sigmoid_loss(margin_B: torch.Tensor, beta: float) -> torch.Tensor:
     """-(2/beta) mean_b log sigmoid(beta margin_b): the form NPO, SimNPO and DPO share.
@@ -75,6 +77,24 @@ def matching_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Ten
     as never-trained text and not beyond.
     """
     return (mean_nll_B - target_B).square().mean()
+
+
+def standardised(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+    """(log p - mu) / sigma (N,) of each label, with mu and sigma the mean and the standard deviation of log p over the
+    vocabulary under p itself: how surprising it is beside what else was expected (Zhang et al. 2024, arXiv
+    2404.02936)."""
+    log_probs_NV = logits_NV.log_softmax(-1)
+    probs_NV = log_probs_NV.exp()
+    mean_N = (probs_NV * log_probs_NV).sum(-1)
+    variance_N = (probs_NV * log_probs_NV.square()).sum(-1) - mean_N.square()
+    return (log_probs_NV.gather(1, labels_N[:, None])[:, 0] - mean_N) / variance_N.clamp(min=LEAST_VARIANCE).sqrt()
+
+
+def quantile_loss(own_N: torch.Tensor, other_M: torch.Tensor) -> torch.Tensor:
+    """Squared 2-Wasserstein distance of two samples on a line, the second held fixed: mean over the sorted `own_N` of
+    the squared gap to the quantile of `other_M` at the same level."""
+    levels_N = (torch.arange(len(own_N), device=own_N.device) + 0.5) / len(own_N)
+    return (own_N.sort()[0] - torch.quantile(other_M.detach(), levels_N)).square().mean()
 
 
 def floor_loss(mean_nll_B: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,7 @@ from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_par
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.layout import pack_parts
-from unlearn_core.training.packing import accumulation_batches, gradients, sum_of_losses
+from unlearn_core.training.packing import accumulation_batches, gradients, state_layers, sum_of_losses
 from unlearn_core.training.passes import ModelPasses
 from unlearn_core.training.records import FactProbe, LoopStep, Record, StepDiverged, Warned
 from unlearn_core.training.reference import FrozenReference
@@ -134,7 +134,7 @@ def unlearn(
             seed,
             parts,
             reference,
-            ModelPasses(model, tokenizer, trainable.named),
+            ModelPasses(model, tokenizer, trainable.named, state_layers(method, model)),
             trainable.named,
             tokenizer=tokenizer,
             data=data,

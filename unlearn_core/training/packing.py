@@ -19,19 +19,21 @@ import torch
 
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context, Losses, Method, StepBatch
-from unlearn_core.methods.capabilities import CombinesGradients, hidden_layer_of
+from unlearn_core.methods.capabilities import CombinesGradients, hidden_layer_of, state_layers_of
 from unlearn_core.models.inference.forward import (
     AnswerPredictions,
     HiddenStates,
     HostIndex,
     body_and_head,
+    has_layers,
     num_layers,
     rewind,
     unwrap,
 )
 from unlearn_core.models.inference.frozen_bottom import bottom_of
-from unlearn_core.models.inference.hidden import hidden_after, shifted
+from unlearn_core.models.inference.hidden import collected, hidden_after, shifted
 from unlearn_core.system.machine import distributed
+from unlearn_core.system.machine.gpu import send
 from unlearn_core.training.layout import StepLayout, pack_parts
 from unlearn_core.training.layout import can_pack as can_pack  # for who looks for it here
 
@@ -79,10 +81,16 @@ def _hidden(model: PreTrainedModel, layout: StepLayout, layer: int | None = None
 
 
 def pack_hidden(
-    model: PreTrainedModel, layout: StepLayout, number: int, layer: int | None = None, shift: Shift | None = None
+    model: PreTrainedModel,
+    layout: StepLayout,
+    number: int,
+    layer: int | None = None,
+    shift: Shift | None = None,
+    beside: Sequence[int] = (),
 ) -> torch.Tensor:
     """The same of one pack; the logits themselves where the model changes them after its head. A shift adds its rows
-    to what enters its layer at the first tokens of the layout, so that of a step it can move the first part alone."""
+    to what enters its layer at the first tokens of the layout, so that of a step it can move the first part alone.
+    What the layers `beside` put out there stands beside these values, one after the other."""
     pack = layout.packs[number]
     inputs = {"input_ids": pack.input_ids_BT, "use_cache": False, **pack.apart}
     if pack.apart:
@@ -96,17 +104,32 @@ def pack_hidden(
             around.enter_context(shifted(model, at, pack.places_M[: len(own_MD)], own_MD))
         if (bottom := bottom_of(model)) is not None:
             around.enter_context(bottom.entered(pack.sequences, inputs, pack.places_M))
+        split = body_and_head(model) if layer is None else None  # a pass or two of its own, before any is collected
+        states = around.enter_context(collected(model, beside)) if beside else []
         found_BTD: torch.Tensor
         if layer is not None:
             found_BTD = hidden_after(model, layer, inputs)
-        elif (split := body_and_head(model)) is not None:
+        elif split is not None:
             found_BTD = split[0](**inputs).last_hidden_state
         else:
             found_BTD = unwrap(model)(**inputs).logits
-    return found_BTD.flatten(0, 1).index_select(0, pack.at_N)
+    wanted = [each.flatten(0, 1).index_select(0, pack.at_N).to(found_BTD.dtype) for each in (found_BTD, *states)]
+    return torch.cat(wanted, -1) if beside else wanted[0]
 
 
-def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> dict[str, AnswerPredictions]:
+def states_beside(model: PreTrainedModel, layout: StepLayout, both_ND: torch.Tensor, number: int) -> torch.Tensor:
+    """What `number` layers put out (S, L, D) at the last token of each sequence's prompt, from `pack_hidden`'s values
+    of the whole step."""
+    width = number * int(model.config.get_text_config().hidden_size)
+    own_NX = distributed.gather_rows(both_ND[:, both_ND.shape[1] - width :], layout.bounds)
+    first_S = send([torch.tensor(layout.offsets[:-1])], own_NX.device)[0]
+    states_SLD: torch.Tensor = own_NX[first_S].unflatten(1, (number, -1)).float()
+    return states_SLD
+
+
+def split_parts(
+    layout: StepLayout, prediction: torch.Tensor | HiddenStates, states_SLD: torch.Tensor | None = None
+) -> dict[str, AnswerPredictions]:
     """The answers of each part, as views of the step's logits where those are there."""
     if isinstance(prediction, torch.Tensor):
         # Split and not sliced: the backward pass then joins the parts' gradients instead of adding padded ones.
@@ -121,7 +144,8 @@ def split_parts(layout: StepLayout, prediction: torch.Tensor | HiddenStates) -> 
         at = slice(layout.offsets[first], layout.offsets[last])
         host = HostIndex(layout.index[first:last], tuple(b - a for a, b in pairwise(layout.offsets[first : last + 1])))
         row_N, index_B = layout.row_N[at] - first, layout.index_S[first:last]
-        found[name] = AnswerPredictions(piece, layout.labels_N[at], row_N, index_B, host)
+        states_BLD = None if states_SLD is None else states_SLD[first:last]
+        found[name] = AnswerPredictions(piece, layout.labels_N[at], row_N, index_B, host, states_BLD)
     return found
 
 
@@ -143,6 +167,12 @@ def predict_in_chunks(
         yield answers
 
 
+def state_layers(method: Method, model: PreTrainedModel) -> tuple[int, ...]:
+    """The layers whose states the method reads besides; none in a model that does not go through them in turn."""
+    beside = state_layers_of(method, num_layers(model))
+    return beside if beside and has_layers(model) else ()
+
+
 def gradients(
     model: PreTrainedModel,
     method: Method,
@@ -159,8 +189,8 @@ def gradients(
     each goes through its own part's packs alone. The losses see the hidden states of the layer that the
     method reads, if it does, and predictions under `shift`.
     """
-    layer = hidden_layer_of(method, num_layers(model))
-    run: Callable[[int], torch.Tensor] = partial(pack_hidden, model, layout, layer=layer, shift=shift)
+    layer, beside = hidden_layer_of(method, num_layers(model)), state_layers(method, model)
+    run: Callable[[int], torch.Tensor] = partial(pack_hidden, model, layout, layer=layer, shift=shift, beside=beside)
     with torch.set_grad_enabled(not in_pieces):
         passed = [run(number) for number in range(len(layout.packs))]
         hidden_ND = torch.cat(passed)
@@ -169,7 +199,11 @@ def gradients(
         hidden_ND = leaf_ND = hidden_ND.detach().requires_grad_()
     if not in_pieces:
         run = passed.__getitem__
-    batch = StepBatch(**split_parts(layout, _prediction(model, layout, hidden_ND, layer)))
+    top_ND, states_SLD = hidden_ND, None
+    if beside:
+        states_SLD = states_beside(model, layout, hidden_ND, len(beside))
+        top_ND = hidden_ND[:, : hidden_ND.shape[1] - states_SLD[0].numel()]
+    batch = StepBatch(**split_parts(layout, _prediction(model, layout, top_ND, layer), states_SLD))
     losses = method.losses(context, batch)
     if not isinstance(method, CombinesGradients):
         _backward(losses.total, layout, run, hidden_ND, leaf_ND)

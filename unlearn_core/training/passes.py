@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,22 +13,32 @@ from unlearn_core.methods.losses import summed_gradients
 from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
 from unlearn_core.training.layout import pack_parts
-from unlearn_core.training.packing import forward, pack_in_chunks, predict, predict_in_chunks, split_parts
+from unlearn_core.training.packing import (
+    forward,
+    pack_hidden,
+    pack_in_chunks,
+    predict,
+    predict_in_chunks,
+    split_parts,
+    states_beside,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class ModelPasses:
-    """The model as it is now (see `methods.context.CurrentModel`); `parameters` maps names to what trains."""
+    """The model as it is now (see `methods.context.CurrentModel`); `parameters` maps names to what trains, `beside`
+    are the layers whose states the method reads besides the logits."""
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         parameters: dict[str, torch.nn.Parameter],
+        beside: Sequence[int] = (),
     ) -> None:
-        self._model, self._tokenizer, self._parameters = model, tokenizer, parameters
+        self._model, self._tokenizer, self._parameters, self._beside = model, tokenizer, parameters, beside
         self._pad_id = pad_id_of(tokenizer)
 
     def answers(self, rows: Sequence[Encoded]) -> Iterator[AnswerPredictions]:
@@ -38,6 +49,19 @@ class ModelPasses:
         """Predictions of `model` (the run's own where not given) in one packed pass, with gradient."""
         model = model if model is not None else self._model
         return predict(model, pack_parts(model, {"": list(rows)}, self._pad_id))[""]
+
+    @torch.no_grad()
+    def states(self, rows: Sequence[Encoded]) -> torch.Tensor | None:
+        """What the layers that the method reads besides put out (R, L, D) at the last token of each row's prompt."""
+        if not self._beside or not rows:
+            return None
+        found: dict[int, torch.Tensor] = {}
+        placed = [replace(row, index=place) for place, row in enumerate(rows)]
+        for layout in pack_in_chunks(self._model, placed, self._pad_id):
+            packs = [pack_hidden(self._model, layout, n, beside=self._beside) for n in range(len(layout.packs))]
+            states_SLD = states_beside(self._model, layout, torch.cat(packs), len(self._beside))
+            found.update(zip(layout.index, states_SLD, strict=True))
+        return torch.stack([found[place] for place in range(len(rows))])
 
     def gradient(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         """Gradient of the token mean NLL over all rows; `.grad` is not touched."""

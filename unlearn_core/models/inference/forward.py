@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +31,7 @@ from unlearn_core.system.machine.gpu import send
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+TokenMeasure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits (N, V) and labels (N,) to (N,)
 BLOCK_BYTES = 128 * 2**20  # float32 logits in memory at a time where they are not held in full
 
 
@@ -68,8 +69,8 @@ class HiddenStates:
     def logits_NV(self) -> torch.Tensor:
         return distributed.gather_rows(self.head(self.hidden_ND), self.bounds)
 
-    def nll(self, labels_N: torch.Tensor) -> torch.Tensor:
-        """NLL (N,) of the labels in nats; no more than BLOCK_BYTES of logits exist at a time.
+    def per_token(self, measure: TokenMeasure, labels_N: torch.Tensor) -> torch.Tensor:
+        """What `measure` makes of the logits (N,) for the labels; no more than BLOCK_BYTES of them exist at a time.
 
         The backward pass computes each block again: one head's forward more, against N x V values kept.
         """
@@ -77,11 +78,12 @@ class HiddenStates:
         vocabulary = getattr(self.head, "out_features", None) or self.hidden_ND.shape[1]
         size = max(1, BLOCK_BYTES // (4 * vocabulary))
         blocks = zip(self.hidden_ND.split(size), labels_n.split(size), strict=True)
-        nll_n = torch.cat([checkpoint(self._nll, *block, use_reentrant=False) for block in blocks])
-        return distributed.gather_rows(nll_n, self.bounds)
 
-    def _nll(self, hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(self.head(hidden_ND).float(), labels_N, reduction="none")
+        def measured(hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+            return measure(self.head(hidden_ND).float(), labels_N)
+
+        value_n = torch.cat([checkpoint(measured, *block, use_reentrant=False) for block in blocks])
+        return distributed.gather_rows(value_n, self.bounds)
 
 
 class HostIndex(NamedTuple):
@@ -104,6 +106,7 @@ class AnswerPredictions:
     row_N: torch.Tensor
     index_B: torch.Tensor
     known: HostIndex | None = None
+    states_BLD: torch.Tensor | None = None  # of the layers that the method reads besides (`ReadsStates`)
 
     @cached_property
     def host(self) -> HostIndex:
@@ -138,12 +141,18 @@ class AnswerPredictions:
         device, places = self.labels_N.device, self.places(keep)
         index, sizes = ([one for one, kept in zip(part, keep, strict=True) if kept] for part in self.host)
         rows = [row for row, size in enumerate(sizes) for _ in range(size)]
-        told = [torch.tensor(part, dtype=torch.long) for part in (places, rows, index)]
-        place_N, row_N, index_B = send(told, device)
+        here = [place for place, kept in enumerate(keep) if kept]
+        told = [torch.tensor(part, dtype=torch.long) for part in (places, rows, index, here)]
+        place_N, row_N, index_B, here_B = send(told, device)
         whole = isinstance(self.prediction, torch.Tensor)
         prediction = self.prediction[place_N] if whole else self.prediction.at(places)  # type: ignore[index,union-attr]
         return AnswerPredictions(
-            prediction, self.labels_N[place_N], row_N, index_B, HostIndex(tuple(index), tuple(sizes))
+            prediction,
+            self.labels_N[place_N],
+            row_N,
+            index_B,
+            HostIndex(tuple(index), tuple(sizes)),
+            None if self.states_BLD is None else self.states_BLD[here_B],
         )
 
 
@@ -357,9 +366,14 @@ def device_of(model: PreTrainedModel) -> torch.device:
 
 def token_nll(part: AnswerPredictions) -> torch.Tensor:
     """NLL (N,) of each labelled token in nats, computed in float32."""
+    return per_token(partial(F.cross_entropy, reduction="none"), part)
+
+
+def per_token(measure: TokenMeasure, part: AnswerPredictions) -> torch.Tensor:
+    """What `measure` makes (N,) of the float32 logits and label of each labelled token."""
     if isinstance(part.prediction, HiddenStates):
-        return part.prediction.nll(part.labels_N)
-    return F.cross_entropy(part.logits_NV.float(), part.labels_N, reduction="none")
+        return part.prediction.per_token(measure, part.labels_N)
+    return measure(part.logits_NV.float(), part.labels_N)
 
 
 def sum_per_row(values_N: torch.Tensor, part: AnswerPredictions) -> torch.Tensor:

@@ -1,13 +1,13 @@
-"""Inside a forward pass: end it at a layer, or shift what enters one.
+"""Inside a forward pass: end it at a layer, shift what enters one, or keep what some put out.
 
-Both by hooks on the model's own layers, so no architecture needs code of its own.
+All by hooks on the model's own layers, so no architecture needs code of its own.
 Legend: B rows, T positions, M tokens, D hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +38,20 @@ def hidden_after(model: PreTrainedModel, layer: int, inputs: Mapping[str, object
     finally:
         handle.remove()
     raise AssertionError("the model did not pass its own layer")
+
+
+@contextmanager
+def collected(model: PreTrainedModel, numbers: Sequence[int]) -> Iterator[list[torch.Tensor]]:
+    """What the layers `numbers`, ascending, put out (B, T, D) in a pass inside the `with`."""
+    found: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    with ExitStack() as hooks:
+        for number in numbers:
+            hooks.callback(layers(model)[number].register_forward_hook(keep).remove)
+        yield found
 
 
 @contextmanager
