@@ -113,7 +113,8 @@ def pack_hidden(
             found_BTD = split[0](**inputs).last_hidden_state
         else:
             found_BTD = unwrap(model)(**inputs).logits
-    wanted = [each.flatten(0, 1).index_select(0, pack.at_N).to(found_BTD.dtype) for each in (found_BTD, *states)]
+    # Of a model over several devices each layer puts out on its own.
+    wanted = [each.to(found_BTD).flatten(0, 1).index_select(0, pack.at_N) for each in (found_BTD, *states)]
     return torch.cat(wanted, -1) if beside else wanted[0]
 
 
