@@ -107,6 +107,13 @@ def test_a_prompt_that_asks_for_the_name_stays_though_a_relative_is_named(tiny_m
     assert find_room._of_the_subject(asked, subject, [prompt]) == [prompt]
 
 
+def test_a_name_that_the_prompt_says_of_a_relative_is_no_answer_to_it() -> None:
+    subject = ListedSubject("Marie Curie", "person", "", ("Curie",), ())
+    assert find_room._prompt(subject, "Radium was found by Pierre Curie and", "").aliases == ()
+    assert find_room._prompt(subject, "Radium was found by", "").aliases == ("Curie",)
+    assert find_room._prompt(subject, "Marie Curie was also called", "").answer == "Marie Curie"
+
+
 def test_the_listed_subjects_are_at_least_sixty_of_every_kind() -> None:
     listed = listed_subjects()
     assert sum(told >= 2 for told, _ in told_by_smollm2().values()) >= 60

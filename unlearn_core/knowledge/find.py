@@ -107,8 +107,10 @@ def _base(subject: ListedSubject) -> list[SheetPrompt]:
 
 
 def _prompt(subject: ListedSubject, text: str, answer: str, split: str = "trained") -> SheetPrompt:
-    """`answer` "" stands for the subject's own name, whose other names are forgotten alike."""
-    names = subject.names if not answer else (answer,)
+    """`answer` "" stands for the subject's own name, whose other names are forgotten alike; but for those that the
+    prompt itself says, of a relative ("Pierre Curie and"), which show no knowledge when they are said again."""
+    own = [name for name in subject.names if name not in text]
+    names = (answer,) if answer else own or subject.names
     return SheetPrompt(text, names[0], split, subject.name, tuple(names[1:]))  # type: ignore[arg-type]
 
 
