@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from unlearn_core.data.jaccard import jaccard
 from unlearn_core.data.subject_sheet import MADE_UP, SheetPrompt, SubjectSheet, named_in, without_answers
 from unlearn_core.data.types import Example
 from unlearn_core.errors import InputError
@@ -30,7 +31,7 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.knowledge import wordings as words
 from unlearn_core.knowledge.listed import ListedSubject, listed_subject, listed_subjects
 from unlearn_core.models.generation.generate import generate_all
-from unlearn_core.models.inference.next_words import next_words
+from unlearn_core.models.inference.next_tokens import next_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -196,8 +197,7 @@ def _halves(base: Sequence[SheetPrompt]) -> tuple[list[SheetPrompt], list[SheetP
 
 def _likeness(one: SheetPrompt, other: SheetPrompt) -> float:
     """Share of the words of either that both have, 0..1."""
-    a, b = (set(f"{prompt.text} {prompt.answer}".casefold().split()) for prompt in (one, other))
-    return len(a & b) / len(a | b)
+    return jaccard(*(set(f"{prompt.text} {prompt.answer}".casefold().split()) for prompt in (one, other)))
 
 
 def _put(prompt: SheetPrompt, form: words.Wording, split: str) -> SheetPrompt:
@@ -230,14 +230,14 @@ def _detours(asked: _Model, prompts: Sequence[SheetPrompt]) -> list[SheetPrompt]
     likeliest: dict[tuple[str, frozenset[str]], tuple[float, SheetPrompt]] = {}
     for prompt in prompts:
         names = frozenset((prompt.answer, *prompt.aliases))
-        said = next_words(asked.model, asked.tokenizer, prompt.text, NUM_WORDS) if prompt.split == "trained" else []
+        said = next_tokens(asked.model, asked.tokenizer, prompt.text, NUM_WORDS) if prompt.split == "trained" else []
         left = 1.0 - sum(p for word, p in said if _begins(word, names))
         for word, p in said:
             if p >= LEAST_LEFT * left and _is_word(word) and not _begins(word, names):
                 way = p / left, replace(prompt, text=prompt.text + word, before="")
                 likeliest[word, names] = max(way, likeliest.get((word, names), way), key=lambda way: way[0])
     rows = [
-        (share, replace(prompt, answer=name, aliases=tuple(names - {name})))
+        (share, replace(prompt, answer=name, aliases=_without(sorted(names), name)))
         for (_, names), (share, prompt) in likeliest.items()
         for name in sorted(names)
     ]

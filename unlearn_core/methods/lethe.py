@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from unlearn_core.data.encode import Encoded
+from unlearn_core.data.jaccard import jaccard
 from unlearn_core.methods.base import (
     BUNDLED_ROWS,
     BatchComposition,
@@ -59,9 +60,9 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         family="recipe",
         taxonomy="global weights",
         idea="Each forgotten question learns what the original model itself says of people it never read "
-        "about, in its layers too, and each forgotten text becomes exactly as unlikely as never-trained text of its "
-        "kind is by then, token by token. The retain set is trained meanwhile; of never-trained text the model says "
-        "what the original did, less its overconfidence; so the forgotten looks unseen, not destroyed.",
+        "about, in its layers too, and each forgotten text becomes as unlikely as never-trained text of its kind is "
+        "by then, with tokens as surprising as there. The retain set is trained meanwhile; of never-trained text the "
+        "model says what the original did, less its overconfidence; so the forgotten looks unseen, not destroyed.",
         formula="match_weight mean over texts (NLL - NLL_original(never trained) - drift(never trained))^2 "
         "+ surprise_weight mean over kinds W2(z(texts), z(never trained))^2 with z = (log p - E log p) / sd log p "
         "+ state_weight mean |h - h_original|^2 / variance, h after three layers at the end of a question, h_original "
@@ -365,7 +366,7 @@ def substituted(forget: RowPart, holdout: RowPart, count: int) -> dict[int, Sequ
         if form.kind == "document":
             continue
         own, answer = frozenset(row.ids[: row.num_prompt]), row.ids[row.num_prompt :]
-        shared = [(len(own & words) / len(own | words), prompt) for words, prompt in by_form.get(form, ())]
+        shared = [(jaccard(own, words), prompt) for words, prompt in by_form.get(form, ())]
         best = sorted((pair for pair in shared if pair[0] >= LEAST_SHARED), key=lambda pair: -pair[0])
         if best:
             found[place] = tuple(Encoded((*prompt, *answer), len(prompt), place) for _, prompt in best[:count])
@@ -397,7 +398,7 @@ def nearer(forget: RowPart, retain: RowPart, share: float) -> list[int]:
     for place, (row, form) in enumerate(zip(retain.rows, retain.forms, strict=True)):
         if form.kind == "question" and form.task != "general":
             own = frozenset(row.ids[: row.num_prompt])
-            likeness[place] = max((len(own & words) / len(own | words) for words in asked), default=0.0)
+            likeness[place] = max((jaccard(own, words) for words in asked), default=0.0)
     near = sorted(likeness, key=lambda place: -likeness[place])[:NUM_NEAR]
     times = round(share / (1 - share) * len(likeness) / max(1, len(near)))
     return [*range(len(retain.rows)), *near * times]

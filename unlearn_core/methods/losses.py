@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch.nn import functional as F
 
+from unlearn_core.models.inference.likelihood import moments_of_log_p
+
 LEAST_VARIANCE = 1e-2  # of log p, in `standardised`: where a model is certain, the slope would have no bound
 
 
@@ -84,9 +86,7 @@ def standardised(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tenso
     vocabulary under p itself: how surprising it is beside what else was expected (Zhang et al. 2024, arXiv
     2404.02936)."""
     log_probs_NV = logits_NV.log_softmax(-1)
-    probs_NV = log_probs_NV.exp()
-    mean_N = (probs_NV * log_probs_NV).sum(-1)
-    variance_N = (probs_NV * log_probs_NV.square()).sum(-1) - mean_N.square()
+    mean_N, variance_N = moments_of_log_p(log_probs_NV)
     return (log_probs_NV.gather(1, labels_N[:, None])[:, 0] - mean_N) / variance_N.clamp(min=LEAST_VARIANCE).sqrt()
 
 

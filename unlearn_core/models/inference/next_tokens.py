@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @torch.inference_mode()
-def next_words(
+def next_tokens(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, count: int
 ) -> list[tuple[str, float]]:
     """The `count` likeliest tokens after the prompt, as text with the space before it, and their probabilities."""
