@@ -1,4 +1,4 @@
-"""One thread, two, or those that a run chooses: on an idle machine, and beside one busy process.
+"""A run on one thread and on two, which pass the model side by side: on an idle machine, and beside one busy process.
 
     python benchmarks/threads.py [--steps 20] [--turns 1]
 
@@ -15,24 +15,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-CASES = ("1", "2", "chosen")
+CASES = ("1", "2")
 BUSY = "while True: pass"
 TRAIN = """
-import sys, time
+import sys, tempfile
+from pathlib import Path
 from unlearn_core.system.machine.threads import use_cores, wait_passively
 wait_passively()
-import torch
 use_cores(serving=False)
-from unlearn_core import methods
-from unlearn_core.data.sources import load_data
-from unlearn_core.models.targets import load_target
-from unlearn_core.training.loop import unlearn
-target, data = load_target("demo"), load_data("demo")
-method = methods.build("lethe", {"steps": int(sys.argv[1])})
-began = time.perf_counter()
-for _ in unlearn(target.model, target.tokenizer, data, method, probe_ids=()):
-    pass
-print(time.perf_counter() - began, torch.get_num_threads())
+from unlearn_core.runs.run import run
+from unlearn_core.runs.spec import RunSpec
+from unlearn_core.runs.state import RunState
+with tempfile.TemporaryDirectory() as folder:
+    state = RunState.of(run(RunSpec(settings={"steps": int(sys.argv[1])}), home=Path(folder)))
+print(state.finished.seconds["unlearn"])
 """
 
 
@@ -46,7 +42,7 @@ def main() -> None:
     for neighbour in ("none", "one busy process"):
         busy = subprocess.Popen([sys.executable, "-c", BUSY]) if neighbour != "none" else None
         try:
-            found: dict[str, list[tuple[float, int]]] = {case: [] for case in CASES}
+            found: dict[str, list[float]] = {case: [] for case in CASES}
             for _ in range(options.turns):
                 for case in CASES:
                     found[case].append(train(case, options.steps))
@@ -55,21 +51,20 @@ def main() -> None:
                 busy.kill()
                 busy.wait()
         best = {case: min(times) for case, times in found.items()}
-        cells = [f"{best[case][0]:.1f} s ({best[case][0] / best['1'][0]:.2f})" for case in CASES]
-        print(f"| {neighbour} | {' | '.join(cells)}, ended with {best['chosen'][1]} |", flush=True)
+        cells = [f"{best[case]:.1f} s ({best[case] / best['1']:.2f})" for case in CASES]
+        print(f"| {neighbour} | {' | '.join(cells)} |", flush=True)
 
 
-def train(case: str, steps: int) -> tuple[float, int]:
-    """Seconds of the training, and the threads it ended with."""
+def train(threads: str, steps: int) -> float:
+    """Seconds of the training."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "KMP_"))}
-    if case != "chosen":
-        environment["OMP_NUM_THREADS"] = case
+    if threads == "1":
+        environment["OMP_NUM_THREADS"] = threads
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(steps)], env=environment, capture_output=True, text=True, check=True
     )
-    seconds, threads = done.stdout.split()[-2:]
-    return float(seconds), int(threads)
+    return float(done.stdout.split()[-1])
 
 
 if __name__ == "__main__":

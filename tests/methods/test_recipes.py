@@ -22,7 +22,7 @@ from unlearn_core.models.inference.forward import AnswerPredictions, mean_per_ro
 from unlearn_core.training.latent import find_shift
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import unlearn
-from unlearn_core.training.packing import head_of, pack_hidden
+from unlearn_core.training.packing import head_of, pack_outputs
 from unlearn_core.training.records import LoopStep
 from unlearn_core.training.sharpness import perturbed
 
@@ -140,7 +140,7 @@ def test_the_attack_makes_the_answers_likelier_and_keeps_what_was_accumulated(
     def nll(rounds: int) -> float:
         shift_MD = find_shift(model, rows, 1, LatentAttack(0, 3.0, rounds), seed=0)
         with torch.no_grad():
-            logits_NV = head_of(model)(pack_hidden(model, layout, 0, shift=(0, shift_MD)))
+            logits_NV = head_of(model)(pack_outputs(model, layout, 0, shift=(0, shift_MD))[0])
         return float(torch.nn.functional.cross_entropy(logits_NV, layout.labels_N))
 
     assert nll(8) < nll(1) - 0.1

@@ -42,7 +42,7 @@ def test_values_and_gradients_are_those_of_whole_passes(arch, tiny_model) -> Non
 
     whole = step()
     calls: list[int] = []
-    handle = layers(model)[0].register_forward_hook(lambda *_: calls.append(1))
+    handle = next(layers(model)[0].children()).register_forward_hook(lambda *_: calls.append(1))
     with frozen_below(model, 2):
         assert bottom_of(model) is not None
         calls.clear()  # the trial
@@ -61,7 +61,7 @@ def test_a_text_scored_again_begins_above_and_a_step_learns_from_what_a_score_ke
     whole = all_traces(model, rows, 1)
     apply_lora(model, 4, trains=lambda name: (layer_of(name) or 0) >= 2)
     calls: list[int] = []
-    handle = layers(model)[0].register_forward_hook(lambda *_: calls.append(1))
+    handle = next(layers(model)[0].children()).register_forward_hook(lambda *_: calls.append(1))
     layout = pack_parts(model, ROWS, 1)
     with frozen_below(model, 2):
         calls.clear()  # the trials

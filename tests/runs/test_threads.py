@@ -1,18 +1,20 @@
-"""One thread or two: what a machine with these times would be given, told by a clock of our own."""
+"""One thread or two, told by a clock of our own, and calls side by side."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from unlearn_core.system.machine import threads
-from unlearn_core.system.machine.threads import Threads, faster_of_two, num_threads, use_cores
+from unlearn_core.system.machine.threads import faster_of_two, num_threads, side_by_side, use_cores
 
 
 class Machine:
@@ -20,9 +22,6 @@ class Machine:
 
     def __init__(self, seconds: dict[int, float], free: bool = True) -> None:
         self.seconds, self.now, self.free = seconds, 0.0, free
-
-    def threads(self) -> Threads:
-        return Threads(lambda: self.now, lambda: self.free)
 
     def work(self) -> None:
         self.now += self.seconds[torch.get_num_threads()]
@@ -32,15 +31,9 @@ class Machine:
 def _threads_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "_may_choose", True)
+    monkeypatch.setattr(threads, "_taken", 0)
     yield
     torch.set_num_threads(before)
-
-
-def run(machine: Machine, chooser: Threads, steps: int) -> None:
-    for _ in range(steps):
-        chooser.begin()
-        machine.work()
-        chooser.end(1)
 
 
 @pytest.mark.parametrize(
@@ -62,35 +55,11 @@ def test_the_faster_number_is_found_in_few_pieces_of_work(seconds: dict[int, flo
     assert machine.now == pytest.approx(2.5 + 2 * seconds[1] + of_two * seconds[2])
 
 
-def test_a_neighbour_that_comes_and_goes_is_noticed() -> None:
-    machine = Machine({1: 2.0, 2: 1.0})
-    chooser = machine.threads()
-    run(machine, chooser, 40)
-    assert torch.get_num_threads() == 2
-    machine.seconds, machine.free = {1: 2.0, 2: 6.0}, False  # somebody has one of the cores
-    run(machine, chooser, 3)
-    assert torch.get_num_threads() == 1
-    machine.seconds, machine.free = {1: 2.0, 2: 1.0}, True
-    run(machine, chooser, 60)
-    assert torch.get_num_threads() == 2
-
-
 def test_a_neighbour_that_is_there_from_the_start_costs_nothing() -> None:
     """Two threads are not tried where both cores are not free."""
     machine = Machine({1: 2.0, 2: 40.0}, free=False)
     faster_of_two(machine.work, lambda: machine.now, lambda: machine.free)
     assert (torch.get_num_threads(), machine.now) == (1, 0.0)
-    run(machine, machine.threads(), 100)
-    assert machine.now == 100 * 2.0
-
-
-def test_slow_steps_with_free_cores_are_a_reason_to_try_again() -> None:
-    machine = Machine({1: 2.0, 2: 1.0})
-    chooser = machine.threads()
-    run(machine, chooser, 20)
-    machine.seconds = {1: 2.0, 2: 3.5}
-    run(machine, chooser, 20)
-    assert torch.get_num_threads() == 1
 
 
 def test_whether_both_cores_are_free_is_seen_by_using_them() -> None:
@@ -105,43 +74,95 @@ def test_whether_both_cores_are_free_is_seen_by_using_them() -> None:
     assert sum(seen) < 10
 
 
-def test_a_core_that_becomes_free_is_taken_and_one_that_stays_taken_costs_little() -> None:
-    machine = Machine({1: 2.0, 2: 9.0})
-    chooser = machine.threads()
-    run(machine, chooser, 3)
-    began = machine.now
-    run(machine, chooser, 160)
-    assert torch.get_num_threads() == 1
-    assert machine.now - began == 160 * 2.0 + 2 * 7.0  # after 8 and 32 steps one of two threads
-    machine.seconds = {1: 2.0, 2: 1.0}
-    run(machine, chooser, 270)
-    assert torch.get_num_threads() == 2
-
-
-def test_steady_steps_are_never_tried_again_and_longer_ones_are_no_stall() -> None:
-    machine = Machine({1: 2.0, 2: 1.0})
-    chooser = machine.threads()
-    run(machine, chooser, 5)
-    began = machine.now
-    for size in (1, 2, 5, 9) * 20:
-        chooser.begin()
-        machine.now += size * machine.seconds[torch.get_num_threads()]
-        chooser.end(size)
-    assert machine.now - began == 17 * 20  # all on two threads
-
-
 def test_a_number_that_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_may_choose", False)
     torch.set_num_threads(1)
     machine = Machine({1: 2.0, 2: 1.0})
     faster_of_two(machine.work, lambda: machine.now, lambda: machine.free)
-    run(machine, machine.threads(), 5)
-    assert torch.get_num_threads() == 1
+    assert (torch.get_num_threads(), machine.now) == (1, 0.0)
 
 
 def test_only_one_and_two_are_chosen_between() -> None:
     assert [num_threads(cores, serving=False) for cores in (1, 2, 3, 8)] == [1, 2, 2, 7]
     assert [num_threads(cores, serving=True) for cores in (1, 2, 3, 8)] == [1, 1, 2, 7]
+
+
+def test_calls_side_by_side_are_made_by_two_threads_and_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_taken", 2)
+    both = threading.Barrier(2, timeout=60)
+
+    def call(number: int) -> tuple[int, str, int]:
+        if number < 2:
+            both.wait()  # passed by two threads only
+        return number, threading.current_thread().name, torch.get_num_threads()
+
+    torch.set_num_threads(2)
+    found = side_by_side([partial(call, number) for number in range(9)])
+    assert [number for number, *_ in found] == [*range(9)]
+    assert len({name for _, name, _ in found[:2]}) == 2
+    assert {number for *_, number in found} == {1}
+    assert torch.get_num_threads() == 2
+
+
+def test_both_threads_compute_as_the_caller_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_taken", 2)
+    both = threading.Barrier(2, timeout=60)
+
+    def modes() -> tuple[bool, bool]:
+        both.wait()
+        return torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    assert side_by_side([modes, modes]) == [(True, False)] * 2
+    with torch.no_grad():
+        assert side_by_side([modes, modes]) == [(False, False)] * 2
+    with torch.inference_mode():
+        assert side_by_side([modes, modes]) == [(False, True)] * 2
+
+
+def test_an_error_in_either_thread_reaches_the_caller_and_the_next_calls_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_taken", 2)
+    both = threading.Barrier(2, timeout=60)
+
+    def fail(word: str) -> None:
+        both.wait()
+        raise ValueError(word)
+
+    with pytest.raises(ValueError, match="first"):
+        side_by_side([partial(fail, "first"), partial(fail, "second")])
+    assert side_by_side([lambda: 1, lambda: 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_one_thread_makes_all_calls_itself(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_taken", taken)
+    torch.set_num_threads(1)
+    assert set(side_by_side([threading.get_ident] * 3)) == {threading.get_ident()}
+
+
+def test_calls_within_calls_take_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_taken", 2)
+
+    def inner() -> set[int]:
+        return {threading.get_ident(), *side_by_side([threading.get_ident] * 3)}
+
+    assert all(len(names) == 1 for names in side_by_side([inner] * 4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_has_a_second_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import os, sys\n"
+        "from unlearn_core.system.machine import threads\n"
+        "threads._taken = 2\n"
+        "calls = [lambda: 1, lambda: 2]\n"
+        "assert threads.side_by_side(calls) == [1, 2]\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if threads.side_by_side(calls) == [1, 2] else 1)\n"
+        "print(os.waitpid(child, 0)[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["0"], done.stderr
 
 
 @pytest.mark.parametrize("threads_given", ["", "1"])

@@ -16,7 +16,7 @@ import torch
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.capabilities import LatentAttack
 from unlearn_core.training.layout import StepLayout, pack_parts
-from unlearn_core.training.packing import head_of, pack_hidden
+from unlearn_core.training.packing import head_of, pack_outputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,7 +55,7 @@ def _gradient(model: PreTrainedModel, layout: StepLayout, layer: int, shift_MD: 
     start = 0
     for number, pack in enumerate(layout.packs):
         stop = start + len(pack.at_N)
-        logits_NV = head_of(model)(pack_hidden(model, layout, number, shift=(layer, shift_MD)))
+        logits_NV = head_of(model)(pack_outputs(model, layout, number, shift=(layer, shift_MD))[0])
         nll = torch.nn.functional.cross_entropy(logits_NV.float(), layout.labels_N[start:stop], reduction="sum")
         total_MD += torch.autograd.grad(nll / len(layout.labels_N), shift_MD)[0]
         start = stop

@@ -24,6 +24,7 @@ from unlearn_core.data.encode import Encoded
 from unlearn_core.models.inference.forward import computing_dtype, device_of, stands_alone, unwrap
 from unlearn_core.models.inference.packed import NAME, bounded, lies_flat
 from unlearn_core.models.inference.positions import max_positions, uniform_up_to
+from unlearn_core.models.inference.side_by_side import can_pass_together
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
 from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.gpu import send
@@ -31,6 +32,7 @@ from unlearn_core.system.machine.gpu import send
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+HALVED_FROM = 256  # tokens of a step whose halves can pass side by side: fewer are not worth a second thread
 Packer = Callable[[Sequence[int]], tuple[int, list[list[int]]]]  # lengths -> row width, members of each row
 
 
@@ -79,10 +81,13 @@ def pack_parts(
     longest = max((len(row.ids) for row in rows), default=0)
     packer = _packer(model, longest)
     shares = _shares(rows, distributed.size())
-    stops = accumulate(len(part) for part in rows_by_part.values()) if apart and distributed.size() == 1 else ()
+    stops = list(accumulate(len(part) for part in rows_by_part.values())) if apart and distributed.size() == 1 else []
     if stands_alone(model, longest):
         limit = 1
-    drafts = _drafts(rows, shares, list(stops), limit or len(rows), pad_id, packer)
+    num_tokens = sum(len(row.ids) for row in rows)
+    if limit is None and num_tokens >= HALVED_FROM and can_pass_together(model, longest):
+        stops = sorted({*stops, *_shares(rows, 2)[1:]})
+    drafts = _drafts(rows, shares, stops, limit or len(rows), pad_id, packer)
     counts = torch.tensor([row.num_predicted for row in rows])
     labels = [token for row in rows for token in row.ids[len(row.ids) - row.num_predicted :]]
     parts, start = [], 0
@@ -99,7 +104,6 @@ def pack_parts(
     labels_N, row_N, index_S, *sent = send([*of_step, *(one for _, tensors in drafts for one in tensors)], device)
     packs = [_pack(own, sent[5 * number : 5 * number + 5], model) for number, (own, _) in enumerate(drafts)]
     bounds = tuple(offsets[share] for share in shares)
-    num_tokens = sum(len(row.ids) for row in rows)
     return StepLayout(tuple(parts), tuple(packs), bounds, labels_N, row_N, index_S, index, offsets, num_tokens)
 
 

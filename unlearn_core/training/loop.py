@@ -40,7 +40,6 @@ from unlearn_core.models.split import whole
 from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.gpu import empty_cache
 from unlearn_core.system.machine.memory import is_out_of_memory, return_heap
-from unlearn_core.system.machine.threads import Threads
 from unlearn_core.training.data import MAX_TOKENS, BatchSampler, Plan, build_parts, cut_rows, feeds, visited
 from unlearn_core.training.distributed.sharded import ShardedTrainable
 from unlearn_core.training.latent import find_shift
@@ -101,7 +100,6 @@ def unlearn(
     parts = build_parts(tokenizer, data, mix, max_tokens, seed)
     _check(model, data, method, parts)
     depth = num_layers(model)
-    threads = Threads()  # what comes before the first step counts too
     plan = feeds(method, parts, data, seed)
     assert sum(part.steps for part, _ in plan) == method.steps
     pad_id = pad_id_of(tokenizer)
@@ -157,7 +155,7 @@ def unlearn(
         if isinstance(method, Edit):
             last = yield from _units(method, context, watch, stop)
         else:
-            last = yield from _steps(plan, context, trainable, watch, threads, pad_id, micro_batch, stop, snapshot)
+            last = yield from _steps(plan, context, trainable, watch, pad_id, micro_batch, stop, snapshot)
         if distributed.broadcast(best is not None and best()):
             yield from watch.keep_best(model, last)
         watch.keeper = None
@@ -221,7 +219,6 @@ def _steps(
     context: Context,
     trainable: Trainable,
     watch: Watch,
-    threads: Threads,
     pad_id: int,
     micro_batch: int | None,
     stop: Callable[[], bool] | None,
@@ -242,7 +239,6 @@ def _steps(
             optimiser = make_optimiser(parameters, method.learning_rate, model.device)
             snapshot.follow(optimiser, fresh=own == 0)
         context.step, context.rows = step, feed.step(own)
-        threads.begin()
         losses, num_tokens, fitting = _backward(method, context, pad_id, parameters, fit)
         if fitting != fit:
             yield Warned(fitting.told(fit))
@@ -266,7 +262,6 @@ def _steps(
             group["lr"] = rate
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        threads.end(num_tokens)
         if trainable.wrapped is not None and model.device.type == "cpu" and (step + 1) % HEAP_RETURNED_EVERY == 0:
             return_heap()
         method.after_step(context, step, losses)

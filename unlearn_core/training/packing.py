@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -32,6 +32,7 @@ from unlearn_core.models.inference.forward import (
 )
 from unlearn_core.models.inference.frozen_bottom import bottom_of
 from unlearn_core.models.inference.hidden import collected, hidden_after, shifted
+from unlearn_core.models.inference.side_by_side import side_by_side
 from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.gpu import send
 from unlearn_core.training.layout import StepLayout, pack_parts
@@ -40,8 +41,10 @@ from unlearn_core.training.layout import can_pack as can_pack  # for who looks f
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Found = TypeVar("Found")
 WHOLE_BYTES = 512 * 2**20  # float32 logits of a step are held in full up to this size
 ACCUMULATION_TOKENS = 600  # in a batch whose gradient is accumulated: smaller ones would be slower
+COPIED_BYTES = 2**28  # of gradients kept apart by pack until they are added up
 CHUNK = 64  # sequences in one forward pass outside the steps
 Shift = tuple[int, torch.Tensor]  # a layer, and what is added (M, D) to what enters it at the first M tokens
 
@@ -65,32 +68,45 @@ def _prediction(
 ) -> torch.Tensor | HiddenStates:
     """The logits where they are small, otherwise what gives losses and logits on demand."""
     prediction = HiddenStates(hidden_ND, head_of(model, layer), layout.bounds)
+    return prediction.logits_NV if _in_full(model, layout) else prediction
+
+
+def _in_full(model: PreTrainedModel, layout: StepLayout) -> bool:
+    """Whether the logits of all labelled positions are held at a time."""
     num_bytes = 4 * len(layout.labels_N) * model.config.get_text_config().vocab_size
-    return prediction if distributed.size() > 1 or num_bytes > WHOLE_BYTES else prediction.logits_NV
+    return distributed.size() == 1 and num_bytes <= WHOLE_BYTES
 
 
 def head_of(model: PreTrainedModel, layer: int | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What turns `pack_hidden` into logits; nothing where the pass ended at a layer."""
+    """What turns hidden states into logits; nothing where the pass ended at a layer."""
     split = body_and_head(model)
     return torch.nn.Identity() if split is None or layer is not None else split[1]
 
 
 def _hidden(model: PreTrainedModel, layout: StepLayout, layer: int | None = None) -> torch.Tensor:
     """Hidden states (n, D) below the head at this process's labelled positions."""
-    return torch.cat([pack_hidden(model, layout, number, layer) for number in range(len(layout.packs))])
+    return torch.cat(
+        [top_nD for top_nD, *_ in each_pack(model, layout, partial(pack_outputs, model, layout, layer=layer))]
+    )
 
 
-def pack_hidden(
+def each_pack(model: PreTrainedModel, layout: StepLayout, call: Callable[[int], Found]) -> list[Found]:
+    """What `call` makes of the number of each pack, side by side where threads share a CPU."""
+    longest = max(pack.input_ids_BT.shape[1] for pack in layout.packs)
+    return side_by_side(model, [partial(call, number) for number in range(len(layout.packs))], longest)
+
+
+def pack_outputs(
     model: PreTrainedModel,
     layout: StepLayout,
     number: int,
     layer: int | None = None,
     shift: Shift | None = None,
     beside: Sequence[int] = (),
-) -> torch.Tensor:
-    """The same of one pack; the logits themselves where the model changes them after its head. A shift adds its rows
-    to what enters its layer at the first tokens of the layout, so that of a step it can move the first part alone.
-    What the layers `beside` put out there stands beside these values, one after the other."""
+) -> list[torch.Tensor]:
+    """Hidden states (n, D) of one pack; the logits themselves where the model changes them after its head. A shift
+    adds its rows to what enters its layer at the first tokens of the layout, so that of a step it can move the first
+    part alone. Then, where any are asked for, what the layers `beside` put out there, in turn (n, L x D)."""
     pack = layout.packs[number]
     inputs = {"input_ids": pack.input_ids_BT, "use_cache": False, **pack.apart}
     if pack.apart:
@@ -114,15 +130,14 @@ def pack_hidden(
         else:
             found_BTD = unwrap(model)(**inputs).logits
     # Of a model over several devices each layer puts out on its own.
-    wanted = [each.to(found_BTD).flatten(0, 1).index_select(0, pack.at_N) for each in (found_BTD, *states)]
-    return torch.cat(wanted, -1) if beside else wanted[0]
+    top_nD, *rest = [each.to(found_BTD).flatten(0, 1).index_select(0, pack.at_N) for each in (found_BTD, *states)]
+    return [top_nD, torch.cat(rest, -1)] if rest else [top_nD]
 
 
-def states_beside(model: PreTrainedModel, layout: StepLayout, both_ND: torch.Tensor, number: int) -> torch.Tensor:
-    """What `number` layers put out (S, L, D) at the last token of each sequence's prompt, from `pack_hidden`'s values
-    of the whole step."""
-    width = number * int(model.config.get_text_config().hidden_size)
-    own_NX = distributed.gather_rows(both_ND[:, both_ND.shape[1] - width :], layout.bounds)
+def states_beside(layout: StepLayout, own_nX: torch.Tensor, number: int) -> torch.Tensor:
+    """What `number` layers put out (S, L, D) at the last token of each sequence's prompt, from the values beside of
+    all packs of `pack_outputs`."""
+    own_NX = distributed.gather_rows(own_nX, layout.bounds)
     first_S = send([torch.tensor(layout.offsets[:-1])], own_NX.device)[0]
     states_SLD: torch.Tensor = own_NX[first_S].unflatten(1, (number, -1)).float()
     return states_SLD
@@ -184,37 +199,37 @@ def gradients(
 ) -> Losses:
     """Run one step forward and backward; the gradients are left in the parameters' `.grad`.
 
-    In pieces, the losses are computed once on the whole step and their gradient at the hidden states is
-    then carried through the model pack by pack: the same gradient for any loss, one extra forward, and
-    the activations of one pack at a time. Where two gradients are wanted and the parts are packed apart,
-    each goes through its own part's packs alone. The losses see the hidden states of the layer that the
-    method reads, if it does, and predictions under `shift`.
+    The losses are computed once on the whole step, and their gradient at what the packs put out is then carried
+    through the model pack by pack: side by side where threads share a CPU, and where two gradients are wanted and
+    the parts are packed apart, through each part's own packs alone. In pieces, the activations of one pack are held
+    at a time, for one extra forward. The losses see the hidden states of the layer that the method reads, if it
+    does, and predictions under `shift`.
     """
     layer, beside = hidden_layer_of(method, num_layers(model)), state_layers(method, model)
-    run: Callable[[int], torch.Tensor] = partial(pack_hidden, model, layout, layer=layer, shift=shift, beside=beside)
+    head, in_full = head_of(model, layer), _in_full(model, layout)
+
+    def run(number: int) -> list[torch.Tensor]:
+        top_nD, *states = pack_outputs(model, layout, number, layer, shift, beside)
+        return [head(top_nD) if in_full else top_nD, *states]
+
     with torch.set_grad_enabled(not in_pieces):
-        passed = [run(number) for number in range(len(layout.packs))]
-        hidden_ND = torch.cat(passed)
-    leaf_ND = None
-    if in_pieces or (isinstance(method, CombinesGradients) and distributed.size() == 1):
-        hidden_ND = leaf_ND = hidden_ND.detach().requires_grad_()
-    if not in_pieces:
-        run = passed.__getitem__
-    top_ND, states_SLD = hidden_ND, None
-    if beside:
-        states_SLD = states_beside(model, layout, hidden_ND, len(beside))
-        top_ND = hidden_ND[:, : hidden_ND.shape[1] - states_SLD[0].numel()]
-    batch = StepBatch(**split_parts(layout, _prediction(model, layout, top_ND, layer), states_SLD))
-    losses = method.losses(context, batch)
+        passed = [run(number) for number in range(len(layout.packs))] if in_pieces else each_pack(model, layout, run)
+    carried = in_pieces or len(passed) > 1
+    ends = [[each.detach().requires_grad_() for each in pack] for pack in passed] if carried else passed
+    top_ND, *states = [torch.cat(each) for each in zip(*ends, strict=True)]
+    states_SLD = states_beside(layout, states[0], len(beside)) if beside else None
+    prediction = top_ND if in_full else HiddenStates(top_ND, head, layout.bounds)
+    losses = method.losses(context, StepBatch(**split_parts(layout, prediction, states_SLD)))
+    backward = partial(_backward, model, layout, run if in_pieces else passed.__getitem__, ends)
     if not isinstance(method, CombinesGradients):
-        _backward(losses.total, layout, run, hidden_ND, leaf_ND)
+        backward(losses.total, in_pieces)
         return losses
     assert losses.forget is not None
     assert losses.retain is not None
     parameters = [p for p in model.parameters() if p.requires_grad]
     wanted = []
     for loss in (losses.forget, losses.retain):
-        _backward(loss, layout, run, hidden_ND, leaf_ND, again=loss is losses.forget)
+        backward(loss, in_pieces, again=loss is losses.forget)
         wanted.append([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters])
         for parameter in parameters:
             parameter.grad = None
@@ -224,30 +239,54 @@ def gradients(
 
 
 def _backward(
-    loss: torch.Tensor,
+    model: PreTrainedModel,
     layout: StepLayout,
-    run: Callable[[int], torch.Tensor],
-    hidden_ND: torch.Tensor,
-    leaf_ND: torch.Tensor | None,
+    run: Callable[[int], list[torch.Tensor]],
+    ends: Sequence[Sequence[torch.Tensor]],
+    loss: torch.Tensor,
+    in_pieces: bool,
     again: bool = False,
 ) -> None:
-    """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph."""
+    """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph. `ends`: what the
+    loss was computed of, by pack; where they are leaves, `run` gives what they stand for."""
     if distributed.size() > 1:
         # Every process has the whole loss but a gradient through its own share only; the shards' gradients
         # are averaged, which makes a sum of them. A process without a share takes part all the same.
-        loss = loss * distributed.size() + 0.0 * hidden_ND.sum()
+        loss = loss * distributed.size() + 0.0 * sum(each.sum() for pack in ends for each in pack)
     loss.backward(retain_graph=again)
-    if leaf_ND is None:
+    if not ends[0][0].is_leaf:
         return
-    gradient_ND, leaf_ND.grad = leaf_ND.grad, None
-    start = 0
-    for number, pack in enumerate(layout.packs):
-        stop = start + len(pack.at_N)
-        assert gradient_ND is not None
-        gradient_nD = gradient_ND[start:stop]
-        if distributed.size() > 1 or gradient_nD.any():  # nothing flows through the packs of another loss's part
-            run(number).backward(gradient_nD, retain_graph=again)
-        start = stop
+    slopes = [[each.grad for each in pack] for pack in ends]
+    for each in (each for pack in ends for each in pack):
+        each.grad = None
+
+    def reached(number: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """What a pack put out and the slopes there; nothing flows through the packs of another loss's part."""
+        slope = slopes[number]
+        if distributed.size() == 1 and not any(each is not None and each.any() for each in slope):
+            return [], []
+        pairs = [(out, each) for out, each in zip(run(number), slope, strict=True) if each is not None]
+        return [out for out, _ in pairs], [each for _, each in pairs]
+
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    num_bytes = len(ends) * sum(p.numel() * p.element_size() for p in parameters)
+    if in_pieces or num_bytes > COPIED_BYTES:
+        for number in range(len(ends)):
+            outputs, slope = reached(number)
+            if outputs:
+                torch.autograd.backward(outputs, slope, retain_graph=again)
+        return
+
+    def gradient(number: int) -> Sequence[torch.Tensor | None]:
+        outputs, slope = reached(number)
+        if not outputs:
+            return [None] * len(parameters)
+        return torch.autograd.grad(outputs, parameters, slope, retain_graph=again, allow_unused=True)
+
+    for found in each_pack(model, layout, gradient):  # added in their order, whichever was ready first
+        for parameter, own in zip(parameters, found, strict=True):
+            if own is not None:
+                parameter.grad = own if parameter.grad is None else parameter.grad + own
 
 
 def accumulation_batches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +15,10 @@ from unlearn_core.models.generation.generate import continue_all
 from unlearn_core.models.inference.forward import AnswerPredictions, token_nll
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.packing import (
+    each_pack,
     forward,
-    pack_hidden,
     pack_in_chunks,
+    pack_outputs,
     predict,
     predict_in_chunks,
     split_parts,
@@ -58,8 +60,8 @@ class ModelPasses:
         found: dict[int, torch.Tensor] = {}
         placed = [replace(row, index=place) for place, row in enumerate(rows)]
         for layout in pack_in_chunks(self._model, placed, self._pad_id):
-            packs = [pack_hidden(self._model, layout, n, beside=self._beside) for n in range(len(layout.packs))]
-            states_SLD = states_beside(self._model, layout, torch.cat(packs), len(self._beside))
+            packs = each_pack(self._model, layout, partial(pack_outputs, self._model, layout, beside=self._beside))
+            states_SLD = states_beside(layout, torch.cat([states_nX for _, states_nX in packs]), len(self._beside))
             found.update(zip(layout.index, states_SLD, strict=True))
         return torch.stack([found[place] for place in range(len(rows))])
 

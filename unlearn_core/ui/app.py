@@ -92,6 +92,7 @@ _OPEN = (
     "Serve strangers with --public; let only some in with LETHE_SIGN_IN."
 )
 LOCAL_UPLOAD = "256mb"
+QUEUE_SECONDS = 0.02  # between two looks of Gradio's queue: a thousand a second, as it has it, take a tenth of a core
 _CACHED = {True: (600, 3600), False: (3600, 86400)}  # seconds between looks, seconds a file is kept
 
 
@@ -142,6 +143,7 @@ def build(studio: Studio) -> gr.Blocks:
             page.load(None, js=script, **AT_ONCE)
     guard(page, studio.store.home if studio.public else None)
     page.queue(default_concurrency_limit=4, max_size=64)
+    page._queue.sleep_when_free = QUEUE_SECONDS
     return page
 
 

@@ -10,7 +10,7 @@ from gradio.events import Dependency
 from unlearn_core.ui.panels.result_panel import OutcomePanel
 from unlearn_core.ui.panels.setup_panel import Setup
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1.5  # a poll takes server and browser a fifth of a second
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from unlearn_core.data.scripts import has_no_spaces
 
@@ -29,12 +30,13 @@ def words(text: str) -> list[str]:
 def _holds(text: str, answer: str) -> bool:
     wanted, written = words(answer), words(text)
     if not wanted:  # the vitamin is A
-        wanted, written = _split(answer), _split(text)
+        wanted, written = [*_split(answer)], [*_split(text)]
     size = len(wanted)
     return size > 0 and any(written[at : at + size] == wanted for at in range(len(written) - size + 1))
 
 
-def _split(text: str) -> list[str]:
+@lru_cache(maxsize=4096)  # a verdict asks for each text once for every other row
+def _split(text: str) -> tuple[str, ...]:
     """Runs of letters, marks and digits; marks belong to the letter before them, which `\\w` would lose."""
     text = _THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold())
     kept = []
@@ -45,7 +47,7 @@ def _split(text: str) -> list[str]:
             kept.append(char)
         elif char not in "'\u2019":  # O'Neil is one word, with or without it
             kept.append(" ")
-    return "".join(kept).split()
+    return tuple("".join(kept).split())
 
 
 def _is_decimal_point(text: str, at: int) -> bool:

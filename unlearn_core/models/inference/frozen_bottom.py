@@ -11,8 +11,10 @@ Legend: B rows of a batch, T positions, M real tokens of the batch, D hidden.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -35,52 +37,81 @@ class FrozenBottom:
         self._model, self.first = model, first
         self._states: dict[tuple[int, ...], torch.Tensor] = {}  # ids -> (t, D)
         self._bytes = 0
+        self._lock = threading.Lock()
+        self._passing = threading.local()  # whether a thread's pass begins above
+        self._is_tuple: dict[int, int] = {}  # layer -> the values it puts out, where those are a tuple
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Inside the `with`, the layers below are left out of the passes of `entered`, and of no other thread's."""
+        below = list(layers(self._model))[: self.first]
+        before = [vars(layer).get("forward") for layer in below]
+        for number, layer in enumerate(below):
+            layer.forward = self._left_out(number, layer.forward)
+        try:
+            yield
+        finally:
+            for layer, forward in zip(below, before, strict=True):
+                if forward is None:
+                    del layer.forward
+                else:
+                    layer.forward = forward
+
+    def _left_out(self, number: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(forward)
+        def passed_on(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._passing, "above", False):
+                hidden_BTD = args[0] if args else kwargs["hidden_states"]
+                size = self._is_tuple.get(number)
+                return hidden_BTD if size is None else (hidden_BTD, *[None] * (size - 1))
+            output = forward(*args, **kwargs)
+            if isinstance(output, tuple):
+                self._is_tuple[number] = len(output)
+            return output
+
+        return passed_on
 
     @contextmanager
     def entered(
         self, sequences: Sequence[tuple[int, ...]], inputs: dict[str, Any], places_M: torch.Tensor
     ) -> Iterator[None]:
         """Inside the `with`, a pass over `inputs`, which hold `sequences` at `places_M`, begins at `first`."""
-        self._compute_missing(sequences, inputs, places_M)
+        states_MD = self._below(sequences, inputs, places_M)
         ids_BT = inputs["input_ids"]
-        states_MD = torch.cat([self._states[ids] for ids in sequences])
         flat = torch.zeros(ids_BT.numel(), states_MD.shape[1], dtype=states_MD.dtype, device=states_MD.device)
         flat[places_M] = states_MD
-        with _begun_at(self._model, self.first, flat.view(*ids_BT.shape, -1)):
+        with self.begun_with(flat.view(*ids_BT.shape, -1)):
             yield
+
+    @contextmanager
+    def begun_with(self, states_BTD: torch.Tensor) -> Iterator[None]:
+        """Inside the `with`, this thread's passes begin with what enters layer `first`."""
+        self._passing.above = True
+        try:
+            with entered(self._model, self.first, lambda _: states_BTD):
+                yield
+        finally:
+            self._passing.above = False
 
     @torch.inference_mode(False)  # what a score has computed, a step may learn from
     @torch.no_grad()
-    def _compute_missing(
+    def _below(
         self, sequences: Sequence[tuple[int, ...]], inputs: dict[str, Any], places_M: torch.Tensor
-    ) -> None:
-        if all(ids in self._states for ids in sequences):
-            return
-        hidden_BTD = hidden_after(self._model, self.first - 1, inputs)
-        found = hidden_BTD.flatten(0, 1)[places_M].split([len(ids) for ids in sequences])
-        for ids, states_tD in zip(sequences, found, strict=True):
-            if self._bytes > MAX_BYTES:
-                self._states.clear()
-                self._bytes = 0
-            self._bytes += states_tD.numel() * states_tD.element_size()
-            self._states[ids] = states_tD.clone()
-        for ids, states_tD in zip(sequences, found, strict=True):  # those that went when room was made
-            self._states.setdefault(ids, states_tD)
-
-
-@contextmanager
-def _begun_at(model: PreTrainedModel, first: int, states_BTD: torch.Tensor) -> Iterator[None]:
-    """Take the layers below `first` out of the model, and let `states_BTD` enter it."""
-    whole = layers(model)
-    inner = unwrap(model)
-    body = getattr(inner, inner.base_model_prefix)
-    name = next(name for name, child in body.named_children() if child is whole)
-    with entered(model, first, lambda _: states_BTD):
-        setattr(body, name, torch.nn.ModuleList(list(whole)[first:]))
-        try:
-            yield
-        finally:
-            setattr(body, name, whole)
+    ) -> torch.Tensor:
+        """What enters layer `first` at the tokens (M, D), kept or computed now."""
+        kept = [self._states.get(ids) for ids in sequences]
+        known = [states_tD for states_tD in kept if states_tD is not None]
+        if len(known) == len(kept):
+            return torch.cat(known)
+        found_MD = hidden_after(self._model, self.first - 1, inputs).flatten(0, 1)[places_M]
+        with self._lock:
+            for ids, states_tD in zip(sequences, found_MD.split([len(ids) for ids in sequences]), strict=True):
+                if self._bytes > MAX_BYTES:
+                    self._states.clear()
+                    self._bytes = 0
+                self._bytes += states_tD.numel() * states_tD.element_size()
+                self._states[ids] = states_tD.clone()
+        return found_MD
 
 
 _KEPT: WeakKeyDictionary[PreTrainedModel, FrozenBottom] = WeakKeyDictionary()
@@ -113,11 +144,13 @@ def frozen_below(model: PreTrainedModel, first: int) -> Iterator[None]:
         yield
         return
     _KEPT.pop(inner, None)
-    if first > 0 and _begins_the_same(model, first):
-        body_and_head(model)  # tried now, on the whole model: within a pass that begins higher it would seem not to fit
-        _KEPT[inner] = FrozenBottom(model, first)
+    bottom = FrozenBottom(model, first)
     try:
-        yield
+        with bottom.installed() if first > 0 else nullcontext():
+            if first > 0 and _begins_the_same(model, bottom):
+                body_and_head(model)  # tried now: within a pass that begins higher it would seem not to fit
+                _KEPT[inner] = bottom
+            yield
     finally:
         _KEPT.pop(inner, None)
         if around is not None:
@@ -125,16 +158,16 @@ def frozen_below(model: PreTrainedModel, first: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _begins_the_same(model: PreTrainedModel, first: int) -> bool:
-    """Whether a pass that begins at `first` ends as a whole one does, on a few tokens."""
+def _begins_the_same(model: PreTrainedModel, bottom: FrozenBottom) -> bool:
+    """Whether a pass that begins above ends as a whole one does, on a few tokens."""
     inner = unwrap(model)
     body = getattr(inner, inner.base_model_prefix)
     count = min(9, int(model.config.get_text_config().vocab_size))
     inputs = {"input_ids": torch.arange(count, device=model.device)[None], "use_cache": False}
     try:
         whole = body(**inputs).last_hidden_state
-        states_BTD = hidden_after(model, first - 1, inputs)
-        with _begun_at(model, first, states_BTD):
+        states_BTD = hidden_after(model, bottom.first - 1, inputs)
+        with bottom.begun_with(states_BTD):
             again = body(**inputs).last_hidden_state
     except (RuntimeError, TypeError, AttributeError, IndexError, KeyError, StopIteration):
         return False

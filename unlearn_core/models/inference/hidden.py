@@ -1,11 +1,13 @@
 """Inside a forward pass: end it at a layer, shift what enters one, or keep what some put out.
 
-All by hooks on the model's own layers, so no architecture needs code of its own.
+All by hooks on the model's own layers, so no architecture needs code of its own. A hook acts in the thread that put
+it there alone: another thread may pass the same model meanwhile.
 Legend: B rows, T positions, M tokens, D hidden.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,11 @@ class _Reached(Exception):
 def hidden_after(model: PreTrainedModel, layer: int, inputs: Mapping[str, object]) -> torch.Tensor:
     """The output (B, T, D) of layer `layer` (from 0); what lies above it is not computed."""
 
+    own = threading.get_ident()
+
     def stop(module: torch.nn.Module, args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        raise _Reached(output[0] if isinstance(output, tuple) else output)
+        if threading.get_ident() == own:
+            raise _Reached(output[0] if isinstance(output, tuple) else output)
 
     handle = layers(model)[layer].register_forward_hook(stop)
     inner = unwrap(model)
@@ -44,9 +49,11 @@ def hidden_after(model: PreTrainedModel, layer: int, inputs: Mapping[str, object
 def collected(model: PreTrainedModel, numbers: Sequence[int]) -> Iterator[list[torch.Tensor]]:
     """What the layers `numbers`, ascending, put out (B, T, D) in a pass inside the `with`."""
     found: list[torch.Tensor] = []
+    own = threading.get_ident()
 
     def keep(module: torch.nn.Module, args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        if threading.get_ident() == own:
+            found.append(output[0] if isinstance(output, tuple) else output)
 
     with ExitStack() as hooks:
         for number in numbers:
@@ -69,7 +76,11 @@ def shifted(model: PreTrainedModel, layer: int, places_M: torch.Tensor, shift_MD
 def entered(model: PreTrainedModel, layer: int, changed: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """Let layer `layer` be entered by what `changed` makes of its hidden states, inside the `with`."""
 
+    own = threading.get_ident()
+
     def enter(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != own:
+            return None
         if args:
             return (changed(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}

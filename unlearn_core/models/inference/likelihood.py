@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 # Logits (values) in memory at a time: on a CPU few enough to stay in its cache.
 LOGITS_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 27}
-_ZERO = -1e3  # log p of what has no probability in float32
+LEAST_LOG_P = -1e3  # log p of what has no probability in float32
 ROWS_PER_BLOCK = 128  # at least: a product with fewer rows is slow, whatever the vocabulary
 
 
@@ -131,6 +131,6 @@ def token_columns(logits_NV: torch.Tensor, labels_N: torch.Tensor, moments: bool
 def moments_of_log_p(log_probs_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and variance (N,) of log p over the vocabulary, weighted by p itself."""
     probs_NV = log_probs_NV.exp()
-    known_NV = log_probs_NV.clamp(min=_ZERO)  # p log p is 0 where p is 0, although log p may be -inf there
+    known_NV = log_probs_NV.clamp(min=LEAST_LOG_P)  # p log p is 0 where p is 0, although log p may be -inf there
     mean_N = (probs_NV * known_NV).sum(-1)
     return mean_N, (probs_NV * known_NV.square()).sum(-1) - mean_N.square()

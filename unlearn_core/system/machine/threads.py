@@ -1,7 +1,9 @@
-"""How many threads the tensor library may use.
+"""How many threads the tensor library may use, and passes side by side.
 
-Two threads on two cores take half the time of one, and several times as long where something else has one of
-the cores: each waits for the other at every operation. So a process that has taken both tries now and then.
+Two threads that share every operation take half the time of one on two idle cores, and several times as long where
+something else has one of them: each waits for the other thousands of times in a pass. So what can be cut in two
+runs side by side, each half in one thread that waits for the other once; it also gives the same bits as one after
+the other. What cannot is tried once with one thread and with two.
 """
 
 from __future__ import annotations
@@ -11,17 +13,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+Found = TypeVar("Found")
 _SPINS = 20_000  # of a thread that waits, before it gives up its core
-_ONE, _TWO = (1, 1), (2, 2, 2)  # threads of the steps of a trial; the first of a number is not counted
-_STALLED = 1.5  # times the usual time of a step
-_HOPELESS = 4.0  # times the time of one thread, in the first step of two
-_IN_A_ROW = 3  # stalled steps before another number of threads
-_SHORTEST_WAIT, _LONGEST_WAIT = 8, 256  # steps between two trials
+_TRIED = (1, 1, 2, 2, 2)  # threads of each piece of work of a trial; the first of a number is not counted
+_HOPELESS = 4.0  # times the time of one thread, in the first piece of work of two
 _LOOK = 0.05  # seconds that it takes to see whether both cores are free
 _FREE = 0.8  # of two cores' time in which two threads computed
 _may_choose = False  # whether the number is this file's to choose, of one and two
+_taken = 0  # threads that this process may have at work; 0 where nobody said
+_second: ThreadPoolExecutor | None = None
+_beside = threading.local()  # whether this thread is one of two side by side
 
 
 def usable_cores() -> int:
@@ -59,7 +64,7 @@ def use_cores(*, serving: bool) -> int:
 
     While a page is served, threads trade places more often, so that a viewer never waits for a step.
     """
-    global _may_choose
+    global _may_choose, _taken
     import torch
 
     if serving:
@@ -67,6 +72,7 @@ def use_cores(*, serving: bool) -> int:
     if not os.environ.get("OMP_NUM_THREADS", "").isdigit():
         torch.set_num_threads(num_threads(usable_cores(), serving=serving))
         _may_choose = torch.get_num_threads() == 2
+    _taken = torch.get_num_threads()
     return torch.get_num_threads()
 
 
@@ -96,102 +102,85 @@ def faster_of_two(
     clock: Callable[[], float] = time.perf_counter,
     free: Callable[[], bool] = both_cores_are_free,
 ) -> None:
-    """Use one thread or two for what follows, whichever does `work` sooner now; it is done five times at most."""
+    """Use one thread or two for what follows, whichever does `work` sooner now; it is done five times at most.
+
+    The first of a number wakes threads and fills caches, so that it says nothing unless it is hopeless.
+    """
+    import torch
+
     if not _may_choose:
         return
-    threads = Threads(clock, free)
-    while threads.on_trial:
-        threads.begin()
-        work()
-        threads.end(1)
-
-
-class Threads:
-    """One thread or two for the steps of a training, whichever is faster. Most processors give the same bits.
-
-    One and then two are tried at the start, and two again now and then while one is in use, but only where both
-    cores are free. Steps that stall are a sign to look whether they still are. The first step of a number wakes
-    threads and fills caches, so that it says nothing unless it is hopeless.
-    """
-
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.perf_counter,
-        free: Callable[[], bool] = both_cores_are_free,
-    ) -> None:
-        self._clock, self._free = clock, free
-        self._left: list[int] = []  # threads of the steps that are still to be tried
-        self._best: dict[int, float] = {}  # seconds per unit of work, by number of threads
-        self._last = 0  # threads of the step before, within a trial
-        self._usual = self._began = 0.0
-        self._slow = self._since = 0
-        self._wait = _SHORTEST_WAIT
-        if _may_choose and free():
-            self._try(*_ONE, *_TWO)
-        elif _may_choose:
-            _set(1)
-
-    @property
-    def on_trial(self) -> bool:
-        return bool(self._left)
-
-    def begin(self) -> None:
-        """Before a step."""
-        if self._left:
-            _set(self._left[0])
-        self._began = self._clock()
-
-    def end(self, size: int) -> None:
-        """After a step of this many units of work (tokens)."""
-        if not _may_choose:
-            return
-        pace = (self._clock() - self._began) / max(1, size)
-        if self._left:
-            self._tried(self._left.pop(0), pace)
-            return
-        self._since += 1
-        self._slow = self._slow + 1 if pace > _STALLED * self._usual else 0
-        if _threads() == 1:  # whoever had the other core may be gone, which no step of one thread shows
-            if self._may_try():
-                self._try(*_TWO, one=pace)
-        elif self._slow >= _IN_A_ROW and not self._free():
-            _set(1)
-            self._since = 0
-        elif self._slow >= _IN_A_ROW and self._may_try():
-            self._try(*_ONE, *_TWO)
-
-    def _try(self, *numbers: int, one: float | None = None) -> None:
-        """Take the next steps with these numbers of threads; `one`: what a step of one thread takes already."""
-        self._left, self._last = list(numbers), 0
-        self._best = {} if one is None else {1: one}
-
-    def _tried(self, number: int, pace: float) -> None:
-        if number == self._last:
-            self._best[number] = min(pace, self._best.get(number, pace))
-        elif number == 2 and pace > _HOPELESS * self._best[1]:
-            self._left = []
-        self._last = number
-        if not self._left:
-            chosen = min(self._best, key=self._best.__getitem__)
-            self._usual, self._slow, self._since = self._best[chosen], 0, 0
-            _set(chosen)
-
-    def _may_try(self) -> bool:
-        """Whether it is time for another trial, and both cores are free for it."""
-        if self._since < self._wait:
-            return False
-        self._since, self._wait = 0, min(4 * self._wait, _LONGEST_WAIT)
-        return self._free()
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _set(number: int) -> None:
-    import torch
-
-    if _threads() != number:
+    best: dict[int, float] = {}
+    for place, number in enumerate(_TRIED if free() else ()):
         torch.set_num_threads(number)
+        began = clock()
+        work()
+        seconds = clock() - began
+        if number in _TRIED[:place][-1:]:
+            best[number] = min(seconds, best.get(number, seconds))
+        elif number == 2 and seconds > _HOPELESS * best[1]:
+            break
+    torch.set_num_threads(min(best, key=best.__getitem__, default=1))
+
+
+def side_by_side(calls: Sequence[Callable[[], Found]]) -> list[Found]:
+    """What the calls give, in their order. Where this process may have two threads at work, a second one makes some
+    of the calls; both compute as the caller would, with gradients or without.
+
+    Each call's own operations have half the threads. The first error, in the order of the calls, is raised when both
+    threads are done.
+    """
+    import torch
+
+    available = max(_taken, torch.get_num_threads())
+    if len(calls) < 2 or available < 2 or getattr(_beside, "here", False):
+        return [call() for call in calls]
+    waiting, lock = iter(enumerate(calls)), threading.Lock()
+    found: dict[int, Found] = {}
+    failed: dict[int, BaseException] = {}
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def work() -> None:
+        torch.set_num_threads(available // 2)
+        _beside.here = True
+        try:
+            with torch.inference_mode(modes[1]), torch.set_grad_enabled(modes[0]):
+                while not failed:
+                    with lock:
+                        place, call = next(waiting, (-1, None))
+                    if call is None:
+                        return
+                    try:
+                        found[place] = call()
+                    except BaseException as error:
+                        failed[place] = error
+        finally:
+            _beside.here = False
+
+    before = torch.get_num_threads()
+    other = _second_thread().submit(work)
+    try:
+        work()
+    finally:
+        other.result()
+        torch.set_num_threads(before)
+    if failed:
+        raise failed[min(failed)]
+    return [found[place] for place in range(len(calls))]
+
+
+def _second_thread() -> ThreadPoolExecutor:
+    global _second
+    if _second is None:
+        _second = ThreadPoolExecutor(1, "beside")
+    return _second
+
+
+def _forget_second() -> None:
+    """A fork has none of the threads that its parent had."""
+    global _second
+    _second = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_second)

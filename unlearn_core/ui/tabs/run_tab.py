@@ -108,7 +108,7 @@ class _Shown:
 
 
 class _Watch:
-    """Draws what is new of the run on screen; what moves is polled once a second while it is under way."""
+    """Draws what is new of the run on screen; what moves is polled while it is under way."""
 
     def __init__(self, studio: Studio, session: PageSession, shown: _Shown) -> None:
         self.studio, self.session, self.shown = studio, session, shown
