@@ -179,7 +179,7 @@ def test_the_details_hold_layers_terms_and_the_same_prompts_side_by_side(result:
     page.get_by_label("Retained", exact=True).check()
     page.wait_for_selector("#le-side-by-side mark.le-kept")
     page.get_by_label("Forgotten, asked in a new way").check()
-    page.wait_for_function("document.querySelector('#le-side-by-side').innerText.includes('still leak')", **SELDOM)
+    page.wait_for_function("document.querySelector('#le-side-by-side').innerText.includes('still told')", **SELDOM)
 
 
 def test_buttons_lead_from_the_result_to_the_tabs_and_it_is_listed(finished: Seen, result: Any) -> None:

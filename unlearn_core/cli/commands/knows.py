@@ -13,6 +13,7 @@ from unlearn_core.cli.table import table
 from unlearn_core.cli.values import whole_number
 from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, write_sheet
 from unlearn_core.errors import clip
+from unlearn_core.report.kit.format import count
 from unlearn_core.system.files import disk_errors
 
 SHOWN = 12  # neighbours' prompts in print; the file has all
@@ -71,12 +72,12 @@ def lines(sheet: SubjectSheet) -> list[str]:
         return [f"{sheet.subject}: nothing was found that this model knows."]
     called = f", also called {', '.join(sheet.aliases)}" if sheet.aliases else ""
     splits = [prompt.split for prompt in sheet.prompts]
-    made = f"{splits.count('trained')} prompts to train on, {splits.count('never trained')} never trained"
+    made = f"{count(splits.count('trained'), 'prompt')} to train on, {splits.count('never trained')} never trained"
     return [
         f"{sheet.subject} ({sheet.kind}){called}: {made}, {len(sheet.neighbours)} about others.",
         _table(asked),
         "",
-        f"Of others of the kind, to see that they stay ({len(of_others)} prompts, the first of them):",
+        f"Of others of the kind, to see that they stay ({count(len(of_others), 'prompt')}, the first of them):",
         _table(of_others[:SHOWN]),
     ]
 

@@ -77,8 +77,8 @@ def side_by_side(scores: dict[str, Scores], split: str, order: str = ORDERS[0], 
         return tag("p", "No answers of this kind were recorded.", class_="le-muted")
     shown = found[:limit]
     bad = sum(is_bad(item) for item in found)
-    state = f"{bad:,} still leak" if found[0].to_forget else f"{bad:,} were lost"
-    counted = f"Of {count(len(found), 'prompt')} {state}; {len(shown)} shown. "
+    state = "still told" if found[0].to_forget else "lost"
+    counted = f"{count(len(found), 'prompt')}, {bad:,} {state}; {len(shown)} shown. "
     legend = "Underlined are words of the gold answer, in order."
     return join(tag("p", counted, legend, class_="le-muted"), *(card(item) for item in shown))
 
