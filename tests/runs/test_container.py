@@ -27,30 +27,36 @@ from unlearn_core.system.machine.memory import container_memory
 from unlearn_core.runs import events as ev
 from unlearn_core.jobs import watchdog
 watchdog.EVERY = 0.1
-target, home, grows = sys.argv[1:]
-words = 6 if grows == "1" else 60
-rows = "\\n".join(f"Who is {n}? => " + f"{n} " * words for n in range(100, 124))
+target, home = sys.argv[1:]
 store = RunStore(home)
 worker = Worker(store)
-def submit(**changes):
+def submit(words, batch_size):
+    rows = "\\n".join(f"Who is {n}? => " + f"{n} " * words for n in range(100, 124))
     wanted = {"target": target, "data": "facts:" + rows, "method": "grad_ascent", "steps": 10**5}
-    settings = {"batch_size": 24, "learning_rate": 1e-6, **changes}
-    return worker.submit(RunSpec(**wanted, settings=settings))
-run, others = submit(batch_size=1) if grows == "1" else submit(), []
+    return worker.submit(RunSpec(**wanted, settings={"batch_size": batch_size, "learning_rate": 1e-6}))
+def steps(run):
+    return sum(isinstance(event, ev.Step) for event in store.read_events(run)[0])
+def told(run):
+    last = store.read_events(run)[0][-1]
+    return container_memory()[1], last.kind, last.message, steps(run)
+large = submit(words=60, batch_size=24)
+assert worker.wait(large)
+run, others, trains = submit(words=6, batch_size=1), [], False
 end = time.monotonic() + 120
-while grows == "1" and time.monotonic() < end and not worker.wait(run, 0.05):
+while time.monotonic() < end and not worker.wait(run, 0.05):
     used, limit = container_memory()
-    if used < 0.93 * limit and any(isinstance(event, ev.Step) for event in store.read_events(run)[0]):
-        others.append(bytearray(b"x" * 2**22))  # somebody else in the container takes more, and keeps it
+    trains = trains or steps(run) > 0
+    if trains and used < 0.93 * limit:
+        more = 2**24 if used < 0.8 * limit else 2**22
+        others.append(bytearray(b"x" * more))  # somebody else in the container takes more, and keeps it
 assert worker.wait(run)
-last = store.read_events(run)[0][-1]
-steps = sum(isinstance(event, ev.Step) for event in store.read_events(run)[0])
-print(json.dumps([container_memory()[1], last.kind, last.message, steps]))
+print(json.dumps([told(large), told(run)]))
 worker.close()
 """
+Told = tuple[int, str, str, int]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def container() -> Iterator[Path]:
     """A group of processes that may take `LIMIT` together."""
     group = CONTROLLER / f"lethe-test-{os.getpid()}"
@@ -64,13 +70,12 @@ def container() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def wide_model(saved_model: Callable[..., str]) -> str:
-    """Small weights, and activations of some gigabytes for the batch of the test."""
-    return saved_model(intermediate_size=16384)
-
-
-def end_in(container: Path, *given: str) -> tuple[int, str, str, int]:
-    """The limit that the run saw, the kind and words of its end, and its steps."""
+def ends(
+    container: Path, saved_model: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Told, Told]:
+    """Of a run that does not fit and of one that is left too little: the limit that it saw, the kind and words of its
+    end, and its steps. The model has small weights, and activations of some gigabytes for the batch of the first."""
+    given = [saved_model(intermediate_size=16384), str(tmp_path_factory.mktemp("contained"))]
     enter = ["sh", "-c", ENTER, str(container), sys.executable, "-c", CHILD, *given]
     done = subprocess.run(enter, capture_output=True, text=True, timeout=300, check=False)
     if "unshare" in done.stderr or "mount" in done.stderr:
@@ -78,19 +83,19 @@ def end_in(container: Path, *given: str) -> tuple[int, str, str, int]:
     assert done.returncode == 0, done.stderr
     counted = dict(line.split() for line in (container / "memory.oom_control").read_text().splitlines())
     assert counted["oom_kill"] == "0"
-    limit, kind, message, steps = json.loads(done.stdout.splitlines()[-1])
-    return limit, kind, message, steps
+    large, grown = json.loads(done.stdout.splitlines()[-1])
+    return large, grown
 
 
-def test_a_run_that_does_not_fit_is_refused_before_it_trains(container: Path, wide_model: str, tmp_path: Path) -> None:
-    limit, kind, message, steps = end_in(container, wide_model, str(tmp_path), "0")
+def test_a_run_that_does_not_fit_is_refused_before_it_trains(ends: tuple[Told, Told]) -> None:
+    limit, kind, message, steps = ends[0]
     assert limit == LIMIT
     assert (kind, steps) == ("out_of_memory", 0)
     assert "GB are free. Use a smaller batch size" in message
 
 
-def test_a_run_ends_when_others_fill_the_container(container: Path, wide_model: str, tmp_path: Path) -> None:
-    _, kind, message, steps = end_in(container, wide_model, str(tmp_path), "1")
+def test_a_run_ends_when_others_fill_the_container(ends: tuple[Told, Told]) -> None:
+    _, kind, message, steps = ends[1]
     assert kind == "out_of_memory"
     assert "nearly used up" in message
     assert steps > 0
