@@ -4,56 +4,52 @@ cancels it, and what it exports is a plain model."""
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from preloaded import Child
 
 from unlearn_core import RunStore
 from unlearn_core.runs import events as ev
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-STEPS = 20
-# The command of every process, with a checkpoint after each step.
-COMMAND = """
-import sys, torch
-torch.set_num_threads(1)
-from unlearn_core.runs import checkpoints
-checkpoints.EVERY, checkpoints._SHARE = 0.0, 1e9
-from unlearn_core.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+STEPS = 12
 
 
-def launch(home: Path, *words: str) -> list[subprocess.Popen[str]]:
-    """Two processes as the launcher starts them; process 0 writes."""
+def command(share: float, *words: str) -> int:
+    """What every process does, with a checkpoint after the first step, and others that take `share` of the time."""
+    from unlearn_core.cli import main
+    from unlearn_core.runs import checkpoints
+
+    checkpoints.EVERY, checkpoints._SHARE = 0.0, share
+    return main(["run", *words])
+
+
+def launch(home: Path, *words: str, share: float = 1e9) -> list[Child]:
+    """Two processes as the launcher starts them; process 0 writes. Without a `share` each step has its checkpoint."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LETHE_HOME": str(home)}
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    place = {"LETHE_HOME": str(home), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "run", *words],
-            text=True,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**env, **place, "RANK": rank, "LOCAL_RANK": rank},
+        Child(
+            command,
+            share,
+            *words,
+            environment={**place, "RANK": rank, "LOCAL_RANK": rank},
+            said=home.parent / f"said by {rank} at {port}",
         )
         for rank in ("0", "1")
     ]
 
 
-def follow(home: Path, until: Callable[[list[Any]], bool], team: list[Any]) -> tuple[str, list[Any]]:
+def follow(home: Path, until: Callable[[list[Any]], bool], team: list[Child]) -> tuple[str, list[Any]]:
     """What a page reads of the one run in the store while it goes on, until that is enough."""
     store, seen, offset = RunStore(home), [], 0
     try:
@@ -70,17 +66,17 @@ def follow(home: Path, until: Callable[[list[Any]], bool], team: list[Any]) -> t
             time.sleep(0.05)
     finally:
         store.close()
-    raise AssertionError([process.communicate(timeout=60) for process in team])
+    raise AssertionError([child.wait() for child in team])
 
 
 def steps(events: list[Any]) -> list[ev.Step]:
     return [event for event in events if isinstance(event, ev.Step)]
 
 
-def ended(team: list[subprocess.Popen[str]], lead: int) -> None:
+def ended(team: list[Child], lead: int) -> None:
     """Wait for all; process 0 must end with the code `lead`, or what they said is shown."""
-    told = [process.communicate(timeout=400)[1] for process in team]
-    assert team[0].returncode == lead, "\n".join(told)
+    (code, _), *_ = told = [child.wait() for child in team]
+    assert code == lead, told
 
 
 @pytest.fixture
@@ -96,7 +92,7 @@ def spec(memorised: Any, tmp_path: Path) -> str:
 def test_a_killed_process_leaves_a_run_that_two_others_finish(spec: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     team = launch(home, spec)
-    run_id, _ = follow(home, lambda seen: len(steps(seen)) >= 4, team)
+    run_id, _ = follow(home, lambda seen: len(steps(seen)) >= 2, team)
     team[1].send_signal(signal.SIGKILL)
     ended(team, 2)
     store = RunStore(home)
@@ -118,13 +114,12 @@ def test_a_killed_process_leaves_a_run_that_two_others_finish(spec: str, tmp_pat
     store.close()
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_cancels_the_run_of_both(spec: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    team = launch(home, spec)
+    team = launch(home, spec, "--steps", "100000", share=0.01)
     run_id, _ = follow(home, lambda seen: len(steps(seen)) >= 2, team)
-    for process in team:
-        process.send_signal(signal.SIGINT)
+    for child in team:
+        child.send_signal(signal.SIGINT)
     ended(team, 130)
     store = RunStore(home)
     assert store.get(run_id).status == "cancelled"
