@@ -41,6 +41,9 @@ CORPUS = (
 )
 
 
+_KNOWN_MODULES = pytest.StashKey[int]()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """What the imports make stays to the end: a run that collects its garbage need not look through all of it."""
@@ -48,6 +51,17 @@ def pytest_collection() -> Iterator[None]:
     yield
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """So does what a test was the first to import: every run collects its garbage twice."""
+    yield
+    known = item.config.stash.get(_KNOWN_MODULES, 0)
+    if len(sys.modules) > known + 100:
+        item.config.stash[_KNOWN_MODULES] = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture
