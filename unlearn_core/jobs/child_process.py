@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from unlearn_core.errors import LetheError, is_panic
 from unlearn_core.runs.control import Control
 from unlearn_core.system.log import log_to
+from unlearn_core.system.machine.memory import importing
 from unlearn_core.system.machine.threads import wait_passively
 
 Value = TypeVar("Value")
@@ -203,9 +204,10 @@ class _Child:
 
 
 def _warm_up() -> None:
-    from unlearn_core.runs.run import run  # noqa: F401
-    from unlearn_core.system.machine.threads import use_cores
-    from unlearn_core.training.loop import unlearn  # noqa: F401
+    with importing():
+        from unlearn_core.runs.run import run  # noqa: F401
+        from unlearn_core.system.machine.threads import use_cores
+        from unlearn_core.training.loop import unlearn  # noqa: F401
 
     use_cores(serving=False)
 

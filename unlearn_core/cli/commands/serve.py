@@ -34,7 +34,10 @@ def serve_command(options: argparse.Namespace) -> int:
         port = port if port is not None else _port_of(name)
     if port is not None and not 1 <= port <= 65535:
         raise InputError("--port", port, "is not a port", "Use 1 to 65535.")
-    from unlearn_core.ui.app import launch
+    from unlearn_core.system.machine.memory import importing
+
+    with importing():
+        from unlearn_core.ui.app import launch
 
     try:
         launch(options.host, port, options.public, options.open, mcp=options.mcp, recorded=True)

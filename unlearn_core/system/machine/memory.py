@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -90,6 +91,18 @@ def return_heap() -> None:
     """Give what the allocator holds and nobody uses back to the system; nothing where it is not glibc's."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Where a process begins with libraries that stay to its end: the garbage collector looks through what they make
+    neither meanwhile nor later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def release_memory() -> None:
