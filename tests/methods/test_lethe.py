@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,9 @@ from unlearn_core.methods.lethe import (
     matched_targets,
     nearer,
     substituted,
+    surprise_loss,
 )
+from unlearn_core.methods.losses import standardised
 from unlearn_core.models.inference.forward import AnswerPredictions
 
 QUESTION, DOCUMENT = RowKind("Task1", "question"), RowKind("Task1", "document")
@@ -137,3 +140,34 @@ def test_every_kind_of_retain_sequence_counts_alike() -> None:
     kinds = [0] * 8
     kinds[2] = KINDS.index("document")
     assert even_over_kinds(torch.tensor([4.0, 1.0, 2.0, 3.0]), part, kinds).item() == 3.0
+
+
+def test_surprises_are_matched_form_by_form_and_only_of_documents() -> None:
+    """Of two forms both have a document of: the first's tokens are distributed alike, the second's are not; the mean
+    over both. A question counts nowhere, nor does a document whose form nobody else has."""
+    forms = {
+        "forget": (DOCUMENT, RowKind("Task2", "document"), QUESTION, RowKind("Task3", "document")),
+        "holdout": (DOCUMENT, RowKind("Task2", "document"), QUESTION),
+    }
+    context: Any = SimpleNamespace(parts={name: SimpleNamespace(forms=kinds) for name, kinds in forms.items()})
+    drawn = torch.Generator().manual_seed(0)
+    logits_V = torch.randn(7, generator=drawn)
+
+    def predictions(tokens_by_row: Sequence[Sequence[int]]) -> AnswerPredictions:
+        labels_N = torch.tensor([token for tokens in tokens_by_row for token in tokens])
+        rows = torch.tensor([row for row, tokens in enumerate(tokens_by_row) for _ in tokens])
+        logits_NV = logits_V.repeat(len(labels_N), 1).requires_grad_()
+        return AnswerPredictions(logits_NV, labels_N, rows, torch.arange(len(tokens_by_row)))
+
+    forget = predictions([[0, 1, 2], [3, 3, 3], [6, 5], [4, 4]])
+    holdout = predictions([[2, 0, 1], [0, 1, 2], [1, 1]])
+    loss = surprise_loss(context, forget, holdout)
+    surprise_V = standardised(logits_V.repeat(7, 1), torch.arange(7))
+    levels = torch.quantile(surprise_V[:3], torch.tensor([1 / 6, 3 / 6, 5 / 6]))
+    same = torch.quantile(surprise_V[:3], torch.tensor([1 / 6, 3 / 6, 5 / 6])) - surprise_V[:3].sort()[0]
+    expected = (same.square().mean() + (surprise_V[3] - levels).square().mean()) / 2
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    moved_N = forget.logits_NV.grad.abs().sum(1) > 0  # type: ignore[union-attr]
+    assert moved_N.tolist() == [True, False, True] + [True] * 3 + [False] * 4
+    assert holdout.logits_NV.grad is None

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from unlearn_core.methods.losses import (
+    LEAST_VARIANCE,
     bucket_kl_divergence,
     floor_loss,
     kl_divergence,
@@ -123,3 +124,27 @@ def test_quantiles_of_two_samples_by_hand() -> None:
     assert loss.item() == 2.0
     assert gradient(loss, own_N).tolist() == [2.0, 0.0]
     assert quantile_loss(torch.tensor([3.0, 1.0]), other_M).item() == 0.0
+
+
+def test_the_slope_of_a_standardised_surprise_is_that_of_its_formula() -> None:
+    """Beside the derivative of the formula as it is written; a certain and an almost uniform row among the others."""
+    logits_NV = 3 * torch.randn(6, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits_NV[4] = torch.tensor([60.0] + [0.0] * 10)
+    logits_NV[5] *= 0.001
+    labels_N = torch.tensor([0, 3, 5, 2, 0, 7])
+    weights_N = torch.linspace(-1, 2, 6, dtype=torch.float64)
+
+    def written_out(logits_NV: torch.Tensor) -> torch.Tensor:
+        log_p_NV = logits_NV.log_softmax(-1)
+        mean_N = (log_p_NV.exp() * log_p_NV).sum(-1)
+        variance_N = (log_p_NV.exp() * (log_p_NV - mean_N[:, None]) ** 2).sum(-1)
+        own_N = log_p_NV.gather(1, labels_N[:, None])[:, 0]
+        return (own_N - mean_N) / variance_N.clamp(min=LEAST_VARIANCE).sqrt()
+
+    slopes = []
+    for measure in (lambda logits_NV: standardised(logits_NV, labels_N), written_out):
+        leaf_NV = logits_NV.clone().requires_grad_()
+        value_N = measure(leaf_NV)
+        (value_N * weights_N).sum().backward()
+        slopes.append((value_N.detach(), leaf_NV.grad))
+    torch.testing.assert_close(slopes[0], slopes[1])

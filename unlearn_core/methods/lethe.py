@@ -83,12 +83,12 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
     # The answers that must survive are back, on the bundled world, within 5/8 of the steps.
     traits = Traits(recovers_by=0.7, least_rate=0.12, least_steps=0.5)
 
-    learning_rate: float = parameter(5e-3, "Peak learning rate of AdamW", 0.0, 1.0)
-    steps: int = parameter(100, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
+    learning_rate: float = parameter(7e-3, "Peak learning rate of AdamW", 0.0, 1.0)
+    steps: int = parameter(90, "Optimiser steps; left alone, more for a larger forget set", 1, 100_000)
     retain_size: int = parameter(24, "Retain and general sequences per step", 1, 4096)
     holdout_size: int = parameter(16, "Never-trained sequences per step", 0, 4096)
     general: float = parameter(0.25, "Share of general facts among the retain sequences", 0.0, 1.0)
-    retain_weight: float = parameter(4.0, "Weight of the retain loss", 0.0, 100.0)
+    retain_weight: float = parameter(7.0, "Weight of the retain loss", 0.0, 100.0)
     anchor_weight: float = parameter(
         5.0, "Weight that holds never-trained text where it was, less overconfidence", 0.0, 100.0
     )
@@ -113,7 +113,7 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         2.0, "Weight of matching how surprising their tokens are beside what else was expected", 0.0, 100.0
     )
     state_weight: float = parameter(
-        2.0,
+        3.0,
         "Weight of what layers put out at forgotten questions, as at strangers', and at never-trained ones",
         0.0,
         100.0,

@@ -214,7 +214,7 @@ def gradients(
 
     with torch.set_grad_enabled(not in_pieces):
         passed = [run(number) for number in range(len(layout.packs))] if in_pieces else each_pack(model, layout, run)
-    carried = in_pieces or len(passed) > 1
+    carried = in_pieces or (len(passed) > 1 and distributed.size() == 1)
     ends = [[each.detach().requires_grad_() for each in pack] for pack in passed] if carried else passed
     top_ND, *states = [torch.cat(each) for each in zip(*ends, strict=True)]
     states_SLD = states_beside(layout, states[0], len(beside)) if beside else None
