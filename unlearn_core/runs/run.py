@@ -80,6 +80,7 @@ _NAMED = 3  # facts that the original does not tell, named before the training
 _MEND = "`lethe memorise` makes a model that knows them."
 WEIGHTS = "weights"
 _EVERY = 0.25  # seconds between progress events while training
+_LOOKED_AGAIN = (2, 5, 10, 20, 40)  # steps after which a core may be free that was not: a page settles by then
 _FEW, _TRIED_TOKENS = 50_000_000, 64  # parameters of a model that is tried on several rows, and tokens of a row
 
 
@@ -448,7 +449,7 @@ class _Run:
                 snapshot=self.snapshot,
             )
             try:
-                artifact = yield from self._trained(records)
+                artifact = yield from self._trained(records, target.model)
             except GeneratorExit:
                 if self.control.pausing and distributed.size() == 1 and self.checkpoints and self.snapshot.attached:
                     self.checkpoints.write(self.snapshot)
@@ -476,13 +477,17 @@ class _Run:
         except ResourceError:
             yield Warned("There was no room on the disk for a checkpoint; the training goes on without.")
 
-    def _trained(self, records: Generator[Record, None, Artifact]) -> Generator[Event, None, Artifact]:
+    def _trained(
+        self, records: Generator[Record, None, Artifact], model: PreTrainedModel
+    ) -> Generator[Event, None, Artifact]:
         shown, before = 0.0, 0.0
         training = ResultIterator(records)
         for record in training:
             if not isinstance(record, LoopStep):
                 yield record
             else:
+                if record.step in _LOOKED_AGAIN:
+                    _choose_threads(model)
                 left = self.clock.left(record.step / record.num_steps)
                 yield from self._keep()
                 rate = record.tokens / max(record.seconds - before, 1e-9)

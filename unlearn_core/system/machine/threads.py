@@ -37,12 +37,7 @@ def usable_cores() -> int:
 
 
 def num_threads(cores: int, *, serving: bool) -> int:
-    """One core stays free for the page. A command leaves it free too where it costs little: sums depend
-    on how many threads share them, and the same seed should give the same weights in both. (One and two
-    threads agreed bit for bit on the processors of the first measurements, so with two cores a command may take
-    both. On an Intel processor with AMX they do not, in float32 either: a product that sums over some thousand
-    tokens or a whole vocabulary differs in its last digits.)
-    """
+    """One core stays free for the page, and for the other work of a machine with more than two."""
     if cores <= 2 and not serving:
         return cores
     return max(1, cores - 1)
