@@ -10,7 +10,8 @@ from gradio.events import Dependency
 from unlearn_core.ui.panels.result_panel import OutcomePanel
 from unlearn_core.ui.panels.setup_panel import Setup
 
-POLL_SECONDS = 1.5  # a poll takes server and browser a fifth of a second
+POLL_SECONDS = 2.0  # a poll takes server and browser a fifth of a second
+POLL_AT_END = 0.8  # once only the verdict is to come
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from unlearn_core.service.choices import Brought
 from unlearn_core.service.live import LiveView
 from unlearn_core.service.studio import Studio
 from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, toast, warn
-from unlearn_core.ui.page import POLL_SECONDS, PageSession, RunTab
+from unlearn_core.ui.page import POLL_AT_END, POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
 from unlearn_core.ui.panels.result_panel import (
@@ -36,6 +36,7 @@ from unlearn_core.ui.panels.result_panel import (
 from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
 from unlearn_core.ui.web.addresses import put
 
+_LAST_STAGE, _NEAR = "score unlearned", 0.9  # share of the steps
 _NOT_RUN = "This cannot be run"
 # A press on a subject's mark with nothing held asks about it on this page; any other opens the mark's own address,
 # as with every link.
@@ -115,7 +116,8 @@ class _Watch:
         self.inputs = [session.run_id, session.seen, session.owner, shown.result.order]
         live = shown.live
         # To leave an output as it is costs Gradio about as much as to fill it: the other thirty are not polled.
-        self.moving: list[Block] = [*live.drawn, shown.subjects, *shown.charts.drawn, session.seen, session.due]
+        ends: list[Block] = [session.timer, session.seen, session.due]
+        self.moving: list[Block] = [*live.drawn, shown.subjects, *shown.charts.drawn, *ends]
         self.outputs: list[Block] = [
             *live.drawn,
             shown.subjects,
@@ -149,7 +151,16 @@ class _Watch:
         new = {name for name, version in view.versions.items() if seen.get(name) != version}
         if view.over or "result" in new:
             return [*nothing[:-1], secrets.token_hex(4)]
-        return [*self._moved(view, seen, new), view.versions, gr.skip()] if new else nothing
+        if not new:
+            return nothing
+        pace = gr.Timer(POLL_AT_END) if self._is_near_its_end(run) else gr.skip()
+        return [*self._moved(view, seen, new), pace, view.versions, gr.skip()]
+
+    def _is_near_its_end(self, run: str) -> bool:
+        """Whether a verdict is soon to come."""
+        story = self.studio.live.story(run)
+        last = story.steps[-1] if story.stage == "unlearn" and story.steps else None
+        return story.stage == _LAST_STAGE or (last is not None and last.step >= _NEAR * last.num_steps)
 
     def _moved(self, view: LiveView, seen: dict[str, int], new: set[str]) -> list[object]:
         subjects = view.parts["map"] if "map" in new else gr.skip()
@@ -202,7 +213,7 @@ def _wire_start(studio: Studio, setup: Setup, watch: _Watch) -> None:
                 raise problem(_NOT_RUN, error) from None
             warn(_NOT_RUN, error)
             return gr.skip(), gr.skip(), owner, gr.skip(), problem_box(error)
-        return run, {}, owner, gr.Timer(active=True), gr.skip()
+        return run, {}, owner, gr.Timer(POLL_SECONDS, active=True), gr.skip()
 
     begun = setup.start.click(
         begin,
@@ -239,7 +250,7 @@ def _wire_resume(studio: Studio, watch: _Watch, live: LivePanel) -> None:
     def resume(run: str, owner: str) -> gr.Timer:
         with toast("This run was not resumed"):
             studio.worker.resume(run, owner)
-        return gr.Timer(active=True)
+        return gr.Timer(POLL_SECONDS, active=True)
 
     resumed = live.resume.click(resume, [session.run_id, session.owner], session.timer, **PRIVATE)
     resumed.success(watch.tick, watch.inputs, watch.outputs, **AT_ONCE)
