@@ -132,10 +132,8 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     rows.select(order, view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
     for button, step in ((before, -PAGE), (after, PAGE)):
         button.click(_turn(step), view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
-    for field in filters:
-        field.change(_first_page, view, view, trigger_mode="always_last", **AT_ONCE).then(
-            table.read, asked, shown, **AT_ONCE
-        )
+    # One after the other again: of two tables for words half typed the older could come last, and stay.
+    gr.on([field.change for field in filters], table.begin, asked, shown, trigger_mode="always_last", **AT_ONCE)
     clear.click(lambda: ("", "", "", ""), None, filters, **AT_ONCE)
     for event in (tab.select, refresh.click):
         event(table.choices, owner, [method, verdict], **AT_ONCE)
@@ -153,6 +151,12 @@ class _Table:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
+
+    def begin(
+        self, text: str, method: str, status: str, verdict: str, view: View, picked: list[str], owner: str
+    ) -> tuple[object, ...]:
+        """`read` from the first page on: other filters have other pages."""
+        return self.read(text, method, status, verdict, {**view, "offset": 0}, picked, owner)
 
     def read(
         self,
@@ -304,10 +308,6 @@ def _states(ids: list[str]) -> list[object]:
     """Which of compare, pick none, save and delete can be pressed."""
     some = gr.update(interactive=bool(ids))
     return [gr.update(interactive=2 <= len(ids) <= MAX_COMPARED), some, some, some]
-
-
-def _first_page(view: View) -> View:
-    return {**view, "offset": 0}
 
 
 def _turn(step: int) -> Callable[[View], View]:
