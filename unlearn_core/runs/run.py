@@ -63,7 +63,6 @@ from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
 from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.memory import present_memory, release_memory, resident_memory
-from unlearn_core.system.machine.threads import faster_of_two
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
 
@@ -81,7 +80,6 @@ _MEND = "`lethe memorise` makes a model that knows them."
 WEIGHTS = "weights"
 _EVERY = 0.25  # seconds between progress events while training
 _LOOKED_AGAIN = (2, 5, 10, 20, 40)  # steps after which a core may be free that was not: a page settles by then
-_FEW, _TRIED_TOKENS = 50_000_000, 64  # parameters of a model that is tried on several rows, and tokens of a row
 
 
 def run(
@@ -296,6 +294,7 @@ class _Run:
             self.clock.expect(stage, seconds)
 
     def _load(self) -> Generator[Event, None, tuple[UnlearningData, Target]]:
+        from unlearn_core.models.inference.side_by_side import choose_threads
         from unlearn_core.models.targets import load_target
         from unlearn_core.runs.model_sheet import read_sheet
 
@@ -309,7 +308,7 @@ class _Run:
             data = with_questions(data, self.spec.mmlu, self.public, self.spec.target)
             yield StageProgress("load", 1, 2, "model")
             target = target or load_target(self.spec.target, public=self.public)
-            _choose_threads(target.model)
+            choose_threads(target.model)
             switched_off = [line.told for line in read_sheet(target.model) if not line.holds and line.told]
             self.sheet = sheet_of(self.spec.data, public=self.public, uploads=self.home / "uploads")
         if self.sheet is not None:
@@ -480,6 +479,8 @@ class _Run:
     def _trained(
         self, records: Generator[Record, None, Artifact], model: PreTrainedModel
     ) -> Generator[Event, None, Artifact]:
+        from unlearn_core.models.inference.side_by_side import choose_threads
+
         shown, before = 0.0, 0.0
         training = ResultIterator(records)
         for record in training:
@@ -487,7 +488,7 @@ class _Run:
                 yield record
             else:
                 if record.step in _LOOKED_AGAIN:
-                    _choose_threads(model)
+                    choose_threads(model)
                 left = self.clock.left(record.step / record.num_steps)
                 yield from self._keep()
                 rate = record.tokens / max(record.seconds - before, 1e-9)
@@ -546,17 +547,3 @@ def _checkpoint(artifact: Artifact, folder: Path, target: Target) -> None:
     artifact.save(folder, target.tokenizer, target.ref)
     if isinstance(artifact, Adapter):
         artifact.save_adapter(folder / "adapter")
-
-
-def _choose_threads(model: PreTrainedModel) -> None:
-    """By a pass over a few rows, fewer for a large model; a GPU does not wait for threads."""
-    if model.device.type != "cpu":
-        return
-    import torch
-
-    from unlearn_core.models.inference.trials import sample_ids
-
-    rows = 16 if sum(p.numel() for p in model.parameters()) < _FEW else 1
-    ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
-    with torch.no_grad():
-        faster_of_two(lambda: model(input_ids=ids, use_cache=False))

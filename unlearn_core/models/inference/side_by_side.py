@@ -1,18 +1,22 @@
-"""Several passes of one model at a time, each in a thread of its own."""
+"""How the passes of one model use the cores of a CPU: two at a time, or one on as many threads as are faster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
+
 from unlearn_core.models.inference.forward import computing_dtype, device_of, unwrap
 from unlearn_core.models.inference.positions import scaled_from
+from unlearn_core.models.inference.trials import sample_ids
 from unlearn_core.system.machine import distributed, threads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Found = TypeVar("Found")
+_FEW, _TRIED_TOKENS = 50_000_000, 64  # parameters of a model that is tried on several rows, and tokens of a row
 
 
 def can_pass_together(model: PreTrainedModel, longest: int) -> bool:
@@ -30,3 +34,14 @@ def can_pass_together(model: PreTrainedModel, longest: int) -> bool:
 def side_by_side(model: PreTrainedModel, calls: Sequence[Callable[[], Found]], longest: int) -> list[Found]:
     """What the calls give, in their order: each a pass of the model over rows of at most `longest` tokens."""
     return threads.side_by_side(calls) if can_pass_together(model, longest) else [call() for call in calls]
+
+
+@torch.no_grad()
+def choose_threads(model: PreTrainedModel) -> None:
+    """Use one thread or two for the operations that passes share, whichever is faster now, by passes over a few rows,
+    fewer of a large model. A GPU does not wait for threads."""
+    if model.device.type != "cpu":
+        return
+    rows = 16 if sum(p.numel() for p in model.parameters()) < _FEW else 1
+    ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
+    threads.faster_of_two(lambda: model(input_ids=ids, use_cache=False))

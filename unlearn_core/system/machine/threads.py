@@ -106,15 +106,17 @@ def faster_of_two(
     if not _may_choose:
         return
     best: dict[int, float] = {}
-    for place, number in enumerate(_TRIED if free() else ()):
+    last = 0
+    for number in _TRIED if free() else ():
         torch.set_num_threads(number)
         began = clock()
         work()
         seconds = clock() - began
-        if number in _TRIED[:place][-1:]:
+        if number == last:
             best[number] = min(seconds, best.get(number, seconds))
         elif number == 2 and seconds > _HOPELESS * best[1]:
             break
+        last = number
     torch.set_num_threads(min(best, key=best.__getitem__, default=1))
 
 
