@@ -14,9 +14,11 @@ from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.methods.base import Context
 from unlearn_core.models.adapters import apply_lora
+from unlearn_core.models.generation import generate
 from unlearn_core.models.inference.forward import layer_of
 from unlearn_core.models.inference.frozen_bottom import frozen_below
-from unlearn_core.models.inference.side_by_side import can_pass_together
+from unlearn_core.models.inference.likelihood import all_traces
+from unlearn_core.models.inference.side_by_side import can_pass_together, in_turns
 from unlearn_core.models.precision import compute_in
 from unlearn_core.system.machine import threads
 from unlearn_core.training import layout as layouts
@@ -79,11 +81,12 @@ def test_gradients_too_large_to_keep_apart_are_added_in_turn(
     assert all(torch.equal(one, two) for one, two in zip(apart, step(model, "grad_diff", layout), strict=True))
 
 
-@pytest.mark.parametrize("name", ["lethe", "rmu", "lat"])
+@pytest.mark.parametrize("name", ["lethe", "rmu", "lat", "uld"])
 def test_a_training_of_two_threads_ends_with_the_weights_of_one(
     tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: Any, halved: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Also where the states of layers are read, a pass ends at a layer, or a shift is added in one."""
+    """Also where the states of layers are read, a pass ends at a layer, a shift is added in one, or a second model
+    has its say in each pass."""
     ended = []
     for number in (1, 2):
         halved.setattr(threads, "_taken", number)
@@ -106,6 +109,27 @@ def test_halves_begin_above_frozen_layers_each_with_its_own_states(
         with frozen_below(model, 2):
             for _ in range(5):
                 torch.testing.assert_close(forward(model, layout), whole, atol=1e-5, rtol=1e-4)
+
+
+def test_answers_and_likelihoods_of_two_threads_are_those_of_one(
+    tiny_model: Callable[..., Any], tiny_tokenizer: Any, halved: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    prompts = [f"{word} {n}" * (1 + n % 3) for n in range(20) for word in ("Who is", "Where lives")]
+    rows = [Encoded(tuple(range(2, 6 + n)), 2, n) for n in range(40)]
+    found = []
+    for number in (1, 2):
+        halved.setattr(threads, "_taken", number)
+        halved.setattr(generate, "HALVED_FROM", 64 if number == 1 else 2)
+        texts = generate.generate_all(model, tiny_tokenizer, prompts, 12)
+        found.append((texts, [trace.nll for trace in all_traces(model, rows, 1)]))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
+
+
+def test_what_comes_in_turns_ends_with_the_longest(tiny_model: Callable[..., Any]) -> None:
+    found = in_turns(tiny_model(), [iter("ab"), iter("cdef"), iter("")], 1)
+    assert list(found) == ["a", "c", "b", "d", "e", "f"]
 
 
 def test_copies_of_weights_are_no_place_for_two(tiny_model: Callable[..., Any]) -> None:

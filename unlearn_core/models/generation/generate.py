@@ -22,6 +22,7 @@ from unlearn_core.models.inference.forward import computing_dtype, device_of, re
 from unlearn_core.models.inference.inference_wrapper import InferenceWrapper, front_of
 from unlearn_core.models.inference.packed import NAME
 from unlearn_core.models.inference.positions import cached_values, fitted, max_positions, uniform_up_to
+from unlearn_core.models.inference.side_by_side import in_turns
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
 from unlearn_core.models.split import is_split
 from unlearn_core.system.machine import distributed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = {"cpu": 128, "cuda": 1024}  # on a CPU as many as its caches like
 CPU_CACHE_BYTES = 1 << 28
+HALVED_FROM = 64  # rows of which the halves are written side by side: fewer are not worth a second thread
 _GPU_CACHE_SHARE = 0.85  # of the free memory; where it turns out too much, fewer rows are written at a time
 
 
@@ -261,9 +263,10 @@ def _continued(
     budget, choose = batch_tokens or token_budget(model), _chooser(temperature, seed)
     stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
     rules = DecodingRules(model, max_new, stops)
-    for band in _bands([len(row) for row in rows], max_new):
-        num_slots = max(1, min(limit, budget // (len(rows[band[0]]) + max_new)))
-        left = dict.fromkeys(band)
+    def written(order: Sequence[int]) -> Iterator[dict[int, list[int]]]:
+        """What is written after these rows, which need about as much room each."""
+        num_slots = max(1, min(limit, budget // (len(rows[order[0]]) + max_new)))
+        left = dict.fromkeys(order)
         while left:
             num_slots = min(num_slots, len(left))
             try:
@@ -277,6 +280,10 @@ def _continued(
             if left:  # outside the handler, where the traceback no longer holds the failed pass's tensors
                 empty_cache()
                 num_slots = max(1, num_slots // 2)
+
+    for band in _bands([len(row) for row in rows], max_new):
+        halves = [band[::2], band[1::2]] if len(band) >= HALVED_FROM and temperature <= 0 and not rules else [band]
+        yield from in_turns(model, [written(half) for half in halves], len(rows[band[0]]) + max_new)
 
 
 def _chooser(temperature: float, seed: int) -> Choose:

@@ -17,6 +17,7 @@ from unlearn_core.data.encode import Batch, Encoded, collate, shortened
 from unlearn_core.models.inference.forward import device_of, unheaded, unwrap
 from unlearn_core.models.inference.frozen_bottom import begun_above
 from unlearn_core.models.inference.positions import max_positions
+from unlearn_core.models.inference.side_by_side import in_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -70,12 +71,14 @@ def traces(
     rows = [shortened(row, limit) for row in rows]
     budget = batch_tokens or TOKENS_PER_BATCH["cpu" if device.type == "cpu" else "cuda"]
     order = sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))
-    start = 0
-    while start < len(order):
-        width = max(1, len(rows[order[start]].ids))
-        places = order[start : start + max(1, budget // width)]
-        yield _batch_traces(model, rows, places, pad_id, moments)
-        start += len(places)
+    batches: list[list[int]] = []
+    while order:
+        number = max(1, budget // max(1, len(rows[order[0]].ids)))
+        batches.append(order[:number])
+        del order[:number]
+    longest = max((len(row.ids) for row in rows), default=0)
+    halves = [(_batch_traces(model, rows, batch, pad_id, moments) for batch in batches[at::2]) for at in (0, 1)]
+    yield from in_turns(model, halves, longest)
 
 
 def all_traces(

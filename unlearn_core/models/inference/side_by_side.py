@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from unlearn_core.models.inference.forward import computing_dtype, device_of, unwrap
+from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.positions import scaled_from
 from unlearn_core.models.inference.trials import sample_ids
 from unlearn_core.system.machine import distributed, threads
@@ -23,17 +25,29 @@ def can_pass_together(model: PreTrainedModel, longest: int) -> bool:
     """Whether two passes over rows of at most `longest` tokens may be under way in the model at a time.
 
     Not on a GPU, where one fills the device, nor where a pass changes what another meets: in one of several
-    processes, where copies of the weights stand in for them (see `models.precision`), and where rotary frequencies
-    follow the length.
+    processes, where copies of the weights stand in for them (see `models.precision`), where a second model has its say
+    in each pass, and where rotary frequencies follow the length.
     """
     inner = unwrap(model)
+    if device_of(model).type != "cpu" or distributed.size() > 1 or front_of(inner).combines:
+        return False
     copies = any(p.is_floating_point() and p.dtype != computing_dtype(inner) for p in inner.parameters())
-    return device_of(model).type == "cpu" and distributed.size() == 1 and not copies and longest <= scaled_from(inner)
+    return not copies and longest <= scaled_from(inner)
 
 
 def side_by_side(model: PreTrainedModel, calls: Sequence[Callable[[], Found]], longest: int) -> list[Found]:
     """What the calls give, in their order: each a pass of the model over rows of at most `longest` tokens."""
     return threads.side_by_side(calls) if can_pass_together(model, longest) else [call() for call in calls]
+
+
+def in_turns(model: PreTrainedModel, results: Sequence[Iterator[Found]], longest: int) -> Iterator[Found]:
+    """What several passes over rows of at most `longest` tokens give, one result of each at a time."""
+    under_way = list(results)
+    while under_way:
+        calls = [partial(next, each, None) for each in under_way]
+        found = side_by_side(model, calls, longest)
+        under_way = [each for each, one in zip(under_way, found, strict=True) if one is not None]
+        yield from (one for one in found if one is not None)
 
 
 @torch.no_grad()
