@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from unlearn_core.errors import LetheError, is_panic
 from unlearn_core.runs.control import Control
 from unlearn_core.system.log import log_to
-from unlearn_core.system.machine.memory import importing
+from unlearn_core.system.machine.memory import importing, keep_heap
 from unlearn_core.system.machine.threads import wait_passively
 
 Value = TypeVar("Value")
@@ -210,6 +210,7 @@ def _warm_up() -> None:
         from unlearn_core.training.loop import unlearn  # noqa: F401
 
     use_cores(serving=False)
+    keep_heap()
 
 
 if __name__ == "__main__":
