@@ -114,12 +114,12 @@ def test_looks_become_fewer_where_they_are_dear(ruined: Any) -> None:
 def test_how_often_is_a_matter_of_tokens(
     memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
 ) -> None:
-    """A watched token costs a third of a trained one; 5 % of a step's cost is one look in so many steps."""
+    """A watched token costs a third of a trained one; half of SHARE is one look in so many steps."""
     method = methods.build("grad_ascent", HARD, 23)
     run = unlearn(memorised(), tiny_tokenizer, tiny_data, method, clock=lambda: 0.0)
     records, _ = drain(run)
     per_step = of(LoopStep, records)[0].tokens
-    every = math.ceil(FactWatcher(tiny_tokenizer, tiny_data, None, None).num_tokens / (0.15 * per_step))
+    every = math.ceil(FactWatcher(tiny_tokenizer, tiny_data, None, None).num_tokens / (1.5 * SHARE * per_step))
     assert every > 1
     assert [probe.step for probe in of(FactProbe, records)] == [*range(0, 23, every), 23]
 

@@ -32,7 +32,7 @@ from unlearn_core.training.watching.subject_probe import SubjectWatcher
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHARE = 0.1  # of the training's time that watching may take, half of it for written answers and subjects
+SHARE = 0.06  # of the training's time that watching may take, half of it for written answers and subjects
 MAX_LOOKS = 200  # in a training of any length; a curve of more points looks the same
 NUM_MOMENTS = 10  # evenly spread, at which answers are written and subjects asked
 
