@@ -45,8 +45,8 @@ from unlearn_core.ui.web.connections import IdleConnectionCloser
 from unlearn_core.ui.web.error_handling import QuietBlocks, guard
 from unlearn_core.ui.web.middleware import EXCEPTION_HANDLERS, LOOPBACK, middleware, rules_for
 from unlearn_core.ui.web.operations import routes
+from unlearn_core.ui.web.page_head import PageHead, picture_routes
 from unlearn_core.ui.web.sessions import MAX_SESSIONS, keep_sessions_small
-from unlearn_core.ui.web.share_card import ShareCard, picture_routes
 from unlearn_core.ui.web.sign_in import accounts, hub_button, offers_hub
 from unlearn_core.ui.web.upload_form import take_few_files
 from unlearn_core.ui.web.visitor import proxies_trusted, visitor
@@ -212,7 +212,7 @@ def launch(
             mcp_server=mcp,
             state_session_capacity=MAX_SESSIONS,
             app_kwargs={
-                "middleware": [*middleware(rules, studio.quotas), Middleware(ShareCard, title=_CARD, told=_TOLD)],
+                "middleware": [*middleware(rules, studio.quotas), Middleware(PageHead, title=_CARD, told=_TOLD)],
                 "routes": [*routes(studio.worker, public), *picture_routes()],
                 "exception_handlers": EXCEPTION_HANDLERS,
             },

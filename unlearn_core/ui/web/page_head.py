@@ -1,6 +1,7 @@
-"""What a link to the page looks like where it is shared: title, description and picture of Lethe's own.
+"""The head of the page, where no setting of Gradio's reaches: it is changed on its way out.
 
-Gradio writes its own into the page, which no setting changes, so they are replaced on their way out.
+What a link to the page looks like where it is shared (title, description and picture of Lethe's own in the place of
+Gradio's), and what must be there before Gradio's scripts.
 """
 
 from __future__ import annotations
@@ -17,10 +18,25 @@ from unlearn_core.system.assets import assets_directory
 
 PICTURE = "/share.png"
 _THEIRS = re.compile(rb'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')
+# The clock on Gradio's loading screen goes on after the screen is gone, and each of its frames draws the page anew:
+# most of what a browser computes while nothing moves. What asks for a frame in every frame for five seconds gets two
+# a second from then on.
+_SLOW_CLOCKS = """<script>
+{
+  const ask = window.requestAnimationFrame.bind(window), cancel = window.cancelAnimationFrame.bind(window);
+  let frames = 0;  // in a row that led to the one that is drawn
+  window.requestAnimationFrame = (draw) => {
+    const count = frames + 1;
+    const run = (now) => { frames = count; try { draw(now); } finally { frames = 0; } };
+    return count < 300 ? ask(run) : -setTimeout(() => run(performance.now()), 500);
+  };
+  window.cancelAnimationFrame = (id) => id < 0 ? clearTimeout(-id) : cancel(id);
+}
+</script>"""
 
 
-class ShareCard:
-    """Puts Lethe's tags in the place of Gradio's in the page itself."""
+class PageHead:
+    """Puts Lethe's tags in the place of Gradio's in the page itself, and what goes before its scripts."""
 
     def __init__(self, app: ASGIApp, title: str, told: str) -> None:
         self.app, self.title, self.told = app, title, told
@@ -56,7 +72,7 @@ class ShareCard:
             if message.get("more_body"):
                 return
             if MutableHeaders(scope=start).get("content-type", "").startswith("text/html"):
-                body = _THEIRS.sub(b"", body).replace(b"<head>", b"<head>" + tags, 1)
+                body = _THEIRS.sub(b"", body).replace(b"<head>", b"<head>" + tags + _SLOW_CLOCKS.encode(), 1)
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})
