@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from unlearn_core.data.prompt_format import PromptFormat, format_of
 from unlearn_core.data.types import Example, Prompt
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a position that enters no loss (the transformers convention)
+_MOST_KNOWN = 8192  # texts of a tokenizer whose ids are kept
+_known: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, bool], list[int]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,18 @@ def shortened(row: Encoded, max_tokens: int | None) -> Encoded:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
-    """The ids of a text, begun once and not ended by the tokenizer."""
+    """The ids of a text, begun once and not ended by the tokenizer. A run asks for the same texts several times: for
+    its estimate, its training and its scores."""
+    known = _known.setdefault(tokenizer, {})
+    kind = text, special
+    if kind not in known:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[kind] = _begun_once(tokenizer, text, special)
+    return list(known[kind])
+
+
+def _begun_once(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
     ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     if special and len(ids) > 1 and ids[-1] == end:

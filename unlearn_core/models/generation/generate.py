@@ -263,6 +263,7 @@ def _continued(
     budget, choose = batch_tokens or token_budget(model), _chooser(temperature, seed)
     stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
     rules = DecodingRules(model, max_new, stops)
+
     def written(order: Sequence[int]) -> Iterator[dict[int, list[int]]]:
         """What is written after these rows, which need about as much room each."""
         num_slots = max(1, min(limit, budget // (len(rows[order[0]]) + max_new)))
