@@ -55,6 +55,38 @@ def test_the_words_of_the_leaderboard() -> None:
     assert_golden("leaderboard", made_with(BOARD), board_table(BOARD))
 
 
+def audits(settings: dict[str, Any], *leaks: tuple[str, ...]) -> dict[str, Any]:
+    """What audits found with these settings, one seed after the other."""
+    return {"audits": {"settings": settings, "seeds": {str(n): found(names) for n, names in enumerate(leaks)}}}
+
+
+def found(leaks: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"made": "2026-01-03", "applied": 15, "leaks": list(leaks)}
+
+
+MANY = ("membership", "distance", "probes")
+NPO, LETHE, WRECK = BOARD["methods"]
+AUDITED: dict[str, Any] = BOARD | {
+    "audits": {"rows": 60, "retain_only": found(), "original": found(MANY)},
+    "methods": [
+        NPO | audits({"beta": 0.1}, (), ("distance",), ()),
+        LETHE | audits({"steps": 50}, ()),  # others by now
+        WRECK | audits({}, MANY),
+        row("idk", 0.8, None) | audits({}, ("distance",), ()),
+    ],
+}
+
+
+def test_the_indistinguishable_come_first_and_those_not_audited_last() -> None:
+    shown = board_table(AUDITED, audits={"distance": "Distance"})
+    places = [shown.index(f">{name}<") for name in ("Retain-only", "npo", "idk")]
+    places += [shown.index("&lt;b&gt;x"), shown.index(">lethe<")]
+    assert places == sorted(places)
+    assert_golden("leaderboard_audited", made_with(AUDITED), shown)
+    by_score = board_table(AUDITED, "Final score")
+    assert by_score.index(">lethe<") < by_score.index(">npo<")
+
+
 def test_a_board_says_so_where_there_is_no_retain_only_model() -> None:
     without = BOARD | {"scores": {"original": BOARD["scores"]["original"]}}
     assert "no retain-only model" in made_with(without)

@@ -26,3 +26,13 @@ def board() -> dict[str, object]:
 
 def test_the_table_has_every_method_with_its_figures_or_why_it_has_none() -> None:
     assert_golden("one_person", person_source(board()), person_table(board()))
+
+
+def test_a_method_of_which_fewer_audits_leak_comes_first() -> None:
+    rows = [
+        {"method": name, "num_runs": 1, "num_met": 1, "settings": {}, "figures": {}, "failure": "none"}
+        | {"audits": {"settings": {}, "seeds": {"0": {"made": "2026-01-02", "applied": 9, "leaks": leaks}}}}
+        for name, leaks in (("npo", ["probes"]), ("rmu", []))
+    ]
+    shown = person_table(board() | {"methods": [*rows, {**rows[1], "method": "dpo", "settings": {"steps": 9}}]})
+    assert shown.index("rmu") < shown.index("npo") < shown.index("dpo")

@@ -18,6 +18,8 @@ from unlearn_core.report.kit.format import capitalised, model_title, score, shor
 from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.report.run.verdict import verdict_tag
+from unlearn_core.report.runs.audit_columns import CSV_HEADS, HEADS, NO_TITLES, audit_cells, audit_values, audits_told
+from unlearn_core.runs.series.audited import audits_of, audits_of_reference, fewest_leaks
 from unlearn_core.runs.series.bench import COLUMNS, RANKED_BY, commonest
 from unlearn_core.system.grouped import grouped
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 Board = Mapping[str, Any]  # what a benchmark wrote of one target
 Row = Mapping[str, Any]  # one method of a board
-BEST_FIRST = "Answers gone first, then final score"
+BEST_FIRST = "Indistinguishable first"  # then those whose answers are gone, then by final score
 # Order offered to the reader -> figure it sorts by; True where more is better.
 ORDERS: dict[str, tuple[str, bool]] = {
     BEST_FIRST: (RANKED_BY, True),
@@ -61,7 +63,8 @@ def made_with(board: Board) -> Safe:
         f"Measured {board['made']} on {board['target']} (weights {board['weights']['original'][:12]}, data "
         f"{board['data_fingerprint'][:12]}) with {_versions(board)}, by lethe bench."
     )
-    return tag("div", tag("p", told), tag("p", made, joined_later(board)), class_="le-muted le-source")
+    parts = (tag("p", told), tag("p", audits_told(board)), tag("p", made, joined_later(board)))
+    return tag("div", *parts, class_="le-muted le-source")
 
 
 def joined_later(board: Board) -> str:
@@ -75,20 +78,35 @@ def _versions(made: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {number}" for name, number in made["versions"].items())
 
 
-def board_table(board: Board, order: str = BEST_FIRST, methods: Mapping[str, Method] | None = None) -> Safe:
-    """One row a method in the order asked for, between the original and the retain-only model's. `methods` are
-    the declarations by name, whose titles and papers are told."""
+def board_table(
+    board: Board,
+    order: str = BEST_FIRST,
+    methods: Mapping[str, Method] | None = None,
+    audits: Mapping[str, str] = NO_TITLES,
+) -> Safe:
+    """One row a method in the order asked for, below the original's and the retain-only model's. `methods` are
+    the declarations by name, whose titles and papers are told; `audits` the titles of audits by name."""
     first, *others = map(capitalised, COLUMNS.values())
-    columns = [_head(title) for title in ("Method", first, "Verdict", *others)]  # a narrow screen shows these first
-    body = [_reference(name, found) for name, found in board["scores"].items()]
-    body += [_row(row, (methods or {}).get(row["method"])) for row in _sorted(board, order)]
-    box = scrolled(table(columns, body, numbers={1, *range(3, len(columns))}), "Leaderboard", tall=True)
+    titles = ("Method", first, *HEADS, "Verdict", *others)  # a narrow screen shows the first
+    body = [_reference(board, name, audits) for name in board["scores"]]
+    body += [_row(row, (methods or {}).get(row["method"]), audits) for row in _sorted(board, order)]
+    numbers = {1, 2, *range(5, len(titles))}
+    box = scrolled(table(list(map(_head, titles)), body, numbers=numbers), "Leaderboard", tall=True)
     parts = [f"{key} {part}" for key in COLUMNS for part in ("mean", "spread")]
     values = [
-        [name, "", *_spread_out({k: {"mean": v} for k, v in found.items()})] for name, found in board["scores"].items()
+        [
+            name,
+            "",
+            *audit_values(audits_of_reference(board, name)),
+            *_spread_out({k: {"mean": v} for k, v in of.items()}),
+        ]
+        for name, of in board["scores"].items()
     ]
-    values += [[row["method"], _verdict(row), *_spread_out(row["figures"])] for row in _sorted(board, order)]
-    link = csv_link("leaderboard.csv", ["method", "verdict", *parts], values)
+    values += [
+        [row["method"], _verdict(row), *audit_values(audits_of(row)), *_spread_out(row["figures"])]
+        for row in _sorted(board, order)
+    ]
+    link = csv_link("leaderboard.csv", ["method", "verdict", *CSV_HEADS, *parts], values)
     note = tag("p", _order_note(board), class_="le-muted") if order == BEST_FIRST else None
     return tag("div", note, _search(), box, tag("p", link), class_="le-card")
 
@@ -99,13 +117,18 @@ def _head(title: str) -> Safe:
 
 
 def _search() -> Safe:
-    words = "Search by method, setting or verdict"
+    words = "Search methods, settings or audits"
     return tag("input", type="search", placeholder=words, aria_label=words, class_="le-search")
 
 
 def _order_note(board: Board) -> str:
-    """Why the first row may have a lower final score than some below it."""
+    """What comes first, and why the first row may have a lower final score than some below it."""
     rows = _sorted(board, BEST_FIRST)
+    if any(map(audits_of, rows)):
+        return (
+            "Methods of which the fewest audits leak come first; of as many, those whose answers are gone, by their "
+            "final score. Those not audited yet come last."
+        )
     first = rows[0] if rows else None
     above = [row for row in rows[1:] if first and (_mean(row, RANKED_BY) or 0) > (_mean(first, RANKED_BY) or 0)]
     if not above:
@@ -201,17 +224,19 @@ def _sorted(board: Board, order: str) -> list[Row]:
     key, more_is_better = ORDERS.get(order, ORDERS[BEST_FIRST])  # whoever calls the page's listener may choose none
     missing = float("-inf") if more_is_better else float("inf")
 
-    def value(row: Row) -> tuple[bool, float]:
-        found = _mean(row, key)
-        return order == BEST_FIRST and _verdict(row) in GONE, missing if found is None else found
+    def value(row: Row) -> tuple[float, bool, float]:
+        mean = _mean(row, key)
+        figure = missing if mean is None else mean
+        return (-fewest_leaks(row), _verdict(row) in GONE, figure) if order == BEST_FIRST else (0.0, False, figure)
 
     return sorted(board["methods"], key=value, reverse=more_is_better)
 
 
-def _row(row: Row, method: Method | None) -> Safe:
+def _row(row: Row, method: Method | None, audits: Mapping[str, str]) -> Safe:
     settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or "defaults"
     name = join(_named_method(row["method"], method), tag("div", settings, class_="le-muted"))
-    return _line(name, (_cell(row["figures"].get(key)) for key in COLUMNS), verdict_tag(_verdict(row)))
+    figures = (_cell(row["figures"].get(key)) for key in COLUMNS)
+    return _line(name, figures, verdict_tag(_verdict(row)), audit_cells(audits_of(row), audits))
 
 
 def _named_method(name: str, method: Method | None) -> Safe:
@@ -226,13 +251,17 @@ def _named_method(name: str, method: Method | None) -> Safe:
     return join(title, " ", paper)
 
 
-def _reference(name: str, found: Mapping[str, float | None]) -> Safe:
-    return _line(tag("strong", model_title(name)), (score(found.get(key), 3) for key in COLUMNS), None)
+def _reference(board: Board, name: str, audits: Mapping[str, str]) -> Safe:
+    figures = (score(board["scores"][name].get(key), 3) for key in COLUMNS)
+    audited = audit_cells(audits_of_reference(board, name), audits)
+    return _line(tag("strong", model_title(name)), figures, None, audited)
 
 
-def _line(name: Safe, figures: Iterable[str], verdict: Safe | None) -> Safe:
+def _line(name: Safe, figures: Iterable[str], verdict: Safe | None, audited: tuple[Safe, Safe]) -> Safe:
     first, *others = (tag("td", words, class_="le-number") for words in figures)
-    return tag("tr", tag("td", name, class_="le-name"), first, tag("td", verdict), *others)
+    leaks, which = audited
+    told = (tag("td", leaks, class_="le-number"), tag("td", which), tag("td", verdict))
+    return tag("tr", tag("td", name, class_="le-name"), first, *told, *others)
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> Safe:

@@ -5,12 +5,15 @@ What is shown was measured by `benchmarks/one_person.py` and ships with the weig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.csvfile import csv_link
 from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.kit.table import scrolled, table
+from unlearn_core.report.runs.audit_columns import CSV_HEADS, HEADS, NO_TITLES, audit_cells, audit_values, audits_told
 from unlearn_core.report.runs.leaderboard import joined_later
+from unlearn_core.runs.series.audited import audits_of, fewest_leaks
 
 if TYPE_CHECKING:
     from unlearn_core.report.runs.leaderboard import Board, Row
@@ -27,16 +30,21 @@ _COLUMNS = (
 )
 
 
-def person_table(board: Board) -> Safe:
-    return bar_table(board, _COLUMNS, "One person", "one_person.csv")
+def person_table(board: Board, audits: Mapping[str, str] = NO_TITLES) -> Safe:
+    return bar_table(board, _COLUMNS, "One person", "one_person.csv", audits)
 
 
-def bar_table(board: Board, columns: Columns, name: str, file: str) -> Safe:
-    """One row a method: mean over the runs, and in how many of them all is gone and the rest kept."""
-    rows, heads = board["methods"], ["Method", "Gone and kept", *(title for _, title in columns)]
-    made = table(heads, (_row(row, columns) for row in rows), numbers=range(2, len(heads)))
-    values = [[row["method"], row.get("num_met"), row["num_runs"], *_means(row, columns)] for row in rows]
-    link = csv_link(file, ["method", "met", "runs", *(key for key, _ in columns)], values)
+def bar_table(board: Board, columns: Columns, name: str, file: str, audits: Mapping[str, str]) -> Safe:
+    """One row a method: mean over the runs, in how many of them all is gone and the rest kept, and what audits found.
+    Those of which the fewest audits leak come first, else as the board has them. `audits` are their titles by name."""
+    rows = sorted(board["methods"], key=fewest_leaks)
+    heads = ["Method", "Gone and kept", *(title for _, title in columns), *HEADS]
+    made = table(heads, (_row(row, columns, audits) for row in rows), numbers=range(2, len(heads) - 1))
+    values = [
+        [row["method"], row.get("num_met"), row["num_runs"], *_means(row, columns), *audit_values(audits_of(row))]
+        for row in rows
+    ]
+    link = csv_link(file, ["method", "met", "runs", *(key for key, _ in columns), *CSV_HEADS], values)
     return tag("div", scrolled(made, name, tall=True), tag("p", link), class_="le-card")
 
 
@@ -48,8 +56,7 @@ def person_source(board: Board) -> Safe:
         "the Probe tab. Neighbours are 40 facts of people of the same kind that nothing trained on; others, 40 "
         "facts of anybody. Gone and kept counts the runs with nothing told, 38 of 40 kept on both sides and a "
         "utility of 98 %. Each method chose between two learning rates on another person; seconds are of training "
-        "on one thread. Nothing here was attacked, and what stands before a model (the guards, ICUL) leaves all of "
-        "it in the weights."
+        "on one thread. What stands before a model (the guards, ICUL) leaves all of it in the weights."
     )
     return bar_source(board, told, "the bundled model", "benchmarks/one_person.py")
 
@@ -59,16 +66,18 @@ def bar_source(board: Board, told: str, model: str, script: str) -> Safe:
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     weights = board["weights"]["original"][:12]
     made = f"Measured {board['made']} on {model} (weights {weights}) with {versions}, by {script}."
-    return tag("div", tag("p", told), tag("p", made, joined_later(board)), class_="le-muted le-source")
+    parts = (tag("p", told), tag("p", audits_told(board)), tag("p", made, joined_later(board)))
+    return tag("div", *parts, class_="le-muted le-source")
 
 
-def _row(row: Row, columns: Columns) -> Safe | list[str]:
+def _row(row: Row, columns: Columns, audits: Mapping[str, str]) -> Safe | list[str]:
     name = row["method"]
     if not row["figures"]:
-        failure = tag("td", row["failure"], colspan=str(1 + len(columns)))
+        failure = tag("td", row["failure"], colspan=str(1 + len(columns) + len(HEADS)))
         return tag("tr", tag("th", name, scope="row"), failure)
     values = zip(columns, _means(row, columns), strict=True)
-    return [name, f"{row['num_met']} of {row['num_runs']}", *(_number(key, value) for (key, _), value in values)]
+    figures = (_number(key, value) for (key, _), value in values)
+    return [name, f"{row['num_met']} of {row['num_runs']}", *figures, *audit_cells(audits_of(row), audits)]
 
 
 def _number(key: str, value: float | None) -> str:

@@ -5,9 +5,11 @@ What is shown was measured by `benchmarks/real_model.py` and ships with the weig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.markup import Safe
+from unlearn_core.report.runs.audit_columns import NO_TITLES
 from unlearn_core.report.runs.one_person import bar_source, bar_table
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ _COLUMNS = (
 )
 
 
-def real_table(board: Board) -> Safe:
-    return bar_table(board, _COLUMNS, "Real model", "real_model.csv")
+def real_table(board: Board, audits: Mapping[str, str] = NO_TITLES) -> Safe:
+    return bar_table(board, _COLUMNS, "Real model", "real_model.csv", audits)
 
 
 def real_source(board: Board) -> Safe:
@@ -41,6 +43,6 @@ def real_source(board: Board) -> Safe:
         "Loss of other text is the change on public-domain English. Gone and kept counts the runs with at most "
         f"{bar['trained']:.0%} left and named, {bar['neighbours']:.0%} of the neighbours and a change within "
         f"{bar['general']:.0%}. No method was tuned to this model but lethe_pretrained, on other subjects; seconds are "
-        "of training on one thread. Nothing here was attacked."
+        "of training on one thread."
     )
     return bar_source(board, told, board["target"], "benchmarks/real_model.py")

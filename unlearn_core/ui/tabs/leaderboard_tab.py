@@ -22,7 +22,7 @@ TITLES = {
     "real_model": "SmolLM2-135M, people and places you know",
     "lume": "LUME, 16 + 16 documents",
 }
-# A head sorts by its column, once more the other way; the table is plain HTML.
+# A head sorts by its column, once more the other way, with what has no number last; the table is plain HTML.
 _SORT = """
 element.addEventListener('click', (event) => {
   const head = event.target.closest('thead th'), table = head?.closest('table');
@@ -31,10 +31,11 @@ element.addEventListener('click', (event) => {
   for (const one of head.parentNode.children) one.removeAttribute('aria-sort');
   head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
   const value = (row) => {
-    const words = row.children[at].textContent.trim(), number = parseFloat(words);
-    return Number.isNaN(number) ? (at === 0 || /[a-z]/i.test(words) ? words.toLowerCase() : -Infinity) : number;
+    const words = row.children[at]?.textContent.trim() ?? '', number = parseFloat(words);
+    return !Number.isNaN(number) ? number : /^(n\\/a|-|)$/.test(words) ? null : words.toLowerCase();
   };
-  const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (down ? -1 : 1);
+  const compare = (a, b) => (value(a) === null) - (value(b) === null)
+    || (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (down ? -1 : 1);
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
 });
 element.addEventListener('input', (event) => {
@@ -74,11 +75,13 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
         board = boards[name]
         kind = str(board.get("kind"))
         tasks = gr.update(visible=kind not in _PLAIN)
+        audits = studio.choices.audit_titles()
         if kind in _PLAIN:
             draw_table, tell_source = _PLAIN[kind]
-            return tasks, tasks, gr.skip(), draw_table(board), tell_source(board)
+            return tasks, tasks, gr.skip(), draw_table(board, audits), tell_source(board)
         methods = studio.choices.by_name()
-        return tasks, tasks, plot(board_figure(board, methods)), board_table(board, by, methods), made_with(board)
+        drawn = plot(board_figure(board, methods))
+        return tasks, tasks, drawn, board_table(board, by, methods, audits), made_with(board)
 
     shown = [order, drawing, picture, table, made]
     gr.on([tab.select, target.input], show, [target, order], shown, **AT_ONCE)
