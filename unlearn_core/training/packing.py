@@ -214,13 +214,15 @@ def gradients(
 
     with torch.set_grad_enabled(not in_pieces):
         passed = [run(number) for number in range(len(layout.packs))] if in_pieces else each_pack(model, layout, run)
-    carried = in_pieces or (len(passed) > 1 and distributed.size() == 1)
-    ends = [[each.detach().requires_grad_() for each in pack] for pack in passed] if carried else passed
-    top_ND, *states = [torch.cat(each) for each in zip(*ends, strict=True)]
+    ends = [torch.cat(each) for each in zip(*passed, strict=True)]
+    if in_pieces or (len(passed) > 1 and distributed.size() == 1):
+        ends = [each.detach().requires_grad_() for each in ends]  # from where each pack carries its own part on
+    top_ND, *states = ends
     states_SLD = states_beside(layout, states[0], len(beside)) if beside else None
     prediction = top_ND if in_full else HiddenStates(top_ND, head, layout.bounds)
     losses = method.losses(context, StepBatch(**split_parts(layout, prediction, states_SLD)))
-    backward = partial(_backward, model, layout, run if in_pieces else passed.__getitem__, ends)
+    some_zero = distributed.size() == 1 and (in_pieces or isinstance(method, CombinesGradients))
+    backward = partial(_backward, model, layout, run if in_pieces else passed.__getitem__, ends, some_zero=some_zero)
     if not isinstance(method, CombinesGradients):
         backward(losses.total, in_pieces)
         return losses
@@ -242,36 +244,39 @@ def _backward(
     model: PreTrainedModel,
     layout: StepLayout,
     run: Callable[[int], list[torch.Tensor]],
-    ends: Sequence[Sequence[torch.Tensor]],
+    ends: Sequence[torch.Tensor],
     loss: torch.Tensor,
     in_pieces: bool,
+    some_zero: bool,
     again: bool = False,
 ) -> None:
     """Add the gradient of `loss` to the parameters' `.grad`; `again`: another loss shares its graph. `ends`: what the
-    loss was computed of, by pack; where they are leaves, `run` gives what they stand for."""
+    loss was computed of, that of all packs together; where they are leaves, `run` gives what they stand for.
+    some_zero: packs through which nothing flows are worth looking for."""
     if distributed.size() > 1:
         # Every process has the whole loss but a gradient through its own share only; the shards' gradients
         # are averaged, which makes a sum of them. A process without a share takes part all the same.
-        loss = loss * distributed.size() + 0.0 * sum(each.sum() for pack in ends for each in pack)
+        loss = loss * distributed.size() + 0.0 * sum(each.sum() for each in ends)
     loss.backward(retain_graph=again)
-    if not ends[0][0].is_leaf:
+    if not ends[0].is_leaf:
         return
-    slopes = [[each.grad for each in pack] for pack in ends]
-    for each in (each for pack in ends for each in pack):
+    sizes = [len(pack.at_N) for pack in layout.packs]
+    slopes = [(None,) * len(sizes) if each.grad is None else each.grad.split(sizes) for each in ends]
+    for each in ends:
         each.grad = None
 
     def reached(number: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """What a pack put out and the slopes there; nothing flows through the packs of another loss's part."""
-        slope = slopes[number]
-        if distributed.size() == 1 and not any(each is not None and each.any() for each in slope):
+        own = [slope[number] for slope in slopes]
+        if some_zero and not any(each is not None and each.any() for each in own):
             return [], []
-        pairs = [(out, each) for out, each in zip(run(number), slope, strict=True) if each is not None]
+        pairs = [(out, each) for out, each in zip(run(number), own, strict=True) if each is not None]
         return [out for out, _ in pairs], [each for _, each in pairs]
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    num_bytes = len(ends) * sum(p.numel() * p.element_size() for p in parameters)
+    num_bytes = len(sizes) * sum(p.numel() * p.element_size() for p in parameters)
     if in_pieces or num_bytes > COPIED_BYTES:
-        for number in range(len(ends)):
+        for number in range(len(sizes)):
             outputs, slope = reached(number)
             if outputs:
                 torch.autograd.backward(outputs, slope, retain_graph=again)
