@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _FEW, _TRIED_TOKENS = 50_000_000, 64  # parameters of a model that is tried on several rows, and tokens of a row
+_TRIED_LOGITS = 2**21
 
 
 def can_pass_together(model: PreTrainedModel, longest: int) -> bool:
@@ -50,12 +51,21 @@ def in_turns(model: PreTrainedModel, results: Sequence[Iterator[Found]], longest
         yield from (one for one in found if one is not None)
 
 
-@torch.no_grad()
 def choose_threads(model: PreTrainedModel) -> None:
-    """Use one thread or two for the operations that passes share, whichever is faster now, by passes over a few rows,
-    fewer of a large model. A GPU does not wait for threads."""
+    """Use one thread or two for the operations that are shared, whichever is faster now. A GPU does not wait for
+    threads.
+
+    Where passes go side by side, losses over the vocabulary are shared: few operations, each long. Where they cannot,
+    the passes themselves are: a few rows are tried, fewer of a large model.
+    """
     if model.device.type != "cpu":
+        return
+    if can_pass_together(model, _TRIED_TOKENS):
+        vocabulary = model.config.get_text_config().vocab_size
+        logits_NV = torch.zeros(max(1, _TRIED_LOGITS // vocabulary), vocabulary, requires_grad=True)
+        threads.faster_of_two(lambda: logits_NV.log_softmax(-1)[:, 0].sum().backward())
         return
     rows = 16 if sum(p.numel() for p in model.parameters()) < _FEW else 1
     ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
-    threads.faster_of_two(lambda: model(input_ids=ids, use_cache=False))
+    with torch.no_grad():
+        threads.faster_of_two(lambda: model(input_ids=ids, use_cache=False))
