@@ -2,7 +2,7 @@
 
 Only headers are read, of local files or of the Hub's listing. Training memory is what stands whatever the
 batch (see `shape.standing`); what the activations take comes on top (micro-batches shrink when memory runs
-out), and `training.estimate` tells that too, for a model whose configuration is here.
+out), and `training.resources.estimate` tells that too, for a model whose configuration is here.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ lume-1b, lume-7b           the benchmark's own targets, from the Hub
 DIRECTORY                  a model saved in safetensors, or one GGUF file
 FILE.gguf                  a GGUF file, dequantised (see `gguf_files`)
 owner/name[@revision]      a model on the Hub
-DIRECTORY of a wrapper     what stands before a model, beside the model's own reference (see `wrapper`)
+DIRECTORY of a wrapper     what stands before a model, beside the model's own reference (see `wrapper_artifact`)
 
 Never remote code, never pickle: see `model_files`.
 """

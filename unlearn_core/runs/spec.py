@@ -23,7 +23,7 @@ class RunSpec:
     method: a name from the registry; settings: its parameters (see `lethe methods`).
     steps: optimiser steps, None for the method's own number, which grows with the forget set. adapter:
     "full", "lora" or None to choose by model size. keep_best: end with the best weights that were watched
-    on the way rather than the last ones (see `training.canary`). save: keep the unlearned weights in the
+    on the way rather than the last ones (see `training.watching.canary`). save: keep the unlearned weights in the
     run's folder.
     """
 
