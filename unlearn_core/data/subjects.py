@@ -109,10 +109,10 @@ def with_others(data: UnlearningData, others: UnlearningData) -> UnlearningData:
 
 
 def split_neighbours(
-    forget: Sequence[Example], others: Sequence[Example], count: int = NUM_NEIGHBOURS
+    forget: Sequence[Example], others: Sequence[Example]
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(neighbours, the rest): every second of the subjects nearest in form, until they have `count` questions,
-    and never more than a third of all subjects."""
+    """(neighbours, the rest): every second of the subjects nearest in form, until they have NUM_NEIGHBOURS
+    questions, and never more than a third of all subjects."""
     groups = grouped((subject_of(row) or row.document_id, row) for row in others)
     templates = list(dict.fromkeys(map(template, forget)))[:MAX_TEMPLATES]
     nearness = {name: max(_alike(template(row), templates) for row in rows) for name, rows in groups.items()}
@@ -120,7 +120,7 @@ def split_neighbours(
     chosen: set[str] = set()
     questions = 0
     for name in ranked[::2]:
-        if questions >= count or len(chosen) >= len(groups) // 3:
+        if questions >= NUM_NEIGHBOURS or len(chosen) >= len(groups) // 3:
             break
         chosen.add(name)
         questions += sum(row.kind == "question" for row in groups[name])

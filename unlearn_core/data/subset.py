@@ -69,15 +69,13 @@ def some_documents(rows: Sequence[Example], per_task: int) -> tuple[Example, ...
     return tuple(row for row in rows if _key(row) in chosen)
 
 
-def hold_out(
-    rows: Sequence[Example], share: float = 0.05, most: int = 12
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def hold_out(rows: Sequence[Example], most: int = 12) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Rows to train on, and the rows of some whole documents kept aside to judge by.
 
-    `share` of the documents of each task, at least one and at most `most`; a task of fewer than five
+    A twentieth of the documents of each task, at least one and at most `most`; a task of fewer than five
     documents has none to spare.
     """
-    aside = _spread(rows, lambda count: min(most, max(1, int(count * share))) if count >= 5 else 0)
+    aside = _spread(rows, lambda count: min(most, max(1, int(count * 0.05))) if count >= 5 else 0)
     return (
         tuple(row for row in rows if _key(row) not in aside),
         tuple(row for row in rows if _key(row) in aside),

@@ -72,10 +72,9 @@ def traces(
     tokenizer: PreTrainedTokenizerBase,
     data: UnlearningData,
     count: int = NUM_VECTORS,
-    seed: int = 0,
 ) -> list[Trace]:
     """The vectors that hold the forget set, and as many of the retain set, in both models."""
-    places = find(original, tokenizer, data, count, seed)
+    places = find(original, tokenizer, data, count)
     return compare(places, read(original, places), read(unlearned, places), tokenizer)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from unlearn_core.runs.control import Control
 from unlearn_core.runs.events import Cancelled, Event
 from unlearn_core.runs.failure import Terminated, failed
 from unlearn_core.runs.run import run
@@ -21,8 +20,6 @@ def record(
     *,
     run_id: str | None = None,
     out: str | Path | None = None,
-    control: Control | None = None,
-    public: bool = False,
 ) -> Generator[Event]:
     """`run(spec)`, with every event appended to the store before it is yielded.
 
@@ -39,8 +36,6 @@ def record(
         spec,
         home=store.home,
         out=out or store.folder(run_id),
-        control=control,
-        public=public,
         checkpoints=store.checkpoints(run_id),
     )
     try:

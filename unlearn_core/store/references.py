@@ -110,12 +110,12 @@ def score_wiped_of(store: RunStore, run_id: str) -> Generator[Progress, None, Sc
     return (yield from score_wiped(store.home, target, data))
 
 
-def wipe(model: torch.nn.Module, seed: int = 0) -> None:
+def wipe(model: torch.nn.Module) -> None:
     """Draw every weight matrix anew: independent normal numbers with the matrix's own mean and spread, so
     that nothing learned is left and the sizes stay what the architecture expects."""
     import torch
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

@@ -80,7 +80,7 @@ def score_command(options: argparse.Namespace) -> int:
 
     folder = _folder("DIR", options.directory)
     check_file(options.json)
-    result, scores = score_files(folder, _existing("--mia", options.mia), options.mmlu)
+    result, scores = score_files(folder, _existing(options.mia), options.mmlu)
     verdict = verdict_of_official(result, scores.generations).to_json()
     out = folder if options.out is None else Path(options.out)
     if options.out is None and (out / RESULT_FILE).exists():
@@ -182,9 +182,9 @@ def _table(result: OfficialResult) -> str:
     return table(rows)
 
 
-def _existing(field: str, name: str | None) -> Path | None:
+def _existing(name: str | None) -> Path | None:
     if name is not None and not Path(name).exists():
-        raise InputError(field, name, "does not exist", "Check the path.")
+        raise InputError("--mia", name, "does not exist", "Check the path.")
     return None if name is None else Path(name)
 
 

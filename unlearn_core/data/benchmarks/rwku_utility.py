@@ -50,7 +50,9 @@ def utility_example(row: Row, config: str, number: int) -> Example:
     right: list[str]
     wrong: list[str] = []
     if config == "utility_general":
-        shots = "".join(f"{_asked(row, shot)}\nAnswer: {_letter(row, shot)}\n\n" for shot in _list(row, "examples"))
+        examples = row.fields.get("examples")
+        solved = examples if isinstance(examples, list) else []
+        shots = "".join(f"{_asked(row, shot)}\nAnswer: {_letter(row, shot)}\n\n" for shot in solved)
         about = text_in(row, "task").replace("_", " ")
         asked = (
             f"The following are multiple choice questions (with answers) about {about}.\n\n{shots}"
@@ -108,11 +110,6 @@ def _texts(row: Row, column: str) -> list[str]:
     if not any(text.strip() for text in found):
         raise _malformed(row, column, "is empty")
     return found
-
-
-def _list(row: Row, column: str) -> list[object]:
-    value = row.fields.get(column)
-    return value if isinstance(value, list) else []
 
 
 def _malformed(row: Row, column: str, problem: str) -> InputError:

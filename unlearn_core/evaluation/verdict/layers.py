@@ -17,7 +17,7 @@ from unlearn_core.evaluation.metrics.utility import Utility
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, WORDING, Generation, Scores
 from unlearn_core.evaluation.verdict import rows as told
-from unlearn_core.evaluation.verdict.terms import fall, floors, left, mean, of, title
+from unlearn_core.evaluation.verdict.terms import fall, floors, left, of, retain_mean, title
 from unlearn_core.evaluation.verdict.types import Layer, State
 from unlearn_core.system.grouped import grouped
 
@@ -365,7 +365,7 @@ def _from_terms(models: ScoredModels, reasons: list[str]) -> Layer:
 
 def _kept_from_terms(models: ScoredModels, reasons: list[str]) -> Layer:
     pairs = [
-        (mean(s.terms, "retain", "knowledge"), mean(s.terms, "retain", "regurgitation"))
+        (retain_mean(s.terms, "knowledge"), retain_mean(s.terms, "regurgitation"))
         for s in (models.original, models.unlearned)
     ]
     shares = [min(1.0, now / before) for before, now in zip(*pairs, strict=True) if before and now is not None]

@@ -38,7 +38,7 @@ def fall(
     original: Mapping[str, float | None], now: Mapping[str, float | None], metric: str, what: str, share: float
 ) -> list[str]:
     """The reason that a retain metric fell below `share` of what it was, if it did."""
-    before, after = mean(original, "retain", metric), mean(now, "retain", metric)
+    before, after = retain_mean(original, metric), retain_mean(now, metric)
     fell = after is not None and bool(before) and after < share * (before or 0.0)
     return [f"{what} fell from {before:.2f} to {after:.2f}"] if fell else []
 
@@ -55,8 +55,8 @@ def pairs(
     return found
 
 
-def mean(terms: Mapping[str, float | None], split: str, metric: str) -> float | None:
-    values = [v for name, v in terms.items() if v is not None and of(name, split, metric)]
+def retain_mean(terms: Mapping[str, float | None], metric: str) -> float | None:
+    values = [v for name, v in terms.items() if v is not None and of(name, "retain", metric)]
     return sum(values) / len(values) if values else None
 
 

@@ -78,12 +78,11 @@ def bench(
     target: str = "demo",
     data: str = "demo",
     num_seeds: int = 5,
-    home: str | Path | None = None,
 ) -> Iterator[tuple[int, int, Trial]]:
     """Yield (trials done, trials in all, the trial) as they end; writes `out`/leaderboard.json on the way."""
     from unlearn_core.methods import get
 
-    work = _Bench(out, RunSpec(target=target, data=data, save=False), home)
+    work = _Bench(out, RunSpec(target=target, data=data, save=False))
     plans = {name: get(name).candidates() for name in methods}
     total = sum(len(plan) + num_seeds for plan in plans.values())
     done = 0
@@ -108,9 +107,9 @@ def chosen(tried: Sequence[Trial]) -> Trial:
 
 
 class _Bench:
-    def __init__(self, out: Path, spec: RunSpec, home: str | Path | None) -> None:
+    def __init__(self, out: Path, spec: RunSpec) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.out, self.spec, self.home = out, spec, home
+        self.out, self.spec = out, spec
         self.references = out / REFERENCES
         self.trials = {trial.key: trial for trial in read_trials(out)}
 
@@ -126,7 +125,7 @@ class _Bench:
 
     def _carry_out(self, method: str, settings: Settings, seed: int) -> Trial:
         spec = replace(self.spec, method=method, settings=settings, seed=seed)
-        state = RunState.of(run(spec, home=self.home))
+        state = RunState.of(run(spec))
         if state.failure is not None:
             return Trial(method, settings, seed, failure=state.failure.message)
         assert state.finished is not None
