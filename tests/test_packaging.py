@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from unlearn_core.models.targets import CATALOGUE
+from unlearn_core.models.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 

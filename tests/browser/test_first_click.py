@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from form_steps import open_details
 
-from unlearn_core.models.targets import bundled_directory
+from unlearn_core.models.catalogue import bundled_directory
 
 MINUTES = 5  # a busy machine may take its time
 SELDOM = {"polling": 250}  # milliseconds; else each frame is drawn for the question alone, which takes a core

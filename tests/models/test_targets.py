@@ -13,9 +13,10 @@ import torch
 
 from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError
+from unlearn_core.models.catalogue import offered
 from unlearn_core.models.files import model_files
 from unlearn_core.models.hashing import weights_hash
-from unlearn_core.models.targets import load_target, offered
+from unlearn_core.models.targets import load_target
 
 
 @pytest.fixture

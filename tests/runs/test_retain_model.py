@@ -11,7 +11,7 @@ import pytest
 
 from unlearn_core import RunSpec, run
 from unlearn_core.cli import main
-from unlearn_core.models.targets import retain_model_of
+from unlearn_core.models.catalogue import retain_model_of
 from unlearn_core.runs import events as ev
 from unlearn_core.service.answers import Answerer
 from unlearn_core.store.audits import open_case

@@ -16,7 +16,8 @@ def prescore(home: Path) -> Generator[Progress]:
     """Fill the score cache for the bundled original and retain-only models, then score the wiped one that
     runs are compared with, bit by bit: whoever has something better to do closes it."""
     from unlearn_core.evaluation.evaluate import evaluate
-    from unlearn_core.models.targets import load_target, retain_model_of
+    from unlearn_core.models.catalogue import retain_model_of
+    from unlearn_core.models.targets import load_target
     from unlearn_core.system.machine.memory import release_memory
 
     data, cache = load_data("demo"), ScoreCache(home)

@@ -324,7 +324,7 @@ class Worker:
     def _check(self, spec: RunSpec) -> None:
         """Refuse at once what would fail anyway, so that the form can say so."""
         from unlearn_core.methods import build
-        from unlearn_core.models.targets import locate, offered
+        from unlearn_core.models.catalogue import locate, offered
 
         method = build(spec.method, spec.settings, spec.steps)
         if self.public and spec.target not in [info.name for info in offered(public=True)]:

@@ -10,18 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearn_core.models import targets
 from unlearn_core.models.adapters import LORA_FROM
+from unlearn_core.models.catalogue import CATALOGUE, locate
 from unlearn_core.models.files.adapter_folder import AdapterFolder
 from unlearn_core.models.files.gguf_files import check_files
 from unlearn_core.models.files.hub import Unreachable, cached_snapshot, check_listing, look_up
-from unlearn_core.models.files.model_files import (
-    TensorInfo,
-    free_memory,
-    gigabytes,
-    memory_needed,
-)
+from unlearn_core.models.files.model_files import TensorInfo, free_memory, gigabytes, memory_needed
+from unlearn_core.models.loading_dtype import default_dtype
 from unlearn_core.models.shape import standing
+from unlearn_core.models.targets import best_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,11 +69,11 @@ class DownloadEstimate:
 
 def estimate_target(ref: str, *, public: bool = False) -> DownloadEstimate:
     """What `ref` needs on this machine. Raises as `load_target` does, but downloads and loads nothing."""
-    device = targets.best_device()
-    named = next((info for info in targets.CATALOGUE if ref in (info.name, info.ref)), None)
-    tensors, download = _look(targets.locate(ref, public), ref)
+    device = best_device()
+    named = next((info for info in CATALOGUE if ref in (info.name, info.ref)), None)
+    tensors, download = _look(locate(ref, public), ref)
     count = sum(tensor.num_values for tensor in tensors)
-    dtype = targets.default_dtype(device, count)
+    dtype = default_dtype(device, count)
     load = memory_needed(tensors, dtype)
     full, lora = (
         load - count * dtype.itemsize + sum(standing(count, num_trained, dtype, adapter).values())
@@ -99,7 +96,7 @@ def _look(place: Path | tuple[str, str | None], ref: str) -> tuple[tuple[TensorI
     """Stored tensors, and bytes still to fetch."""
     if not isinstance(place, tuple):
         if (adapter := AdapterFolder.read(place, ref)) is not None:
-            return _look(targets.locate(adapter.base), adapter.base)
+            return _look(locate(adapter.base), adapter.base)
         return check_files(place, ref), 0
     repo, revision = place
     try:

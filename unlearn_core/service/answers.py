@@ -102,7 +102,7 @@ class Answerer:
     def models(self, run_id: str, target: str) -> dict[str, ModelLocation]:
         """Where each model of a run is found: the original, the unlearned once its weights are kept, and
         the retain-only model where one exists."""
-        from unlearn_core.models.targets import retain_model_of
+        from unlearn_core.models.catalogue import retain_model_of
 
         # Without a run a bundled model is asked about its own data, which has its name.
         spec: SpecJson = {"target": target, "data": target, "prompt": "auto"}

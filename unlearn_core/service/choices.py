@@ -50,7 +50,7 @@ class Choices:
     def targets(self) -> list[tuple[str, str]]:
         """Target models offered by name."""
         self._studio.warm_up()
-        from unlearn_core.models.targets import offered
+        from unlearn_core.models.catalogue import offered
 
         return [(info.title, info.name) for info in offered(self._studio.public)]
 
@@ -221,8 +221,8 @@ class Choices:
         if not target or target == "demo":
             return Safe("")
         self._studio.warm_up()
+        from unlearn_core.models.catalogue import CATALOGUE
         from unlearn_core.models.estimate import estimate_target
-        from unlearn_core.models.targets import CATALOGUE
 
         try:
             found = estimate_target(target, public=self._studio.public)
@@ -256,7 +256,7 @@ class Choices:
     def _names_nobody(self, spec: RunSpec) -> InputError | None:
         """What is missing where a listed model, which never saw the bundled world, is to forget nobody in particular;
         None for any other choice."""
-        from unlearn_core.models.targets import CATALOGUE
+        from unlearn_core.models.catalogue import CATALOGUE
 
         if spec.data != "demo" or spec.subject or not self._never_saw_the_world(spec.target):
             return None
@@ -274,7 +274,7 @@ class Choices:
     @staticmethod
     def _never_saw_the_world(target: str) -> bool:
         """Whether a model is one of those listed, and none of the bundled ones."""
-        from unlearn_core.models.targets import CATALOGUE
+        from unlearn_core.models.catalogue import CATALOGUE
 
         return not Choices.is_bundled(target) and target in {info.name for info in CATALOGUE}
 

@@ -184,9 +184,10 @@ def open_case(
     InputError for a run that is not there, IntegrityError where its weights were not kept.
     """
     from unlearn_core.evaluation.audits import AuditCase
+    from unlearn_core.models.catalogue import retain_model_of
     from unlearn_core.models.files.adapter_folder import base_dtype_of
     from unlearn_core.models.inference.prompting import use_format
-    from unlearn_core.models.targets import load_target, retain_model_of
+    from unlearn_core.models.targets import load_target
 
     store = RunStore(home)
     try:

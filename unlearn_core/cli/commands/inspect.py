@@ -88,8 +88,8 @@ def _wrapped(words: str) -> str:
 
 
 def target_command(options: argparse.Namespace) -> int:
+    from unlearn_core.models.catalogue import CATALOGUE
     from unlearn_core.models.estimate import estimate_target
-    from unlearn_core.models.targets import CATALOGUE
 
     if options.ref is None:
         for info in CATALOGUE:

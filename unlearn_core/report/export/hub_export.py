@@ -119,8 +119,8 @@ def exportable(store: RunStore, run_id: str, kind: str = "weights") -> Path:
 
 def _gguf_target(store: RunStore, run_id: str) -> Path:
     """The GGUF file that a run started from."""
+    from unlearn_core.models.catalogue import locate
     from unlearn_core.models.files.gguf_files import gguf_of
-    from unlearn_core.models.targets import locate
 
     ref = str(store.get(run_id).spec["target"])
     place = locate(ref)

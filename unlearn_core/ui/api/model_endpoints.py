@@ -29,7 +29,7 @@ class ModelEndpoints:
     def list_targets(self) -> list[Answer]:
         """The target models offered by name, and what each needs."""
         self._studio.warm_up()
-        from unlearn_core.models.targets import offered
+        from unlearn_core.models.catalogue import offered
 
         return [asdict(info) for info in offered(self._studio.public)]
 
