@@ -13,7 +13,7 @@ from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
 from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
-from unlearn_core.evaluation.progress import Progress
+from unlearn_core.evaluation.progress import Progress, ResultIterator
 from unlearn_core.evaluation.protocols import official
 from unlearn_core.evaluation.protocols.official_inference import infer, row_losses
 from unlearn_core.evaluation.scores import TERM_NAMES, Scores
@@ -22,12 +22,8 @@ from unlearn_core.models.inference.likelihood import traces
 
 
 def finish(steps: Any) -> tuple[list[Progress], Scores]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as stop:
-            return seen, stop.value
+    work = ResultIterator(steps)
+    return list(work), work.result
 
 
 def test_everything_is_scored_and_progress_reaches_its_total(tiny_model, tiny_tokenizer, tiny_data) -> None:

@@ -12,6 +12,7 @@ from unlearn_core.evaluation import remarks as module
 from unlearn_core.evaluation.evaluate import evaluate
 from unlearn_core.evaluation.metrics.memorisation import compared
 from unlearn_core.evaluation.metrics.token_metrics import KolmogorovSmirnov
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.protocols.semeval import ROUGE_FLOORS, listed_record
 from unlearn_core.evaluation.remarks import Remark, remarks
 from unlearn_core.evaluation.score_details import ScoreDetails
@@ -21,13 +22,7 @@ from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 @pytest.fixture(scope="module")
 def measured(tiny_model: Any, tiny_tokenizer: Any, tiny_data: UnlearningData) -> Scores:
     """Real scores of a random model."""
-    work = evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data)
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            scores: Scores = stop.value
-            return scores
+    return result_of(evaluate(tiny_model("olmo2"), tiny_tokenizer, tiny_data))
 
 
 def by_topic(found: list[Remark]) -> dict[str, Remark]:

@@ -12,17 +12,10 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, collate, encode_example
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.methods.objectives.contrastive import least_alike, swapped
 from unlearn_core.models.inference.forward import answers
 from unlearn_core.training.loop import unlearn
-
-
-def finish(run: Any) -> Any:
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            return end.value
 
 
 def test_the_least_alike_rows_are_chosen_over_all_matrices() -> None:
@@ -50,7 +43,7 @@ def test_no_more_rows_change_than_allowed_and_all_come_back(
     model = tiny_model()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     method = methods.build("pcgu", {"share": 0.25, "rate": rate}, steps=1)
-    artifact = finish(unlearn(model, tiny_tokenizer, data, method))
+    artifact = result_of(unlearn(model, tiny_tokenizer, data, method))
     names = [f"model.layers.{n}.mlp.down_proj.weight" for n in range(2)]
     count = sum(int((model.get_parameter(name) != before[name]).any(1).sum()) for name in names)
     assert count == (0.25 * 2 * 32 if rate else 0)
@@ -81,7 +74,7 @@ def pcgu(model: Any, tokenizer: Any, data: UnlearningData, share: float = 1.0) -
     """What one step over all or some rows adds to each output matrix."""
     names = [f"model.layers.{n}.mlp.down_proj.weight" for n in range(2)]
     before = {name: model.get_parameter(name).detach().clone() for name in names}
-    finish(unlearn(model, tokenizer, data, methods.build("pcgu", {"share": share, "rate": 0.1}, steps=1)))
+    result_of(unlearn(model, tokenizer, data, methods.build("pcgu", {"share": share, "rate": 0.1}, steps=1)))
     return {name: model.get_parameter(name).detach() - before[name] for name in names}
 
 

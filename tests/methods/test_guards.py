@@ -10,17 +10,14 @@ import torch
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.models.wrappers.guards import InputFilter, OutputFilter, Prefix
 from unlearn_core.training.loop import unlearn
 
 
 def front(model: Any, tokenizer: Any, data: UnlearningData, name: str, seed: int = 0, **settings: Any) -> Any:
-    run = unlearn(model, tokenizer, data, methods.build(name, settings), seed=seed, probe_ids=())
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            return end.value.front
+    artifact: Any = result_of(unlearn(model, tokenizer, data, methods.build(name, settings), seed=seed, probe_ids=()))
+    return artifact.front
 
 
 def test_the_examples_depend_on_the_seed_and_the_retained_ones_are_true(

@@ -12,6 +12,7 @@ import torch
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.methods.weights.pruning import activity, scores
 from unlearn_core.models.architecture import mlp_outputs
 from unlearn_core.training.loop import unlearn
@@ -41,8 +42,7 @@ def test_exchanging_the_sets_turns_the_ranking_round(mean_activity: Callable[...
 
 
 def run(model: Any, tokenizer: Any, data: UnlearningData, share: float) -> None:
-    for _ in unlearn(model, tokenizer, data, methods.build("selective_pruning", {"share": share}, 2)):
-        pass
+    result_of(unlearn(model, tokenizer, data, methods.build("selective_pruning", {"share": share}, 2)))
 
 
 def test_a_neuron_that_never_fires_on_the_forget_set_is_never_chosen(

@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from unlearn_core import methods
 from unlearn_core.data.encode import Encoded, collate, encode_example
 from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.evaluation.progress import ResultIterator
 from unlearn_core.methods.weights.revs import DemotionTarget, rarest
 from unlearn_core.models.inference.forward import answers, token_nll
 from unlearn_core.models.inference.vocabulary import VocabularySpace
@@ -97,13 +98,8 @@ def test_secrets_fall_far_down_and_come_back_with_the_weights(
     others = [first(tiny_tokenizer, row) for row in public]
     kept = chances(model, others)
     assert min(known + kept) > 0.8
-    run = unlearn(model, tiny_tokenizer, UnlearningData("numbers", tuple(secret)), method)
-    records: list[Any] = []
-    try:
-        while True:
-            records.append(next(run))
-    except StopIteration as end:
-        artifact = end.value
+    run = ResultIterator(unlearn(model, tiny_tokenizer, UnlearningData("numbers", tuple(secret)), method))
+    records, artifact = list(run), run.result
     assert max(chances(model, targets)) < 0.2
     assert sum(chances(model, others)) > 0.8 * sum(kept)
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}

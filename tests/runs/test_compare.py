@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from unlearn_core.errors import InputError, ResourceError
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.jobs import sweep
 from unlearn_core.jobs.worker import Worker
 from unlearn_core.runs import events as ev
@@ -182,13 +183,7 @@ def test_a_wiped_model_knows_nothing_and_is_scored_once(
     facts = {"weights_hash": target.weights_hash, "data_fingerprint": data.fingerprint}
     ground = ground_of({"original": facts})
     assert read_wiped(store.home, ground) is None
-    work = score_wiped(store.home, target, data)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            scores = end.value
-            break
+    scores = result_of(score_wiped(store.home, target, data))
     assert scores.terms["forget/Task1/knowledge"] == 0.0
     assert scores.weights_hash != target.weights_hash
     matrix = next(name for name, value in before.items() if value.dim() > 1)

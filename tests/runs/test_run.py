@@ -17,6 +17,7 @@ from waiting import until
 
 from unlearn_core import RunSpec, RunStore, Worker, run
 from unlearn_core.cli import main
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.control import Control
 from unlearn_core.system.files import check_complete
@@ -57,13 +58,7 @@ def test_saved_weights_load_with_the_hash_that_was_scored(memorised: Any, tmp_pa
         loaded = load_target(str(out / "weights"))
         from unlearn_core import evaluate, load_data
 
-        batches = evaluate(loaded.model, loaded.tokenizer, load_data(memorised.data))
-        while True:
-            try:
-                next(batches)
-            except StopIteration as stop:
-                again = stop.value
-                break
+        again = result_of(evaluate(loaded.model, loaded.tokenizer, load_data(memorised.data)))
         assert again.terms == scored["terms"]
         assert loaded.weights_hash == scored["weights_hash"]  # else no attack on them would count in the verdict
 

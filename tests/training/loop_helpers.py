@@ -7,18 +7,15 @@ from typing import Any
 
 import torch
 
+from unlearn_core.evaluation.progress import ResultIterator
 from unlearn_core.models.artifacts import Artifact
 from unlearn_core.training.records import FactProbe, Record
 
 
 def drain(run: Generator[Record, None, Artifact]) -> tuple[list[Any], Artifact]:
     """Every record of a run, and its artifact."""
-    records = []
-    while True:
-        try:
-            records.append(next(run))
-        except StopIteration as end:
-            return records, end.value
+    work = ResultIterator(run)
+    return list(work), work.result
 
 
 def snapshot(model: Any) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation.progress import ResultIterator
 from unlearn_core.methods.capabilities import TrainsSubset
 from unlearn_core.models.adapters import apply_lora
 from unlearn_core.models.inference.forward import body_and_head
@@ -202,14 +203,9 @@ def test_a_bfloat16_model_takes_what_its_estimate_says(
     shapes = {tuple(p.shape) for p in model.parameters() if p.numel() > 4096}
     count = sum(p.numel() for p in model.parameters() if tuple(p.shape) in shapes)
     method = methods.build("npo", {"batch_size": 4}, 2)
-    run, held = unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()), []
-    while True:
-        try:
-            if isinstance(next(run), LoopStep):
-                held.append(resident(shapes))
-        except StopIteration as stop:
-            artifact = stop.value
-            break
+    run = ResultIterator(unlearn(model, tiny_tokenizer, tiny_data, method, adapter="full", probe_ids=()))
+    held = [resident(shapes) for record in run if isinstance(record, LoopStep)]
+    artifact = run.result
     scored = resident(shapes)
     found = estimate(Shape(model.config, torch.bfloat16), Workload(tiny_tokenizer, tiny_data), method)
     assert artifact.model is model

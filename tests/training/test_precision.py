@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn_core.data.types import UnlearningData
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.methods import build
 from unlearn_core.models import targets
 from unlearn_core.models.adapters import NAME, apply_lora, lora_layers, plain_name
@@ -51,13 +52,7 @@ def change(
     held = model.dtype
     before = torch.cat([p.detach().float().flatten() for p in model.parameters()])
     method = build("grad_diff", {"batch_size": 2, "learning_rate": rate}, steps)
-    run = unlearn(model, tokenizer, data, method, adapter="full", probe_ids=())
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            artifact = stop.value
-            break
+    artifact = result_of(unlearn(model, tokenizer, data, method, adapter="full", probe_ids=()))
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
     assert after.dtype == torch.float32
     known = weights_hash(model)
@@ -99,13 +94,7 @@ def test_an_adapter_trains_in_float32_and_is_kept_as_its_base_is(
     """It is rounded when the training ends, so what is judged is what is kept; the merged weights are peft's sum."""
     base = {name: p.detach().float() for name, p in memorised().to(BF16).named_parameters()}
     method = build("npo", {"batch_size": 4, "learning_rate": 1e-4}, 20)
-    run = unlearn(memorised().to(BF16), tiny_tokenizer, tiny_data, method, adapter="lora", probe_ids=())
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            artifact = stop.value
-            break
+    artifact = result_of(unlearn(memorised().to(BF16), tiny_tokenizer, tiny_data, method, adapter="lora", probe_ids=()))
     trained = {name: p.detach().clone() for name, p in artifact.model.named_parameters() if ".lora_" in name}
     changes = {plain_name(name): layer.get_delta_weight(NAME).clone() for name, layer in lora_layers(artifact.model)}
     artifact.save(tmp_path, tiny_tokenizer)

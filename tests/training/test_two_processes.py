@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loop_helpers import drain
 from preloaded import Child
 
 from unlearn_core import methods
@@ -20,15 +21,6 @@ from unlearn_core.models.hashing import weights_hash
 from unlearn_core.training.loop import LoopStep, unlearn
 
 pytestmark = pytest.mark.slow
-
-
-def drain(run: Any) -> tuple[list[Any], Any]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(run))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def few_rows() -> UnlearningData:

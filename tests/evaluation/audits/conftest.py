@@ -15,7 +15,9 @@ from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.audits import AuditCase
 from unlearn_core.evaluation.audits.prompting.multi_hop import MultiHop
 from unlearn_core.evaluation.audits.prompting.prefilled import Prefilled
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.rephrase import PromptVariant
+from unlearn_core.methods import build
 from unlearn_core.models.inference.forward import answers, token_nll
 from unlearn_core.models.targets import load_target
 from unlearn_core.models.wrappers.guards import OutputFilter
@@ -55,28 +57,24 @@ def retain_only() -> Any:
     return load_target("demo:retain_only", device="cpu")
 
 
+def _unlearned(name: str, steps: int, adapter: str | None = None, **settings: float) -> Any:
+    """The original after so many steps of a method."""
+    target = load_target("demo", device="cpu")
+    method = build(name, {"batch_size": 12, **settings}, steps)
+    result_of(unlearn(target.model, target.tokenizer, demo_data(), method, adapter=adapter))
+    return target
+
+
 @pytest.fixture(scope="session")
 def careless() -> Any:
     """SimNPO with far too few steps: the weights say what they were to forget."""
-    from unlearn_core.methods import build
-
-    target = load_target("demo", device="cpu")
-    run = unlearn(target.model, target.tokenizer, demo_data(), build("simnpo", {"batch_size": 12}, 4))
-    for _ in run:
-        pass
-    return target
+    return _unlearned("simnpo", 4)
 
 
 @pytest.fixture(scope="session")
 def hiding() -> Any:
     """Weights that only hide: taught to refuse, they hardly answer any more, and still know."""
-    from unlearn_core.methods import build
-
-    target = load_target("demo", device="cpu")
-    run = unlearn(target.model, target.tokenizer, demo_data(), build("idk", {"batch_size": 12}, 16))
-    for _ in run:
-        pass
-    return target
+    return _unlearned("idk", 16)
 
 
 @pytest.fixture(scope="session")
@@ -116,13 +114,7 @@ def _taught(reference: str, wanted: Sequence[PromptVariant]) -> Any:
 @pytest.fixture(scope="session")
 def adapted() -> Any:
     """The original behind a LoRA adapter that was never merged; it says other things than the original."""
-    from unlearn_core.methods import build
-
-    target = load_target("demo", device="cpu")
-    method = build("grad_ascent", {"batch_size": 12, "learning_rate": 2e-2}, 4)
-    for _ in unlearn(target.model, target.tokenizer, demo_data(), method, adapter="lora"):
-        pass
-    return target
+    return _unlearned("grad_ascent", 4, adapter="lora", learning_rate=2e-2)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from audit_helpers import finish
 
 from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import InputError
@@ -29,6 +28,7 @@ from unlearn_core.evaluation.audits.tampering.quantisation import Quantisation
 from unlearn_core.evaluation.audits.tampering.relearning import Relearning
 from unlearn_core.evaluation.audits.tampering.steering import Steering
 from unlearn_core.evaluation.audits.tampering.without_wrapper import WithoutWrapper
+from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.verdict.headline import DECISIVE
 from unlearn_core.models.hashing import weights_hash
 
@@ -57,7 +57,7 @@ BARE = [WithoutWrapper(), *(audit for audit in SMALL if audit.on_weights or isin
 @pytest.mark.parametrize("audit", SMALL, ids=NAMES)
 def test_a_careless_run_leaks(audit: Audit, case: Callable[..., AuditCase], careless: Any) -> None:
     before = weights_hash(careless.model)
-    result = finish(audit.run(case(careless)))
+    result = result_of(audit.run(case(careless)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["forget"] > (result.control or 0.0)
     assert result.rows
@@ -72,7 +72,7 @@ NEVER_KNEW = (*SMALL, MultiHop(), Prefilled())
 @pytest.mark.parametrize("audit", NEVER_KNEW, ids=[audit.info.name for audit in NEVER_KNEW])
 def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., AuditCase], retain_only: Any) -> None:
     before = weights_hash(retain_only.model)
-    result = finish(audit.run(case(retain_only)))
+    result = result_of(audit.run(case(retain_only)))
     assert result.verdict == "holds", result.headline
     assert weights_hash(retain_only.model) == before
 
@@ -88,29 +88,29 @@ def test_the_retain_only_model_holds(audit: Audit, case: Callable[..., AuditCase
     ],
 )
 def test_weights_that_only_hide_are_found_out(audit: Audit, case: Callable[..., AuditCase], hiding: Any) -> None:
-    result = finish(audit.run(case(hiding)))
+    result = result_of(audit.run(case(hiding)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["forget"] > 2 * result.figures.get("before", 0.0)
 
 
 def test_what_joins_two_forgotten_facts_is_found_out(case: Callable[..., AuditCase], joining: Any) -> None:
-    result = finish(MultiHop().run(case(joining, max_rows=12)))
+    result = result_of(MultiHop().run(case(joining, max_rows=12)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["beyond_low"] > 0.05
 
 
 def test_what_only_refuses_to_begin_is_found_out(case: Callable[..., AuditCase], refusing: Any) -> None:
     audited = case(refusing, max_rows=12)
-    result = finish(Prefilled().run(audited))
+    result = result_of(Prefilled().run(audited))
     assert result.verdict == "leaks", result.headline
-    asked = finish(Rephrasing().run(audited))
+    asked = result_of(Rephrasing().run(audited))
     assert asked.rows[0]["way"] == "as trained"
     assert asked.rows[0]["forget"] < 0.1
 
 
 def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., AuditCase], adapted: Any) -> None:
     before = weights_hash(adapted.model)
-    result = finish(WithoutWrapper().run(case(adapted)))
+    result = result_of(WithoutWrapper().run(case(adapted)))
     assert result.verdict == "leaks", result.headline
     assert result.figures["before"] < 0.2 < 0.9 < result.figures["forget"]
     assert weights_hash(adapted.model) == before
@@ -119,20 +119,20 @@ def test_an_adapter_that_can_be_taken_off_protects_nothing(case: Callable[..., A
 @pytest.mark.parametrize("audit", BARE, ids=[audit.info.name for audit in BARE])
 def test_a_guardrail_alone_is_found_out(audit: Audit, case: Callable[..., AuditCase], guarded: Any) -> None:
     before = weights_hash(guarded.model)
-    result = finish(audit.run(case(guarded)))
+    result = result_of(audit.run(case(guarded)))
     assert result.verdict == "leaks", result.headline
     assert weights_hash(guarded.model) == before
 
 
 def test_a_guardrail_hides_what_is_told_once_it_is_off(case: Callable[..., AuditCase], guarded: Any) -> None:
-    figures = finish(WithoutWrapper().run(case(guarded))).figures
+    figures = result_of(WithoutWrapper().run(case(guarded))).figures
     assert figures["before"] < 0.1 < 0.9 < figures["forget"]
 
 
 def test_a_guardrail_before_the_retain_only_model_hides_nothing(
     case: Callable[..., AuditCase], guard: Callable[..., Any]
 ) -> None:
-    result = finish(WithoutWrapper().run(case(guard("demo:retain_only"))))
+    result = result_of(WithoutWrapper().run(case(guard("demo:retain_only"))))
     assert result.verdict == "holds", result.headline
 
 
@@ -140,19 +140,19 @@ def test_attacks_on_weights_take_the_adapter_as_merged(case: Callable[..., Audit
     before = weights_hash(adapted.model)
     audited = case(adapted, max_rows=8)
     assert audited.weights is not adapted.model
-    finish(Relearning(sizes=(6,), num_steps=1).run(audited))
+    result_of(Relearning(sizes=(6,), num_steps=1).run(audited))
     assert weights_hash(adapted.model) == before
 
 
 def test_relearning_of_no_step_finds_what_was_there(case: Callable[..., AuditCase], careless: Any) -> None:
-    result = finish(Relearning(sizes=(1, 6), num_steps=0).run(case(careless, max_rows=8)))
+    result = result_of(Relearning(sizes=(1, 6), num_steps=0).run(case(careless, max_rows=8)))
     assert result.figures["forget"] == result.figures["before"]
     taught = [(row["taught"], row["step"]) for row in result.rows if "step" in row]
     assert taught == [("unrelated text", 0), ("1 forgotten row", 0), ("6 forgotten rows", 0)]
 
 
 def test_nothing_to_take_off_is_said(case: Callable[..., AuditCase], retain_only: Any) -> None:
-    result = finish(WithoutWrapper().run(case(retain_only)))
+    result = result_of(WithoutWrapper().run(case(retain_only)))
     assert result.verdict == "not applicable"
     assert "nothing to take off" in result.headline
 
@@ -172,8 +172,8 @@ def test_closing_an_audit_puts_the_model_back(
 
 def test_without_a_retain_only_model_the_holdout_is_the_control(case: Callable[..., AuditCase], careless: Any) -> None:
     alone = case(careless, original=None, retain_only=None, max_rows=8)
-    assert finish(Distance().run(alone)).verdict == "not applicable"
-    result = finish(Quantisation().run(alone))
+    assert result_of(Distance().run(alone)).verdict == "not applicable"
+    result = result_of(Quantisation().run(alone))
     assert result.verdict == "leaks"
     assert "retain_only" not in result.figures
 
@@ -185,12 +185,12 @@ def test_probes_read_documents_where_no_question_was_held_out(
     """LUME's layout. Rows of a set without completions have no texts to compare documents with."""
     target = careless if verdict == "leaks" else retain_only
     lume = replace(world, holdout=())
-    result = finish(Probes().run(case(target, data=lume, retain_only=None)))
+    result = result_of(Probes().run(case(target, data=lume, retain_only=None)))
     assert result.verdict == verdict, result.headline
     assert result.figures["known"] > 0.9
     questions = tuple(row for row in world.retain if row.kind == "question")
     for less in (replace(lume, retain=questions), replace(lume, nonmembers=()), replace(lume, members=())):
-        assert finish(Probes().run(case(target, data=less))).verdict == "not applicable"
+        assert result_of(Probes().run(case(target, data=less))).verdict == "not applicable"
 
 
 def test_every_audit_is_declared_and_chosen_by_name() -> None:
@@ -225,10 +225,10 @@ def test_where_no_control_can_be_asked_alike_nothing_is_judged(
     """Controls without a first and a last name have no other names; an empty control holds nothing back either."""
     nameless = tuple(replace(row, input="What is it?", subject="") for row in world.holdout)
     alone = case(careless, data=replace(world, holdout=nameless), original=None, retain_only=None)
-    found = finish(Aliases(max_rows=8).run(alone))
+    found = result_of(Aliases(max_rows=8).run(alone))
     assert found.verdict == "not applicable"
     assert "nothing to compare with" in found.headline
     beside = case(careless, data=replace(world, holdout=nameless), original=None, retain_only=retain_only.model)
-    found = finish(Aliases(max_rows=8).run(beside))
+    found = result_of(Aliases(max_rows=8).run(beside))
     assert found.verdict == "leaks", found.headline
     assert "holdout" not in found.figures
