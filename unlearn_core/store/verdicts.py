@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearn_core.evaluation.verdict import Verdict, attacked, verdict
-from unlearn_core.evaluation.verdict.layers import PLAYERS
+from unlearn_core.evaluation.verdict.forget_layers import PLAYERS
 from unlearn_core.runs.events import Judged
 from unlearn_core.store.game.finds import played
 from unlearn_core.store.store import RunStore

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from unlearn_core.evaluation.metrics.utility import Utility
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import Scores
-from unlearn_core.evaluation.verdict import layers as measure
+from unlearn_core.evaluation.verdict import forget_layers, retain_layers
 from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
+from unlearn_core.evaluation.verdict.scored_models import ScoredModels
 from unlearn_core.evaluation.verdict.terms import pairs
 from unlearn_core.evaluation.verdict.types import GONE, LAYERS, WORDS, Layer, State, Verdict, earlier_word, word_of
 from unlearn_core.system.units import digits_apart, score
@@ -55,25 +56,25 @@ def verdict(
         )
     if retain_only is not None and retain_only.data_fingerprint != original.data_fingerprint:
         retain_only = None
-    models = measure.ScoredModels(original, unlearned, retain_only)
+    models = ScoredModels(original, unlearned, retain_only)
     results = list(audits or ())
     hidden = _hidden(models)
     found = {
-        "answers": measure.answers(models),
-        "wordings": measure.wordings(models),
-        "neighbours": measure.neighbours(models),
-        "general": measure.general(models),
-        "membership": measure.membership(models),
-        "attacks": measure.attacks(results, hidden),
+        "answers": forget_layers.answers(models),
+        "wordings": forget_layers.wordings(models),
+        "neighbours": retain_layers.neighbours(models),
+        "general": retain_layers.general(models),
+        "membership": forget_layers.membership(models),
+        "attacks": forget_layers.attacks(results, hidden),
     }
-    withheld = measure.withheld(models) if found["answers"].state == "holds" and not hidden else ""
+    withheld = forget_layers.withheld(models) if found["answers"].state == "holds" and not hidden else ""
     if withheld:
         layer = found["answers"]
         found["answers"] = replace(layer, state="leaks", reasons=(withheld, *layer.reasons))
-    played = measure.by_players(results)
+    played = forget_layers.by_players(results)
     only_played = played if found["wordings"].state != "leaks" else 0
-    found["wordings"] = measure.with_finds(found["wordings"], played)
-    wreck = measure.wreck(models, found["general"])
+    found["wordings"] = forget_layers.with_finds(found["wordings"], played)
+    wreck = retain_layers.wreck(models, found["general"])
     tried = frozenset(str(row["name"]) for row in results if row.get("verdict") in ("leaks", "holds"))
     findings = HeadlineFacts(bool(wreck), _unmoved(models, found), bool(withheld), hidden, tried, only_played)
     words = headline(found, findings)
@@ -90,7 +91,7 @@ def verdict(
 
 def attacked(audits: Iterable[AuditJson]) -> Verdict:
     """What attacks alone allow to be said, of weights that were never scored."""
-    layer = measure.attacks(audits)
+    layer = forget_layers.attacks(audits)
     told = f"traces remain in {round((layer.value or 0) * layer.n)} of {layer.n} attacks"
     words = {"leaks": told, "holds": f"no trace in {layer.n} attacks"}.get(layer.state, "not attacked yet")
     word = "traces remain" if layer.state == "leaks" else "unchanged"
@@ -98,7 +99,7 @@ def attacked(audits: Iterable[AuditJson]) -> Verdict:
     return Verdict(f"Not scored; {words}", word, "Only a run that was scored is judged.", layers, layer.reasons)
 
 
-def _hidden(models: measure.ScoredModels) -> str:
+def _hidden(models: ScoredModels) -> str:
     """Why the weights beneath are the original's, where they are."""
     before = models.original.weights_hash
     if before and before == models.unlearned.weights_hash:
@@ -108,7 +109,7 @@ def _hidden(models: measure.ScoredModels) -> str:
     return ""
 
 
-def _unmoved(models: measure.ScoredModels, found: Mapping[str, Layer]) -> bool:
+def _unmoved(models: ScoredModels, found: Mapping[str, Layer]) -> bool:
     """Whether no term and no membership figure moved, and what was told is told still."""
     told = (found[name].value for name in ("answers", "wordings") if found[name].n)
     if any(value is not None and value < 1 - UNCHANGED_WITHIN for value in told):
@@ -120,13 +121,13 @@ def _unmoved(models: measure.ScoredModels, found: Mapping[str, Layer]) -> bool:
     return bool(moves) and max(moves) <= UNCHANGED_WITHIN
 
 
-def _ranked(models: measure.ScoredModels) -> bool | None:
+def _ranked(models: ScoredModels) -> bool | None:
     """Whether SemEval's rule on utility lets the submission in."""
     before, now = models.original.utility, models.unlearned.utility
     return None if before is None or now is None else now >= semeval.RANKING_SHARE * before
 
 
-def _notes(models: measure.ScoredModels, ranked: bool | None) -> list[str]:
+def _notes(models: ScoredModels, ranked: bool | None) -> list[str]:
     """What the reader must know besides, whatever the verdict."""
     before, now = models.original.utility, models.unlearned.utility
     notes = []

@@ -7,7 +7,7 @@ written about others of its topic, or is the right one for them too, whichever i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unlearn_core.data.types import Example
@@ -149,3 +149,7 @@ def binomial_tail(hits: int, tries: int, share: float) -> float:
     from scipy.stats import binom
 
     return float(binom.sf(hits - 1, tries, min(max(share, 0.0), 1.0)))
+
+
+def share_told(rows: Mapping[tuple[str, str, str], Generation]) -> float | None:
+    return sum(map(is_told, rows.values())) / len(rows) if rows else None

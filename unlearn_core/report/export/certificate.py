@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.evaluation.scores import Generation
 from unlearn_core.evaluation.verdict import Layer, Verdict
-from unlearn_core.evaluation.verdict.layers import PLAYERS
+from unlearn_core.evaluation.verdict.forget_layers import PLAYERS
 from unlearn_core.evaluation.verdict.rows import is_told, of_splits
 from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.export.page import offline_page, report_json

@@ -12,6 +12,7 @@ Every trial is a whole run and one line of `trials.jsonl`, so a bench that was s
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from unlearn_core.evaluation.metrics import membership
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.evaluation.verdict import GONE, word_of
-from unlearn_core.evaluation.verdict.layers import neighbours_kept, unseen_nll
+from unlearn_core.evaluation.verdict.retain_layers import neighbours_kept, unseen_rise
 from unlearn_core.runs.run import run
 from unlearn_core.runs.spec import RunSpec, Settings
 from unlearn_core.runs.state import RunState
@@ -111,7 +112,8 @@ class _Bench:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.spec = out, spec
         self.references = out / REFERENCES
-        self.trials = {trial.key: trial for trial in read_trials(out)}
+        carried_out = (Trial(**record) for record in json_lines(out / TRIALS))
+        self.trials = {trial.key: trial for trial in carried_out}
 
     def trial(self, method: str, settings: Settings, seed: int) -> Trial:
         """The result at hand, or a new run of it; the first run also measures what all are compared with."""
@@ -166,11 +168,6 @@ class _Bench:
         write_json(self.out / LEADERBOARD, {**record, "methods": rows})
 
 
-def read_trials(out: Path) -> list[Trial]:
-    """The trials of a bench, in the order they were carried out."""
-    return [Trial(**record) for record in json_lines(out / TRIALS)]
-
-
 def figures(scores: Scores, tuning: bool, before: Scores, gold: Scores | None) -> dict[str, Any]:
     """Scores on one part of the documents: every third (tuning), or the others. Utility is of neither.
 
@@ -194,7 +191,7 @@ def figures(scores: Scores, tuning: bool, before: Scores, gold: Scores | None) -
         "forgetting": semeval.partial_aggregate(aggregated[:half]),
         "keeping": semeval.partial_aggregate([*aggregated[half:], scores.utility]),
         **semeval.totals(aggregated, area, scores.utility),
-        "unseen_rise": _rise(unseen_nll(before), unseen_nll(scores)),
+        "unseen_rise": unseen_rise(before, scores),
         "loss_distance": None if gold is None else _distance(members, _every_third(gold.details.member_losses, tuning)),
     }
 
@@ -221,7 +218,7 @@ def leaderboard(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "settings": runs[0].settings,
                 "num_seeds": len(runs),
                 "seconds": min(trial.seconds for trial in runs),  # what else the machine did only adds
-                "verdicts": _counts([trial.verdict for trial in runs]),
+                "verdicts": dict(Counter(trial.verdict for trial in runs)),
                 "figures": {name: _spread([(t.scored or {}).get(name) for t in runs]) for name in names},
             }
         )
@@ -253,10 +250,6 @@ def _worst(terms: Mapping[str, float | None]) -> dict[str, float | None]:
     return found
 
 
-def _rise(before: float | None, now: float | None) -> float | None:
-    return None if before is None or now is None else now - before
-
-
 def _distance(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     from scipy.stats import wasserstein_distance
 
@@ -268,7 +261,3 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
     if not present:
         return {"mean": None, "spread": None}
     return {"mean": fmean(present), "spread": stdev(present) if len(present) > 1 else None}
-
-
-def _counts(labels: Sequence[str]) -> dict[str, int]:
-    return {label: labels.count(label) for label in dict.fromkeys(labels)}

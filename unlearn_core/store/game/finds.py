@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn_core.evaluation.verdict.layers import PLAYERS
+from unlearn_core.evaluation.verdict.forget_layers import PLAYERS
 from unlearn_core.system.files import append_line, disk_errors, json_lines, mend_torn_line, read_lines
 
 if TYPE_CHECKING:
