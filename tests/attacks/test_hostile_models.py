@@ -182,7 +182,7 @@ def test_in_public_only_the_bundled_model_is_offered(honest: Path, tmp_path: Pat
 def test_a_strangers_run_that_would_fill_the_memory_is_refused_with_its_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlearn_core.runs.run.RUN_BYTES", 2**20)
+    monkeypatch.setattr("unlearn_core.runs.planning.costs.RUN_BYTES", 2**20)
     spec = RunSpec(data=FACTS, method="grad_ascent", steps=1)
     end = list(run(spec, home=tmp_path, public=True))[-1]
     assert isinstance(end, Failed)

@@ -84,7 +84,7 @@ def test_weights_at_hand_are_not_counted_twice(tmp_path: Path, monkeypatch: pyte
     """A run that is under way holds the model of which the estimate speaks."""
     target = targets.load_target("demo")
     loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
-    monkeypatch.setattr(run_module, "resident_memory", lambda: loaded + 500_000_000)
+    monkeypatch.setattr("unlearn_core.runs.planning.plan.resident_memory", lambda: loaded + 500_000_000)
     made = run_module._Run(RunSpec(steps=4), tmp_path, None, run_module.Control(), False, None)
     (told,) = made._estimated(target, load_data("demo"))
     assert isinstance(told, events.CostEstimate)

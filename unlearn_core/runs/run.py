@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,7 +31,7 @@ from unlearn_core.evaluation.protocols.registry import protocol_for
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict.rows import is_told
-from unlearn_core.limits import RUN_BYTES, STEPS
+from unlearn_core.limits import STEPS
 from unlearn_core.runs.cache import ScoreCache
 from unlearn_core.runs.checkpoints import Checkpoints
 from unlearn_core.runs.control import Control
@@ -54,15 +53,15 @@ from unlearn_core.runs.events import (
     Warned,
 )
 from unlearn_core.runs.failure import failed
-from unlearn_core.runs.planning.costs import Cost, RunMeter, device, shortage
-from unlearn_core.runs.planning.plan import method_of, rate_of
+from unlearn_core.runs.planning.costs import Cost, RunMeter, check_room, device
+from unlearn_core.runs.planning.plan import method_of, plan_of_loaded, rate_of
 from unlearn_core.runs.planning.timing import StageTimer, ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
 from unlearn_core.runs.stored_scores import read_stored
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
 from unlearn_core.system.machine import distributed
-from unlearn_core.system.machine.memory import present_memory, release_memory, resident_memory
+from unlearn_core.system.machine.memory import present_memory, release_memory
 from unlearn_core.system.versions import library_versions
 from unlearn_core.training.records import LoopStep
 
@@ -125,7 +124,7 @@ class _Run:
         self.home, self.out, self.control, self.public = home, out, control, public
         self.checkpoint_folder = Path(checkpoints) if checkpoints is not None else None
         from unlearn_core.methods import build
-        from unlearn_core.models.targets import retain_model_of
+        from unlearn_core.models.catalogue import retain_model_of
 
         self.method: Method = build(spec.method, spec.settings, spec.steps)
         settings = {key: getattr(self.method, key) for key in spec.settings if key != "steps"}
@@ -241,36 +240,12 @@ class _Run:
 
     def _estimated(self, target: Target, data: UnlearningData) -> Iterator[Event]:
         """What the run will take, beside what it then does; said only where it can be told."""
-        from unlearn_core.models.files import model_files
-        from unlearn_core.models.shape import Shape
-        from unlearn_core.runs.planning.plan import plan_of
-        from unlearn_core.training.resources.estimate import Workload
-
         cost = None
         with contextlib.suppress(Exception):  # an estimate is not worth a run
-            work = Workload(target.tokenizer, data)
-            shape_of = partial(Shape, target.model.config)
-            loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
-            cost = plan_of(
-                self.spec,
-                shape_of,
-                work,
-                self.home,
-                processes=distributed.size(),
-                resident=max(1, resident_memory() - loaded),
-            )
+            cost = plan_of_loaded(self.spec, target, data, self.home)
         if cost is None:
             return
-        if self.public and (cost.memory or 0) > RUN_BYTES:
-            problem = f"would take about {cost.memory / 2**30:.1f} GiB of memory" if cost.memory else ""
-            mend = f"Use a smaller batch_size or shorter rows: {RUN_BYTES / 2**30:g} GiB is the limit here."
-            raise ResourceError("memory", "this run", problem, mend)
-        # A GPU says when its memory is short, and less is computed at once; the system just ends a process.
-        place = target.model.device
-        if place.type == "cpu":
-            short = shortage(cost, model_files.free_memory(place) + resident_memory())
-            if short:
-                raise short
+        check_room(cost, target.model.device, self.public)
         self.flops, self.rate_name = cost.flops, rate_of(target.model.dtype)
         yield CostEstimate(cost.to_json())
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import Action, InputError, ResourceError
+from unlearn_core.limits import RUN_BYTES
 from unlearn_core.system.machine import gpu
 from unlearn_core.system.machine.gpu import has_gpu, reset_peak
-from unlearn_core.system.machine.memory import peak_memory, reset_high_water
+from unlearn_core.system.machine.memory import peak_memory, reset_high_water, resident_memory
 from unlearn_core.system.units import duration
 
 if TYPE_CHECKING:
@@ -223,6 +224,19 @@ def shortage(cost: Cost, free: int) -> ResourceError | None:
         mend, action = "Use a smaller batch size or shorter rows.", ("batch_size", "half")
     problem = f"needs about {cost.memory / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
     return ResourceError("memory", "this run", problem, mend, action)
+
+
+def check_room(cost: Cost, place: torch.device, public: bool) -> None:
+    """ResourceError where a run takes more than is free at its `place`, or than a stranger's may."""
+    from unlearn_core.models.files import model_files
+
+    if public and (cost.memory or 0) > RUN_BYTES:
+        problem = f"would take about {cost.memory / 2**30:.1f} GiB of memory" if cost.memory else ""
+        mend = f"Use a smaller batch_size or shorter rows: {RUN_BYTES / 2**30:g} GiB is the limit here."
+        raise ResourceError("memory", "this run", problem, mend)
+    # A GPU says when its memory is short, and less is computed at once; the system just ends a process.
+    if place.type == "cpu" and (short := shortage(cost, model_files.free_memory(place) + resident_memory())):
+        raise short
 
 
 def scaled(flops: float) -> str:

@@ -13,14 +13,17 @@ from unlearn_core.runs.data import rows_of
 from unlearn_core.runs.planning import costs
 from unlearn_core.runs.planning.timing import ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
+from unlearn_core.system.machine import distributed
 from unlearn_core.system.machine.memory import resident_memory
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
+    from unlearn_core.data.types import UnlearningData
     from unlearn_core.methods.base import Method
     from unlearn_core.models.shape import Shape
+    from unlearn_core.models.targets import Target
     from unlearn_core.training.resources.estimate import Workload
 
 ShapeOf = Callable[["torch.dtype", str], "Shape"]  # a dtype and an adapter
@@ -207,6 +210,22 @@ def plan_of(
     )
 
 
+def plan_of_loaded(spec: RunSpec, target: Target, data: UnlearningData, home: Path) -> costs.Cost:
+    """The same for a model that is loaded, whose weights are not counted twice."""
+    from unlearn_core.models.shape import Shape
+    from unlearn_core.training.resources.estimate import Workload
+
+    loaded = sum(p.numel() * p.element_size() for p in target.model.parameters())
+    return plan_of(
+        spec,
+        partial(Shape, target.model.config),
+        Workload(target.tokenizer, data),
+        home,
+        processes=distributed.size(),
+        resident=max(1, resident_memory() - loaded),
+    )
+
+
 def method_of(spec: RunSpec, num_forget: int, most: int = MAX_STEPS) -> Method:
     """The method as the run carries it out: scaled to the number of rows, except for what the spec gives."""
     from unlearn_core.methods import build
@@ -226,8 +245,8 @@ def configuration(ref: str, public: bool = False) -> tuple[PreTrainedConfig, boo
     """The target's configuration, and whether its files (and so its tokenizer) are at hand."""
     from transformers import AutoConfig
 
+    from unlearn_core.models.catalogue import locate
     from unlearn_core.models.files.gguf_files import source_of
-    from unlearn_core.models.targets import locate
 
     if ref in SHAPES and not public:
         kind, settings = SHAPES[ref]
