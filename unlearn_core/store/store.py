@@ -38,9 +38,10 @@ from unlearn_core.runs.checkpoints import newest_step
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState
 from unlearn_core.store import uploads
+from unlearn_core.store.labels import checked_name, checked_tags, read_labels
 from unlearn_core.store.migrate import bring_up_to_date, clear_halves, earlier_audits
 from unlearn_core.store.record import RunRecord, fields_of_event, fields_of_state, plain
-from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_labels, read_owner
+from unlearn_core.store.table.index import HOUSE, OWNER, Index, read_owner
 from unlearn_core.store.table.rows import RunQuery, RunRow, checked_record
 from unlearn_core.system.files import (
     append_line,
@@ -66,7 +67,6 @@ OVER = ("finished", "failed", "cancelled")
 _NEW = ".new-"  # before the id of a run that is being made
 WEIGHTS = "weights"
 _DOOMED = "doomed"  # in the folder of a run that is deleted as soon as it has stopped
-MAX_NAME, MAX_TAG, MAX_TAGS = 80, 32, 10
 _RUN_ID = re.compile(r"[\w-]{16,64}", re.ASCII)
 _MAX_KNOWN = 4  # states of runs that are written to, kept between two events; one holds every generation
 _INTERRUPTED = "Lethe stopped while this run was under way. Resume it to get its result."
@@ -195,7 +195,11 @@ class RunStore:
                 key: {**getattr(record, key), **changes[key]} for key in ("spec", "scores", "costs") if key in changes
             }
             if "spec" in merged:
-                merged["spec"] |= {key: value for key, value in record.spec.items() if _is_upload(value)}
+                merged["spec"] |= {
+                    key: value
+                    for key, value in record.spec.items()
+                    if isinstance(value, str) and value.startswith(UPLOAD)
+                }
             changed = replace(record, **{**changes, **merged})
             if changed != record:
                 self._write(changed)
@@ -442,30 +446,6 @@ def owner_hash(token: str | None) -> str:
     """What the store keeps of an owner's token: enough to check it, not to use it; "" for no token, which
     as a limit of a listing lets nothing through."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest() if token else ""
-
-
-def checked_name(name: str) -> str:
-    """A run's name as it may be stored: one printable line."""
-    flat = " ".join(str(name).split())
-    if len(flat) > MAX_NAME or not flat.isprintable():
-        raise InputError("name", name, "is not a name", f"Use at most {MAX_NAME} printable characters.")
-    return flat
-
-
-def checked_tags(tags: Sequence[str]) -> list[str]:
-    """Tags without doubles, in order; each a short printable word or two without commas."""
-    found = list(dict.fromkeys(" ".join(str(tag).split()) for tag in tags if str(tag).strip()))
-    for tag in found:
-        if len(tag) > MAX_TAG or "," in tag or not tag.isprintable():
-            mend = f"Use at most {MAX_TAG} printable characters and no comma."
-            raise InputError("tags", tag, "is not a tag", mend)
-    if len(found) > MAX_TAGS:
-        raise InputError("tags", len(found), "are too many", f"Use at most {MAX_TAGS}.")
-    return found
-
-
-def _is_upload(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(UPLOAD)
 
 
 def _log(run_id: str, event: ev.Logged) -> None:

@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from unlearn_core.store.labels import read_labels
 from unlearn_core.store.table.rows import DAMAGED, TOTAL, TOTAL_OF, RunQuery, RunRow, checked_record
 from unlearn_core.system.files import read_json
 from unlearn_core.system.log import note
@@ -179,17 +180,6 @@ class Index:
             return _connect(str(self._path))
         except sqlite3.Error:
             return _connect(":memory:")
-
-
-def read_labels(folder: Path) -> dict[str, Any]:
-    """What people wrote on a run: `name` and `tags`; nothing where there is no such file."""
-    try:
-        labels = read_json(folder / "labels.json")
-    except (OSError, ValueError):
-        return {}
-    found = labels if isinstance(labels, dict) else {}
-    tags = found.get("tags")
-    return {"name": str(found.get("name") or ""), "tags": list(map(str, tags)) if isinstance(tags, list) else []}
 
 
 def read_owner(folder: Path) -> str:
