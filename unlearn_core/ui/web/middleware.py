@@ -44,7 +44,7 @@ from unlearn_core.limits import (
 from unlearn_core.service.quotas import Quotas
 from unlearn_core.system.log import LOGGER
 from unlearn_core.ui.web.error_handling import FAULTS
-from unlearn_core.ui.web.request_body import checked_body, in_parts, names_an_address
+from unlearn_core.ui.web.request_body import again, checked_body, in_parts, in_time, names_an_address
 from unlearn_core.ui.web.visitor import mark, network
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -57,7 +57,6 @@ _ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css", "/gradio_api/theme.
 _PAGES = ("", "/config", "/gradio_api/info", "/gradio_api/openapi.json")
 _UPLOADS = ("/gradio_api/upload", "/upload")
 _LARGE = "lethe.large"  # in the scope of a request whose body is
-BODY_SECONDS = 120.0  # that a stranger's request may take to arrive
 _NOT_UNDERSTOOD = "What was sent cannot be used. The page's API view lists what each endpoint takes."
 _NO_SUCH_CALL = "No call of this number is under way, or its answer was read. Start another with POST."
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -252,7 +251,7 @@ class ProtectionMiddleware:
     async def _checked(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """The body of a request, in time and counted; JSON is read whole and looked at first."""
         if self.rules.sizes:
-            receive = self._counted(scope, _in_time(receive))
+            receive = self._counted(scope, in_time(receive))
         if scope["method"] in _SAFE_METHODS or _uploads(get_route_path(scope)):
             return receive
         try:
@@ -269,7 +268,7 @@ class ProtectionMiddleware:
         scope["headers"] = [
             (name, str(len(body)).encode() if name == b"content-length" else value) for name, value in scope["headers"]
         ]
-        return _again(body, receive)
+        return again(body, receive)
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         kind = "upload" if _uploads(get_route_path(scope)) else "bytes"
@@ -345,40 +344,6 @@ class _StatusCorrection:
             held, self.held = self.held, None
             await self.send(held)
             await self.send({**message, "body": body})
-
-
-def _in_time(receive: Receive) -> Receive:
-    """`receive` that gives up, with 408, on a body that trickles in for ever to hold a place."""
-    end = asyncio.get_running_loop().time() + BODY_SECONDS
-    whole = False
-
-    async def receiving() -> Message:
-        nonlocal whole
-        if whole:  # from here on it only tells that the visitor left
-            return await receive()
-        try:
-            async with asyncio.timeout_at(end):
-                message = await receive()
-        except TimeoutError:
-            raise HTTPException(408, f"The request did not arrive within {BODY_SECONDS:.0f} s.") from None
-        whole = not message.get("more_body", False)
-        return message
-
-    return receiving
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """`receive` that gives this body, and then what else there is to hear of the visitor."""
-    given = False
-
-    async def receiving() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receiving
 
 
 def _uploads(path: str) -> bool:

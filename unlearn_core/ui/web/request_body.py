@@ -1,4 +1,5 @@
-"""The JSON of a request, looked at before Gradio parses it: how much it holds, and what it names.
+"""The body of a request: when it has to be there, and its JSON looked at before Gradio parses it, for how much it
+holds and what it names.
 
 Gradio keeps what it is sent and fetches any address in a file record. Parsed, a body of empty objects takes a
 hundred times its bytes, so its values are counted first.
@@ -6,15 +7,20 @@ hundred times its bytes, so its values are counted first.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from fastapi.exceptions import HTTPException
+from starlette.types import Message, Receive
+
 from unlearn_core.limits import IDENTIFIER_CHARACTERS
 from unlearn_core.system.json_text import holds_more
 
+BODY_SECONDS = 120.0  # that a stranger's request may take to arrive
 _SCHEME = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+:|[/\\]{2})", re.IGNORECASE)  # one letter alone is a drive
 _KEPT = ("session_hash", "event_id", "oauth_token")  # what Gradio keeps of a body for as long as it likes
 _NOT_FETCHED = "A file is named by an address, and nothing is fetched here. Upload the file."
@@ -77,3 +83,37 @@ def in_parts(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def in_time(receive: Receive) -> Receive:
+    """`receive` that gives up, with 408, on a body that trickles in for ever to hold a place."""
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
+    whole = False
+
+    async def receiving() -> Message:
+        nonlocal whole
+        if whole:  # from here on it only tells that the visitor left
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"The request did not arrive within {BODY_SECONDS:.0f} s.") from None
+        whole = not message.get("more_body", False)
+        return message
+
+    return receiving
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """`receive` that gives this body, and then what else there is to hear of the visitor."""
+    given = False
+
+    async def receiving() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receiving
