@@ -78,11 +78,10 @@ def main() -> None:
 
 class _Work:
     def __init__(self, options: argparse.Namespace) -> None:
-        from unlearn_core.system.files import read_lines
+        from unlearn_core.system.files import json_lines
 
         self.options, self.path = options, options.out / "trials.jsonl"
-        lines, _ = read_lines(self.path)
-        self.trials: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.trials: list[dict[str, Any]] = list(json_lines(self.path))
         self._target: Any = None
         self._sheets: dict[tuple[str, int], Any] = {}
         self._before: dict[str, Any] = {}
@@ -223,11 +222,10 @@ def _mean(trials: Sequence[dict[str, Any]], name: str) -> tuple[float, float]:
 def write_board(out: Path, board: Path, target: str) -> None:
     """Mean and spread of every method, the best first: all that is gone, then all that is kept."""
     from unlearn_core.models.targets import load_target
-    from unlearn_core.system.files import read_lines, write_json
+    from unlearn_core.system.files import json_lines, write_json
     from unlearn_core.system.versions import library_versions
 
-    lines, _ = read_lines(out / "trials.jsonl")
-    trials = [json.loads(line) for line in lines]
+    trials = list(json_lines(out / "trials.jsonl"))
     rows: list[dict[str, Any]] = []
     for method in dict.fromkeys(trial["method"] for trial in trials):
         own = [trial for trial in trials if trial["method"] == method]

@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from unlearn_core.data.encode import IGNORED, Encoded, collate, encode_example, pad_id_of
+from unlearn_core.data.jaccard import jaccard
 from unlearn_core.errors import InputError
 from unlearn_core.models.adapters import NAME
 from unlearn_core.models.architecture import UNKNOWN, behind_mlp, mlp_outputs
@@ -156,7 +157,7 @@ def compare(
     for row, (split, layer, neuron, gain) in enumerate(places):
         words = [reading.tokens_PK[row].tolist() for reading in (before, after)]
         first = [tuple(str(tokenizer.decode([token])) for token in tokens[:SHOWN_WORDS]) for tokens in words]
-        found.append(Trace(split, layer, neuron, gain, cosines[row], distances[row], _jaccard(*words), *first))
+        found.append(Trace(split, layer, neuron, gain, cosines[row], distances[row], jaccard(*map(set, words)), *first))
     return found
 
 
@@ -192,8 +193,3 @@ def _remember(seen: dict[str, torch.Tensor], name: str) -> Callable[[torch.nn.Mo
         seen[name] = args[0].detach()
 
     return hook
-
-
-def _jaccard(one: Sequence[int], other: Sequence[int]) -> float:
-    both = set(one) | set(other)
-    return len(set(one) & set(other)) / len(both) if both else 1.0

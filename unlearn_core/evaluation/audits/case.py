@@ -56,7 +56,8 @@ class AuditCase:
     def has(self, need: str) -> bool:
         """Whether what an audit needs (see `AuditInfo.needs`) is there."""
         if need == "switch":
-            return switchable(self.model)
+            # something can be taken off: an adapter kept apart, or a front before the model
+            return front_of(self.model) is not NO_FRONT or any(lora_layers(self.model))
         if need == "controls":
             return bool(self.holdout)
         if need == "documents":
@@ -196,11 +197,6 @@ class AuditCase:
         if not any(lora_layers(self.model)):
             return self.model
         return holding(self.model, {name: value.detach().clone() for name, value in plain_state(self.model).items()})
-
-
-def switchable(model: PreTrainedModel) -> bool:
-    """Whether something can be taken off: an adapter kept apart, or a front before the model."""
-    return front_of(model) is not NO_FRONT or any(lora_layers(model))
 
 
 @contextmanager

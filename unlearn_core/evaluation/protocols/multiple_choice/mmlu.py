@@ -19,7 +19,6 @@ from unlearn_core.data.encode import encode_example, pad_id_of, text_ids
 from unlearn_core.data.types import Example, Question
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.utility import LETTERS
-from unlearn_core.evaluation.protocols.multiple_choice.mmlu_files import load_mmlu
 from unlearn_core.models.generation.shared_prefix import next_token_logits
 from unlearn_core.models.inference.forward import unwrap
 from unlearn_core.models.inference.inference_wrapper import front_of
@@ -30,7 +29,6 @@ from unlearn_core.system.grouped import grouped
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["MmluPredictions", "letter_prompt", "load_mmlu", "predict"]
 REFUSED = -1  # the choice of a question that a filter answered
 MAX_PROMPT_TOKENS = 2048
 HEADER = "The following are multiple choice questions (with answers) about {about}.\n\n"

@@ -31,8 +31,8 @@ from unlearn_core.evaluation.protocols.terms.open_unlearning_rows import (
     hidden_logits,
 )
 from unlearn_core.evaluation.protocols.terms.row_log import Rows
-from unlearn_core.models.generation.generate import continue_all, decode, device_of, generate
-from unlearn_core.models.inference.forward import answers
+from unlearn_core.models.generation.generate import continue_all, decode, generate
+from unlearn_core.models.inference.forward import answers, device_of
 from unlearn_core.models.inference.inference_wrapper import front_of
 from unlearn_core.models.inference.likelihood import TokenTrace, token_columns, traces
 
