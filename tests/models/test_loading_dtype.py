@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -49,7 +48,7 @@ def test_a_rate_is_one_that_this_machine_comes_to() -> None:
 
 
 def test_what_a_run_kept_is_loaded_in_the_type_it_was_scored_in(
-    tiny_model: Callable[..., Any], saved_model: Callable[..., str], tmp_path: Path
+    saved_model: Callable[..., str], tmp_path: Path
 ) -> None:
     base = saved_model()
     model = load_target(base, dtype=torch.bfloat16).model

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unlearn_core.report.kit.markup import Safe, details, join, tag, text
-
-HOSTILE = "<img src=x onerror=alert(1)>\"'`${7*7}{{7*7}}&"
 
 
 def test_plain_text_becomes_entities_and_markup_passes() -> None:
@@ -31,11 +29,8 @@ def test_a_fold_needs_no_script() -> None:
     assert details("why", tag("p", "so")) == '<details class="le-note"><summary>why</summary><p>so</p></details>'
 
 
-def test_template_characters_arrive_as_entities() -> None:
-    made = text(HOSTILE)
-    assert not set("<>{}$`\"'") & set(made)
-
-
 @given(st.text())
+@example("<img src=x onerror=alert(1)>\"'`${7*7}{{7*7}}&")
 def test_no_text_survives_as_markup(value: str) -> None:
-    assert not set('<>"{}$`') & set(text(value))
+    """Nor as what a template would fill in."""
+    assert not set("<>{}$`\"'") & set(text(value))

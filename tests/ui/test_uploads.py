@@ -83,7 +83,7 @@ def test_tiny_uploads_are_counted(public_studio: Studio) -> None:
     assert len(list(public_studio.store.uploads.iterdir())) == limits.ALLOWANCES["file"].amount
 
 
-def test_files_on_their_way_out_take_a_bounded_place(public_studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_on_their_way_out_take_a_bounded_place(public_studio: Studio) -> None:
     public_studio.parcels._most = 100_000
     for _ in range(20):
         (public_studio.parcels.folder() / "report").write_bytes(b"x" * 20_000)

@@ -41,9 +41,7 @@ def test_without_the_extra_it_says_how_to_get_it(
     assert "--data" in capsys.readouterr().err
 
 
-def test_a_task_of_one_s_own_has_the_harness_s_number(
-    saved_model: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_task_of_one_s_own_has_the_harness_s_number(saved_model: Callable[..., str], tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     rows = [{"question": f"What is {i}?", "choices": ["one", "two"], "answer": i % 2} for i in range(6)]
     data, out = tmp_path / "rows.jsonl", tmp_path / "o.json"
