@@ -20,16 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlearn_core import methods
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.methods.base import (
-    BatchComposition,
-    Context,
-    Edit,
-    EditedUnit,
-    Losses,
-    Method,
-    RowPart,
-    StepBatch,
-)
+from unlearn_core.methods.base import BatchComposition, Context, Edit, EditedUnit, Losses, Method, RowPart, StepBatch
 from unlearn_core.methods.capabilities import Phase, RunsInPhases, phases_of
 from unlearn_core.methods.inference_time.auxiliary_training import AuxiliaryTraining, Rows
 from unlearn_core.methods.objectives.gradient import mean_nll

@@ -20,14 +20,7 @@ from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.runs.events import AuditsPlanned, AuditsQueued, Failed, Finished
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.store.audit_record import read_audits, record_audits
-from unlearn_core.store.audits import (
-    AuditDone,
-    AuditProgress,
-    AuditsFinished,
-    audit_case,
-    open_case,
-    run_audits,
-)
+from unlearn_core.store.audits import AuditDone, AuditProgress, AuditsFinished, audit_case, open_case, run_audits
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import save_complete, this_process
 

@@ -14,16 +14,7 @@ from unlearn_core.evaluation.score_details import ScoreDetails
 from unlearn_core.evaluation.scores import Generation, Scores
 from unlearn_core.methods import REGISTRY
 from unlearn_core.runs.series import bench as module
-from unlearn_core.runs.series.bench import (
-    LEADERBOARD,
-    TRIALS,
-    TUNING_SEED,
-    Trial,
-    bench,
-    chosen,
-    figures,
-    leaderboard,
-)
+from unlearn_core.runs.series.bench import LEADERBOARD, TRIALS, TUNING_SEED, Trial, bench, chosen, figures, leaderboard
 
 
 def scores_of(right: dict[str, int]) -> Scores:

@@ -11,15 +11,7 @@ import pytest
 import torch
 from zoo import tiny
 
-from unlearn_core.build import (
-    ModelShape,
-    WorldRecipe,
-    build_world,
-    memorise,
-    new_model,
-    save_model,
-    train_tokenizer,
-)
+from unlearn_core.build import ModelShape, WorldRecipe, build_world, memorise, new_model, save_model, train_tokenizer
 from unlearn_core.data.sources import load_data
 from unlearn_core.data.subset import subset_of, write_directory
 from unlearn_core.data.types import Example, UnlearningData

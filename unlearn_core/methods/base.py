@@ -13,14 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from unlearn_core.methods.context import (
-    BatchComposition,
-    Context,
-    Losses,
-    RowKind,
-    RowPart,
-    StepBatch,
-)
+from unlearn_core.methods.context import BatchComposition, Context, Losses, RowKind, RowPart, StepBatch
 from unlearn_core.methods.parameters import Parameter, check, declared, parameter
 
 if TYPE_CHECKING:

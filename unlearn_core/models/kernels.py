@@ -49,11 +49,7 @@ def fuse(model: PreTrainedModel) -> None:
 
 
 def _put_in(model: PreTrainedModel, module: Any) -> None:
-    from liger_kernel.transformers import (
-        LigerSwiGLUMLP,
-        _apply_liger_kernel_to_instance,
-        liger_rotary_pos_emb,
-    )
+    from liger_kernel.transformers import LigerSwiGLUMLP, _apply_liger_kernel_to_instance, liger_rotary_pos_emb
 
     if model.config.model_type != "olmo":
         _apply_liger_kernel_to_instance(model=model, **_LEFT_OUT)

@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_core.data.types import Prompt
 from unlearn_core.errors import InputError, LetheError, ResourceError
-from unlearn_core.evaluation.game import (
-    Control,
-    Game,
-    Ready,
-    among_others,
-    choose,
-    never_learned,
-    ready_ways,
-    secrets,
-)
+from unlearn_core.evaluation.game import Control, Game, Ready, among_others, choose, never_learned, ready_ways, secrets
 from unlearn_core.report.kit.format import count
 from unlearn_core.service.answers import Sampling
 from unlearn_core.service.prober import Prober

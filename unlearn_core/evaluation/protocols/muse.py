@@ -17,14 +17,7 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OPEN_UNLEARNING, OWN, Protocol, Result
 from unlearn_core.evaluation.protocols.terms.passes import AnswerReader, cut, memorisation_rows, written_rows
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog, Rows
-from unlearn_core.evaluation.protocols.terms.tables import (
-    Mean,
-    Measure,
-    attacks,
-    privleak_term,
-    terms_of,
-    value_of,
-)
+from unlearn_core.evaluation.protocols.terms.tables import Mean, Measure, attacks, privleak_term, terms_of, value_of
 from unlearn_core.models.inference.positions import context_length
 
 if TYPE_CHECKING:

@@ -15,12 +15,7 @@ from unlearn_core.errors import InputError
 from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
 from unlearn_core.evaluation.progress import Progress
 from unlearn_core.evaluation.protocols.base import OWN
-from unlearn_core.evaluation.protocols.official import (
-    score_directory,
-    write_generations,
-    write_losses,
-    write_result,
-)
+from unlearn_core.evaluation.protocols.official import score_directory, write_generations, write_losses, write_result
 from unlearn_core.evaluation.protocols.terms.passes import AnswerReader
 from unlearn_core.evaluation.scores import SPLITS, Scores
 from unlearn_core.system.files import write_text

@@ -27,12 +27,7 @@ from unlearn_core.ui.common import AT_ONCE, PRIVATE, UNSEEN, inform, problem, to
 from unlearn_core.ui.page import POLL_AT_END, POLL_SECONDS, PageSession, RunTab
 from unlearn_core.ui.panels.export_panel import HandoverPanel, handover_panel
 from unlearn_core.ui.panels.live_panel import REDRAW, ChartsPanel, LivePanel, charts_panel, live_panel
-from unlearn_core.ui.panels.result_panel import (
-    OutcomePanel,
-    ResultPanel,
-    outcome_panel,
-    result_panel,
-)
+from unlearn_core.ui.panels.result_panel import OutcomePanel, ResultPanel, outcome_panel, result_panel
 from unlearn_core.ui.panels.setup_panel import Setup, setup_panel
 from unlearn_core.ui.web.addresses import put
 
