@@ -49,7 +49,7 @@ _WEIGHTS = {"answers": 6, "documents": 2, "questions": 1, "likelihoods": 1}
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How much to score. `beyond` adds the measures of `beyond.py`, on at most `max_beyond_rows` a split."""
+    """How much to score. `beyond` adds what the protocol does not measure, on at most `max_beyond_rows` a split."""
 
     paraphrases: bool = True
     beyond: bool = True

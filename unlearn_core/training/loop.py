@@ -89,7 +89,7 @@ def unlearn(
     for a selection.
     micro_batch: most sequences in the model at a time; None for all, halved when memory runs out.
     stop: asked after every step; True ends the training there and keeps what it came to.
-    best: asked at the end; True goes back to the best weights that were watched (see `watch` and `canary`).
+    best: asked at the end; True goes back to the best weights that were watched (see `watching`).
     snapshot: can be saved between any two records; a loaded one goes on where it was saved.
     clock: seconds, by which the time for watching is rationed.
     On return the model is the unlearned one. Raises InputError before anything is touched, StepDiverged

@@ -49,7 +49,7 @@ class FactProbe:
     """The watched facts after `step` optimiser steps (0 = the original model).
 
     watching: share (0..1) of the training's time that went into watching it so far. merit: how good these
-    weights are, 0 to 1 (see `training.canary`); best: the step whose weights were the best so far.
+    weights are, 0 to 1 (see `training.watching.canary`); best: the step whose weights were the best so far.
     """
 
     step: int
@@ -80,7 +80,7 @@ class CanaryAlert:
     """A canary went down, or came up again: the mean probability per token of answers that must survive.
 
     canary: "retain", "neighbours" or "general". start, now: mean probabilities (0..1). The rule is in
-    `training.canary`.
+    `training.watching.canary`.
     """
 
     step: int
@@ -101,7 +101,7 @@ class CanaryAlert:
 class BestKept:
     """The run ends with the weights of step `step`, the best watched, out of `last` steps that were taken.
 
-    merit, last_merit: how good those weights and the last ones were, 0 to 1 (see `training.canary`).
+    merit, last_merit: how good those weights and the last ones were, 0 to 1 (see `training.watching.canary`).
     """
 
     step: int

@@ -5,7 +5,7 @@
     slot 2   p p p p p a a a a .
 
 Prompts enter several at a time, padded on the right, where no token looks. Every tensor of a step keeps its
-place in memory, so that a GPU can replay it (see `replay`); once nobody waits, slots without a row are
+place in memory, so that a GPU can replay it (see `cuda_graph`); once nobody waits, slots without a row are
 closed. Legend: B slots, K key positions, R rows that enter, T prompt positions, H heads, D head width,
 N new tokens, V vocabulary.
 """

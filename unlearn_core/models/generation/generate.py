@@ -1,7 +1,7 @@
 """Greedy generation in batches whose text equals that of one prompt at a time, and streaming.
 
 The official script feeds one prompt at a time to `model.generate`. Here many share a key/value cache, and
-rows that reached end of text leave it to prompts that wait (see `slots`).
+rows that reached end of text leave it to prompts that wait (see `continuous_batching`).
 Legend: B rows, V vocabulary.
 """
 
@@ -62,7 +62,7 @@ def generate(
 
     Decodes new tokens only, skips special tokens and cleans up spaces, as the protocol asks. On float32
     the text equals one-at-a-time greedy generation. `batch_tokens` bounds rows x (prompt + new) positions
-    of a batch; by default memory decides. What stands before the model (see `front`) has its say.
+    of a batch; by default memory decides. What stands before the model (see `inference_wrapper`) has its say.
     """
     front = front_of(model)
     wanted = [Prompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]

@@ -115,7 +115,7 @@ def estimate(
     """The sizes of a run of `method` on a model of `shape`, sharded over `processes`.
 
     room: a GPU's bytes, beyond which a large model's layers are computed again for their gradients (see
-    `training.memory`); None for as many as it takes.
+    `activation_memory`); None for as many as it takes.
     """
     mix = method.mix()
     parts = work.parts(mix)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from unlearn_core.models.files.model_files import free_memory
+from unlearn_core.models.split import own
 
 _ROOM = 0.5  # of the host's free memory that the copy may take
 
@@ -31,7 +32,7 @@ class WeightKeeper:
     @property
     def fits(self) -> bool:
         """Whether the host has room for the copy."""
-        size = sum(own.numel() * own.element_size() for own in map(_own, self._parameters.values()))
+        size = sum(part.numel() * part.element_size() for part in map(own, self._parameters.values()))
         return size <= _ROOM * free_memory(torch.device("cpu"))
 
     @torch.no_grad()
@@ -39,22 +40,16 @@ class WeightKeeper:
         for name, parameter in self._parameters.items():
             known = self._state.get(f"weights.{name}")
             if known is None:
-                self._state[f"weights.{name}"] = _own(parameter).to("cpu", copy=True)
+                self._state[f"weights.{name}"] = own(parameter).to("cpu", copy=True)
             else:
-                known.copy_(_own(parameter))
+                known.copy_(own(parameter))
 
     @torch.no_grad()
     def put_back(self) -> None:
         for name, parameter in self._parameters.items():
-            _own(parameter).copy_(self._state[f"weights.{name}"])
+            own(parameter).copy_(self._state[f"weights.{name}"])
 
     def drop(self) -> None:
         """Free the copy."""
         for name in self._parameters:
             self._state.pop(f"weights.{name}", None)
-
-
-def _own(parameter: Any) -> torch.Tensor:
-    """This process's share of a parameter that several have parts of; any other as it is."""
-    share: torch.Tensor = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-    return share.detach()
