@@ -37,11 +37,11 @@ class Relearned:
     never: str | None = None
 
 
-def relearned(run_id: str, home: Path, secret: Example) -> Generator[Relearned]:
+def relearned(run_id: str, home: Path, secret: Example, public: bool = False) -> Generator[Relearned]:
     """Teach, ask, and ask the retain-only model alike; the last one has what was said. Raises what goes wrong."""
     case: AuditCase | None = None
     try:
-        case = open_case(run_id, home=home)
+        case = open_case(run_id, home=home, public=public)
         yield from _of(case, secret)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the models
