@@ -22,7 +22,7 @@ from unlearn_core.models.inference.forward import computing_dtype, device_of, re
 from unlearn_core.models.inference.inference_wrapper import InferenceWrapper, front_of
 from unlearn_core.models.inference.packed import NAME
 from unlearn_core.models.inference.positions import cached_values, fitted, max_positions, uniform_up_to
-from unlearn_core.models.inference.side_by_side import in_turns
+from unlearn_core.models.inference.side_by_side import can_pass_together, in_turns
 from unlearn_core.models.inference.trials import holds, plain_logits, same, sample_ids
 from unlearn_core.models.split import is_split
 from unlearn_core.system.machine import distributed
@@ -264,9 +264,9 @@ def _continued(
     stops, pad = sorted(end_ids(model, tokenizer)), pad_id_of(tokenizer)
     rules = DecodingRules(model, max_new, stops)
 
-    def written(order: Sequence[int]) -> Iterator[dict[int, list[int]]]:
-        """What is written after these rows, which need about as much room each."""
-        num_slots = max(1, min(limit, budget // (len(rows[order[0]]) + max_new)))
+    def written(order: Sequence[int], share: int) -> Iterator[dict[int, list[int]]]:
+        """What is written after these rows, which need about as much room each, in a `share`th of the memory."""
+        num_slots = max(1, min(limit, budget // share // (len(rows[order[0]]) + max_new)))
         left = dict.fromkeys(order)
         while left:
             num_slots = min(num_slots, len(left))
@@ -283,8 +283,10 @@ def _continued(
                 num_slots = max(1, num_slots // 2)
 
     for band in _bands([len(row) for row in rows], max_new):
-        halves = [band[::2], band[1::2]] if len(band) >= HALVED_FROM and temperature <= 0 and not rules else [band]
-        yield from in_turns(model, [written(half) for half in halves], len(rows[band[0]]) + max_new)
+        longest = len(rows[band[0]]) + max_new
+        plain = temperature <= 0 and not rules and len(band) >= HALVED_FROM
+        halves = [band[::2], band[1::2]] if plain and can_pass_together(model, longest) else [band]
+        yield from in_turns(model, [written(half, len(halves)) for half in halves], longest)
 
 
 def _chooser(temperature: float, seed: int) -> Choose:
