@@ -12,6 +12,7 @@ see it, and the loss skips it.
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a position that enters no loss (the transformers convention)
-_MOST_KNOWN = 8192  # texts of a tokenizer whose ids are kept
-_known: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, bool], list[int]]] = WeakKeyDictionary()
+_MOST_KNOWN, _LONG = 8192, 1000  # texts of a tokenizer whose ids are kept, and the characters of the longest
+_known: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, bool], array[int]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,15 @@ def shortened(row: Encoded, max_tokens: int | None) -> Encoded:
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
     """The ids of a text, begun once and not ended by the tokenizer. A run asks for the same texts several times: for
     its estimate, its training and its scores."""
+    if len(text) > _LONG:
+        return _begun_once(tokenizer, text, special)
     known = _known.setdefault(tokenizer, {})
-    kind = text, special
-    if kind not in known:
+    found = known.get((text, special))  # in one look: another thread may clear meanwhile
+    if found is None:
         if len(known) >= _MOST_KNOWN:
             known.clear()
-        known[kind] = _begun_once(tokenizer, text, special)
-    return list(known[kind])
+        found = known[text, special] = array("l", _begun_once(tokenizer, text, special))
+    return list(found)
 
 
 def _begun_once(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
