@@ -188,14 +188,14 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         context.state["drift"] = context.state["states"] = None
         context.state["form_R"] = torch.zeros(len(forget.rows), dtype=torch.long, device=context.model.device)
         if holdout is not None:
-            if self.anchor_weight:
-                context.reference.keep("holdout", calibrated=True)
             if not self.target:
                 unseen = _mean_nll_by_form(holdout, context.reference.nll("holdout"))
                 drift = context.state["drift"] = HoldoutShift(holdout, context.reference.nll("holdout"))
                 context.state["drift_F"] = drift.by_form_F  # kept with a checkpoint
                 context.state["form_R"] = drift.places(forget)
                 targets = matched_targets(forget.forms, unseen, estimate, context.seed)
+            if self.anchor_weight:
+                context.reference.keep("holdout", calibrated=True)
             if self.substitutes:
                 teachers = substituted(forget, holdout, self.substitutes)
                 if self.wordings:

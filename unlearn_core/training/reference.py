@@ -81,15 +81,9 @@ class FrozenReference:
         if self._adapter_off is None or stored:
             top = self._kept_tokens(rows) if self._layer is None else None
             kept = self._stored[part] = _Stored(top)
-            nll_R = torch.zeros(len(rows), device=self._model.device)
-            whole = self._layer is None and len(rows) == len(self._parts[part].rows)
             for answers in predict_in_chunks(self._model, rows, self._pad_id, self._layer):
-                if whole:
-                    nll_R[answers.index_B] = sum_per_row(token_nll(answers), answers)
                 for row, values_NV in _by_row(answers):
                     kept.add(row, self._as_kept(part, values_NV))
-            if whole:
-                self._nll[part] = nll_R  # of the same pass, for who asks later
 
     def _as_kept(self, part: str, values_NV: torch.Tensor) -> torch.Tensor:
         """Hidden states as they are, logits as log-probabilities at the part's temperature."""
