@@ -63,7 +63,8 @@ def choose_threads(model: PreTrainedModel) -> None:
     if can_pass_together(model, _TRIED_TOKENS):
         vocabulary = model.config.get_text_config().vocab_size
         logits_NV = torch.zeros(max(1, _TRIED_LOGITS // vocabulary), vocabulary, requires_grad=True)
-        threads.faster_of_two(lambda: logits_NV.log_softmax(-1)[:, 0].sum().backward())
+        with torch.enable_grad():
+            threads.faster_of_two(lambda: logits_NV.log_softmax(-1)[:, 0].sum().backward())
         return
     rows = 16 if sum(p.numel() for p in model.parameters()) < _FEW else 1
     ids = torch.tensor([sample_ids(model, _TRIED_TOKENS)] * rows)
