@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from form_steps import choose_target, type_facts
+
+from unlearn_core import RunStore
 
 FACTS = "facts:Where is Ada? => Oldport\nWho is <b>Bo</b>? => a baker"
 
@@ -67,6 +70,42 @@ def test_beside_a_run_that_stands_alone_another_is_begun_by_keyboard(
     page.wait_for_selector("#le-comparison table")
     assert not page.locator("#le-run-another").is_visible()
     assert not tab.problems
+
+
+def test_what_is_ticked_is_what_is_picked_whatever_table_comes(
+    runs: list[str], open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table asked for before a tick comes after it; then one with its rows in another order."""
+    page = open_tab("").page
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector(f"#le-runs input[data-run='{runs[0]}']")
+    asked, ticked, read = threading.Event(), threading.Event(), RunStore.rows
+
+    def late(store: RunStore, query: Any) -> Any:
+        store.label(runs[2], None, name="Renamed meanwhile")
+        found = read(store, query)
+        asked.set()
+        ticked.wait(60)
+        return found
+
+    monkeypatch.setattr(RunStore, "rows", late)
+    page.get_by_role("button", name="Refresh").click()
+    assert asked.wait(60)
+    page.check(f"#le-runs input[data-run='{runs[0]}']")
+    page.locator("#le-picked", has_text="1 run picked").wait_for()
+    ticked.set()
+    page.locator("#le-runs", has_text="Renamed meanwhile").wait_for()
+    assert page.is_checked(f"#le-runs input[data-run='{runs[0]}']")
+    page.check(f"#le-runs input[data-run='{runs[1]}']")
+    page.locator("#le-picked", has_text="2 runs picked").wait_for()
+    for direction in ("ascending", "descending"):
+        page.click("#le-runs button[data-sort=created]")
+        page.wait_for_selector(f"#le-runs th[aria-sort={direction}]:has(button[data-sort=created])")
+        ticked_now = "() => [...document.querySelectorAll('#le-runs input:checked')].map((box) => box.dataset.run)"
+        assert sorted(page.evaluate(ticked_now)) == sorted(runs[:2])
+    page.get_by_role("button", name="Pick none").click()
+    page.locator("#le-picked", has_text="Pick 2 to").wait_for()
+    page.wait_for_function("() => !document.querySelector('#le-runs input:checked')")
 
 
 def test_a_sweep_is_started_from_the_page_and_its_runs_are_compared(

@@ -6,8 +6,8 @@ import errno
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,44 +151,47 @@ def test_wherever_the_disk_fills_up_the_run_says_so_and_the_next_one_works(
     worker.close()
 
 
-@contextmanager
-def memory_for(extra: int) -> Iterator[None]:
-    """This process may take `extra` more bytes of address space than it has now."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+# One pass over long rows, in a process whose allocator holds nothing that earlier work freed.
+CHILD = """
+import os, resource, sys
+from pathlib import Path
+
+import torch
+
+from unlearn_core.data.types import Example, UnlearningData
+from unlearn_core.methods import build
+from unlearn_core.models.targets import load_target
+from unlearn_core.training.loop import LoopStep, Warned, unlearn
+
+torch.set_num_threads(1)
+target = load_target(sys.argv[1], device="cpu")
+rows = tuple(Example(f"a{n}sc1", "It is told:", f"{n} " * 66, "Task1", "completion") for n in range(100, 124))
+data = UnlearningData(name="long", forget=rows, retain=())
+method = build("grad_ascent", {"batch_size": 24, "learning_rate": 1e-3}, 1)
+records = unlearn(target.model, target.tokenizer, data, method, adapter="full", probe_ids=())
+if len(sys.argv) > 3:
     now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (now + extra, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (now + int(sys.argv[3]), resource.RLIM_INFINITY))
+seen = list(records)
+assert any(isinstance(record, LoopStep) for record in seen)
+torch.save(dict(target.model.named_parameters()), sys.argv[2])
+print(*(record.message for record in seen if isinstance(record, Warned)))
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' limit of address space")
-def test_memory_that_really_runs_out_halves_what_runs_at_once(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any
-) -> None:
+def test_memory_that_really_runs_out_halves_what_runs_at_once(saved_model: Callable[..., str], tmp_path: Path) -> None:
     """The activations of the step are more than the memory there is; those of a part of it fit."""
     import torch
 
-    from unlearn_core.data.types import Example, UnlearningData
-    from unlearn_core.methods import build
-    from unlearn_core.training.loop import LoopStep, Warned, unlearn
-
-    torch.set_num_threads(1)
-    rows = tuple(Example(f"a{n}sc1", "It is told:", f"{n} " * 66, "Task1", "completion") for n in range(100, 124))
-    data = UnlearningData(name="long", forget=rows, retain=())
-    weights = {}
-    for limited in (False, True):
-        model = tiny_model("olmo2", intermediate_size=2048)
-        method = build("grad_ascent", {"batch_size": 24, "learning_rate": 1e-3}, 1)
-        records = unlearn(model, tiny_tokenizer, data, method, adapter="full", probe_ids=())
-        with memory_for(96 * 2**20 if limited else 2**40):
-            seen = list(records)
-        assert any(isinstance(record, LoopStep) for record in seen)
-        told = [r.message for r in seen if isinstance(r, Warned) and "Memory ran out" in r.message]
-        assert bool(told) == limited
-        weights[limited] = {name: p.detach().clone() for name, p in model.named_parameters()}
+    target, weights = saved_model(intermediate_size=2048), {}
+    for limit in ([], [str(96 * 2**20)]):
+        kept = tmp_path / f"{len(limit)}.pt"
+        command = [sys.executable, "-c", CHILD, target, str(kept), *limit]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("Memory ran out" in done.stdout) == bool(limit)
+        weights[bool(limit)] = torch.load(kept)
     for name, expected in weights[False].items():
         torch.testing.assert_close(weights[True][name], expected, atol=1e-5, rtol=1e-3)
 

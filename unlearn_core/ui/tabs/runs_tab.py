@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import gradio as gr
 from gradio.blocks import Block
@@ -35,21 +35,29 @@ from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.sweep_panel import sweep_form
 
 _ALL = ("All", "")
-# The table is plain HTML: one listener tells which button was used, or how all boxes of the page stand now. So
-# an event that was overtaken by the next one is not missed.
+# The table is plain HTML: one listener tells which button was used, or every tick since the last table that knew them
+# all, so that an event that was overtaken by the next one is not missed. Gradio writes a new table into the boxes of the
+# old one, which keep what the user did to them: each is set to what its row says, and to ticks made since it was asked.
 _LISTEN = """
+let ticks = [], last = 0;
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-sort]');
   if (button) trigger('select', {sort: button.dataset.sort});
 });
 element.addEventListener('change', (event) => {
-  if (!event.target.closest('input[data-run]')) return;
-  const marks = {on: [], off: []};
-  for (const box of element.querySelectorAll('input[data-run]')) {
-    marks[box.checked ? 'on' : 'off'].push(box.dataset.run);
-  }
-  trigger('input', marks);
+  const box = event.target.closest('input[data-run]');
+  if (!box) return;
+  last = Math.max(last + 1, Date.now());
+  ticks.push([last, box.dataset.run, box.checked]);
+  trigger('input', {ticks});
 });
+new MutationObserver(() => {
+  const known = Number(element.querySelector('[data-known]')?.dataset.known ?? 0);
+  ticks = ticks.filter(([when]) => when > known);
+  for (const box of element.querySelectorAll('input[data-run]')) {
+    box.checked = ticks.findLast(([, run]) => run === box.dataset.run)?.[2] ?? box.defaultChecked;
+  }
+}).observe(element, {childList: true, subtree: true, attributes: true});
 """
 
 
@@ -80,7 +88,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         if studio.public
         else "Every run of this home. A name opens its run; tick some to compare, name, tag or delete them.",
     )
-    view, picked = gr.State(_VIEW), gr.State([])
+    view, picked, known = gr.State(_VIEW), gr.State([]), gr.State(0)  # known: when the last tick in `picked` was made
     with panel(), gr.Row(elem_classes=["le-filters"]):
         text = gr.Textbox(
             label="Search",
@@ -111,14 +119,14 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     edit = _edit_form()
     owner = run.session.owner
     table = _Table(studio)
-    shown, asked = [rows, page, view, before, after], [*filters, view, picked, owner]
+    shown, asked = [rows, page, view, before, after], [*filters, view, picked, known, owner]
     acts = [compare, nobody, edit.apply, edit.delete]
 
-    def pick(ids: list[str], event: gr.EventData) -> tuple[object, ...]:
-        on, off = (_ids(told_by(event).get(side)) for side in ("on", "off"))
-        ids = [run_id for run_id in ids if run_id not in off]
-        ids += [run_id for run_id in on if run_id not in ids]
-        return ids, _picked(ids), *_states(ids)
+    def pick(ids: list[str], known: float, event: gr.EventData) -> tuple[object, ...]:
+        for when, run_id, on in _ticks(told_by(event).get("ticks")):
+            if when > known:
+                known, ids = when, [*(other for other in ids if other != run_id), *([run_id] if on else [])]
+        return ids, known, _picked(ids), *_states(ids)
 
     def order(seen: View, event: gr.EventData) -> View:
         column = told_by(event).get("sort")
@@ -128,7 +136,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         return {"sort": column, "descending": down, "offset": 0}
 
     # One after the other: two quick picks must not both start from the same list.
-    rows.input(pick, picked, [picked, chosen, *acts], trigger_mode="always_last", **AT_ONCE)
+    rows.input(pick, [picked, known], [picked, known, chosen, *acts], trigger_mode="always_last", **AT_ONCE)
     rows.select(order, view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
     for button, step in ((before, -PAGE), (after, PAGE)):
         button.click(_turn(step), view, view, **AT_ONCE).then(table.read, asked, shown, **AT_ONCE)
@@ -152,11 +160,9 @@ class _Table:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
 
-    def begin(
-        self, text: str, method: str, status: str, verdict: str, view: View, picked: list[str], owner: str
-    ) -> tuple[object, ...]:
+    def begin(self, text: str, method: str, status: str, verdict: str, view: View, *rest: Any) -> tuple[object, ...]:
         """`read` from the first page on: other filters have other pages."""
-        return self.read(text, method, status, verdict, {**view, "offset": 0}, picked, owner)
+        return self.read(text, method, status, verdict, {**view, "offset": 0}, *rest)
 
     def read(
         self,
@@ -166,6 +172,7 @@ class _Table:
         verdict: str,
         view: View,
         picked: list[str],
+        known: float,
         owner: str,
     ) -> tuple[object, ...]:
         titles, query = self.studio.titles(), self._query(text, method, status, verdict, owner)
@@ -184,7 +191,7 @@ class _Table:
         )
         start, end = view["offset"], view["offset"] + len(rows)
         turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
-        return table, page_line(start, len(rows), total), view, *turn
+        return tag("div", table, data_known=known), page_line(start, len(rows), total), view, *turn
 
     def _query(self, text: str, method: str, status: str, verdict: str, owner: str) -> RunQuery:
         return RunQuery(
@@ -299,9 +306,11 @@ def _picked(ids: list[str]) -> Safe:
     return tag("p", told, class_="le-muted", role="status")
 
 
-def _ids(told: object) -> list[str]:
-    """The ids that a page of the table can have told, whatever was sent."""
-    return [run_id for run_id in told[:PAGE] if isinstance(run_id, str)] if isinstance(told, list) else []
+def _ticks(told: object) -> list[tuple[float, str, bool]]:
+    """When which run was picked, or no longer, as far as the page can have told it, whatever was sent."""
+    given = told[-MAX_PAGE:] if isinstance(told, list) else []
+    given = [tick for tick in given if isinstance(tick, list) and len(tick) == 3]
+    return [(when, run, bool(on)) for when, run, on in given if isinstance(when, int) and isinstance(run, str)]
 
 
 def _states(ids: list[str]) -> list[object]:
