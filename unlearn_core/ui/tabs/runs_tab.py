@@ -36,8 +36,8 @@ from unlearn_core.ui.panels.sweep_panel import sweep_form
 
 _ALL = ("All", "")
 # The table is plain HTML: one listener tells which button was used, or every tick since the last table that knew them
-# all, so that an event that was overtaken by the next one is not missed. Gradio writes a new table into the boxes of the
-# old one, which keep what the user did to them: each is set to what its row says, and to ticks made since it was asked.
+# all, so that an event that was overtaken by the next one is not missed. Gradio writes a new table into the boxes of
+# the old one, which keep what the user did to them: each is set to what its row says and to ticks that came after.
 _LISTEN = """
 let ticks = [], last = 0;
 element.addEventListener('click', (event) => {
