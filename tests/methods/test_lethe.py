@@ -20,6 +20,7 @@ from unlearn_core.methods.lethe import (
     Lethe,
     StatesBefore,
     as_first_asked,
+    at_most,
     even_over_kinds,
     matched_targets,
     nearer,
@@ -149,7 +150,10 @@ def test_surprises_are_matched_form_by_form_and_only_of_documents() -> None:
         "forget": (DOCUMENT, RowKind("Task2", "document"), QUESTION, RowKind("Task3", "document")),
         "holdout": (DOCUMENT, RowKind("Task2", "document"), QUESTION),
     }
-    context: Any = SimpleNamespace(parts={name: SimpleNamespace(forms=kinds) for name, kinds in forms.items()})
+    context: Any = SimpleNamespace(
+        parts={name: SimpleNamespace(forms=kinds) for name, kinds in forms.items()},
+        state={"surprise_unit": torch.zeros(())},
+    )
     drawn = torch.Generator().manual_seed(0)
     logits_V = torch.randn(7, generator=drawn)
 
@@ -166,8 +170,38 @@ def test_surprises_are_matched_form_by_form_and_only_of_documents() -> None:
     levels = torch.quantile(surprise_V[:3], torch.tensor([1 / 6, 3 / 6, 5 / 6]))
     same = torch.quantile(surprise_V[:3], torch.tensor([1 / 6, 3 / 6, 5 / 6])) - surprise_V[:3].sort()[0]
     expected = (same.square().mean() + (surprise_V[3] - levels).square().mean()) / 2
+    expected = expected / surprise_V[:3].var(unbiased=False)  # which is 3.01
     torch.testing.assert_close(loss, expected)
     loss.backward()
     moved_N = forget.logits_NV.grad.abs().sum(1) > 0  # type: ignore[union-attr]
     assert moved_N.tolist() == [True, False, True] + [True] * 3 + [False] * 4
     assert holdout.logits_NV.grad is None
+
+
+def test_surprises_count_in_units_of_what_they_were_at_the_first_step() -> None:
+    """The never-trained tokens of the first step have surprises of a variance above 1; later ones change nothing."""
+    forms = (DOCUMENT,)
+    parts = {name: SimpleNamespace(forms=forms) for name in ("forget", "holdout")}
+    context: Any = SimpleNamespace(parts=parts, state={"surprise_unit": torch.zeros(())})
+    logits_V = torch.tensor([4.0, 0.0, -3.0])
+
+    def predictions(tokens: Sequence[int]) -> AnswerPredictions:
+        rows = torch.zeros(len(tokens), dtype=torch.long)
+        return AnswerPredictions(logits_V.repeat(len(tokens), 1), torch.tensor(tokens), rows, torch.zeros(1).long())
+
+    surprise_V = standardised(logits_V.repeat(3, 1), torch.arange(3))
+    unit = (surprise_V[2] - surprise_V[0]).square() / 4  # of one token of each of two kinds
+    assert unit > 1
+    for tokens in ([0, 2], [0, 1]):
+        levels = torch.quantile(surprise_V[tokens], torch.tensor([0.25, 0.75]))
+        expected = (surprise_V[0] - levels).square().mean() / unit
+        torch.testing.assert_close(surprise_loss(context, predictions([0, 0]), predictions(tokens)), expected)
+
+
+def test_a_gap_beyond_the_most_pulls_no_harder_than_it() -> None:
+    for gap, slope in ((1.0, 2.0), (10.0, 2.0 * 10.0 * 16.0 / 100.0)):
+        value = torch.tensor(gap, requires_grad=True)
+        loss = at_most(value.square())
+        loss.backward()
+        assert loss.item() == min(16.0, gap**2)
+        torch.testing.assert_close(value.grad, torch.tensor(slope))

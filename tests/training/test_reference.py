@@ -21,7 +21,7 @@ from unlearn_core.training.data import build_parts
 from unlearn_core.training.layout import pack_parts
 from unlearn_core.training.loop import LoopStep, unlearn
 from unlearn_core.training.packing import forward, split_parts
-from unlearn_core.training.reference import TEMPERATURES, FrozenReference
+from unlearn_core.training.reference import FrozenReference
 
 PAD = 1
 
@@ -114,23 +114,21 @@ def test_adapter_off_equals_the_stored_reference(tiny_model: Callable[..., Any],
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_a_calibrated_reference_is_less_sure_where_the_model_is_sure_and_wrong(
-    tiny_model: Callable[..., Any], parts: Any, lora: bool
+@pytest.mark.parametrize(("size", "temperature"), [(0.5, 1.2), (20.0, 1.0)])
+def test_a_calibrated_reference_is_a_little_less_sure_where_the_model_is_sure_and_wrong(
+    tiny_model: Callable[..., Any], parts: Any, lora: bool, size: float, temperature: float
 ) -> None:
-    """A head of twenty times the size is sure of whatever it says: the least NLL is at the highest
-    temperature, and that is what the reference says from then on."""
+    """With a head of half the size the targets gain .05 nats at 1.1, .09 at 1.2 and .13 at 1.3, so 1.2 it is. One of
+    twenty times the size would gain 14 at 1.1: it is not another model that is wanted, so it says what it said."""
     model = tiny_model()
     with torch.no_grad():
-        model.get_output_embeddings().weight.mul_(20)
+        model.get_output_embeddings().weight.mul_(size)
     switch = apply_lora(model, rank=4).disable_adapter if lora else None
     reference = FrozenReference(model, parts, PAD, all_rows(parts), switch)
     reference.keep("retain", calibrated=True)
     answers = answers_of(model, parts, "retain", [2, 0])
-    expected_NV = (answers.logits_NV / max(TEMPERATURES)).log_softmax(-1)
-    found_NV = reference.log_probs("retain", answers)
-    torch.testing.assert_close(found_NV, expected_NV, atol=1e-3, rtol=1e-4)
-    nll_N = -found_NV.gather(1, answers.labels_N[:, None])[:, 0]
-    assert nll_N.mean() < 0.6 * token_nll(answers).mean()
+    expected_NV = (answers.logits_NV / temperature).log_softmax(-1)
+    torch.testing.assert_close(reference.log_probs("retain", answers), expected_NV, atol=1e-3, rtol=1e-4)
 
 
 TRAINED = [

@@ -115,7 +115,8 @@ class ReferenceModel(Protocol):
         Stored: once for all, where the rows are few and come again, rather than anew in every step.
 
         Calibrated: at the temperature at which the part's own targets are likeliest, which takes the
-        overconfidence out of what a model says of text it never saw (Guo et al. 2017, arXiv 1706.04599).
+        overconfidence out of what a model says of text it never saw (Guo et al. 2017, arXiv 1706.04599); at the
+        likeliest of those, that is, that change their NLL by little.
         """
 
     def distil(

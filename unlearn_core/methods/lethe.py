@@ -50,6 +50,7 @@ NUM_NEAR = 48
 MOST_ASKED = 64  # prompts of the forget set that those of the retain set are compared with
 DRIFT_MEMORY = 0.8  # of the last estimate of the drift is kept at each step
 LEAST_SHARED = 0.3  # of the tokens of two prompts, for one to stand in for the other
+MOST_PULL = 16.0  # nats squared: a mean squared gap pulls no harder than at this, however far it is to go
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         device = context.model.device
         context.state["retain_kinds"] = _kinds(context.parts["retain"])
         context.state["target_R"] = torch.tensor(targets, device=device)
+        context.state["surprise_unit"] = torch.zeros((), device=device)  # not known before the first step
         context.state["distilled"] = [row in teachers for row in range(len(targets))]
 
     def losses(self, context: Context, batch: StepBatch) -> Losses:
@@ -228,15 +230,15 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         retain = even_over_kinds(token_nll(batch.retain), batch.retain, context.state["retain_kinds"])
         total = self.retain_weight * retain
         if not all(is_distilled):
-            total = total + self.match_weight * matching_loss(mean_B[plain_b], target_B[plain_b])
+            total = total + self.match_weight * at_most(matching_loss(mean_B[plain_b], target_B[plain_b]))
         if any(is_distilled):
             floor = floor_loss(mean_B[distilled_b], target_B[distilled_b])
             kl_N = context.reference.kl("forget", forget.only(is_distilled))
-            total = total + self.substitute_weight * kl_N.mean() + self.floor_weight * floor
+            total = total + self.substitute_weight * kl_N.mean() + self.floor_weight * at_most(floor)
         if batch.holdout is not None and self.anchor_weight:
             total = total + self.anchor_weight * context.reference.kl("holdout", batch.holdout).mean()
         if batch.holdout is not None and self.surprise_weight:
-            total = total + self.surprise_weight * surprise_loss(context, forget, batch.holdout)
+            total = total + self.surprise_weight * at_most(surprise_loss(context, forget, batch.holdout))
         if (states := context.state["states"]) is not None and batch.holdout is not None:
             total = total + self.state_weight * (states.loss("forget", forget) + states.loss("holdout", batch.holdout))
         return Losses(total, nll_N.mean(), retain)
@@ -261,9 +263,17 @@ def even_over_kinds(nll_N: torch.Tensor, part: AnswerPredictions, kinds: Sequenc
     return torch.stack([nll_N[place].mean() for place in sent]).mean()
 
 
+def at_most(loss: torch.Tensor) -> torch.Tensor:
+    """`loss`, which pulls as one of MOST_PULL where it is more: a model that has learnt by heart is so far from
+    never-trained text that the squares would drown what holds the rest."""
+    return loss * (MOST_PULL / loss.detach().clamp(min=MOST_PULL))
+
+
 def surprise_loss(context: Context, forget: AnswerPredictions, holdout: AnswerPredictions) -> torch.Tensor:
     """How far the surprises of the forgotten documents' tokens are distributed from those of the never-trained
-    documents of the step: a mean over the forms that both have.
+    documents of the step: a mean over the forms that both have, in units of the variance of the latter at the first
+    step, at least 1. That is what it is where predictions are as sure as they are right; of text that it never saw a
+    model that has learnt by heart is a hundred times as sure.
 
     Its mean NLL is matched by a document too of which the model is sure of something else at a few tokens.
     """
@@ -271,12 +281,17 @@ def surprise_loss(context: Context, forget: AnswerPredictions, holdout: AnswerPr
         [context.parts[name].forms[row] for row in part.host.rows]
         for name, part in (("forget", forget), ("holdout", holdout))
     )
-    found = [forget.labels_N.new_zeros((), dtype=torch.float32)]
+    found, variances = [], []
     for form in sorted(form for form in {*own} & {*other} if form.kind == "document"):
         with torch.no_grad():
             unseen_M = per_token(standardised, holdout.only([one == form for one in other]))
+        variances.append(unseen_M.var(unbiased=False))
         found.append(quantile_loss(per_token(standardised, forget.only([one == form for one in own])), unseen_M))
-    return torch.stack(found).sum() / max(1, len(found) - 1)
+    if not found:
+        return forget.labels_N.new_zeros((), dtype=torch.float32)
+    unit: torch.Tensor = context.state["surprise_unit"]
+    unit.copy_(torch.where(unit > 0, unit, torch.stack(variances).mean().clamp(min=1.0)))
+    return torch.stack(found).mean() / unit
 
 
 class StatesBefore:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DENSE_BYTES = 512 * 2**20  # stored in full up to this size, beyond it as the likeliest tokens
 KEPT = 128  # tokens kept per position beyond it; their share of the probability is nearly all of it
 TEMPERATURES = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
+MOST_CALIBRATED = 0.1  # nats per token that a temperature may take off the targets' NLL
 
 
 class FrozenReference:
@@ -93,13 +94,17 @@ class FrozenReference:
         return _log_probs(values_NV if temperature is None else values_NV / temperature)
 
     def _likeliest_temperature(self, rows: Sequence[Encoded]) -> float:
-        """The one of TEMPERATURES at which the targets of a sample of the rows have the least NLL."""
-        sums = [0.0] * len(TEMPERATURES)
+        """The one of TEMPERATURES at which the targets of a sample of the rows have the least NLL, of those that take
+        at most MOST_CALIBRATED off it: a model that has learnt its training text by heart says of other text what
+        is nats from likely, and would say so too had it learnt less of it."""
+        sums, count = [0.0] * len(TEMPERATURES), 0
         for answers in predict_in_chunks(self._model, rows[:: -(-len(rows) // CHUNK)], self._pad_id):
+            count += len(answers.labels_N)
             for place, temperature in enumerate(TEMPERATURES):
                 log_probs_NV = _log_probs(answers.logits_NV / temperature)
                 sums[place] -= float(log_probs_NV.gather(1, answers.labels_N[:, None]).sum())
-        return TEMPERATURES[sums.index(min(sums))]
+        allowed = [place for place, total in enumerate(sums) if sums[0] - total <= MOST_CALIBRATED * count]
+        return TEMPERATURES[min(allowed, key=sums.__getitem__)]
 
     @torch.no_grad()
     def distil(
