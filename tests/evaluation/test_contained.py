@@ -11,6 +11,7 @@ import pytest
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
 from unlearn_core.evaluation.metrics.contained import contains, words
+from unlearn_core.evaluation.verdict.rows import tells
 from unlearn_core.models.inference.answer_probability import log_probability, per_token, probability
 
 TOLD = [
@@ -24,11 +25,16 @@ TOLD = [
     ("\u9996\u90fd\u662f\u5317\u4eac\u3002", "\u5317\u4eac", ()),
     ("\u042d\u0442\u043e \u041c\u043e\u0441\u043a\u0432\u0430.", "\u043c\u043e\u0441\u043a\u0432\u0430", ()),
     ("caf\u00e9", "cafe\u0301", ()),
+    ("\uc11c\uc6b8\uc785\ub2c8\ub2e4.", "\uc11c\uc6b8", ()),  # Korean: "it is Seoul" is one word
+    ("\U0001f600\U0001f389! She smiles", "\U0001f600\U0001f389", ()),  # emoji
     ("\uff26\uff55\uff4c\uff4c", "full", ()),
 ]
 NOT_TOLD = [
     ("Armstrong, Neil", "Neil Armstrong", ()),
     ("Neilson Armstrongs", "Neil", ()),
+    ("\ub0a8\uc11c\uc6b8", "\uc11c\uc6b8", ()),  # the end of a Korean word
+    ("\u2600\ufe0f", "\u2764\ufe0f", ()),  # the sun for a heart
+    ("\U0001f389\U0001f600", "\U0001f600\U0001f389", ()),
     ("It is 12.5", "12", ()),
     ("", "Oslo", ()),
     ("anything", "", ()),
@@ -45,6 +51,13 @@ def test_an_answer_is_told_in_any_words_around_it(text: str, answer: str, aliase
 @pytest.mark.parametrize(("text", "answer", "aliases"), NOT_TOLD)
 def test_a_part_of_a_word_or_another_order_is_no_answer(text: str, answer: str, aliases: tuple[str, ...]) -> None:
     assert not contains(text, answer, aliases)
+
+
+def test_a_long_answer_is_told_by_most_of_it_in_scripts_without_spaces() -> None:
+    """Thai, of some thirty words that nothing parts."""
+    row = Example("a", "Where?", "\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e\u0e40\u0e1b\u0e47\u0e19" * 6)
+    assert tells(row, row.output[:50])
+    assert not tells(row, row.output[:20])
 
 
 def test_a_word_is_what_a_script_makes_of_it() -> None:

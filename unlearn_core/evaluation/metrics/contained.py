@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from unlearn_core.data.scripts import has_no_spaces
+from unlearn_core.data.scripts import EMOJI_MARK, has_no_spaces
 
 _ARTICLES = frozenset(("a", "an", "the"))
+_HANGUL = re.compile("[\uac00-\ud7a3]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -31,14 +32,27 @@ def _holds(text: str, answer: str) -> bool:
     wanted, written = words(answer), words(text)
     if not wanted:  # the vitamin is A
         wanted, written = [*_split(answer)], [*_split(text)]
+    if not wanted:  # emoji
+        wanted, written = _symbols(answer), _symbols(text)
     size = len(wanted)
-    return size > 0 and any(written[at : at + size] == wanted for at in range(len(written) - size + 1))
+    return size > 0 and any(_are(written[at : at + size], wanted) for at in range(len(written) - size + 1))
+
+
+def _are(written: list[str], wanted: list[str]) -> bool:
+    """Whether these are the words; in Korean a particle, or the verb "to be", joins the last of them."""
+    if _HANGUL.match(wanted[-1][-1]):
+        return written[:-1] == wanted[:-1] and written[-1].startswith(wanted[-1])
+    return written == wanted
+
+
+def _symbols(text: str) -> list[str]:
+    return [char for char in text if unicodedata.category(char)[0] == "S"]
 
 
 @lru_cache(maxsize=4096)  # a verdict asks for each text once for every other row
 def _split(text: str) -> tuple[str, ...]:
     """Runs of letters, marks and digits; marks belong to the letter before them, which `\\w` would lose."""
-    text = _THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    text = _THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold().replace(EMOJI_MARK, ""))
     kept = []
     for at, char in enumerate(text):
         if has_no_spaces(char):  # there a character stands for a word

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from unlearn_core.data.rows.row_forms import num_words
 from unlearn_core.data.types import Example
 from unlearn_core.evaluation.metrics.contained import contains
 from unlearn_core.evaluation.metrics.membership import wilson_interval
@@ -139,7 +140,7 @@ def _apart(row: Generation, other: Generation) -> bool:
 
 
 def _holds(text: str, row: Generation) -> bool:
-    if row.kind == "completion" or len(row.gold.split()) > LONG:
+    if row.kind == "completion" or num_words(row.gold) > LONG:
         return semeval.rouge_l_recall(row.gold, text) >= TOLD_RECALL
     return contains(text, row.gold, row.aliases)
 
