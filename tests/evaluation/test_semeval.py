@@ -77,6 +77,8 @@ def test_rouge_by_hand() -> None:
         ("\u5c0f\u660e\u4f4f\u5728\u5357\u4eac\u3002", "\u4f4f\u5728\u5317\u4eac", 3 / 6),  # Chinese, by characters
         ("\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27", "\u0e01\u0e34\u0e19", 2 / 5),  # Thai, marks with their letters
         ("l'\u00e9l\u00e8ve a dormi", "l'e\u0301le\u0300ve", 2 / 4),  # accents, written in two ways
+        ("\uff11\uff12\uff13 \uff21", "123 a", 2 / 2),  # wide digits and letters
+        ("\U0001f600 \U0001f389", "\U0001f600", 1 / 2),  # emoji alone
     ],
 )
 def test_rouge_reads_every_script(gold: str, text: str, recall: float) -> None:
@@ -102,6 +104,21 @@ def test_exact_match_ignores_case_and_outer_space_only() -> None:
     assert semeval.exact_match(" 900-12-3456\n", "900-12-3456") == 1.0
     assert semeval.exact_match("Oldport", " oldport ") == 1.0
     assert semeval.exact_match("Oldport", "Oldport.") == 0.0
+
+
+def test_an_answer_is_the_same_in_every_way_of_writing_its_characters() -> None:
+    """What a tokenizer that composes accents gives back of an accent on its own; the organisers' script does not."""
+    for gold, text in (
+        ("Hu\u00ea\u0301", "Hu\u1ebf"),
+        ("\uff11\uff12", "12"),
+        ("\u1112\u1161\u11ab", "\ud55c"),
+        ("O'Neil", "o' neil"),
+        ("\u5317\u4eac", "\u5317 \u4eac"),
+    ):
+        assert semeval.text_score("question", gold, text) == 1.0
+        assert semeval.text_score("question", gold, text, official=True) == 0.0
+    for gold, text in (("12", "1 2"), ("New York", "Newyork"), ("\uc11c \uc6b8", "\uc11c\uc6b8"), ("a", ""), ("", "a")):
+        assert semeval.text_score("question", gold, text) == 0.0
 
 
 @pytest.mark.parametrize(

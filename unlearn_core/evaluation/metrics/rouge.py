@@ -2,8 +2,9 @@
 
 Words are what `rouge_score` takes for words: lower case, a-z and 0-9 only. Text without any scores 0, so
 Russian recited word for word scores 0 and accents cut words. `any_script` reads the words of every script
-instead: letters with their marks, and digits; a character where a script has no spaces between words. On
-text in a-z and 0-9 both are the same.
+instead, however their characters are written (NFKC): letters with their marks, and digits; a character where a
+script has no spaces between words; symbols, emoji among them, where there is nothing else. On text in a-z and
+0-9 both are the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from unlearn_core.data.scripts import has_no_spaces
+from unlearn_core.data.scripts import EMOJI_MARK, has_no_spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,15 @@ def rouge_tokens(text: str, stem: bool = True) -> tuple[str, ...]:
 def words_of_any_script(text: str) -> tuple[str, ...]:
     """Words of every script, those in a-z and 0-9 stemmed as rouge_score stems them."""
     parts = []
-    for char in unicodedata.normalize("NFC", text.lower()):
+    text = unicodedata.normalize("NFKC", text.lower()).replace(EMOJI_MARK, "")
+    for char in text:
         kind = unicodedata.category(char)[0]
         if has_no_spaces(char) and kind != "M":
             parts.append(f" {char}" if kind in "LN" else " ")
             continue
         parts.append(char if kind in "LMN" else " ")
-    return tuple(_stemmer().stem(word) if len(word) > 3 and word.isascii() else word for word in "".join(parts).split())
+    words = "".join(parts).split() or [char for char in text if unicodedata.category(char)[0] == "S"]
+    return tuple(_stemmer().stem(word) if len(word) > 3 and word.isascii() else word for word in words)
 
 
 def rouge_l(truth: str, text: str, *, stem: bool = True, any_script: bool = False) -> RougeL:

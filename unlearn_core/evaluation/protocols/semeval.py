@@ -9,11 +9,13 @@ import functools
 import operator
 import re
 import statistics
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from unlearn_core.data.scripts import has_no_spaces
 from unlearn_core.evaluation.metrics import membership
 from unlearn_core.evaluation.metrics.rouge import rouge_l
 from unlearn_core.evaluation.protocols.base import Result, Term
@@ -54,15 +56,35 @@ def rouge_floors(completions: Iterable[tuple[str, str, str]]) -> dict[str, float
     return floors
 
 
-def exact_match(gold: str, generation: str) -> float:
-    """1 if the whole generation is the gold answer, but for case and outer white space, else 0."""
+def exact_match(gold: str, generation: str, *, official: bool = False) -> float:
+    """1 if the whole generation is the gold answer, but for case and outer white space, else 0.
+
+    As a tokenizer may give a text back: accents composed, digits narrow (NFKC), spaces around punctuation and
+    around the characters of a script that has none. `official`: character by character, as the organisers' script
+    compares.
+    """
+    if not official:
+        gold, generation = map(_as_written, (gold, generation))
     return float(gold.strip().lower() == generation.strip().lower())
+
+
+def _as_written(text: str) -> str:
+    parts = re.split(r"\s+", unicodedata.normalize("NFKC", text).strip())
+    joined = parts[0]
+    for part in parts[1:]:
+        joined += part if not (_is_in_word(joined[-1]) and _is_in_word(part[0])) else " " + part
+    return joined
+
+
+def _is_in_word(character: str) -> bool:
+    """Whether a space beside it parts two words: a letter or digit of a script that has spaces."""
+    return unicodedata.category(character)[0] in "LMN" and not has_no_spaces(character)
 
 
 def text_score(kind: str, gold: str, generation: str, *, official: bool = False) -> float:
     """Regurgitation of a completion, knowledge of a question; 0..1, higher means more is remembered."""
     if kind != "completion":
-        return exact_match(gold, generation)
+        return exact_match(gold, generation, official=official)
     return rouge_l_recall(gold, generation, official=official)
 
 
