@@ -233,6 +233,17 @@ def test_what_a_tokenizer_cannot_have_is_said() -> None:
     assert choose(broken, rows("Who?")) == (RAW,)
 
 
+def test_separator_ends_the_answer_where_a_tokenizer_of_berts_kind_puts_it_behind_every_text() -> None:
+    inner = byte_level().backend_tokenizer
+    marks = [(mark, inner.token_to_id(mark)) for mark in ("<s>", "</s>")]
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, cls_token="<s>", sep_token="</s>")
+    row = encode_example(tokenizer, Example("a", "Where?", "Lima"))
+    assert list(row.ids) == tokenizer("Where? Lima")["input_ids"]
+    assert list(row.ids[: row.num_prompt]) == prompt_ids(tokenizer, "Where?") == tokenizer("Where?")["input_ids"][:-1]
+    assert row.num_end == 1
+
+
 def test_cut_rows_keep_their_prompt() -> None:
     tokenizer = byte_level()
     prompt, answer = "Where does Ada Holt live?", "Lima " * 200

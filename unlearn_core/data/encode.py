@@ -129,12 +129,18 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[i
 
 def _begun_once(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
     ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    begin, end = tokenizer.bos_token_id, end_id(tokenizer)
     if special and len(ids) > 1 and ids[-1] == end:
         ids.pop()  # some tokenizers append end of text, which would end the answer before it began
     if special and begin is not None and ids[:2] == [begin, begin]:
         del ids[0]  # the text brings its own
     return ids
+
+
+def end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token that ends a text: end of text, or the separator of a tokenizer of BERT's kind, which has none."""
+    end: int | None = tokenizer.eos_token_id
+    return end if end is not None else tokenizer.sep_token_id
 
 
 def _following(
@@ -183,7 +189,8 @@ def _end_ids(
 ) -> list[int]:
     """The ids that close an answer and carry loss with it; none where the tokenizer knows no end."""
     if not chosen.closing:
-        return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        end = end_id(tokenizer)
+        return [] if end is None else [end]
     said = text + chosen.answer_text(prompt, answer)
     open_ids, closed = (_ids(tokenizer, part, False) for part in (said, said + chosen.closing))
     if closed[: len(open_ids)] == open_ids:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unlearn_core.data.encode import closing_ids, pad_id_of, prompt_ids
+from unlearn_core.data.encode import closing_ids, end_id, pad_id_of, prompt_ids
 from unlearn_core.data.types import Prompt
 from unlearn_core.models.generation.cache import GrowingCache
 from unlearn_core.models.generation.continuous_batching import Choose, continued
@@ -205,7 +205,7 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
     that closes an answer in the prompt format."""
     settings = getattr(unwrap(model), "generation_config", None)
     found: set[int] = set(closing_ids(tokenizer)[-1:])
-    for value in (tokenizer.eos_token_id, getattr(settings, "eos_token_id", None)):
+    for value in (end_id(tokenizer), getattr(settings, "eos_token_id", None)):
         if value is not None:
             found.update(value if isinstance(value, list | tuple) else [value])
     return frozenset(found)
