@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from unlearn_core.data import chat_template, prompt_format
 from unlearn_core.data.encode import encode_example, prompt_ids
-from unlearn_core.data.prompt_format import RAW, answer_text, choose, named, put_on
+from unlearn_core.data.prompt_format import RAW, answer_text, choose, named, put_on, unusable
 from unlearn_core.data.types import Example, Prompt, UnlearningData
 from unlearn_core.errors import InputError
 
@@ -148,6 +148,18 @@ def test_chat_is_what_transformers_makes_of_the_turns(template: str, end: str, b
     assert tokenizer.decode(row.ids[len(row.ids) - row.num_end :]).strip() == end
 
 
+def test_answers_are_trimmed_where_the_template_trims_them() -> None:
+    """As transformers renders the whole talk, Llama 3's and Gemma's way; other templates leave an answer as it is."""
+    trims = QWEN.replace("m['content']", "m['content'] | trim")
+    for template in (trims, QWEN):
+        tokenizer = byte_level(template)
+        put_on(tokenizer, named("chat", tokenizer))
+        turns = [{"role": "user", "content": "Where?\n"}, {"role": "assistant", "content": "\n Lima "}]
+        whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        row = encode_example(tokenizer, Example("a", "Where?\n", "\n Lima "))
+        assert tokenizer.decode(row.ids) + "\n" == whole
+
+
 def test_turns_system_text_and_date() -> None:
     tokenizer = byte_level(LLAMA3)
     chat = named("chat", tokenizer)
@@ -206,6 +218,8 @@ def test_format_follows_from_model_and_data() -> None:
         (chat, rows("Who?", ids="f{}qa0"), ["chat"]),
         (chat, rows("Who?", ids=official), ["raw"]),
         (chat, rows(rendered), ["rendered"]),
+        (byte_level(LLAMA2), rows("[INST] Who? [/INST]", "[INST] Where? [/INST] "), ["rendered"]),
+        (byte_level(LLAMA2), rows("[INST] Who? [/INST]", "Where?"), ["chat"]),
         (chat, rows("Bo walks", kind="completion", document="d"), ["raw"]),
         (plain, replace(rows("It is Lim"), members=("It is LimLima",)), ["joined"]),
         (plain, replace(rows("It is"), members=("It is Lima",)), ["raw"]),
@@ -229,6 +243,14 @@ def test_what_a_tokenizer_cannot_have_is_said() -> None:
         named("chat", byte_level())
     with pytest.raises(InputError, match="is not a prompt format"):
         named("poem", byte_level())
+    several = byte_level()
+    several.chat_template = {"rag": QWEN, "tool_use": QWEN}
+    for name in ("chat", "tofu", "rendered"):
+        with pytest.raises(InputError, match="several templates"):
+            named(name, several)
+    assert choose(several, rows("Who?")) == (RAW,)
+    assert unusable(several)
+    assert not unusable(byte_level(QWEN))
     broken = byte_level("{{ raise_exception('no') }}")
     assert choose(broken, rows("Who?")) == (RAW,)
 

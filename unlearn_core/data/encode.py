@@ -95,8 +95,9 @@ def encode_example(
     chosen, prompt = format_of(tokenizer), example.prompt
     text = chosen.prompt_text(tokenizer, prompt)
     ids = _ids(tokenizer, text, not chosen.template)
-    answer = _following(tokenizer, chosen, text, ids, prompt, example.output)
-    end = _end_ids(tokenizer, chosen, text, prompt, example.output)
+    output = chosen.trimmed(example.output)
+    answer = _following(tokenizer, chosen, text, ids, prompt, output)
+    end = _end_ids(tokenizer, chosen, text, prompt, output)
     if end and len(answer) and answer[-1] == end[0] and len(end) == 1:
         answer.pop()  # the row brings its own end of turn
     return shortened(Encoded((*ids, *answer, *end), len(ids), index, len(end)), max_tokens)

@@ -42,6 +42,7 @@ _NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 _RAW: Action = ("prompt", "raw")
 _PLACE = "_lethe_prompt_format"
 _ASKED, _SAID = "Where does Ada live", "Lima7"  # a turn of each, to see what a template puts around them
+_PAD = " \t "  # and whether it leaves white space there
 _SAMPLE = 64  # rows looked at to choose a format
 
 
@@ -53,7 +54,8 @@ class PromptFormat:
     opening: white space between them and the answer, which carries loss with it. space: whether
     a space joins prompt and answer where neither brings one. closing: the text that ends an answer, "" for
     the tokenizer's end of text; it carries loss like the answer. template: the chat template, its date
-    fixed to `date`; system: the system text of rows that bring none.
+    fixed to `date`; system: the system text of rows that bring none. strip: without the white space that a
+    prompt ends in; of a template, that it takes white space off both ends of an answer.
     """
 
     name: str = "raw"
@@ -79,6 +81,10 @@ class PromptFormat:
         text = "\n".join([*(said for _, said in prompt.turns), prompt.text])
         # A space at the end belongs to the answer's first word in most vocabularies: see `answer_text`.
         return self.before + (text.rstrip() if self.strip else text.rstrip(" ") or text) + self.after
+
+    def trimmed(self, answer: str) -> str:
+        """The answer as the template would have it."""
+        return answer.strip() if self.template and self.strip else answer
 
     def answer_text(self, prompt: Prompt, answer: str) -> str:
         """The answer as it follows `prompt_text`."""
@@ -136,9 +142,8 @@ def named(name: str, tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
     if name == "tofu":
         if not tokenizer.chat_template:
             return replace(named("qa", tokenizer), name=name)
-        if "[INST]" in tokenizer.get_chat_template():
-            return replace(named("inst", tokenizer), name=name)
-        return _chat(tokenizer, name, TOFU_SYSTEM, TOFU_DATE)
+        found = _chat(tokenizer, name, TOFU_SYSTEM, TOFU_DATE)
+        return replace(named("inst", tokenizer), name=name) if "[INST]" in found.template else found
     if name == "rendered":
         closing = _chat(tokenizer, name, "", DATE).closing if tokenizer.chat_template else ""
         return PromptFormat(name, closing=closing)
@@ -241,14 +246,21 @@ def _chat(tokenizer: PreTrainedTokenizerBase, name: str, system: str, date: str)
     if not tokenizer.chat_template:
         mend = "Choose raw, or save a chat template with the tokenizer."
         raise InputError("prompt", name, "needs a chat template, and this tokenizer has none", mend, _RAW)
-    template: str = tokenizer.get_chat_template()
+    try:
+        template: str = tokenizer.get_chat_template()
+    except ValueError:
+        problem = "cannot be used, since this tokenizer has several templates and none called default"
+        raise InputError("prompt", name, problem, "Choose raw, or name one of them `default`.", _RAW) from None
     if "strftime_now" not in template and "date_string" not in template:
         date = ""
     fixed = _dated(template, date) if date else template
     found = PromptFormat(name, template=fixed, system=system, date=date)
     try:
         before = _applied(tokenizer, fixed, date, [("user", _ASKED)])
-        whole = _applied(tokenizer, fixed, date, [("user", _ASKED), ("assistant", _SAID)], answer=True)
+        whole, padded = (
+            _applied(tokenizer, fixed, date, [("user", _ASKED), ("assistant", said)], answer=True)
+            for said in (_SAID, _PAD + _SAID + _PAD)
+        )
     except Exception as error:
         reason = clip(str(error), 80)
         raise InputError(
@@ -261,7 +273,9 @@ def _chat(tokenizer: PreTrainedTokenizerBase, name: str, system: str, date: str)
     # A header that the generation prompt leaves out is nothing the model should have to write.
     header = opening.rstrip(" ")
     opening = opening[len(header) :]
-    return replace(found, after=header, opening=opening, closing=_closing(tokenizer, whole[place + len(_SAID) :]))
+    trims = _PAD + _SAID not in padded and _SAID + _PAD not in padded
+    closing = _closing(tokenizer, whole[place + len(_SAID) :])
+    return replace(found, after=header, opening=opening, closing=closing, strip=trims)
 
 
 def _closing(tokenizer: PreTrainedTokenizerBase, tail: str) -> str:
@@ -277,10 +291,27 @@ def special_texts(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
     return frozenset(text for text in {*map(str, tokenizer.all_special_tokens), *marked} if text)
 
 
+def unusable(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Why the tokenizer's chat template cannot be used; "" where it can, or there is none."""
+    if not getattr(tokenizer, "chat_template", None):
+        return ""
+    try:
+        named("chat", tokenizer)
+    except InputError as error:
+        return error.problem
+    return ""
+
+
 def _hold_template(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example]) -> bool:
-    """Whether every prompt holds special tokens, as a rendered template does."""
+    """Whether every prompt holds special tokens, as a rendered template does, or ends in the words that the template
+    puts behind one, as in `[INST] ... [/INST]`."""
     marks = special_texts(tokenizer)
-    return all(any(mark in row.input for mark in marks) for row in rows)
+    if all(any(mark in row.input for mark in marks) for row in rows):
+        return True
+    for chat in chat_of(tokenizer, RAW):
+        behind = chat.prompt_text(tokenizer, Prompt(_ASKED)).rpartition(_ASKED)[2].strip()
+        return any(map(str.isalpha, behind)) and all(row.input.rstrip().endswith(behind) for row in rows)
+    return False
 
 
 def _applied(

@@ -53,6 +53,8 @@ def use_format(
         others = (prompt_format.RAW,) if chosen.template else prompt_format.chat_of(tokenizer, chosen)
     prompt_format.put_on(tokenizer, chosen)
     words = chosen.told()
+    if not chosen.template and asked == "auto" and (why := prompt_format.unusable(tokenizer)):
+        words += f" The tokenizer's chat template is not used: {why}."
     for other in others:
         if better(model, tokenizer, other, chosen, rows):
             words += f" The model knows these rows in the format {other.name}, not in this one: --prompt {other.name}."
