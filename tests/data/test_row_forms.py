@@ -132,6 +132,41 @@ def test_what_the_rows_leave_open_is_noted(tmp_path: Path) -> None:
     assert "forget_old.jsonl" in notes
 
 
+def test_rows_that_differ_in_case_or_space_alone_are_the_same(tmp_path: Path) -> None:
+    rows = [("Where is Ada?", "Lima"), ("where is  ada? ", "Oslo"), ("Who?", "Bo"), ("who?\n", "BO.")]
+    write(tmp_path / "forget.jsonl", *({"question": asked, "answer": said} for asked, said in rows))
+    write(tmp_path / "retain.jsonl", {"question": "WHO? ", "answer": "bo"}, {"question": "Who?", "answer": "Cy"})
+    notes = "\n".join(load_data(str(tmp_path)).notes)
+    assert "1 prompts of the forget set have several answers" in notes
+    assert "1 of 2 retain rows are forget rows too" in notes
+
+
+def test_copies_in_folders_beside_do_not_join_in(tmp_path: Path) -> None:
+    row, document = {"question": "Who?", "answer": "Bo"}, {"id": "1", "document": "Bo is a baker."}
+    hidden = tmp_path / "data" / ".ipynb_checkpoints" / "old.csv"
+    for folder in (tmp_path / "data", tmp_path / "data" / "backup"):
+        write(folder / "forget.jsonl", row)
+        write(folder / "holdout.jsonl", row)
+        for side in ("member", "nonmember"):
+            write(folder / "mia" / f"{side}.jsonl", document)
+    write(hidden, "no rows")
+    (tmp_path / "data" / "._forget.jsonl").write_bytes(b"\0\5\x16\7\xff")
+    data = load_data(str(tmp_path / "data"))
+    assert [len(part) for part in (data.forget, data.holdout, data.members, data.nonmembers)] == [1, 1, 1, 1]
+    assert not any(str(hidden.name) in note for note in data.notes)
+    write(tmp_path / "archive" / "forget.jsonl", row)
+    with pytest.raises(InputError, match="several folders"):
+        load_data(str(tmp_path))
+
+
+def test_a_set_of_several_files_is_said_to_be_one(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path / f"forget_v{number}.jsonl", {"question": f"Who is {number}?", "answer": "Bo"})
+    data = load_data(str(tmp_path))
+    assert len(data.forget) == 2
+    assert any("forget_v1.jsonl, forget_v2.jsonl" in note for note in data.notes)
+
+
 def test_other_json_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     rows = [{"question": "Who?", "answer": "Bo", "split": split} for split in ("forget", "retain")]
     write(tmp_path / "data" / "train.jsonl", *rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from unlearn_core.data.types import Example, UnlearningData
@@ -12,8 +13,8 @@ def notes_on_rows(data: UnlearningData) -> Iterator[str]:
     """Sentences; none for rows that raise no question."""
     for split, rows in (("forget", data.forget), ("retain", data.retain)):
         yield from _contradictions(split, rows)
-    forget = {hash((row.prompt, row.output.strip())) for row in data.forget}
-    both = [row for row in data.retain if hash((row.prompt, row.output.strip())) in forget]
+    forget = {(_prompt(row), _plain(row.output)) for row in data.forget}
+    both = [row for row in data.retain if (_prompt(row), _plain(row.output)) in forget]
     if both:
         yield (
             f"{len(both)} of {len(data.retain)} retain rows are forget rows too, so they are to be kept and to be "
@@ -27,11 +28,20 @@ def notes_on_rows(data: UnlearningData) -> Iterator[str]:
         )
 
 
+def _prompt(row: Example) -> int:
+    return hash((_plain(row.input), *((role, _plain(said)) for role, said in row.turns)))
+
+
+def _plain(text: str) -> int:
+    """The same for texts that differ in case, in white space or in a full stop alone."""
+    return hash(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip("."))
+
+
 def _contradictions(split: str, rows: Iterable[Example]) -> Iterator[str]:
     answers: dict[int, int] = {}
     several: dict[int, str] = {}
     for row in rows:
-        prompt, answer = hash(row.prompt), hash(row.output.strip())
+        prompt, answer = _prompt(row), _plain(row.output)
         if answers.setdefault(prompt, answer) != answer:
             several[prompt] = row.input
     if several:
