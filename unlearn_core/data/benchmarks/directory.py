@@ -20,7 +20,7 @@ from typing import TypedDict
 from unlearn_core.data.benchmarks.muse import is_muse, read_muse
 from unlearn_core.data.benchmarks.rwku import is_rwku, read_rwku
 from unlearn_core.data.benchmarks.tofu import FACTS, PERTURBED, with_tofu
-from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, read_rows, rows_called, stem_of
+from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, nearest, read_rows, rows_called, stem_of
 from unlearn_core.data.rows.row_forms import unused_columns
 from unlearn_core.data.rows.texts import column_of, text
 from unlearn_core.data.rows.validate import asked_otherwise, examples, usual_kinds
@@ -46,7 +46,7 @@ def read_directory(folder: Path, columns: Mapping[str, str], limits: Limits, par
     if is_rwku(files):
         return read_rwku(folder, files, limits, part)
     sets = {split: _choose(split, files, folder, part) for split in ("forget", "retain")}
-    notes = _left_out(files, sets, folder)
+    notes = [*_left_out(files, sets, folder), *_joined(sets)]
     rows: dict[str, list[Row]] = {"forget": [], "retain": []}
     if sets[needed]:
         for split, paths in sets.items():
@@ -143,6 +143,8 @@ def _said_split(row: Row, columns: Mapping[str, str]) -> str | None:
 def _files(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # what systems and editors keep for themselves
         if path.suffix.lower() in SUFFIXES and path.stem not in _NO_ROWS and path.is_file():
             found.append(path)
         if len(found) > _MAX_FILES:
@@ -178,9 +180,12 @@ def _by_size(files: Iterable[Path], pattern: re.Pattern[str], split: str) -> dic
 def _of_one_folder(chosen: Sequence[Path], split: str) -> list[Path]:
     """Of files that might all be one set: those nearest to the top, of them the one with the plain name, else
     those to train on."""
-    depth = min((len(path.parts) for path in chosen), default=0)
-    near = [path for path in chosen if len(path.parts) == depth]
+    near = nearest(chosen)
     plain = [path for path in near if re.fullmatch(rf"{split}\d*", path.stem)]
+    if len(folders := {path.parent for path in plain}) > 1:
+        first, second, *_ = sorted(path.name for path in folders)
+        problem = f"holds a {split} set in several folders ({clip(first, 40)}, {clip(second, 40)})"
+        raise InputError("data", plain[0].name, problem, "Name the folder that is meant as data.")
     train = [path for path in near if "train" in path.stem]
     return plain[:1] or train or near
 
@@ -191,6 +196,12 @@ def _left_out(files: Iterable[Path], sets: Mapping[str, Sequence[Path]], folder:
     others = [path for path in files if _SETS.fullmatch(path.stem) and path not in read]
     names = ", ".join(str(path.relative_to(folder)) for path in others)
     return [f"Not read, beside {_names(read)}: {clip(names, 100)}."] if others and read else []
+
+
+def _joined(sets: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Sets of several files that are no shards of one."""
+    several = {split: paths for split, paths in sets.items() if len({stem_of(path) for path in paths}) > 1}
+    return [f"The {split} set is {len(paths)} files together: {_names(paths)}." for split, paths in several.items()]
 
 
 def _names(paths: Iterable[Path]) -> str:

@@ -74,9 +74,16 @@ def read_rows(path: Path, limits: Limits = LOCAL) -> list[Row]:
 
 
 def rows_called(files: Iterable[Path], pattern: str, limits: Limits) -> list[Row]:
-    """The rows of every file whose name, as `stem_of` gives it, is of that regular expression."""
-    chosen = [path for path in files if re.fullmatch(pattern, stem_of(path), re.ASCII)]
+    """The rows of every file whose name, as `stem_of` gives it, is of that regular expression; of files in several
+    folders those nearest to the top, as for the sets, so that no copy in a folder beside joins in."""
+    chosen = nearest([path for path in files if re.fullmatch(pattern, stem_of(path), re.ASCII)])
     return [row for path in chosen for row in read_rows(path, limits)]
+
+
+def nearest(files: Sequence[Path]) -> list[Path]:
+    """Those with the fewest folders above them."""
+    depth = min((len(path.parts) for path in files), default=0)
+    return [path for path in files if len(path.parts) == depth]
 
 
 def stem_of(path: Path) -> str:
