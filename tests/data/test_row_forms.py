@@ -43,6 +43,15 @@ def write(path: Path, *rows: Any) -> str:
         ),
         ({"system_prompt": "Be brief.", "question": ASKED["content"], "response": "Lima"}, (("system", "Be brief."),)),
         ({"prompt": ASKED["content"], "completion": "Lima"}, ()),
+        ({"instruction": ASKED["content"], "input": " \n", "output": "Lima"}, ()),
+        ({"messages": [{"role": "system", "content": ""}, ASKED, SAID]}, ()),
+        ({"messages": [{"role": "developer", "content": "Be brief."}, ASKED, SAID]}, (("system", "Be brief."),)),
+        ({"messages": [{"role": "prompter", "text": ASKED["content"]}, {"role": "ai", "text": "Lima"}]}, ()),
+        ({"question": ASKED["content"], "answer": "Lima", "history": HELLO}, BEFORE),
+        ({"prompt": ASKED["content"], "chosen": [ASKED, HELLO[1]], "rejected": [ASKED, SAID]}, ()),
+        ({"prompt": ASKED["content"], "chosen": [HELLO[1]], "rejected": [SAID]}, ()),
+        ({"id": 1.0, "question": ASKED["content"], "answer": "Lima", "choices": ["Oslo", "Lima"]}, ()),
+        ({"id": "", "question": ASKED["content"], "answer": "Lima"}, ()),
         ({"prompt": ASKED["content"], "chosen": "I do not know.", "rejected": "Lima"}, ()),
     ],
 )
@@ -72,6 +81,12 @@ def test_columns_that_belong_together_are_joined(tmp_path: Path) -> None:
     named = load_data(str(tmp_path / "context.jsonl"), columns={"input": "question", "output": "answer"})
     assert named.forget[0].input == "Where does she live?"
     assert any("context" in note for note in named.notes)
+
+
+def test_system_text_beside_a_talk_that_has_one_is_said_to_be_unused(tmp_path: Path) -> None:
+    data = load_data(write(tmp_path / "rows.jsonl", {"system": "Be long.", "messages": [SYSTEM, ASKED, SAID]}))
+    assert data.forget[0].turns == (("system", "Be brief."),)
+    assert any("not used: system" in note for note in data.notes)
 
 
 def test_preferences_are_forgotten_and_kept_on_their_own_sides(tmp_path: Path) -> None:
@@ -107,7 +122,10 @@ def test_plain_documents_become_passages(tmp_path: Path) -> None:
         ({"messages": [ASKED, {"role": "assistant", "content": 3}]}, "not text"),
         ({"instruction": "Where?", "input": ""}, "output"),
         ({"context": "Ada moved.", "answer": "Oslo", "question": " "}, "blank"),
+        ({"context": "Ada moved.", "answer": "Oslo", "question": ""}, "blank"),
         ({"text": "word"}, "too short"),
+        ({"question": "Where?", "choices": ["Oslo", "Lima"], "answer": 1}, "names a choice"),
+        ({"question": "Where?", "options": {"A": "Oslo", "B": "Lima"}, "answer": "B."}, "names a choice"),
         ({"a": "b"}, "missing from these columns"),
     ],
 )

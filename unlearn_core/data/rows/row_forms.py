@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearn_core.data.rows.reader import Row
@@ -27,7 +27,11 @@ _TALKS = ("messages", "conversations", "conversation")
 _CONTEXTS = ("context", "passage")
 _SYSTEMS = ("system", "system_prompt")
 _DOCUMENTS = ("text", "document", "content")
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant"}
+_ROLES = {
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "bot", "model", "chatgpt", "ai"), "assistant"),
+    "developer": "system",
+}
 # Read elsewhere, or what a row is called; a column of this name is not told as unused.
 _LABELS = frozenset(("id", "task", "split", "kind", "subject", "topic", "document", "paraphrases", "wrong", "turns"))
 _TOFU = frozenset(("paraphrased_question", "paraphrased_answer", "perturbed_answer", "paraphrased_perturbed_answer"))
@@ -51,9 +55,14 @@ def read_forms(row: Row, split: str, columns: Mapping[str, str]) -> Sequence[Pro
     """What the row asks and answers, one for each passage of a document; InputError where it is of no form."""
     if "input" in columns or "output" in columns:
         return (_plain(row, columns, {}),)
-    given = {name: value for name, value in row.fields.items() if value not in (None, "", [])}
+    given = {name: value for name, value in row.fields.items() if not _is_empty(value)}
     lists = next((name for name in (*_TALKS, "prompt") if isinstance(given.get(name), list)), None)
     answer = _answer_column(given, split)
+    if lists is None and answer in ("chosen", "rejected") and isinstance(given[answer], list):
+        alone = len(given[answer]) == 1 and "prompt" in given  # without its prompt
+        asked = [{"role": "user", "content": given["prompt"]}] if alone else []
+        form = _talk(row, answer, [*asked, *given[answer]], None)
+        return (replace(form, used=form.used | {"prompt"}),)
     if lists is not None:
         rest = given.get(answer) if answer else None
         return (_talk(row, lists, [*given[lists], *(rest if isinstance(rest, list) else [])], answer),)
@@ -75,10 +84,12 @@ def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str]) 
             *columns.values(),
             *(name for form in read_forms(row, split, columns) for name in form.used),
         }
-        found |= {
-            str(name): None for name, value in row.fields.items() if name not in used and value not in (None, "", [])
-        }
+        found |= {str(name): None for name, value in row.fields.items() if name not in used and not _is_empty(value)}
     return list(found)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def num_words(words: str) -> float:
@@ -97,13 +108,16 @@ def _answer_column(given: Mapping[str, object], split: str) -> str | None:
 
 def _plain(row: Row, columns: Mapping[str, str], given: Mapping[str, Any]) -> PromptWithContext:
     """A prompt in one column or in several that belong together, and an answer in one."""
+    named = column_of(row, "output", columns) or ""
+    if given and _names_a_choice(given, row.fields.get(named)):
+        row.fail(named, given[named], "names a choice by its place, not by its words", "Write the words.")
     output = text(row, "output", columns)
-    used = {column_of(row, "output", columns) or ""}
+    used = {named}
     if not given:  # the columns were named
         return PromptWithContext(text(row, "input", columns), output, used=frozenset(used))
     parts = [name for name in (*_CONTEXTS, "instruction") if isinstance(given.get(name), str) and given[name].strip()]
     asked = column_of(row, "input", columns)
-    if asked is not None and (given.get(asked) or not parts):
+    if asked is not None and (asked in given or asked == "question" or not parts):  # an empty `input` is none
         parts.append(asked)
     if not parts:
         text(row, "input", columns)  # says what is missing
@@ -112,18 +126,29 @@ def _plain(row: Row, columns: Mapping[str, str], given: Mapping[str, Any]) -> Pr
         if isinstance(given.get(name), str) and given[name].strip():
             turns.append(("system", check_text(row, name, given[name])))
             used.add(name)
-    for pair in given.get("history", ()) if isinstance(given.get("history"), list) else ():
-        if isinstance(pair, list | tuple) and len(pair) == 2:
-            said = [check_text(row, "history", part) for part in pair]
+    for turn in given.get("history", ()) if isinstance(given.get("history"), list) else ():
+        if isinstance(turn, list | tuple) and len(turn) == 2:
+            said = [check_text(row, "history", part) for part in turn]
             turns += [("user", said[0]), ("assistant", said[1])]
+            used.add("history")
+        elif isinstance(turn, dict):
+            turns.append(_turn(row, "history", turn))
             used.add("history")
     prompt = "\n".join(check_text(row, name, row.fields[name]) for name in parts)
     return PromptWithContext(prompt, output, tuple(turns), frozenset({*used, *parts, *((asked,) if asked else ())}))
 
 
+def _names_a_choice(given: Mapping[str, Any], answer: object) -> bool:
+    """Whether the answer is a letter or a number beside a column of choices, of which a prompt would hold none."""
+    choices = given.get("choices", given.get("options"))
+    if not isinstance(choices, list | dict) or answer in (choices if isinstance(choices, list) else choices.values()):
+        return False
+    return isinstance(answer, int) or re.fullmatch(r"\W*(\d+|[A-Za-z])\W*", str(answer)) is not None
+
+
 def _talk(row: Row, column: str, said: Sequence[object], answer: str | None) -> PromptWithContext:
     """The last answer of a talk; every turn before the question comes before it."""
-    turns = [_turn(row, column, turn) for turn in said]
+    turns = [_turn(row, column, turn) for turn in said if not _is_empty_system(turn)]
     if isinstance(row.fields.get(answer or ""), str):
         turns.append(("assistant", check_text(row, answer or "", row.fields[answer or ""])))
     if not turns or turns[-1][0] != "assistant":
@@ -132,15 +157,22 @@ def _talk(row: Row, column: str, said: Sequence[object], answer: str | None) -> 
         row.fail(column, turns[-1][1], "answers no user's turn", "Put the question before the answer.")
     system = [("system", row.fields[name]) for name in _SYSTEMS if isinstance(row.fields.get(name), str)]
     before = [turn for turn in system if turn[1].strip()] if turns[0][0] != "system" else []
-    used = frozenset({column, *_SYSTEMS, *((answer,) if answer else ())})
+    used = frozenset({column, *(_SYSTEMS if before else ()), *((answer,) if answer else ())})
     return PromptWithContext(turns[-2][1], turns[-1][1], (*before, *turns[:-2]), used)
+
+
+def _is_empty_system(turn: object) -> bool:
+    """A system text that says nothing, as many tools write one."""
+    if not isinstance(turn, dict) or turn.get("role", turn.get("from")) not in ("system", "developer"):
+        return False
+    return _is_empty(turn.get("content", turn.get("value", turn.get("text"))))
 
 
 def _turn(row: Row, column: str, turn: object) -> tuple[str, str]:
     if not isinstance(turn, dict):
         row.fail(column, "", "holds a turn that is not an object", 'Write {"role": "user", "content": "..."}.')
     role = turn.get("role", turn.get("from"))
-    said = turn.get("content", turn.get("value"))
+    said = turn.get("content", turn.get("value", turn.get("text")))
     if isinstance(said, list):  # parts, of which the texts are read
         said = "\n".join(str(part.get("text", "")) for part in said if isinstance(part, dict) and part.get("text"))
     if not isinstance(role, str) or not role:

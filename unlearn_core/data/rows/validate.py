@@ -117,10 +117,10 @@ def _labels(row: Row) -> dict[str, Any]:
 
 def _identity(row: Row, columns: Mapping[str, str]) -> str | None:
     column = column_of(row, "id", columns)
-    if column is None or row.fields[column] is None:
+    if column is None or row.fields[column] in (None, ""):
         return None
     value = row.fields[column]
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     return check_text(row, column, value)
 
