@@ -195,6 +195,16 @@ def test_a_parquet_file_that_unpacks_to_gigabytes_is_refused_early(tmp_path: Pat
         read_rows(path, PUBLIC)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_cells_are_parted_as_the_header_is_however_long_they_are(mark: str, tmp_path: Path) -> None:
+    path, notes = tmp_path / "rows.csv", "x" * 200_000  # of no use, and beyond what csv reads by itself
+    cells = ('"Who, where; what?"', '"Bo, Cy; Di"', notes)
+    path.write_text(f"question{mark}answer{mark}notes\r\n{mark.join(cells)}\r\n")
+    assert [row.fields for row in read_rows(path)] == [
+        {"question": "Who, where; what?", "answer": "Bo, Cy; Di", "notes": notes}
+    ]
+
+
 def test_nothing_is_cleaned_away(tmp_path: Path) -> None:
     record = {
         "id": '"2ebb"sc1',
