@@ -137,7 +137,7 @@ def replay(story: RunState) -> Safe:
 # Runs once for the element that holds a replay: draws the moment that the slider is at, or all of them in turn.
 PLAY = """
 const show = (box, at) => {
-  const run = (box.frames ??= JSON.parse(box.dataset.frames));
+  const run = moments(box, box.dataset.frames);
   const slider = box.querySelector('.le-at');
   slider.value = at;
   slider.setAttribute('aria-valuetext', run.titles[at]);

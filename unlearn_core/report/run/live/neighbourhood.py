@@ -269,7 +269,7 @@ def _counted(told: Told | None) -> str:
 # Runs once for the element that holds maps: draws the moment that the slider is at, or all of them in turn, and says
 # whom the mark under the pointer stands for.
 PLAY_MAP = """
-const mapOf = (figure) => (figure.run ??= JSON.parse(figure.dataset.map));
+const mapOf = (figure) => moments(figure, figure.dataset.map);
 const placeIn = (figure, at, last) => Math.round(at / last * (mapOf(figure).titles.length - 1));
 const show = (box, at) => {
   const slider = box.querySelector('.le-at'), last = Number(slider.max);

@@ -1,0 +1,34 @@
+"""What a reader unfolded, moved or chose while something else arrives: it stays, and the last choice is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def test_maps_of_other_runs_are_drawn_where_the_slider_stands(
+    open_tab: Callable[..., Any], finished_run: str, run_to_its_end: Callable[..., str], small_form: dict[str, Any]
+) -> None:
+    short, long = (run_to_its_end(**small_form | {"settings": {"steps": steps}, "seed": 7}) for steps in (2, 9))
+    tab = open_tab(f"?compare={finished_run},{short},{long}")
+    page, slider = tab.page, tab.page.locator("#le-maps .le-at")
+    page.wait_for_selector("#le-maps .le-map >> nth=2")
+    # As if the first run had other moments.
+    page.evaluate("""() => {
+      const {dataset} = document.querySelector('#le-maps .le-map');
+      dataset.map = dataset.map.replace('the original', 'another original');
+    }""")
+    slider.fill("0")
+    page.locator("#le-maps output", has_text="another original").wait_for()
+    page.locator("#le-compared .token-remove").first.click()
+    page.wait_for_function("document.querySelectorAll('#le-maps .le-map').length === 2")
+    drawn = """() => [...document.querySelectorAll('#le-maps .le-map')].map((one) => {
+      const {titles} = JSON.parse(one.dataset.map), slider = document.querySelector('#le-maps .le-at');
+      const moment = Math.round(slider.value / slider.max * (titles.length - 1));
+      return [one.querySelector('output').textContent, titles[moment]];
+    })"""
+    for moment in range(int(slider.get_attribute("max") or 0)):
+        for told, right in page.evaluate(drawn):
+            assert told == right
+        slider.fill(str(moment + 1))
+    assert not tab.problems
