@@ -3,7 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import pytest
+
+from unlearn_core.runs.audit_record import AuditRecord
+from unlearn_core.ui.tabs import attack_tab
+
+
+def result(name: str) -> dict[str, Any]:
+    return {"name": name, "title": name, "verdict": "holds", "rows": [{"asked": f"Is {name} gone?"}]}
+
+
+def test_a_fold_of_attacks_stays_open_while_more_are_done(
+    open_tab: Callable[..., Any], finished_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are listed in a fixed order: what is done later may come above what is read."""
+    record = AuditRecord("running", 1.0, results={"Second": result("Second")})
+    monkeypatch.setattr(attack_tab, "read_audits", lambda *_: record)
+    page = open_tab(f"?run={finished_run}&tab=attack").page
+    page.locator("#le-leakage summary").click()
+    page.get_by_text("Is Second gone?").wait_for()
+    record = AuditRecord("running", 2.0, results={"First": result("First"), "Second": result("Second")})
+    page.locator("#le-leakage tr", has_text="First").wait_for()
+    assert page.locator("#le-leakage details[open]").all_inner_texts() == [
+        "What lies behind it\nasked: Is Second gone?"
+    ]
+    page.locator("#le-leakage details[open] summary").click()
+    record = replace(record, created=3.0, results={**record.results, "Third": result("Third")})
+    page.locator("#le-leakage tr", has_text="Third").wait_for()
+    assert page.locator("#le-leakage details[open]").count() == 0
 
 
 def test_maps_of_other_runs_are_drawn_where_the_slider_stands(

@@ -23,7 +23,7 @@ from unlearn_core.system.log import log_to, note
 from unlearn_core.system.temp_files import Sweeper
 from unlearn_core.system.version import __version__
 from unlearn_core.ui.api.endpoints import add_endpoints
-from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, WITHIN_REACH, opens_tab
+from unlearn_core.ui.common import AT_ONCE, KEYS, LINKS_WITHIN, READY_CHARTS, STAY_OPEN, WITHIN_REACH, opens_tab
 from unlearn_core.ui.page import RunTab
 from unlearn_core.ui.panels.guide_panel import GUIDE_HEAD, build_guide
 from unlearn_core.ui.panels.mend_panel import build_mends
@@ -139,7 +139,7 @@ def build(studio: Studio) -> gr.Blocks:
         if studio.public:
             privacy_panel(studio, run)
         add_endpoints(studio)
-        for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, READY_CHARTS, AGES):
+        for script in (WITHIN_REACH, KEYS, LINKS_WITHIN, STAY_OPEN, READY_CHARTS, AGES):
             page.load(None, js=script, **AT_ONCE)
     guard(page, studio.store.home if studio.public else None)
     page.queue(default_concurrency_limit=4, max_size=64)

@@ -116,6 +116,24 @@ KEYS = """() => {
 # After a press that opens another tab and so hides the button that was pressed.
 TO_THE_TAB = """() => [...document.querySelectorAll('[role=tab][aria-selected=true]')]
   .find((one) => one.checkVisibility())?.focus({preventScroll: true})"""
+# Gradio writes what comes anew, by position, into the elements of what was there, which shuts what a reader unfolded.
+# That is opened again: the fold with the same words in the row or card that begins with the same words.
+STAY_OPEN = """() => {
+  const opened = new Set(), words = (part) => document.createTreeWalker(part, NodeFilter.SHOW_TEXT).nextNode()?.data;
+  const name = (fold) => JSON.stringify([
+    fold.parentElement.closest('[id]')?.id, words(fold.closest('tr, article, section') ?? fold),
+    fold.closest('td, th')?.cellIndex, words(fold),
+  ]);
+  document.addEventListener('click', (event) => {
+    const fold = event.target.closest('summary')?.parentElement;
+    if (fold) opened[fold.open ? 'delete' : 'add'](name(fold));
+  });
+  const had = (node) => node.nodeName === 'DETAILS' || node.querySelector?.('details');
+  new MutationObserver((changes) => {
+    if (!opened.size || !changes.some((one) => one.type === 'attributes' || [...one.removedNodes].some(had))) return;
+    for (const fold of document.querySelectorAll('details:not([open])')) fold.open = opened.has(name(fold));
+  }).observe(document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ['open']});
+}"""
 # The chart library takes longest of all to be read and made ready: done once the page stands and has nothing
 # else to do, so that the first chart of a visit need not wait for it.
 _LIBRARY = (Path(gr.__file__).parent / "templates" / "frontend" / "assets").glob("PlotlyPlot-*.js")
