@@ -62,3 +62,15 @@ def test_maps_of_other_runs_are_drawn_where_the_slider_stands(
             assert told == right
         slider.fill(str(moment + 1))
     assert not tab.problems
+
+
+def test_words_searched_for_are_searched_for_in_another_table_too(open_tab: Callable[..., Any]) -> None:
+    page = open_tab("?tab=gallery").page
+    page.wait_for_selector("#le-gallery table")
+    page.get_by_role("searchbox").fill("SimNPO")
+    for order in ("Task aggregate", "Final score"):
+        page.evaluate("document.querySelector('#le-gallery tbody tr').setAttribute('data-old', '')")
+        page.get_by_role("radio", name=order).check()
+        page.wait_for_selector("#le-gallery tbody:not(:has([data-old]))")
+        assert page.get_by_role("searchbox").input_value() == "SimNPO"
+        assert page.locator("#le-gallery tbody tr:visible").count() == 1

@@ -108,7 +108,7 @@ def board_table(
     ]
     link = csv_link("leaderboard.csv", ["method", "verdict", *CSV_HEADS, *parts], values)
     note = tag("p", _order_note(board), class_="le-muted") if order == BEST_FIRST else None
-    return tag("div", note, _search(), box, tag("p", link), class_="le-card")
+    return tag("div", tag("div", note), _search(), box, tag("p", link), class_="le-card")
 
 
 def _head(title: str) -> Safe:

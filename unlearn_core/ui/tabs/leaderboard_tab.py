@@ -22,8 +22,14 @@ TITLES = {
     "real_model": "SmolLM2-135M, people and places you know",
     "lume": "LUME, 16 + 16 documents",
 }
-# A head sorts by its column, once more the other way, with what has no number last; the table is plain HTML.
+# A head sorts by its column, once more the other way, with what has no number last; the table is plain HTML. Words
+# searched for stay where Gradio writes another table under them: its rows are searched too.
 _SORT = """
+const search = () => {
+  const words = (element.querySelector('.le-search')?.value ?? '').toLowerCase();
+  for (const row of element.querySelectorAll('tbody tr'))
+    row.style.display = row.textContent.toLowerCase().includes(words) ? '' : 'none';
+};
 element.addEventListener('click', (event) => {
   const head = event.target.closest('thead th'), table = head?.closest('table');
   if (!table) return;
@@ -38,11 +44,8 @@ element.addEventListener('click', (event) => {
     || (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (down ? -1 : 1);
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
 });
-element.addEventListener('input', (event) => {
-  const words = event.target.value.toLowerCase();
-  for (const row of element.querySelectorAll('tbody tr'))
-    row.style.display = row.textContent.toLowerCase().includes(words) ? '' : 'none';
-});
+element.addEventListener('input', search);
+new MutationObserver(search).observe(element, {childList: true, characterData: true, subtree: true});
 """
 # Boards without a plot, which count the runs that hold a bar: by kind, table and source.
 _PLAIN = {
