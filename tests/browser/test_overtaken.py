@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
-from unlearn_core.ui.tabs import attack_tab
+from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
 
 
 def result(name: str) -> dict[str, Any]:
@@ -74,3 +76,23 @@ def test_words_searched_for_are_searched_for_in_another_table_too(open_tab: Call
         page.wait_for_selector("#le-gallery tbody:not(:has([data-old]))")
         assert page.get_by_role("searchbox").input_value() == "SimNPO"
         assert page.locator("#le-gallery tbody tr:visible").count() == 1
+
+
+def test_of_quick_choices_the_last_is_drawn(open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing, chosen, draw = threading.Event(), threading.Event(), leaderboard_tab.board_table
+
+    def late(board: Any, order: str, *rest: Any) -> Any:
+        if order == "Task aggregate":
+            drawing.set()
+            chosen.wait(60)
+        return join(draw(board, order, *rest), tag("p", f"Drawn by {order}"))
+
+    page = open_tab("?tab=gallery").page
+    page.wait_for_selector("#le-gallery table")
+    monkeypatch.setattr(leaderboard_tab, "board_table", late)
+    page.get_by_role("radio", name="Task aggregate").check()
+    assert drawing.wait(60)
+    page.get_by_role("radio", name="Utility").check()
+    page.wait_for_url("**order=Utility")
+    chosen.set()
+    page.locator("#le-gallery", has_text="Drawn by Utility").wait_for()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 # What is polled or answers at once does not go through the queue; it cannot show messages, which do.
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+# What draws a choice. Gradio drops what is chosen while the choice before it is still drawn; here that comes next.
+# Fields that choose one drawing together share one listener: of two the older answer could come last, and stay.
+CHOSEN: dict[str, Any] = AT_ONCE | {"trigger_mode": "always_last"}
 # What a model is run for: two at a time.
 GENERATES: dict[str, Any] = PRIVATE | {"concurrency_id": "generate", "concurrency_limit": 2}
 # A component that only carries a value. One that Gradio hides itself comes to light with the fold that it lies in.

@@ -18,7 +18,7 @@ from unlearn_core.report.run.outcome import outcome
 from unlearn_core.report.run.verdict import in_layers
 from unlearn_core.runs.state import RunState
 from unlearn_core.service.studio import Studio
-from unlearn_core.ui.common import AT_ONCE, COPY_LINK, heading, panel
+from unlearn_core.ui.common import AT_ONCE, CHOSEN, COPY_LINK, heading, panel
 
 FIRST_SHOWN, MORE = 4, 12
 
@@ -125,7 +125,7 @@ def result_panel(studio: Studio, run_id: gr.Textbox) -> ResultPanel:
         return side_by_side(story.scores, kind, in_order, count), gr.update(visible=_has_more(story, kind, count))
 
     asked = [run_id, split, order, shown]
-    for chooser in (split.input, order.input):
-        chooser(lambda: FIRST_SHOWN, None, shown, **AT_ONCE).then(choose, asked, [cards, more], **AT_ONCE)
-    more.click(lambda count: count + MORE, shown, shown, **AT_ONCE).then(choose, asked, [cards, more], **AT_ONCE)
+    chosen = gr.on([split.input, order.input], lambda: FIRST_SHOWN, None, shown, **AT_ONCE)
+    chosen.then(choose, asked, [cards, more], **CHOSEN)
+    more.click(lambda count: count + MORE, shown, shown, **AT_ONCE).then(choose, asked, [cards, more], **CHOSEN)
     return result

@@ -17,7 +17,7 @@ from unlearn_core.runs.audit_record import OPEN, AuditRecord
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.audit_record import read_audits
 from unlearn_core.store.audits import BUDGET
-from unlearn_core.ui.common import AT_ONCE, PRIVATE, heading, inform, panel, problem, toast
+from unlearn_core.ui.common import AT_ONCE, CHOSEN, PRIVATE, heading, inform, panel, problem, toast
 from unlearn_core.ui.page import POLL_SECONDS, RunTab
 
 MAX_BUDGET = 600  # seconds that the page offers; the command line knows no limit
@@ -90,7 +90,7 @@ def build_attack_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> None:
     inputs = [chosen, seen, session.owner]
     opened = tab.select(open_tab, [session.run_id, chosen, session.owner], [chosen, names, ideas, seen], **PRIVATE)
     opened.then(look, inputs, drawn, **AT_ONCE)
-    chosen.input(look, inputs, drawn, **AT_ONCE)
+    chosen.input(look, inputs, drawn, **CHOSEN)
     begun = start.click(begin, [chosen, budget, names, session.owner], timer, **PRIVATE)
     begun.success(look, inputs, drawn, **AT_ONCE)
     stop.click(halt, [chosen, session.owner], None, **PRIVATE)

@@ -25,6 +25,7 @@ from unlearn_core.store.table.compare import MAX_COMPARED, compared
 from unlearn_core.store.table.rows import MAX_PAGE, RunQuery, RunRow
 from unlearn_core.ui.common import (
     AT_ONCE,
+    CHOSEN,
     GENERATES,
     PRIVATE,
     TO_THE_TAB,
@@ -166,10 +167,9 @@ def build_compare_tab(studio: Studio, run: RunTab, runs: RunsTab, tab: gr.Tab, t
     opened = tab.select(open_tab, [owner, runs.picked, ground], [ground, empty, picked], **AT_ONCE)
     compared_parts = [beside, other, curves, overlaid, mapped, maps]
     opened.then(draw, seen, drawn, **AT_ONCE).then(compare, [picked, owner], compared_parts, **AT_ONCE)
-    for field in (ground, keeping):
-        field.input(draw, seen, drawn, **AT_ONCE)
     picked.change(None, picked, None, js=put("compare", "(ids) => (ids ?? []).join(',')"), **AT_ONCE)
-    picked.input(compare, [picked, owner], compared_parts, **AT_ONCE).then(draw, seen, drawn, **AT_ONCE)
+    picked.input(compare, [picked, owner], compared_parts, **CHOSEN)
+    gr.on([picked.input, ground.input, keeping.input], draw, seen, drawn, **CHOSEN)
     wiped.click(
         wipe,
         [ground, owner],

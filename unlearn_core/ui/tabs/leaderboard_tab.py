@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from unlearn_core.report.kit.markup import tag
+from unlearn_core.report.kit.markup import Safe, tag
 from unlearn_core.report.runs import one_person, real_model
 from unlearn_core.report.runs.leaderboard import ORDERS, board_figure, board_table, made_with
 from unlearn_core.service.studio import Studio
 from unlearn_core.system.assets import assets_directory
-from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
+from unlearn_core.ui.common import CHOSEN, chart, heading, panel, plot
 
 TITLES = {
     "demo": "Bundled model",
@@ -70,25 +70,27 @@ def build_gallery_tab(studio: Studio, tab: gr.Tab) -> tuple[gr.Dropdown, gr.Radi
     table = gr.HTML(elem_id="le-gallery", js_on_load=_SORT)
     made = gr.HTML()
 
-    def show(name: str, by: str) -> tuple[object, ...]:
-        boards = _boards()
-        if name not in boards:
-            none = tag("p", _NONE, class_="le-problem", role="alert")
-            return gr.skip(), gr.skip(), gr.skip(), none, ""
-        board = boards[name]
+    def show(name: str) -> tuple[object, ...]:
+        board = _boards().get(name)
+        if board is None:
+            return gr.skip(), gr.skip(), gr.skip(), ""
         kind = str(board.get("kind"))
         tasks = gr.update(visible=kind not in _PLAIN)
-        audits = studio.choices.audit_titles()
         if kind in _PLAIN:
-            draw_table, tell_source = _PLAIN[kind]
-            return tasks, tasks, gr.skip(), draw_table(board, audits), tell_source(board)
-        methods = studio.choices.by_name()
-        drawn = plot(board_figure(board, methods))
-        return tasks, tasks, drawn, board_table(board, by, methods, audits), made_with(board)
+            return tasks, tasks, gr.skip(), _PLAIN[kind][1](board)
+        return tasks, tasks, plot(board_figure(board, studio.choices.by_name())), made_with(board)
 
-    shown = [order, drawing, picture, table, made]
-    gr.on([tab.select, target.input], show, [target, order], shown, **AT_ONCE)
-    order.input(lambda *chosen: show(*chosen)[3], [target, order], table, **AT_ONCE)
+    def rank(name: str, by: str) -> Safe:
+        board = _boards().get(name)
+        if board is None:
+            return tag("p", _NONE, class_="le-problem", role="alert")
+        kind, audits = str(board.get("kind")), studio.choices.audit_titles()
+        if kind in _PLAIN:
+            return _PLAIN[kind][0](board, audits)
+        return board_table(board, by, studio.choices.by_name(), audits)
+
+    gr.on([tab.select, target.input], show, target, [order, drawing, picture, made], **CHOSEN)
+    gr.on([tab.select, target.input, order.input], rank, [target, order], table, **CHOSEN)
     return target, order
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 from unlearn_core.evaluation.protocols.references.published import PUBLISHED, PublishedRun, read_runs
 from unlearn_core.report.runs.published import ORDERS, lesson, published_figure, published_table, source
 from unlearn_core.system.assets import assets_directory
-from unlearn_core.ui.common import AT_ONCE, chart, heading, panel, plot
+from unlearn_core.ui.common import AT_ONCE, CHOSEN, chart, heading, panel, plot
 
 
 def build_published_tab(tab: gr.Tab) -> None:
@@ -31,7 +31,7 @@ def build_published_tab(tab: gr.Tab) -> None:
         return lesson(runs), plot(published_figure(runs)), published_table(runs, chosen)
 
     tab.select(show, order, [facts, picture, table], **AT_ONCE)
-    order.input(lambda chosen: published_table(_runs(), chosen), order, table, **AT_ONCE)
+    order.input(lambda chosen: published_table(_runs(), chosen), order, table, **CHOSEN)
 
 
 @functools.cache
