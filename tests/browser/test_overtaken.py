@@ -8,9 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from form_steps import open_details
 
 from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
+from unlearn_core.runs.events import Judged
+from unlearn_core.store.store import RunStore
 from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
 
 
@@ -96,3 +99,35 @@ def test_of_quick_choices_the_last_is_drawn(open_tab: Callable[..., Any], monkey
     page.wait_for_url("**order=Utility")
     chosen.set()
     page.locator("#le-gallery", has_text="Drawn by Utility").wait_for()
+
+
+def test_prompts_that_were_chosen_stay_when_attacks_change_the_verdict(
+    open_tab: Callable[..., Any],
+    run_to_its_end: Callable[..., str],
+    small_form: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = run_to_its_end(**small_form, seed=11)
+    page = open_tab(f"?run={run}").page
+    open_details(page)
+    kinds = page.locator("#le-details fieldset", has_text="Prompts").get_by_role("radio")
+    page.evaluate("document.querySelector('#le-side-by-side article').setAttribute('data-old', '')")
+    kinds.nth(1).check()
+    page.wait_for_function("!document.querySelector('#le-side-by-side [data-old]')")
+    before = page.inner_text("#le-side-by-side")
+    stores: list[RunStore] = []
+
+    def over(store: RunStore, *_: object) -> AuditRecord:
+        stores.append(store)
+        return AuditRecord("finished", float(len(stores)))
+
+    monkeypatch.setattr(attack_tab, "read_audits", over)
+    page.get_by_role("tab", name="Attack").click()
+    page.locator("#le-attack-progress", has_text="Done").wait_for()
+    stores[0].append(run, Judged({**(stores[0].state(run).verdict or {}), "headline": "Judged anew"}))
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.get_by_role("tab", name="Attack").click()
+    page.get_by_role("tab", name="Unlearn", exact=True).click()
+    page.locator("#le-verdict h2", has_text="Judged anew").wait_for()
+    assert kinds.nth(1).is_checked()
+    assert page.inner_text("#le-side-by-side") == before

@@ -62,12 +62,15 @@ class ResultPanel:
     @property
     def drawn(self) -> list[Block]:
         """What the end of a run changes, in the order of `changes`."""
-        return [self.layers, self.box, self.split, self.cards, self.more, self.terms]
+        return [self.layers, self.terms, self.box, self.split, self.cards, self.more, self.shown]
 
-    def changes(self, story: RunState, order: str) -> list[object]:
-        """Values for `drawn`: empty and hidden while the run is under way."""
+    def changes(self, story: RunState, order: str, anew: bool) -> list[object]:
+        """Values for `drawn`: empty and hidden while the run is under way. anew: it was not shown before; else only
+        its verdict is another, and the prompts stay as the reader chose them."""
         if story.end is None:
-            return ["", gr.update(visible=False), gr.skip(), "", gr.skip(), ""]
+            return ["", "", gr.update(visible=False), gr.skip(), "", gr.skip(), FIRST_SHOWN]
+        if not anew:
+            return [in_layers(story), _terms(story), *[gr.skip()] * 5]
         kinds = splits(story.scores)
         judged = "unlearned" in story.scores
         chosen = kinds[0] if kinds else ""
@@ -75,7 +78,7 @@ class ResultPanel:
         cards = side_by_side(story.scores, chosen, order, FIRST_SHOWN) if judged else ""
         split = gr.update(choices=choices, value=chosen) if kinds else gr.skip()
         more = gr.update(visible=_has_more(story, chosen, FIRST_SHOWN))
-        return [in_layers(story), gr.update(visible=judged), split, cards, more, _terms(story)]
+        return [in_layers(story), _terms(story), gr.update(visible=judged), split, cards, more, FIRST_SHOWN]
 
 
 def _has_more(story: RunState, kind: str, number: int) -> bool:

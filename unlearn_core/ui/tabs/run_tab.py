@@ -181,7 +181,7 @@ class _Watch:
             return [*changed, *[gr.skip()] * rest, view.versions]
         story = self.studio.live.story(run)
         mine = not view.over and self.studio.may_stop(run, owner)
-        changed += [*shown.outcome.changes(story), *shown.result.changes(story, order)]
+        changed += [*shown.outcome.changes(story), *shown.result.changes(story, order, "over" in new)]
         changed += [*shown.handover.changes(story), run_header(self.studio.title_of(run, owner))]
         if "over" in new:
             changed += [gr.update(open=False), gr.update(visible=True, open=not view.over)]
