@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from form_steps import open_details
 from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.runs.events import Judged
+from unlearn_core.service.chat import Chat, ChatTurn
 from unlearn_core.store.store import RunStore
 from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
+from unlearn_core.ui.tabs.chat_tab import ON_SCREEN
 
 
 def result(name: str) -> dict[str, Any]:
@@ -99,6 +101,33 @@ def test_of_quick_choices_the_last_is_drawn(open_tab: Callable[..., Any], monkey
     page.wait_for_url("**order=Utility")
     chosen.set()
     page.locator("#le-gallery", has_text="Drawn by Utility").wait_for()
+
+
+def test_an_answer_of_one_conversation_does_not_come_into_another(
+    open_tab: Callable[..., Any], finished_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = threading.Event()
+
+    def reply(chat: Chat, subject: Any, turns: Any, question: str, sampling: Any) -> Iterator[ChatTurn]:
+        for words in ("The first words", "The first words and the last"):
+            yield ChatTurn(question, {model: [(words, None)] for model in ("original", "unlearned")})
+            changed.wait(60)
+
+    monkeypatch.setattr(Chat, "reply", reply)
+    monkeypatch.setattr(Chat, "is_live", lambda *_: True)
+    page = open_tab(f"?run={finished_run}&tab=chat").page
+    page.locator("#le-chat .le-tag", has_text="Recorded").wait_for()
+    page.fill("#le-chat-question textarea", "Who is it?")
+    page.click("#le-chat-ask")
+    page.locator("#le-chat", has_text="The first words").wait_for()
+    page.locator("#le-chat-about").get_by_label(ON_SCREEN).check()
+    page.wait_for_function("!document.querySelector('#le-chat').textContent.includes('The first words')")
+    changed.set()
+    page.fill("#le-chat-question textarea", "And now?")
+    page.click("#le-chat-ask")
+    page.locator("#le-chat [aria-busy=false]", has_text="and the last").last.wait_for()
+    assert "And now?" in page.inner_text("#le-chat")
+    assert "Who is it?" not in page.inner_text("#le-chat")
 
 
 def test_prompts_that_were_chosen_stay_when_attacks_change_the_verdict(

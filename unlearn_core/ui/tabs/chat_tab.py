@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -105,13 +106,15 @@ def build_chat_tab(studio: Studio, run: RunTab, tab: gr.Tab, tabs: gr.Tabs) -> N
                 yield conversation([*turns_before, _drawn(turn)]), [*before, turn]
 
     form = [about, run_id, turns, question, tokens, heat, seed]
-    ask.click(reply, form, [shown, turns], **GENERATES)
-    question.submit(reply, form, [shown, turns], **GENERATES)
+    asked = (ask.click, question.submit)
+    asking: list[dict[str, Any]] = [event(reply, form, [shown, turns], **GENERATES) for event in asked]
     for button in around:
-        button.click(lambda words: words, button, question, **PRIVATE).then(reply, form, [shown, turns], **GENERATES)
+        put = button.click(lambda words: words, button, question, **PRIVATE)
+        asking.append(put.then(reply, form, [shown, turns], **GENERATES))
     opened = [turns, shown, *around]
+    # An answer under way is of the conversation that ends.
     for event in (tab.select, about.input, anew.click):
-        event(open_it, [about, run_id], opened, **PRIVATE)
+        event(open_it, [about, run_id], opened, trigger_mode="always_last", cancels=asking, **PRIVATE)
     led = run.outcome.chat.click(lambda: (ON_SCREEN, gr.Tabs(selected="chat")), None, [about, tabs], **AT_ONCE)
     # The tab may open before the choice has changed: its buttons are those of the choice.
     led.success(None, js=TO_THE_TAB, **AT_ONCE).then(open_it, [about, run_id], opened, **PRIVATE)
