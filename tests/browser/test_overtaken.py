@@ -14,6 +14,8 @@ from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.runs.events import Judged
 from unlearn_core.service.chat import Chat, ChatTurn
+from unlearn_core.service.prober import Prober
+from unlearn_core.service.studio import Studio
 from unlearn_core.store.store import RunStore
 from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
 from unlearn_core.ui.tabs.chat_tab import ON_SCREEN
@@ -128,6 +130,37 @@ def test_an_answer_of_one_conversation_does_not_come_into_another(
     page.locator("#le-chat [aria-busy=false]", has_text="and the last").last.wait_for()
     assert "And now?" in page.inner_text("#le-chat")
     assert "Who is it?" not in page.inner_text("#le-chat")
+
+
+def test_what_is_told_of_an_answer_is_of_what_was_asked(
+    open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next question may stand in the form before the answer to the last one is written."""
+    typed, seen = threading.Event(), []
+
+    def answer(*_: object) -> Iterator[dict[str, str]]:
+        yield {"original": "In Old ..."}
+        typed.wait(60)
+
+    def inspect(prober: Prober, run: str, place: str, prompt: str, gold: str) -> dict[str, Any]:
+        seen.append((prompt, gold))
+        return {}
+
+    monkeypatch.setattr(Studio, "ask", answer)
+    monkeypatch.setattr(Prober, "inspect", inspect)
+    monkeypatch.setattr(Prober, "ways", lambda *_: iter(()))
+    page = open_tab("?tab=probe").page
+    prompt, gold = page.locator("#le-prompt textarea"), page.locator("#le-gold :is(textarea, input)")
+    prompt.fill("Where is Ada?")
+    gold.fill("Oldport")
+    page.click("#le-ask")
+    page.locator("#le-answers", has_text="In Old ...").wait_for()
+    prompt.fill("Where is Bo?")
+    gold.fill("Westbury")
+    gold.blur()
+    typed.set()
+    page.wait_for_selector("#le-tokens p")
+    assert seen == [("Where is Ada?", "Oldport")]
 
 
 def test_prompts_that_were_chosen_stay_when_attacks_change_the_verdict(

@@ -122,13 +122,14 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
             raise
         yield found
 
-    steps_of_it = _asking(studio, prober)
-    shown = [[answers, looked], [inside, layers, layer_rows, steps, step_rows, ways], [ways]]
+    reply, look, ask_otherwise = _asking(studio, prober)
+    answered = gr.State(())  # run, target and form of the answers that are shown: the fields may hold the next question
 
     def ask_when(event: Callable[..., Dependency], asked_of: Block = run_id) -> None:
         """Answers as they are written, then the answer's tokens and layers, then the ways of asking."""
-        for step, outputs in zip(steps_of_it, shown, strict=True):
-            event = event(step, [asked_of, target, *asked], outputs, **GENERATES).success
+        told = event(reply, [asked_of, target, *asked], [answers, looked, answered], **GENERATES)
+        seen = told.success(look, answered, [inside, layers, layer_rows, steps, step_rows, ways], **GENERATES)
+        seen.success(ask_otherwise, answered, ways, **GENERATES)
 
     read.click(read_neurons, [run_id, target], traces, **GENERATES)
     ask_when(ask.click)
@@ -176,7 +177,8 @@ def build_probe_tab(studio: Studio, run: RunTab, page: gr.Blocks, tabs: gr.Tabs,
 
 
 def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]:
-    """The three things done with a probe, in order; each takes the run, the target and the form."""
+    """The three things done with a probe, in order; the first takes the run, the target and the form, and gives them to
+    the others."""
 
     def reply(run: str, place: str, *form: Any) -> Iterator[tuple[object, ...]]:
         probe = _probe(*form)
@@ -184,10 +186,12 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]
             last: dict[str, str] = {}
             sampling = Sampling(probe.max_new_tokens, probe.temperature, probe.top_p, probe.seed, probe.template)
             for last in studio.ask(run, place, probe.prompt, sampling):
-                yield columns(last, done=False), gr.skip()
-            yield columns(last, done=True, gold=probe.answer), gr.update(visible=bool(probe.answer.strip()))
+                yield columns(last, done=False), gr.skip(), gr.skip()
+            looked = gr.update(visible=bool(probe.answer.strip()))
+            yield columns(last, done=True, gold=probe.answer), looked, (run, place, *form)
 
-    def look(run: str, place: str, *form: Any) -> tuple[object, ...]:
+    def look(answered: tuple[Any, ...]) -> tuple[object, ...]:
+        run, place, *form = answered
         probe = _probe(*form)
         if not probe.answer.strip():
             return tuple([gr.skip()] * 6)
@@ -199,7 +203,8 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]
         waiting = tag("p", "Asking otherwise ...", class_="le-muted", role="status")
         return token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step, waiting
 
-    def ask_otherwise(run: str, place: str, *form: Any) -> Iterator[object]:
+    def ask_otherwise(answered: tuple[Any, ...]) -> Iterator[object]:
+        run, place, *form = answered
         probe = _probe(*form)
         if not probe.answer.strip():
             yield gr.skip()
