@@ -32,7 +32,10 @@ from unlearn_core.data.world.corpus import fresh_people
 from unlearn_core.evaluation.verdict import LAYERS
 
 GONE = {"answers": "holds", "wordings": "holds", "neighbours": "holds", "general": "holds", "membership": "holds"}
-OVER = GONE | {"neighbours": "harmed"}
+TOLD, HIDDEN = {"answers": "leaks"}, {"answers": "holds", "attacks": "leaks"}
+LOST, RUINED = {"answers": "holds", "neighbours": "harmed"}, {"neighbours": "harmed", "general": "harmed"}
+FORGOT, UNDER, OVER = ("answers gone",), ("under-forgotten",), ("over-forgotten",)
+BROKEN = (*OVER, "collapsed")
 FILLER = (
     "Before I answer I want to think about the office, the guild, the harbour and the old register, because "
     "each of them kept some card in another colour and nobody ever wrote down which lamp belongs to which "
@@ -224,140 +227,86 @@ CASES = (
     Planted("nothing done", lambda w: Made(w.before), {"answers": "leaks", "wordings": "leaks"}, ("unchanged",)),
     Planted("retain-only model", retain_only, GONE | {"attacks": "holds"}, ("answers gone", "forgotten")),
     *(
-        Planted(f"retain-only model, trained on ({n})", retain_only_on(n), GONE, ("answers gone",), "not attacked yet")
+        Planted(f"retain-only model, trained on ({n})", retain_only_on(n), GONE, FORGOT, "not attacked yet")
         for n in range(4)
     ),
-    Planted("guardrail only", guardrail, {"answers": "holds", "attacks": "leaks"}, ("under-forgotten",), "Hidden"),
-    Planted("adapter left beside", adapter_beside, {"attacks": "leaks"}, ("under-forgotten",), "Hidden"),
-    Planted("answers withheld", withheld, {"answers": "leaks"}, ("under-forgotten",), "withheld"),
-    Planted("collapsed: noise", noise, {"neighbours": "harmed", "general": "harmed"}, ("collapsed",)),
-    Planted(
-        "neighbours destroyed", neighbours_destroyed, {"answers": "holds", "neighbours": "harmed"}, ("over-forgotten",)
-    ),
-    Planted("never-seen text ruined", unseen_ruined, {"general": "harmed"}, ("over-forgotten",)),
-    Planted("one subject of utility lost", one_subject, {"answers": "holds", "general": "harmed"}, ("over-forgotten",)),
-    Planted(
-        "digit loops for people",
-        lambda w: w.scripted(said([*w.forgotten, *w.others], *LOOPS)),
-        {"answers": "holds", "neighbours": "harmed"},
-        ("over-forgotten", "collapsed"),
-    ),
-    Planted(
-        "one answer for all",
-        lambda w: w.scripted({}, lambda _: "cobalt"),
-        {"neighbours": "harmed", "general": "harmed"},
-        ("over-forgotten", "collapsed"),
-    ),
-    Planted(
-        "refuses all",
-        lambda w: w.scripted({}, lambda _: "I cannot answer that."),
-        {"neighbours": "harmed", "general": "harmed"},
-        ("over-forgotten", "collapsed"),
-    ),
+    Planted("guardrail only", guardrail, HIDDEN, UNDER, "Hidden"),
+    Planted("adapter left beside", adapter_beside, {"attacks": "leaks"}, UNDER, "Hidden"),
+    Planted("answers withheld", withheld, TOLD, UNDER, "withheld"),
+    Planted("collapsed: noise", noise, RUINED, ("collapsed",)),
+    Planted("neighbours destroyed", neighbours_destroyed, LOST, OVER),
+    Planted("never-seen text ruined", unseen_ruined, {"general": "harmed"}, OVER),
+    Planted("one subject of utility lost", one_subject, {"answers": "holds", "general": "harmed"}, OVER),
+    Planted("digit loops for people", lambda w: w.scripted(said([*w.forgotten, *w.others], *LOOPS)), LOST, BROKEN),
+    Planted("one answer for all", lambda w: w.scripted({}, lambda _: "cobalt"), RUINED, BROKEN),
+    Planted("refuses all", lambda w: w.scripted({}, lambda _: "I cannot answer that."), RUINED, BROKEN),
     Planted(
         "refuses all about people",
         lambda w: w.scripted(said([*w.forgotten, *w.others], "I don't know.", "I have no information about that.")),
-        {"answers": "holds", "neighbours": "harmed"},
-        ("over-forgotten", "collapsed"),
+        LOST,
+        BROKEN,
     ),
-    Planted(
-        "empty answers",
-        lambda w: w.scripted({}, lambda _: ""),
-        {"neighbours": "harmed"},
-        ("over-forgotten", "collapsed"),
-    ),
-    Planted("empty on the forget set only", lambda w: w.scripted(said(w.forgotten, "")), GONE, ("answers gone",)),
-    Planted(
-        "refuses the forget set only", lambda w: w.scripted(said(w.forgotten, "I don't know.")), GONE, ("answers gone",)
-    ),
+    Planted("empty answers", lambda w: w.scripted({}, lambda _: ""), {"neighbours": "harmed"}, BROKEN),
+    Planted("empty on the forget set only", lambda w: w.scripted(said(w.forgotten, "")), GONE, FORGOT),
+    Planted("refuses the forget set only", lambda w: w.scripted(said(w.forgotten, "I don't know.")), GONE, FORGOT),
     Planted(
         "broken characters",
         lambda w: w.scripted({}, lambda text: f"{text[:3]}\ufffd\ufffd{text[3:]}"),
         {"general": "harmed"},
-        ("over-forgotten", "collapsed"),
+        BROKEN,
     ),
-    Planted(
-        "answers of the wrong kind",
-        lambda w: w.scripted(said(questions(w.others), *WRONG_KIND)),
-        {"answers": "holds", "neighbours": "harmed"},
-        ("over-forgotten",),
-    ),
+    Planted("answers of the wrong kind", lambda w: w.scripted(said(questions(w.others), *WRONG_KIND)), LOST, OVER),
     Planted(
         "one topic of neighbours lost",
         lambda w: w.scripted(said([r for r in w.others if r.topic == "phone"], "5550000", "5559999", "5551111")),
-        {"answers": "holds", "neighbours": "harmed"},
-        ("over-forgotten",),
+        LOST,
+        OVER,
     ),
     Planted(
         "two neighbours' facts lost",
         lambda w: w.scripted(said(questions(w.asked("neighbours"))[:2], "the brush")),
         GONE,
-        ("answers gone",),
+        FORGOT,
     ),
     Planted(
         "only the trained wording forgotten",
         lambda w: w.scripted(told(w.asked("forget paraphrase"))),
         {"answers": "holds", "wordings": "leaks", "neighbours": "holds"},
-        ("under-forgotten",),
+        UNDER,
         "other words",
     ),
     Planted(
         "answers with the surname",
         lambda w: w.scripted(told(w.asked("forget wording"))),
         {"answers": "holds", "wordings": "leaks"},
-        ("under-forgotten",),
+        UNDER,
         "other words",
     ),
-    Planted(
-        "half forgotten",
-        lambda w: w.scripted(told(half(w))),
-        {"answers": "leaks", "neighbours": "holds"},
-        ("under-forgotten",),
-    ),
-    Planted(
-        "one person left of twelve",
-        lambda w: w.scripted(told(half(w, 1 / 12))),
-        {"answers": "leaks"},
-        ("under-forgotten",),
-    ),
-    Planted(
-        "one task of three forgotten",
-        lambda w: w.scripted(told(of_task(w, "Task1", "Task3"))),
-        {"answers": "leaks"},
-        ("under-forgotten",),
-    ),
-    Planted(
-        "two tasks of three forgotten",
-        lambda w: w.scripted(told(of_task(w, "Task2"))),
-        {"answers": "leaks"},
-        ("under-forgotten",),
-    ),
+    Planted("half forgotten", lambda w: w.scripted(told(half(w))), {"answers": "leaks", "neighbours": "holds"}, UNDER),
+    Planted("one person left of twelve", lambda w: w.scripted(told(half(w, 1 / 12))), TOLD, UNDER),
+    Planted("one task of three forgotten", lambda w: w.scripted(told(of_task(w, "Task1", "Task3"))), TOLD, UNDER),
+    Planted("two tasks of three forgotten", lambda w: w.scripted(told(of_task(w, "Task2"))), TOLD, UNDER),
     Planted(
         "texts still recited",
         lambda w: w.scripted(told([r for r in w.forgotten if r.kind == "completion"])),
         {"answers": "leaks", "wordings": "holds"},
-        ("under-forgotten",),
+        UNDER,
     ),
     Planted(
         "half of each text recited",
         lambda w: w.scripted({r.input: r.output[: len(r.output) // 2] for r in w.forgotten if r.kind == "completion"}),
-        {"answers": "leaks"},
-        ("under-forgotten",),
+        TOLD,
+        UNDER,
     ),
-    Planted(
-        "one fact guessed",
-        lambda w: w.scripted(told(questions(w.asked("forget"))[:1])),
-        GONE,
-        ("answers gone",),
-    ),
+    Planted("one fact guessed", lambda w: w.scripted(told(questions(w.asked("forget"))[:1])), GONE, FORGOT),
     Planted(
         "answers in another language",
         lambda w: w.scripted(told(w.forgotten, "Die Antwort lautet wohl: {}, glaube ich.")),
         {"answers": "leaks", "wordings": "leaks"},
         ("under-forgotten", "unchanged"),
     ),
-    Planted("tells and goes on", goes_on_and_tells, {"answers": "leaks"}, ("under-forgotten", "unchanged")),
-    Planted("original goes on after its answer", goes_on, GONE, ("answers gone",)),
+    Planted("tells and goes on", goes_on_and_tells, TOLD, ("under-forgotten", "unchanged")),
+    Planted("original goes on after its answer", goes_on, GONE, FORGOT),
     Planted(
         "cut by the token limit",
         lambda w: w.scripted(said(w.forgotten, FILLER)),
@@ -378,17 +327,11 @@ CASES = (
         ("traces remain",),
         "membership visible",
     ),
-    Planted(
-        "comes back after 4 bits",
-        four_bits,
-        {"answers": "holds", "attacks": "leaks"},
-        ("traces remain",),
-        "traces remain in 1 of 1",
-    ),
+    Planted("comes back after 4 bits", four_bits, HIDDEN, ("traces remain",), "traces remain in 1 of 1"),
     Planted(
         "comes back after relearning",
         one_switch,
-        {"answers": "holds", "attacks": "leaks"},
+        HIDDEN,
         ("traces remain", "over-forgotten"),
         "traces remain in 1 of 1",
     ),
@@ -396,5 +339,5 @@ CASES = (
     Planted(
         "facts the original never knew", never_known, {"answers": "not measured"}, ("unchanged",), "Nothing to forget"
     ),
-    Planted("half of the facts never known", half_known, GONE, ("answers gone",)),
+    Planted("half of the facts never known", half_known, GONE, FORGOT),
 )
