@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from inspect import isfunction
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,29 +28,10 @@ from hostile import bomb
 
 OWNER, OTHER = "the secret of visitor Ada", "the secret of visitor Bo"
 Figure = tuple[str, bool]  # what was found, and whether it is as promised
-TRIED = (  # in this order, since the last of them use up what a visitor may
-    "addresses",
-    "json_memory",
-    "queued_memory",
-    "many_keys",
-    "parquet_memory",
-    "refused_files",
-    "many_files",
-    "another_upload",
-    "counts",
-    "kept_answers",
-    "many_pages",
-    "streams",
-    "announced_bytes",
-    "forged_addresses",
-    "deletions",
-    "small_uploads",
-    "slow_headers",
-)
 
 
 class Doors:
-    """One server, and what is tried at it."""
+    """One server, and what is tried at it, in this order, since the last of them use up what a visitor may."""
 
     def __init__(self, address: str, process: psutil.Process, place: Path) -> None:
         self.address, self.process, self.place = address, process, place
@@ -63,12 +45,10 @@ class Doors:
         processes = [self.process, *self.process.children(recursive=True)]
         return sum(one.memory_info().rss for one in processes if one.is_running())
 
-    def files(self) -> int:
+    def _files(self) -> int:
         """Bytes of all files among the temporary ones and the uploads."""
         places = [self.place / name for name in ("tmp", "gradio")] + [self.place / "home" / "uploads"]
         return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
-
-    # What is tried -------------------------------------------------------------------------------------
 
     def addresses(self) -> Figure:
         """Every door that Gradio fetches an address at."""
@@ -129,38 +109,6 @@ class Doors:
         grown = (self.process.memory_info().rss - before) / MIB
         return f"{codes.count(200)} of 30 taken, {grown:+.0f} MiB", grown < 300
 
-    def many_files(self) -> Figure:
-        """Nine hundred files in one upload."""
-        before = sum(path.is_file() for path in self.place.rglob("*"))
-        many = [("files", (f"{number}.jsonl", str(number).encode())) for number in range(900)]
-        code = self.client.post("/gradio_api/upload", files=many).status_code
-        kept = sum(path.is_file() for path in self.place.rglob("*")) - before
-        return f"{code}, {kept} kept", kept <= 2
-
-    def many_pages(self) -> Figure:
-        """The page's configuration asked for two hundred times at once."""
-        lines = []
-        with Watcher(self.address) as watcher:
-            for _ in range(200):
-                lines.append(socket.create_connection((self.host, self.port), timeout=30))
-                lines[-1].sendall(b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(10)
-        for line in lines:
-            line.close()
-        slowest = max(watcher.seconds)
-        return f"slowest /health {slowest:.2f} s", slowest < 1
-
-    def streams(self) -> Figure:
-        """A thousand streams of events that never end, of one address."""
-        lines = [socket.create_connection((self.host, self.port), timeout=30) for _ in range(1_000)]
-        for number, line in enumerate(lines):
-            line.sendall(f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        answers = [line.recv(12) for line in lines]
-        for line in lines:
-            line.close()
-        held = answers.count(b"HTTP/1.1 200")
-        return f"{held} of 1,000 held", held < 300
-
     def many_keys(self) -> Figure:
         """Twenty thousand keys, the last of them twice."""
         content = "{" + ",".join(f'"k{number}":1' for number in range(20_000)) + ',"k19999":1}'
@@ -194,19 +142,19 @@ class Doors:
 
     def refused_files(self) -> Figure:
         """Six files that are refused, at the size that a request may have: what is left of them."""
-        before = self.files()
+        before = self._files()
         for _ in range(6):
             self.call("upload_data", content="x" * (6 * MIB), filename="a.jsonl", owner=OWNER)
-        left = self.files() - before
+        left = self._files() - before
         return f"{left:,} bytes left", left < 100_000
 
-    def small_uploads(self) -> Figure:
-        """A hundred and twenty tiny files of one visitor."""
-        codes = [
-            self.call("upload_data", content="a => b", filename="a.txt", owner=OWNER).status_code for _ in range(120)
-        ]
-        mine = codes.count(200)
-        return f"{mine} of 120 kept", mine < 120
+    def many_files(self) -> Figure:
+        """Nine hundred files in one upload."""
+        before = sum(path.is_file() for path in self.place.rglob("*"))
+        many = [("files", (f"{number}.jsonl", str(number).encode())) for number in range(900)]
+        code = self.client.post("/gradio_api/upload", files=many).status_code
+        kept = sum(path.is_file() for path in self.place.rglob("*")) - before
+        return f"{code}, {kept} kept", kept <= 2
 
     def another_upload(self) -> Figure:
         """What one visitor brought, asked for by another who knows its name."""
@@ -215,6 +163,59 @@ class Doors:
             self.call("start_run", data=name, method="npo", owner=OWNER).status_code
         ]
         return f"its owner {codes[0]}, others {codes[1:]}", codes == [200, 422, 422, 422]
+
+    def counts(self) -> Figure:
+        """A call with too few and with too many values: what the server writes to its console of it."""
+        secret = "a-secret-that-nobody-may-print"
+        codes = []
+        for data in ([secret], [secret] * 50):
+            codes.append(self.client.post("/gradio_api/run/start_run", json={"data": data}).status_code)
+            body = {"data": data, "fn_index": 5, "session_hash": "x"}
+            codes.append(self.client.post("/gradio_api/run/predict", json=body).status_code)
+        printed = (self.place / "output").read_text(encoding="utf-8", errors="replace")
+        told = secret in printed or "Traceback" in printed
+        return f"{codes}, printed: {told}", not told and set(codes) == {422}
+
+    def kept_answers(self) -> Figure:
+        """What a proxy or a browser may keep of a private answer."""
+        paths = ("/", "/config", "/gradio_api/info", "/health")
+        told = {self.client.get(path).headers.get("cache-control") for path in paths}
+        frames = self.client.get("/").headers["content-security-policy"].partition("frame-ancestors")[2]
+        return f"{sorted(map(str, told))}, frames{frames}", told == {"private, no-store"} and "hf.space" not in frames
+
+    def many_pages(self) -> Figure:
+        """The page's configuration asked for two hundred times at once."""
+        lines = []
+        with Watcher(self.address) as watcher:
+            for _ in range(200):
+                lines.append(socket.create_connection((self.host, self.port), timeout=30))
+                lines[-1].sendall(b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(10)
+        for line in lines:
+            line.close()
+        slowest = max(watcher.seconds)
+        return f"slowest /health {slowest:.2f} s", slowest < 1
+
+    def streams(self) -> Figure:
+        """A thousand streams of events that never end, of one address."""
+        lines = [socket.create_connection((self.host, self.port), timeout=30) for _ in range(1_000)]
+        for number, line in enumerate(lines):
+            line.sendall(f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answers = [line.recv(12) for line in lines]
+        for line in lines:
+            line.close()
+        held = answers.count(b"HTTP/1.1 200")
+        return f"{held} of 1,000 held", held < 300
+
+    def announced_bytes(self) -> Figure:
+        """Headers that announce megabytes and bring none; then an honest upload."""
+        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Length: 3000000\r\n"
+        for _ in range(125):
+            with socket.create_connection((self.host, self.port), timeout=30) as line:
+                line.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
+        said = self.client.post("/gradio_api/upload", files={"files": ("a.jsonl", b"{}")})
+        told = said.text.strip()[:60]
+        return f"the next upload: {said.status_code} {told}", said.status_code == 200 or "uploads (" in told
 
     def forged_addresses(self) -> Figure:
         """Starts that each claim to come from somewhere else."""
@@ -244,27 +245,13 @@ class Doors:
         slowest = max(watcher.seconds)
         return f"all answered after {took:.1f} s, slowest /health {slowest:.2f} s", slowest < 1
 
-    def announced_bytes(self) -> Figure:
-        """Headers that announce megabytes and bring none; then an honest upload."""
-        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Length: 3000000\r\n"
-        for _ in range(125):
-            with socket.create_connection((self.host, self.port), timeout=30) as line:
-                line.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
-        said = self.client.post("/gradio_api/upload", files={"files": ("a.jsonl", b"{}")})
-        told = said.text.strip()[:60]
-        return f"the next upload: {said.status_code} {told}", said.status_code == 200 or "uploads (" in told
-
-    def counts(self) -> Figure:
-        """A call with too few and with too many values: what the server writes to its console of it."""
-        secret = "a-secret-that-nobody-may-print"
-        codes = []
-        for data in ([secret], [secret] * 50):
-            codes.append(self.client.post("/gradio_api/run/start_run", json={"data": data}).status_code)
-            body = {"data": data, "fn_index": 5, "session_hash": "x"}
-            codes.append(self.client.post("/gradio_api/run/predict", json=body).status_code)
-        printed = (self.place / "output").read_text(encoding="utf-8", errors="replace")
-        told = secret in printed or "Traceback" in printed
-        return f"{codes}, printed: {told}", not told and set(codes) == {422}
+    def small_uploads(self) -> Figure:
+        """A hundred and twenty tiny files of one visitor."""
+        codes = [
+            self.call("upload_data", content="a => b", filename="a.txt", owner=OWNER).status_code for _ in range(120)
+        ]
+        mine = codes.count(200)
+        return f"{mine} of 120 kept", mine < 120
 
     def slow_headers(self) -> Figure:
         """Forty connections whose headers never end: how many are open after half a minute."""
@@ -283,13 +270,6 @@ class Doors:
         for line in lines:
             line.close()
         return f"{still} of 40 open after 32 s", still == 0
-
-    def kept_answers(self) -> Figure:
-        """What a proxy or a browser may keep of a private answer."""
-        paths = ("/", "/config", "/gradio_api/info", "/health")
-        told = {self.client.get(path).headers.get("cache-control") for path in paths}
-        frames = self.client.get("/").headers["content-security-policy"].partition("frame-ancestors")[2]
-        return f"{sorted(map(str, told))}, frames{frames}", told == {"private, no-store"} and "hf.space" not in frames
 
 
 def _is_open(line: socket.socket) -> bool:
@@ -310,7 +290,7 @@ def main() -> int:
     ):
         doors = Doors(address, one, Path(place))
         doors.call("preview_data", data="facts:a => b")  # what is loaded once is loaded
-        for name in TRIED:
+        for name in (name for name, what in vars(Doors).items() if isfunction(what) and name[0] != "_"):
             found, promised = getattr(doors, name)()
             wrong += not promised
             print(f"{name.replace('_', ' '):<20}{'' if promised else 'NOT AS PROMISED: '}{found}", flush=True)
