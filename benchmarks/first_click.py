@@ -14,14 +14,9 @@ home. `--wait`: first leave the page open for so many seconds, in which the serv
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import resource
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -89,26 +84,18 @@ def report(events: Iterable[Event]) -> None:
 
 def in_a_browser(wait: float) -> None:
     """Seconds from the command to the page, and from each press of the button to its verdict."""
+    from app_server import served
     from playwright.sync_api import sync_playwright
 
     from unlearn_core.store.store import RunStore
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        command = [sys.executable, "-m", "unlearn_core", "serve", "--port", address.rpartition(":")[2]]
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"]).new_page()
+        page.set_default_timeout(600_000)
         began = time.perf_counter()
-        server = subprocess.Popen(command, env={**os.environ, "LETHE_HOME": folder}, stdout=subprocess.DEVNULL)
-        try:
-            path = shutil.which("chromium") or shutil.which("google-chrome")
-            page = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"]).new_page()
-            page.set_default_timeout(600_000)
-            for _ in range(600):
-                with contextlib.suppress(Exception):
-                    page.goto(address)
-                    break
-                time.sleep(0.2)
+        with served(Path(place), public=False, lifted=False) as (address, _):
+            page.goto(address)
             page.wait_for_selector("#le-start")
             print(f"command to page           {time.perf_counter() - began:7.2f} s")
             page.wait_for_selector("#le-knows .le-said")
@@ -124,12 +111,9 @@ def in_a_browser(wait: float) -> None:
                     time.sleep(LOOK_SECONDS)
                 words = page.inner_text("#le-verdict h2")
                 print(f"{label:<13} to verdict  {time.perf_counter() - began:7.2f} s  {words}")
-                run = RunStore(folder).get(page.url.split("run=")[1].split("&")[0])
+                run = RunStore(Path(place) / "home").get(page.url.split("run=")[1].split("&")[0])
                 for stage, seconds in run.seconds.items():
                     print(f"  {stage:<23} {seconds:7.2f} s")
-        finally:
-            server.terminate()
-            server.wait(60)
 
 
 def generation() -> None:
