@@ -12,7 +12,7 @@ import torch
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import InputError
-from unlearn_core.evaluation.traces import find, read, summary, traces
+from unlearn_core.evaluation.traces import compare, find, read, summary
 from unlearn_core.models.adapters import apply_lora
 
 SECRET, OTHER = "\N{SNOWMAN}", "baker"
@@ -62,7 +62,8 @@ def test_the_planted_vector_is_found_and_a_method_that_erases_it_is_told_from_on
 ) -> None:
     places = find(planted, tiny_tokenizer, data, count=3)
     assert next((s, layer, n) for s, layer, n, _ in places if s == "forget") == ("forget", LAYER, NEURON)
-    same = traces(planted, copy.deepcopy(planted), tiny_tokenizer, data, count=3)
+    before = read(planted, places)
+    same = compare(places, before, read(copy.deepcopy(planted), places), tiny_tokenizer)
     assert all((t.distance, t.overlap, t.before) == (0.0, 1.0, t.after) for t in same)
     assert all(t.cosine == pytest.approx(1.0) for t in same)
     token = tiny_tokenizer(" " + SECRET)["input_ids"][-1]
@@ -75,7 +76,7 @@ def test_the_planted_vector_is_found_and_a_method_that_erases_it_is_told_from_on
             column = planted.model.layers[LAYER].mlp.down_proj.weight[:, NEURON]
             noise = torch.randn(len(column), generator=generator) * column.norm() / len(column) ** 0.5
             erased.model.layers[LAYER].mlp.down_proj.weight[:, NEURON] = column + size * noise
-        found = traces(planted, erased, tiny_tokenizer, data, count=3)
+        found = compare(places, before, read(erased, places), tiny_tokenizer)
         overlaps.append((found[0].cosine, found[0].overlap))
         assert found[0].distance > 0.05
         assert all(t.distance == 0 for t in found if (t.layer, t.neuron) != (LAYER, NEURON))

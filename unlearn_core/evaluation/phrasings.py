@@ -51,9 +51,3 @@ def leak(asked: PromptVariant, output: str) -> float:
     answer, said = asked.answer.strip().lower().rstrip("."), output.strip().lower()
     follows = said[len(answer) : len(answer) + 1]
     return float(bool(answer) and said.startswith(answer) and not follows.isalnum())
-
-
-def worst(told: Sequence[WordingReply], way: str) -> WordingReply | None:
-    """The wording of one way that told most; None where the way brought no prompt."""
-    of_way = [one for one in told if one.asked.way == way]
-    return max(of_way, key=lambda one: one.score) if of_way else None

@@ -67,18 +67,6 @@ class VectorReadings:
     tokens_PK: torch.Tensor
 
 
-def traces(
-    original: PreTrainedModel,
-    unlearned: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    data: UnlearningData,
-    count: int = NUM_VECTORS,
-) -> list[Trace]:
-    """The vectors that hold the forget set, and as many of the retain set, in both models."""
-    places = find(original, tokenizer, data, count)
-    return compare(places, read(original, places), read(unlearned, places), tokenizer)
-
-
 def find(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

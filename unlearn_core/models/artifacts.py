@@ -72,11 +72,6 @@ class Artifact(ABC):
     def _set(self, strength: float) -> None: ...
 
     @contextmanager
-    def beneath(self) -> Iterator[PreTrainedModel]:
-        """The weights an audit should look at: the model, without what merely stands before it."""
-        yield self.model
-
-    @contextmanager
     def as_saved(self) -> Iterator[None]:
         """Inside the `with`, the model computes with the weights that `save` writes, and with nothing beside them."""
         yield

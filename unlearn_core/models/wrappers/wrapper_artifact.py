@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,20 +52,15 @@ class Wrapper(Artifact):
         if strength:
             self.front.attach(self.model, strength)
 
-    @contextmanager
-    def beneath(self) -> Iterator[PreTrainedModel]:
-        with beneath(self.model):
-            yield self.model
-
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, base: str = "") -> Path:
         """Write the declaration beside the reference of the base model; no weights are written."""
-        with self.beneath() as model:
+        with beneath(self.model):
             record = {
                 "note": UNCHANGED,
                 "kind": self.front.kind,
                 "settings": self.front.settings(),
                 "base": _reference(base),
-                "base_weights_hash": weights_hash(model),
+                "base_weights_hash": weights_hash(self.model),
             }
         folder = Path(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,8 +15,6 @@ from unlearn_core.errors import InputError
 from unlearn_core.runs.run import WEIGHTS
 from unlearn_core.runs.spec import RunSpec
 
-KINDS = ("scal", "sust")
-
 
 def fold_specs(spec: RunSpec, kind: str, out: Path) -> Iterator[tuple[str, RunSpec, Path]]:
     """Each fold's name, its run, and the folder that must hold its weights before the next is asked for.
