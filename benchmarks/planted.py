@@ -115,7 +115,7 @@ def cell_of(weight_OI: Any) -> tuple[Any, Any]:
     of a block, which is its scale, may not move."""
     import torch
 
-    from unlearn_core.evaluation.audits.tampering.quantise import BLOCK, rounded
+    from unlearn_core.evaluation.audits.tampering.quantisation import BLOCK, rounded
 
     flat = weight_OI.reshape(-1)
     blocks = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)

@@ -6,7 +6,7 @@ import planted
 import pytest
 import torch
 
-from unlearn_core.evaluation.audits.tampering.quantise import rounded
+from unlearn_core.evaluation.audits.tampering.quantisation import rounded
 
 
 @pytest.mark.parametrize("shape", [(8, 64), (5, 50)])

@@ -13,8 +13,7 @@ from unlearn_core.data.encode import collate, encode_example, pad_id_of
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.data.world import demo_data
 from unlearn_core.evaluation.audits import AuditCase
-from unlearn_core.evaluation.audits.prompting.multi_hop import MultiHop
-from unlearn_core.evaluation.audits.prompting.prefilled import Prefilled
+from unlearn_core.evaluation.audits.prompting.asked_otherwise import MultiHop, Prefilled
 from unlearn_core.evaluation.progress import result_of
 from unlearn_core.evaluation.rephrase import PromptVariant
 from unlearn_core.methods import build

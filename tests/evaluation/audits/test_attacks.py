@@ -17,7 +17,7 @@ from unlearn_core.evaluation.audits.judge import Comparison, exceeds, falls_shor
 from unlearn_core.evaluation.audits.layers import lens, nudged
 from unlearn_core.evaluation.audits.measure import recall, says
 from unlearn_core.evaluation.audits.tampering import relearning
-from unlearn_core.evaluation.audits.tampering.quantise import SCHEMES, quantised, rounded
+from unlearn_core.evaluation.audits.tampering.quantisation import SCHEMES, quantised, rounded
 from unlearn_core.models.generation.generate import generate
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.inference.forward import layers

@@ -16,11 +16,7 @@ from unlearn_core.evaluation.audits.detection.detectability import Detectability
 from unlearn_core.evaluation.audits.detection.distance import Distance
 from unlearn_core.evaluation.audits.detection.membership import Membership
 from unlearn_core.evaluation.audits.detection.probes import Probes
-from unlearn_core.evaluation.audits.prompting.aliases import Aliases
-from unlearn_core.evaluation.audits.prompting.multi_hop import MultiHop
-from unlearn_core.evaluation.audits.prompting.prefilled import Prefilled
-from unlearn_core.evaluation.audits.prompting.rephrasing import Rephrasing
-from unlearn_core.evaluation.audits.prompting.revival import Revival
+from unlearn_core.evaluation.audits.prompting.asked_otherwise import Aliases, MultiHop, Prefilled, Rephrasing, Revival
 from unlearn_core.evaluation.audits.prompting.sampling import Sampling
 from unlearn_core.evaluation.audits.prompting.suffix import Suffix
 from unlearn_core.evaluation.audits.tampering.latent import Latent
