@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, print_or_write
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_file, number, prepare, print_or_write
 from unlearn_core.cli.table import judged, number_or_dash, table
-from unlearn_core.cli.values import number
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.verdict import Verdict
 from unlearn_core.runs.audit_record import AuditRecord

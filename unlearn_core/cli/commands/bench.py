@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_folder
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_folder, prepare, whole_number
 from unlearn_core.cli.table import table
-from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 

@@ -9,9 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from unlearn_core.cli.output import check_file, print_or_write
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_file, prepare, print_or_write
 from unlearn_core.cli.table import table
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.base import Result

@@ -9,9 +9,8 @@ from typing import Any
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import terms_table
 from unlearn_core.cli.commands.run import output_folder, result_json, spec_flags, spec_of
-from unlearn_core.cli.output import check_file, print_or_write
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_file, prepare, print_or_write
 
 
 def add_to(commands: Commands) -> None:

@@ -11,9 +11,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.prepare import prepare
+from unlearn_core.cli.shared import prepare, whole_number
 from unlearn_core.cli.table import table
-from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, put_on, usual
 from unlearn_core.errors import InputError, LetheError
 

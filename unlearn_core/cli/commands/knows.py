@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.prepare import prepare
+from unlearn_core.cli.shared import prepare, whole_number
 from unlearn_core.cli.table import table
-from unlearn_core.cli.values import whole_number
 from unlearn_core.data.subject_sheet import SheetPrompt, SubjectSheet, write_sheet
 from unlearn_core.errors import clip
 from unlearn_core.report.kit.format import count

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_folder
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
-from unlearn_core.cli.values import number, whole_number
+from unlearn_core.cli.shared import check_folder, number, prepare, whole_number
 from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, check_folder, print_or_write
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_file, check_folder, prepare, print_or_write, whole_number
 from unlearn_core.cli.table import judgement, scorecard
-from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import AUTO, PROTOCOLS, SEMEVAL

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 from unlearn_core.cli.commands import Commands
 from unlearn_core.cli.commands.benchmarks import HARNESS, eval_harness, eval_protocol, score_log
 from unlearn_core.cli.commands.run import pair
-from unlearn_core.cli.output import check_file, check_folder, print_or_write
-from unlearn_core.cli.prepare import prepare
 from unlearn_core.cli.progress import ProgressLine
+from unlearn_core.cli.shared import check_file, check_folder, prepare, print_or_write, whole_number
 from unlearn_core.cli.table import judgement, number_or_dash, scorecard, table
-from unlearn_core.cli.values import whole_number
 from unlearn_core.data.prompt_format import PROMPTS, named, put_on
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.protocols.registry import PROTOCOLS, SEMEVAL

@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.values import whole_number
+from unlearn_core.cli.shared import whole_number
 from unlearn_core.errors import InputError
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_core.cli.commands import Commands
-from unlearn_core.cli.output import check_file, print_or_write
-from unlearn_core.cli.prepare import prepare
+from unlearn_core.cli.shared import check_file, prepare, print_or_write, whole_number
 from unlearn_core.cli.table import table
-from unlearn_core.cli.values import whole_number
 from unlearn_core.errors import InputError
 
 if TYPE_CHECKING:
