@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unlearn_core.data.fewer_words import fewer_words
 from unlearn_core.data.types import Example
+from unlearn_core.training.data import fewer_words
 
 ROW = Example("qa", "What is the birth date of Ada Bell?", "1962-08-28", "Task2", kind="question", subject="Ada Bell")
 

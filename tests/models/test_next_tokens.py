@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlearn_core.models.inference.next_tokens import next_tokens
+from unlearn_core.knowledge.find import next_tokens
 
 
 @pytest.mark.parametrize("arch", ["olmo2", "llama", "gpt_neox"])

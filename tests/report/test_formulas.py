@@ -6,7 +6,7 @@ import pytest
 
 from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import TERM_NAMES
-from unlearn_core.report.kit.formulas import explained
+from unlearn_core.report.kit.markup import explained
 
 
 def test_every_score_and_term_has_its_formula() -> None:

@@ -18,9 +18,8 @@ from unlearn_core.errors import InputError, IntegrityError, ResourceError
 from unlearn_core.evaluation.scores import TERM_NAMES
 from unlearn_core.report.export.bundle import RunReport, bundle
 from unlearn_core.report.export.card import model_card
-from unlearn_core.report.export.hub_export import export_run, push_run, write_report, write_site
+from unlearn_core.report.export.hub_export import export_run, push_run, site_html, write_report, write_site
 from unlearn_core.report.export.page import report_html
-from unlearn_core.report.export.site import site_html
 from unlearn_core.report.kit.csvfile import csv_link, to_csv
 from unlearn_core.report.kit.figure import figure
 from unlearn_core.report.kit.svg import figure_svg

@@ -8,8 +8,8 @@ from typing import Any
 
 from unlearn_core import RunSpec, RunStore
 from unlearn_core.report.export.bundle import bundle
+from unlearn_core.report.export.hub_export import site_html
 from unlearn_core.report.export.page import report_html
-from unlearn_core.report.export.site import site_html
 from unlearn_core.runs import events as ev
 from unlearn_core.store.recorder import record
 

@@ -27,8 +27,7 @@ from unlearn_core.data.rows.validate import asked_otherwise, check_columns, exam
 from unlearn_core.data.subject_sheet import SubjectSheet, is_sheet, read_sheet
 from unlearn_core.data.types import TASKS, Example, UnlearningData
 from unlearn_core.errors import Action, InputError, LetheError, ResourceError, clip
-from unlearn_core.system.hub_errors import is_unreachable
-from unlearn_core.system.hub_id import REPOSITORY, REVISION
+from unlearn_core.system.hub import REPOSITORY, REVISION, is_unreachable
 
 FACTS = "facts:"
 UPLOAD = "upload:"

@@ -21,9 +21,12 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
+from unlearn_core.data.encode import prompt_ids
 from unlearn_core.data.jaccard import jaccard
 from unlearn_core.data.subject_sheet import MADE_UP, SheetPrompt, SubjectSheet, named_in, without_answers
-from unlearn_core.data.types import Example
+from unlearn_core.data.types import Example, Prompt
 from unlearn_core.errors import InputError
 from unlearn_core.evaluation.metrics.answer_probability import answer_log_probabilities
 from unlearn_core.evaluation.metrics.contained import contains
@@ -31,10 +34,11 @@ from unlearn_core.evaluation.progress import Progress
 from unlearn_core.knowledge import wordings as words
 from unlearn_core.knowledge.listed import ListedSubject, listed_subject, listed_subjects
 from unlearn_core.models.generation.generate import generate_all
-from unlearn_core.models.inference.next_tokens import next_tokens
+from unlearn_core.models.inference.forward import device_of, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 ANSWERED_WITHIN = 8  # tokens of the greedy continuation in which the answer must come
 SURE = 0.1  # least probability of an answer that the model itself gave about an unlisted subject
@@ -323,3 +327,17 @@ def _alike(
 
 def _exp(log_probability: float) -> float:
     return round(math.exp(log_probability), 4) if log_probability == log_probability else 0.0
+
+
+@torch.inference_mode()
+def next_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, count: int
+) -> list[tuple[str, float]]:
+    """The `count` likeliest tokens after the prompt, as text with the space before it, and their probabilities."""
+    inner = unwrap(model)
+    ids_1T = torch.tensor([prompt_ids(tokenizer, Prompt(prompt))], device=device_of(model))
+    logits_V = inner(input_ids=ids_1T, use_cache=False, logits_to_keep=1).logits[0, -1]
+    top = logits_V.float().softmax(-1).topk(count)
+    return [
+        (str(tokenizer.decode([token])), p) for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]

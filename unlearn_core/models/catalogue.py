@@ -17,7 +17,7 @@ from pathlib import Path
 from unlearn_core.errors import InputError, IntegrityError
 from unlearn_core.models.files.gguf_files import SUFFIX
 from unlearn_core.system.assets import assets_directory
-from unlearn_core.system.hub_id import HUB_ID
+from unlearn_core.system.hub import HUB_ID
 
 _LUME = "llmunlearningsemeval2025organization"
 _MAX_REF = 4096

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from unlearn_core.data.encode import Cycle, Encoded, encode_document, encode_example
-from unlearn_core.data.fewer_words import fewer_words
 from unlearn_core.data.prompt_format import answer_text, format_of
 from unlearn_core.data.rows.mapped import kept
+from unlearn_core.data.subjects import subject_of
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.methods.base import BatchComposition, Method, RowKind, RowPart
 from unlearn_core.methods.capabilities import phases_of
@@ -21,6 +22,9 @@ from unlearn_core.training.records import Warned
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LEFT_OUT = 0.5  # share of the words that are not the subject's name
+MOST_WORDS = 60  # of a question; a longer one brings a text, which is not asked otherwise without its words
+_TRIES = 4  # draws for each question wanted
 FOLLOWERS = ("refusals", "alternatives")  # parts with one row for each of the forget part, taken with it
 MAX_TOKENS = 1024  # longer sequences are cut; LUME's longest document has about 600
 
@@ -177,3 +181,21 @@ def feeds(method: Method, parts: dict[str, RowPart], data: UnlearningData, seed:
 def visited(plan: Plan, name: str) -> list[int]:
     """The rows of a part that the whole run draws on, ascending."""
     return sorted({row for method, sampler in plan for row in sampler.visited(name, method.steps)})
+
+
+def fewer_words(row: Example, count: int, seed: int) -> list[Example]:
+    """Up to `count` different questions of `row` with about half of its words left out, the same for one seed:
+    what is told whatever the wording is learned from several. The name it asks about stays, and so do the order and
+    the answer. None of a completion, one word or a whole text."""
+    if row.kind != "question" or row.turns:
+        return []
+    words, name = row.input.split(), set(re.findall(r"\w+", subject_of(row)))
+    others = [place for place, word in enumerate(words) if not name & set(re.findall(r"\w+", word))]
+    rng = random.Random(f"{seed}/{row.id}")
+    found: dict[str, None] = {}
+    for _ in range(_TRIES * count if 1 < len(words) <= MOST_WORDS else 0):
+        out = {place for place in others if rng.random() < LEFT_OUT}
+        text = " ".join(word for place, word in enumerate(words) if place not in out)
+        if text and text != row.input and len(found) < count:
+            found[text] = None
+    return [replace(row, id=f"{row.id}~{number}", input=text) for number, text in enumerate(found)]

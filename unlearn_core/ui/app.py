@@ -46,9 +46,9 @@ from unlearn_core.ui.web.error_handling import QuietBlocks, guard
 from unlearn_core.ui.web.middleware import EXCEPTION_HANDLERS, LOOPBACK, middleware, rules_for
 from unlearn_core.ui.web.operations import routes
 from unlearn_core.ui.web.page_head import PageHead, picture_routes
+from unlearn_core.ui.web.request_body import take_few_files
 from unlearn_core.ui.web.sessions import MAX_SESSIONS, keep_sessions_small
 from unlearn_core.ui.web.sign_in import accounts, hub_button, offers_hub
-from unlearn_core.ui.web.upload_form import take_few_files
 from unlearn_core.ui.web.visitor import proxies_trusted, visitor
 
 TITLE = "Lethe"

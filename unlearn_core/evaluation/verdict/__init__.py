@@ -16,8 +16,7 @@ from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.evaluation.verdict import forget_layers, retain_layers
 from unlearn_core.evaluation.verdict.headline import HeadlineFacts, headline
-from unlearn_core.evaluation.verdict.scored_models import ScoredModels
-from unlearn_core.evaluation.verdict.terms import pairs
+from unlearn_core.evaluation.verdict.terms import ScoredModels, pairs
 from unlearn_core.evaluation.verdict.types import GONE, LAYERS, WORDS, Layer, State, Verdict, earlier_word, word_of
 from unlearn_core.system.units import digits_apart, score
 

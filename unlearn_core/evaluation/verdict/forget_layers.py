@@ -16,8 +16,7 @@ from unlearn_core.evaluation.metrics.membership import ATTACK_TITLES, AUC_BAND, 
 from unlearn_core.evaluation.scores import PARAPHRASE, WORDING, Generation, Scores
 from unlearn_core.evaluation.verdict import rows as told
 from unlearn_core.evaluation.verdict.rows import share_told
-from unlearn_core.evaluation.verdict.scored_models import ScoredModels
-from unlearn_core.evaluation.verdict.terms import left, title
+from unlearn_core.evaluation.verdict.terms import ScoredModels, left, title
 from unlearn_core.evaluation.verdict.types import Layer, State
 from unlearn_core.system.grouped import grouped
 

@@ -15,8 +15,7 @@ from unlearn_core.evaluation.protocols import semeval
 from unlearn_core.evaluation.scores import GENERAL, NEIGHBOURS, PARAPHRASE, Scores
 from unlearn_core.evaluation.verdict import rows as told
 from unlearn_core.evaluation.verdict.rows import share_told
-from unlearn_core.evaluation.verdict.scored_models import ScoredModels
-from unlearn_core.evaluation.verdict.terms import fall, retain_mean
+from unlearn_core.evaluation.verdict.terms import ScoredModels, fall, retain_mean
 from unlearn_core.evaluation.verdict.types import Layer, State
 from unlearn_core.system.grouped import grouped
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from unlearn_core.evaluation.protocols import semeval
-from unlearn_core.evaluation.scores import TERM_NAMES
+from unlearn_core.evaluation.scores import TERM_NAMES, Scores
 
 KNOWLEDGE_LEFT = 0.2  # share of a forget term that may remain
 REGURGITATION_LEFT = 0.25
@@ -69,3 +71,25 @@ def title(name: str) -> str:
     _, task, metric = name.split("/")
     what = "completions" if metric == "regurgitation" else "answers"
     return f"Forget set, {task.replace('Task', 'task ')}, {what}"
+
+
+@dataclass(frozen=True)
+class ScoredModels:
+    """What is compared: `retain_only` where a model is known that never saw the forget set."""
+
+    original: Scores
+    unlearned: Scores
+    retain_only: Scores | None = None
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """What the forget terms of a model that never saw the forget set are."""
+        found = floors(self.unlearned.details.rouge_floors)
+        if self.retain_only is not None:
+            found |= {name: v for name, v in self.retain_only.terms.items() if v is not None and of(name, "forget")}
+        return found
+
+    def about(self, split: str, what: str) -> tuple[Any, Any]:
+        """One field of the details, of one split, of the original and of the unlearned model."""
+        before, now = (getattr(s.details, what).get(split) for s in (self.original, self.unlearned))
+        return before, now

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_core.errors import InputError, ResourceError
 from unlearn_core.models.files.model_files import TensorInfo, gigabytes, memory_needed, require_memory
-from unlearn_core.system.hub_errors import is_unreachable
+from unlearn_core.system.hub import is_unreachable
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from unlearn_core.report.export.bundle import RunReport
 from unlearn_core.report.kit.format import capitalised, score
 from unlearn_core.report.run.layer_table import FIGURES, TITLES, figures
 from unlearn_core.report.run.verdict import said
-from unlearn_core.system.hub_id import REPOSITORY
+from unlearn_core.system.hub import REPOSITORY
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

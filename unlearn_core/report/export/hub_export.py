@@ -17,7 +17,7 @@ from unlearn_core.report.export.page import report_html, report_json
 from unlearn_core.report.export.site import site_html
 from unlearn_core.store.store import RunStore
 from unlearn_core.system.files import MARKER, disk_errors
-from unlearn_core.system.hub_errors import is_unreachable
+from unlearn_core.system.hub import is_unreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

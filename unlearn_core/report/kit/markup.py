@@ -61,3 +61,10 @@ def breakable(words: str) -> Safe:
 def details(summary: object, *children: object, class_: str = "le-note") -> Safe:
     """A fold that works without scripts and by keyboard."""
     return tag("details", tag("summary", summary), *children, class_=class_)
+
+
+def explained(name: str, words: str, formula: str) -> Safe:
+    """`words` with a formula that hover and focus show; `name` is unlike any other on the page."""
+    tip = tag("span", formula, class_="le-tip", id=f"le-formula-{name}", role="tooltip")
+    button = tag("button", words, type="button", class_="le-explained", aria_describedby=f"le-formula-{name}")
+    return tag("span", button, tip, class_="le-explains")

@@ -15,8 +15,7 @@ from unlearn_core.evaluation.protocols.semeval import listed
 from unlearn_core.evaluation.scores import Scores
 from unlearn_core.report.kit.bars import fill, pin, track
 from unlearn_core.report.kit.format import capitalised, score, uncapitalised
-from unlearn_core.report.kit.formulas import explained
-from unlearn_core.report.kit.markup import Safe, details, join, tag
+from unlearn_core.report.kit.markup import Safe, details, explained, join, tag
 from unlearn_core.report.kit.models import named
 from unlearn_core.report.kit.table import scrolled, table
 from unlearn_core.system.units import MISSING

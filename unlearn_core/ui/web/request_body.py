@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi.exceptions import HTTPException
+from gradio import route_utils
 from starlette.types import Message, Receive
 
-from unlearn_core.limits import IDENTIFIER_CHARACTERS
+from unlearn_core.limits import FILES_OF_AN_UPLOAD, IDENTIFIER_CHARACTERS
 from unlearn_core.system.json_text import holds_more
 
+_Parser = route_utils.GradioMultiPartParser
 BODY_SECONDS = 120.0  # that a stranger's request may take to arrive
 _SCHEME = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+:|[/\\]{2})", re.IGNORECASE)  # one letter alone is a drive
 _KEPT = ("session_hash", "event_id", "oauth_token")  # what Gradio keeps of a body for as long as it likes
@@ -117,3 +119,16 @@ def again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receiving
+
+
+class _FewFiles(_Parser):
+    """A form that is refused with 400 at its second file or its first field that is none. Gradio takes a thousand files
+    in one, each a file and a folder on the disk for the price of one upload, and keeps all their names."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **{**settings, "max_files": FILES_OF_AN_UPLOAD, "max_fields": 0})
+
+
+def take_few_files(public: bool) -> None:
+    """For the page that is served by this process."""
+    setattr(route_utils, "GradioMultiPartParser", _FewFiles if public else _Parser)  # noqa: B010

@@ -13,7 +13,7 @@ from typing import Any
 
 from unlearn_core.data.types import Question
 from unlearn_core.errors import InputError, ResourceError
-from unlearn_core.system.hub_id import HUB_ID
+from unlearn_core.system.hub import HUB_ID
 
 NUM_SHOTS = 5
 _HEADER = ("question", "choice0", "choice1", "choice2", "choice3", "answer")

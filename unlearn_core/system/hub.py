@@ -1,6 +1,12 @@
-"""How the Hub's library says that no answer came, whatever HTTP client it is built on."""
+"""How the Hugging Face Hub names a repository, and how its library says that no answer came."""
 
 from __future__ import annotations
+
+import re
+
+REPOSITORY = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
+REVISION = r"@\w[\w./-]{0,95}"
+HUB_ID = re.compile(rf"{REPOSITORY}({REVISION})?", re.ASCII)
 
 
 def is_unreachable(error: Exception) -> bool:
