@@ -83,3 +83,22 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
         match = row & places.get(word, 0)
         row = ((row + match) | (row - match)) & mask
     return len(first) - row.bit_count()
+
+
+def common_places(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the words of a longest common subsequence stand in both, from its end. Of several as long, it is the one
+    found by going back in `second` wherever that loses nothing."""
+    length = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, word in enumerate(first, start=1):
+        for j, other in enumerate(second, start=1):
+            length[i][j] = length[i - 1][j - 1] + 1 if word == other else max(length[i - 1][j], length[i][j - 1])
+    found, i, j = [], len(first), len(second)
+    while i and j:
+        if first[i - 1] == second[j - 1]:
+            i, j = i - 1, j - 1
+            found.append((i, j))
+        elif length[i - 1][j] > length[i][j - 1]:
+            i -= 1
+        else:
+            j -= 1
+    return found

@@ -6,7 +6,7 @@ sentences at every full stop, and words count once. A text of full stops alone, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from unlearn_core.evaluation.metrics.rouge import common_places
 
 
 def rouge_l_recall_rwku(truth: str, text: str) -> float:
@@ -16,27 +16,9 @@ def rouge_l_recall_rwku(truth: str, text: str) -> float:
     words = {word for sentence in wanted for word in sentence}
     if not said or not words:
         return 0.0
-    shared = {word for sentence in wanted for other in said for word in _common_words(sentence, other)}
+    shared = {sentence[place] for sentence in wanted for other in said for place, _ in common_places(sentence, other)}
     return len(shared) / len(words)
 
 
 def _sentences(text: str) -> list[list[str]]:
     return [" ".join(part.split()).split(" ") for part in text.split(".") if part]
-
-
-def _common_words(first: Sequence[str], second: Sequence[str]) -> set[str]:
-    """The words of the longest common subsequence that the package picks among several."""
-    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
-    for i, word in enumerate(first, start=1):
-        for j, other in enumerate(second, start=1):
-            table[i][j] = table[i - 1][j - 1] + 1 if word == other else max(table[i - 1][j], table[i][j - 1])
-    found, i, j = set(), len(first), len(second)
-    while i and j:
-        if first[i - 1] == second[j - 1]:
-            found.add(first[i - 1])
-            i, j = i - 1, j - 1
-        elif table[i - 1][j] > table[i][j - 1]:
-            i -= 1
-        else:
-            j -= 1
-    return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_WORDS = 600  # the table below is quadratic; longer answers are compared up to here
+from unlearn_core.evaluation.metrics.rouge import common_places
+
+MAX_WORDS = 600  # comparing takes their square; longer answers are compared up to here
 
 _PIECES = re.compile(r"\w+|[^\w\s]|\s+")
 _WORD = re.compile(r"\w")
@@ -29,32 +31,10 @@ def compare(gold: str, output: str) -> tuple[Piece, ...]:
     words = [i for i, piece in enumerate(pieces) if _WORD.match(piece)][:MAX_WORDS]
     gold_words = [word.lower() for word in re.findall(r"\w+", gold)][:MAX_WORDS]
     marked = [False] * len(pieces)
-    for position in _common([pieces[i].lower() for i in words], gold_words):
-        marked[words[position]] = True
+    for _, position in common_places(gold_words[::-1], [pieces[i].lower() for i in reversed(words)]):
+        marked[words[-1 - position]] = True
     _fill_gaps(pieces, marked)
     return _stretches(pieces, marked)
-
-
-def _common(ours: list[str], theirs: list[str]) -> list[int]:
-    """Positions in `ours` of one longest common subsequence."""
-    rows, columns = len(ours), len(theirs)
-    length = [[0] * (columns + 1) for _ in range(rows + 1)]
-    for i in range(rows - 1, -1, -1):
-        for j in range(columns - 1, -1, -1):
-            if ours[i] == theirs[j]:
-                length[i][j] = length[i + 1][j + 1] + 1
-            else:
-                length[i][j] = max(length[i + 1][j], length[i][j + 1])
-    found, i, j = [], 0, 0
-    while i < rows and j < columns:
-        if ours[i] == theirs[j]:
-            found.append(i)
-            i, j = i + 1, j + 1
-        elif length[i + 1][j] >= length[i][j + 1]:
-            i += 1
-        else:
-            j += 1
-    return found
 
 
 def _fill_gaps(pieces: list[str], marked: list[bool]) -> None:
