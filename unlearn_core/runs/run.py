@@ -26,7 +26,7 @@ from unlearn_core.data.types import UnlearningData
 from unlearn_core.errors import IntegrityError, ResourceError, clip, is_panic
 from unlearn_core.evaluation.progress import Progress, ResultIterator
 from unlearn_core.evaluation.protocols.base import Protocol
-from unlearn_core.evaluation.protocols.references.reference import is_stored
+from unlearn_core.evaluation.protocols.references.reference import is_stored, read_stored
 from unlearn_core.evaluation.protocols.registry import protocol_for
 from unlearn_core.evaluation.protocols.terms.row_log import RowLog
 from unlearn_core.evaluation.scores import Scores
@@ -57,7 +57,6 @@ from unlearn_core.runs.planning.costs import Cost, RunMeter, check_room, device
 from unlearn_core.runs.planning.plan import method_of, plan_of_loaded, rate_of
 from unlearn_core.runs.planning.timing import StageTimer, ThroughputCache
 from unlearn_core.runs.spec import MAX_STEPS, RunSpec
-from unlearn_core.runs.stored_scores import read_stored
 from unlearn_core.system.files import save_complete
 from unlearn_core.system.home import home_dir
 from unlearn_core.system.machine import distributed
