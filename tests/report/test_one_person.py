@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from golden_page import assert_golden
 
-from unlearn_core.report.runs.one_person import KIND, person_source, person_table
+from unlearn_core.report.runs.subject_boards import PERSON_KIND, person_source, person_table
 
 FIGURES = {"told": 0.04, "reworded": 0.0, "kept": 0.975, "others": 1.0, "utility": 1.0, "seconds": 8.04}
 
@@ -12,7 +12,7 @@ FIGURES = {"told": 0.04, "reworded": 0.0, "kept": 0.975, "others": 1.0, "utility
 def board() -> dict[str, object]:
     figures = {name: {"mean": value, "spread": 0.0} for name, value in FIGURES.items()}
     return {
-        "kind": KIND,
+        "kind": PERSON_KIND,
         "made": "2026-01-01",
         "versions": {"torch": "2"},
         "weights": {"original": "ab" * 32},

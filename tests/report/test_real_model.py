@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from golden_page import assert_golden
 
-from unlearn_core.report.runs.real_model import KIND, real_source, real_table
+from unlearn_core.report.runs.subject_boards import REAL_KIND, real_source, real_table
 
 
 def test_the_table_has_every_method_with_its_figures_or_why_it_has_none() -> None:
     names = ("trained", "unseen", "named", "neighbours", "general")
     figures = {name: {"mean": place / 8, "spread": 0.0} for place, name in enumerate(names)}
     board = {
-        "kind": KIND,
+        "kind": REAL_KIND,
         "made": "2026-01-01",
         "target": "smollm2",
         "versions": {"torch": "2"},

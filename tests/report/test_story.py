@@ -17,7 +17,7 @@ from unlearn_core.report.run.live.curves import decimate, facts_figure, loss_fig
 from unlearn_core.report.run.live.progress import fraction, progress_panel, stage_title, telemetry
 from unlearn_core.report.run.outcome import figures
 from unlearn_core.report.run.verdict import said
-from unlearn_core.report.runs.overlay import overlay_figure
+from unlearn_core.report.runs.comparison import overlay_figure
 from unlearn_core.runs import events as ev
 from unlearn_core.runs.spec import RunSpec
 from unlearn_core.runs.state import RunState

@@ -1,22 +1,33 @@
-"""Two to four runs beside each other: their settings, and their scores with intervals over seeds."""
+"""Two to four runs beside each other: their settings, their scores with intervals over seeds, and in one chart how
+their secrets faded and what they kept, over the same share of the training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from unlearn_core.report.kit.csvfile import csv_link
+from unlearn_core.report.kit.figure import figure, scatter
 from unlearn_core.report.kit.format import count, shorten
 from unlearn_core.report.kit.markup import Safe, details, join, tag
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.kit.table import scrolled, table
+from unlearn_core.report.run.live.curves import LOG_PROBABILITY, decimate, middle_of
+from unlearn_core.runs.state import RunState
 from unlearn_core.store.table.compare import ComparedRun, MeanWithInterval, score_lines, settings_beside
 from unlearn_core.system.units import MISSING
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 _READ = (
     "Mean over the seeds of each run, with the 95% t interval; differences to A with Welch's interval. "
     "One seed has no interval: run the same settings with other seeds to get one. Runs that differ in the "
     "seed alone stand for themselves."
 )
+_SPLITS = (("forget", "to forget", "solid"), ("retain", "to keep", "dot"))
+COLORS = ("#b9540f", "#8a5bc4", "#0b7a7a", "#9a1fdc")  # of the letters A to D in style.css
 
 
 def comparison(runs: Sequence[ComparedRun]) -> Safe:
@@ -88,3 +99,24 @@ def _settings(runs: Sequence[ComparedRun]) -> Safe:
 def _settings_table(runs: Sequence[ComparedRun], rows: Sequence[tuple[str, list[str], bool]]) -> Safe:
     body = ([name, *(shorten(value, 120) for value in values)] for name, values, _ in rows)
     return scrolled(table(["Setting", *map(run_mark, range(len(runs)))], body), "Settings of the runs")
+
+
+def overlay_figure(stories: Mapping[str, RunState]) -> Figure:
+    """The geometric mean of the watched answers' probabilities of each run, by its letter; empty without any."""
+    traces = []
+    for place, (letter, story) in enumerate(stories.items()):
+        last = max(1, story.probes[-1].step if story.probes else 1)
+        for split, told, dash in _SPLITS:
+            points = [(probe.step / last, middle_of(probe, split)) for probe in decimate(story.probes)]
+            known = [(x, y) for x, y in points if y is not None]
+            if known:
+                line = {"color": COLORS[place % len(COLORS)], "width": 2, "dash": dash}
+                traces.append(scatter(f"{letter}, {told}", known, "lines", line=line))
+    across = {"title": {"text": "share of the training", "standoff": 4}, "tickformat": ".0%"}
+    told = "Probability of the watched answers of each compared run over its training"
+    return figure(traces, "overlay", told, height=300, xaxis=across, yaxis=LOG_PROBABILITY)
+
+
+def letters(ids: list[str], stories: Mapping[str, RunState]) -> dict[str, RunState]:
+    """The stories of the compared runs by their letters, in order."""
+    return {LETTERS[place]: stories[run_id] for place, run_id in enumerate(ids) if run_id in stories}

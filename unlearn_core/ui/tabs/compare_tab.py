@@ -14,8 +14,7 @@ from unlearn_core.report.kit.markup import Safe, join, tag
 from unlearn_core.report.kit.models import growing, named
 from unlearn_core.report.kit.palette import LETTERS
 from unlearn_core.report.run.live.neighbourhood import PLAY_MAP, neighbourhoods
-from unlearn_core.report.runs.comparison import comparison, run_mark
-from unlearn_core.report.runs.overlay import letters, overlay_figure
+from unlearn_core.report.runs.comparison import comparison, letters, overlay_figure, run_mark
 from unlearn_core.report.runs.settings_table import settings_table
 from unlearn_core.report.runs.tradeoff import KEEPING, tradeoff_figure, tradeoff_table
 from unlearn_core.service.studio import Studio

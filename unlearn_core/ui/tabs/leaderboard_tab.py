@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from unlearn_core.report.kit.markup import Safe, tag
-from unlearn_core.report.runs import one_person, real_model
+from unlearn_core.report.runs import subject_boards
 from unlearn_core.report.runs.leaderboard import ORDERS, board_figure, board_table, made_with
 from unlearn_core.service.studio import Studio
 from unlearn_core.system.assets import assets_directory
@@ -49,8 +49,8 @@ new MutationObserver(search).observe(element, {childList: true, characterData: t
 """
 # Boards without a plot, which count the runs that hold a bar: by kind, table and source.
 _PLAIN = {
-    one_person.KIND: (one_person.person_table, one_person.person_source),
-    real_model.KIND: (real_model.real_table, real_model.real_source),
+    subject_boards.PERSON_KIND: (subject_boards.person_table, subject_boards.person_source),
+    subject_boards.REAL_KIND: (subject_boards.real_table, subject_boards.real_source),
 }
 _NONE = "This installation has no leaderboard of that model. Make one with lethe bench."
 

@@ -1,6 +1,8 @@
-"""The leaderboard of one person: what each method leaves told of somebody, and what it costs the others.
+"""The leaderboards of subjects: what each method leaves told of one person, or of what people know in a real pretrained
+model, and what it costs the rest.
 
-What is shown was measured by `benchmarks/one_person.py` and ships with the weights' hash and versions.
+What is shown was measured by `benchmarks/one_person.py` and `benchmarks/real_model.py` and ships with the weights'
+hash and versions.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from unlearn_core.runs.series.audited import audits_of, fewest_leaks
 if TYPE_CHECKING:
     from unlearn_core.report.runs.leaderboard import Board, Row
 
-KIND = "one person"
+
+PERSON_KIND = "one person"
 Columns = tuple[tuple[str, str], ...]  # figure and title
-_COLUMNS = (
+_PERSON_COLUMNS = (
     ("told", "Still told"),
     ("reworded", "Told otherwise"),
     ("kept", "Neighbours kept"),
@@ -31,10 +34,10 @@ _COLUMNS = (
 
 
 def person_table(board: Board, audits: Mapping[str, str] = NO_TITLES) -> Safe:
-    return bar_table(board, _COLUMNS, "One person", "one_person.csv", audits)
+    return _bar_table(board, _PERSON_COLUMNS, "One person", "one_person.csv", audits)
 
 
-def bar_table(board: Board, columns: Columns, name: str, file: str, audits: Mapping[str, str]) -> Safe:
+def _bar_table(board: Board, columns: Columns, name: str, file: str, audits: Mapping[str, str]) -> Safe:
     """One row a method: mean over the runs, in how many of them all is gone and the rest kept, and what audits found.
     Those of which the fewest audits leak come first, else as the board has them. `audits` are their titles by name."""
     rows = sorted(board["methods"], key=fewest_leaks)
@@ -58,10 +61,10 @@ def person_source(board: Board) -> Safe:
         "utility of 98 %. Each method chose between two learning rates on another person; seconds are of training "
         "on one thread. What stands before a model (the guards, ICUL) leaves all of it in the weights."
     )
-    return bar_source(board, told, "the bundled model", "benchmarks/one_person.py")
+    return _bar_source(board, told, "the bundled model", "benchmarks/one_person.py")
 
 
-def bar_source(board: Board, told: str, model: str, script: str) -> Safe:
+def _bar_source(board: Board, told: str, model: str, script: str) -> Safe:
     """What the figures are, and on which model, with which versions and by which script they were measured."""
     versions = ", ".join(f"{name} {number}" for name, number in board["versions"].items())
     weights = board["weights"]["original"][:12]
@@ -88,3 +91,36 @@ def _number(key: str, value: float | None) -> str:
 
 def _means(row: Row, columns: Columns) -> list[float | None]:
     return [(row["figures"].get(key) or {}).get("mean") for key, _ in columns]
+
+
+REAL_KIND = "real model"
+_REAL_COLUMNS = (
+    ("trained", "Left, trained wordings"),
+    ("unseen", "Left, other wordings"),
+    ("named", "Still named"),
+    ("neighbours", "Neighbours kept"),
+    ("general", "Loss of other text"),
+    ("seconds", "Seconds"),
+)
+
+
+def real_table(board: Board, audits: Mapping[str, str] = NO_TITLES) -> Safe:
+    return _bar_table(board, _REAL_COLUMNS, "Real model", "real_model.csv", audits)
+
+
+def real_source(board: Board) -> Safe:
+    """How it was measured, and with what."""
+    steps = " to ".join(str(number) for number in dict.fromkeys((board["steps"][0], board["steps"][-1])))
+    bar = board["bar"]
+    runs = max(row["num_runs"] for row in board["methods"])
+    measured = "One run on" if runs == 1 else "Mean over"
+    told = (
+        f"{measured} {', '.join(board['subjects'])}, {steps} steps each, with an adapter. Left is the probability of "
+        "the answer or its likeliest other name, as a share of before; still named, of the prompts whose "
+        "continuation named it. Neighbours are prompts about others that nothing trained on, as a share of before. "
+        "Loss of other text is the change on public-domain English. Gone and kept counts the runs with at most "
+        f"{bar['trained']:.0%} left and named, {bar['neighbours']:.0%} of the neighbours and a change within "
+        f"{bar['general']:.0%}. No method was tuned to this model but lethe_pretrained, on other subjects; seconds are "
+        "of training on one thread."
+    )
+    return _bar_source(board, told, board["target"], "benchmarks/real_model.py")
