@@ -123,21 +123,10 @@ def test_the_mean_without_the_lowest_term_reads_as_in_the_table_of_terms() -> No
 
 def test_the_reference_attack_and_forget_quality_by_hand(measured: Scores) -> None:
     """Differences of loss: members 1-2, 2-4 = -1, -2; others 3-2, 4-4 = 1, 0. All members lower: AUC 1."""
-    ours = replace(
-        measured,
-        details=ScoreDetails(
-            member_losses=[1.0, 2.0],
-            nonmember_losses=[3.0, 4.0],
-            truth_ratios={"forget": [0.1, 0.2, 0.3]},
-        ),
-    )
-    theirs = replace(
-        measured,
-        details=ScoreDetails(
-            member_losses=[2.0, 4.0],
-            nonmember_losses=[2.0, 4.0],
-            truth_ratios={"forget": [0.1, 0.2, 0.3]},
-        ),
+    same = {"truth_ratios": {"forget": [0.1, 0.2, 0.3]}}
+    ours, theirs = (
+        replace(measured, details=ScoreDetails(member_losses=members, nonmember_losses=others, **same))
+        for members, others in (([1.0, 2.0], [3.0, 4.0]), ([2.0, 4.0], [2.0, 4.0]))
     )
     found = compared(ours, theirs).details
     assert found.attacks["reference"] == 1.0

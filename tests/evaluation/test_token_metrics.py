@@ -33,13 +33,6 @@ def test_extraction_strength_equals_its_definition_and_never_exceeds_memorisatio
     assert 0 <= strength <= metrics.exact_memorisation(flags) <= 1
 
 
-def test_memorisation_by_hand() -> None:
-    """top, no, top, top: EM 3/4, the correct suffix is 2 of 4; nothing right gives 0, not 1/L."""
-    flags = np.array([True, False, True, True])
-    assert (metrics.exact_memorisation(flags), metrics.extraction_strength(flags)) == (0.75, 0.5)
-    assert metrics.extraction_strength(np.array([False, False, False])) == 0.0
-
-
 def test_scores_of_one_sequence_by_hand() -> None:
     """log p = -1, -4, -2, -3: mean NLL 2.5; the lowest 40 % is one token (4), the lowest half two (3.5)."""
     log_probs = np.array([-1.0, -4.0, -2.0, -3.0])
@@ -82,13 +75,6 @@ def test_forget_quality_is_one_for_equal_logs_and_blind_to_inversion(ratios: lis
         metrics.forget_quality(*pair) for pair in ((ratios, moved), ([1 / r for r in ratios], [1 / m for m in moved]))
     )
     assert there.statistic == pytest.approx(back.statistic)
-
-
-def test_forget_quality_of_disjoint_logs() -> None:
-    """Eight against eight without overlap: p = 2 / C(16, 8) = 1.6e-4."""
-    found = metrics.forget_quality([float(i) for i in range(8)], [100.0 + i for i in range(8)])
-    assert (found.p_value, found.statistic, found.n) == (pytest.approx(2 / 12870), 1.0, 8)
-    assert metrics.forget_quality([], [1.0]) is None
 
 
 TEXTS = (

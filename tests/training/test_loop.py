@@ -13,7 +13,7 @@ from loop_helpers import distance, drain, same, snapshot
 
 from unlearn_core import methods
 from unlearn_core.data.types import UnlearningData
-from unlearn_core.errors import DivergedError, InputError, ResourceError
+from unlearn_core.errors import DivergedError, ResourceError
 from unlearn_core.methods.base import Context, Losses, Method, StepBatch
 from unlearn_core.models.artifacts import DenseDelta
 from unlearn_core.training import loop
@@ -136,18 +136,6 @@ def test_the_learning_rate_rises_then_falls() -> None:
     method = methods.build("npo", {"warmup": 0.2, "learning_rate": 0.9}, steps=10)
     rates = [scheduled_rate(method, step) for step in range(10)]
     assert rates == pytest.approx([0.45, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-
-
-def test_methods_that_need_a_retain_set_say_so(
-    memorised: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
-) -> None:
-    model = memorised()
-    alone = replace(tiny_data, retain=(), general=(), holdout=())
-    with pytest.raises(InputError, match="retain set"):
-        next(unlearn(model, tiny_tokenizer, alone, methods.build("npo")))
-    drain(unlearn(model, tiny_tokenizer, alone, methods.build("grad_ascent", steps=1)))
-    with pytest.raises(InputError, match="forget set"):
-        next(unlearn(model, tiny_tokenizer, replace(tiny_data, forget=()), methods.build("npo")))
 
 
 def test_without_never_trained_text_lethe_works_and_says_what_it_lacks(

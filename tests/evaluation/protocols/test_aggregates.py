@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-import zlib
 
 import numpy as np
 import pytest
 from rouge_score import rouge_scorer
-from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from unlearn_core.evaluation.metrics import token_metrics
 from unlearn_core.evaluation.metrics.rouge import rouge_l
 from unlearn_core.evaluation.metrics.token_metrics import KolmogorovSmirnov, forget_quality
 from unlearn_core.evaluation.protocols.terms import aggregates
-from unlearn_core.models.inference.answer_probability import per_token
 
 about = pytest.approx
-
-
-def test_probability_and_loss_of_three_tokens() -> None:
-    log_probs = np.log([0.5, 0.25, 0.8])
-    assert per_token(log_probs) == about(0.464159, abs=1e-6)
-    assert token_metrics.loss_score(log_probs) == about(0.767528, abs=1e-6)
 
 
 def test_truth_ratio_and_its_two_aggregates() -> None:
@@ -97,12 +88,6 @@ def test_membership_auc_and_privacy_leak() -> None:
     assert aggregates.holdout_auc(*scores) == expected
 
 
-def test_loss_over_compressed_size() -> None:
-    text = "The author lives in Oslo."
-    assert len(zlib.compress(text.encode())) == 33
-    assert token_metrics.zlib_score(np.array([-0.6]), text) == about(0.018182, abs=1e-6)
-
-
 @pytest.mark.parametrize("stem", [True, False])
 def test_rouge_l_equals_the_package(stem: bool) -> None:
     truth, text = "She writes novels about trains", "The writer wrote a novel on trains"
@@ -117,11 +102,3 @@ def test_composite_of_open_unlearning_and_the_micro_average_of_wmdp() -> None:
     lines = {0.525: (0.32, 0.63, 1.0), 0.520: (0.47, 0.50, 0.61), 0.00894: (0.97, 0.003, 0.79)}
     for expected, parts in lines.items():
         assert aggregates.harmonic_mean(parts) == about(expected, rel=2e-3)
-
-
-def test_the_test_statistic_is_scipys() -> None:
-    ours, reference = np.random.default_rng(1).random((2, 40))
-    found = forget_quality(list(ours), list(reference))
-    expected = ks_2samp(ours, reference)
-    assert found is not None
-    assert (found.p_value, found.statistic) == (expected.pvalue, expected.statistic)
