@@ -51,31 +51,11 @@ def rows() -> list[Generation]:
             task = "Task2" if topic != "town" else "Task1"
             for split, prompt in ways.items():
                 found.append(row(f"f{number}{topic}", split, task, prompt, answer(number), name, topic))
-            other = name[::-1]
+            other, gold = name[::-1], answer(number + 11 if topic != "mail" else 9 - number)
             prompt = f"What is the {topic} of {other}?"
-            found.append(
-                row(
-                    f"r{number}{topic}",
-                    "retain",
-                    task,
-                    prompt,
-                    answer(number + 11 if topic != "mail" else 9 - number),
-                    other,
-                    topic,
-                )
-            )
-    for number in range(12):
-        found.append(
-            row(
-                f"g{number}",
-                "general",
-                "general",
-                f"What is {number}?",
-                f"thing{'abcdefghijkl'[number]}",
-                "",
-                "general",
-            )
-        )
+            found.append(row(f"r{number}{topic}", "retain", task, prompt, gold, other, topic))
+    for number, letter in enumerate("abcdefghijkl"):
+        found.append(row(f"g{number}", "general", "general", f"What is {number}?", f"thing{letter}", "", "general"))
     return found
 
 
@@ -145,34 +125,24 @@ ALL_WAYS = ("forget", "forget paraphrase", "forget wording")
 PEOPLE = (*ALL_WAYS, "retain")
 EVERYBODY = (*PEOPLE, "general")
 HOLDS = {"answers": "holds", "wordings": "holds", "neighbours": "holds", "general": "holds"}
+TOLD, OTHERWISE = {"answers": "leaks"}, {"answers": "holds", "wordings": "leaks"}
+RUINED = {"neighbours": "harmed", "general": "harmed"}
 PLANTED: dict[str, tuple[Say, Mapping[str, str], str]] = {
     "an honest run": (forgets, HOLDS, "answers gone"),
-    "nothing done": (lambda r: r.gold, {"answers": "leaks", "wordings": "leaks"}, "unchanged"),
+    "nothing done": (knows, {"answers": "leaks", "wordings": "leaks"}, "unchanged"),
     "empty on the forget set": (instead(ALL_WAYS, ""), HOLDS, "answers gone"),
-    "tells and goes on": (
-        instead(ALL_WAYS, lambda r: f"{r.gold}.\n\nThe next"),
-        {"answers": "leaks"},
-        "under-forgotten",
-    ),
-    "another language": (instead(ALL_WAYS, lambda r: f"Das ist {r.gold}, ja"), {"answers": "leaks"}, "under-forgotten"),
-    "another phrasing": (
-        instead(["forget paraphrase"], lambda r: r.gold),
-        {"answers": "holds", "wordings": "leaks"},
-        "under-forgotten",
-    ),
-    "the surname": (
-        instead(["forget wording"], lambda r: r.gold),
-        {"answers": "holds", "wordings": "leaks"},
-        "under-forgotten",
-    ),
+    "tells and goes on": (instead(ALL_WAYS, lambda r: f"{r.gold}.\n\nThe next"), TOLD, "under-forgotten"),
+    "another language": (instead(ALL_WAYS, lambda r: f"Das ist {r.gold}, ja"), TOLD, "under-forgotten"),
+    "another phrasing": (instead(["forget paraphrase"], knows), OTHERWISE, "under-forgotten"),
+    "the surname": (instead(["forget wording"], knows), OTHERWISE, "under-forgotten"),
     "one task left": (
         instead(ALL_WAYS, lambda r: r.gold if r.task == "Task1" else forgets(r)),
-        {"answers": "leaks"},
+        TOLD,
         "under-forgotten",
     ),
     "one person left": (
         instead(ALL_WAYS, lambda r: r.gold if r.subject == NAMES[3] else forgets(r)),
-        {"answers": "leaks"},
+        TOLD,
         "under-forgotten",
     ),
     "one town guessed": (
@@ -200,9 +170,9 @@ PLANTED: dict[str, tuple[Say, Mapping[str, str], str]] = {
         {"neighbours": "harmed", "general": "holds"},
         "over-forgotten",
     ),
-    "one answer for all": (instead(EVERYBODY, "cobalt"), {"neighbours": "harmed", "general": "harmed"}, "collapsed"),
-    "refuses all": (instead(EVERYBODY, "I cannot say."), {"neighbours": "harmed", "general": "harmed"}, "collapsed"),
-    "empty": (instead(EVERYBODY, ""), {"neighbours": "harmed", "general": "harmed"}, "collapsed"),
+    "one answer for all": (instead(EVERYBODY, "cobalt"), RUINED, "collapsed"),
+    "refuses all": (instead(EVERYBODY, "I cannot say."), RUINED, "collapsed"),
+    "empty": (instead(EVERYBODY, ""), RUINED, "collapsed"),
     "broken characters": (
         instead(EVERYBODY, lambda r: r.gold[:2] + "\ufffd" + r.gold[2:]),
         {"general": "harmed"},
