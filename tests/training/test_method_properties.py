@@ -28,11 +28,16 @@ TRAINED = [name for name, cls in methods.REGISTRY.items() if not issubclass(cls,
 SMALL = {"batch_size": 2, "learning_rate": 1e-3}
 
 
-def trained(model: Any, tokenizer: Any, data: UnlearningData, name: str, steps: int = 2, **own: Any) -> Any:
-    """The steps of a run and its artifact."""
-    method = methods.build(name, {**SMALL, **own}, steps=steps)
-    records, artifact = drain(unlearn(model, tokenizer, data, method, probe_ids=()))
-    return [record for record in records if isinstance(record, LoopStep)], artifact
+@pytest.fixture
+def trained(tiny_tokenizer: Any, tiny_data: UnlearningData) -> Callable[..., Any]:
+    """Trains a model; the steps of the run and its artifact."""
+
+    def train(model: Any, name: str, steps: int = 2, **own: Any) -> Any:
+        method = methods.build(name, {**SMALL, **own}, steps=steps)
+        records, artifact = drain(unlearn(model, tiny_tokenizer, tiny_data, method, probe_ids=()))
+        return [record for record in records if isinstance(record, LoopStep)], artifact
+
+    return train
 
 
 @pytest.mark.parametrize("adapter", ["full", "lora"])
@@ -86,24 +91,20 @@ def test_what_a_method_needs_and_does_not_get_is_named(
 
 
 @pytest.mark.parametrize("base", ["grad_diff", "npo", "simnpo", "wga"])
-def test_wagle_with_all_weights_is_its_base_bit_for_bit(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, base: str
-) -> None:
+def test_wagle_with_all_weights_is_its_base_bit_for_bit(tiny_model: Any, trained: Any, base: str) -> None:
     whole, plain = tiny_model(), tiny_model()
-    trained(whole, tiny_tokenizer, tiny_data, "wagle", base=base, share=1.0)
-    trained(plain, tiny_tokenizer, tiny_data, base)
+    trained(whole, "wagle", base=base, share=1.0)
+    trained(plain, base)
     assert same(snapshot(whole), snapshot(plain))
 
 
 @pytest.mark.parametrize("base", ["grad_diff", "npo", "simnpo", "wga"])
 @pytest.mark.parametrize("name", ["sam", "lat"])
-def test_a_wrapper_without_radius_is_its_base_bit_for_bit(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str, base: str
-) -> None:
+def test_a_wrapper_without_radius_is_its_base_bit_for_bit(tiny_model: Any, trained: Any, name: str, base: str) -> None:
     around, plain, moved = tiny_model(), tiny_model(), tiny_model()
-    trained(around, tiny_tokenizer, tiny_data, name, base=base, radius=0.0)
-    trained(plain, tiny_tokenizer, tiny_data, base)
-    trained(moved, tiny_tokenizer, tiny_data, name, base=base, radius=2.0)
+    trained(around, name, base=base, radius=0.0)
+    trained(plain, base)
+    trained(moved, name, base=base, radius=2.0)
     assert same(snapshot(around), snapshot(plain))
     assert not same(snapshot(moved), snapshot(plain))
 
@@ -123,13 +124,11 @@ def test_undo_without_noise_learns_from_what_it_is(
         assert repaired or last < third
 
 
-def test_wagle_leaves_masked_weights_bit_identical(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
-) -> None:
+def test_wagle_leaves_masked_weights_bit_identical(tiny_model: Any, trained: Any) -> None:
     """A tenth of the weights trains over several steps of Adam; no decay reaches the others."""
     model = tiny_model()
     before = snapshot(model)
-    trained(model, tiny_tokenizer, tiny_data, "wagle", steps=4, share=0.1)
+    trained(model, "wagle", steps=4, share=0.1)
     named = dict(model.named_parameters())
     moved = sum(int((value != before[name]).sum()) for name, value in named.items())
     total = sum(value.numel() for value in named.values())
@@ -138,13 +137,13 @@ def test_wagle_leaves_masked_weights_bit_identical(
 
 @pytest.mark.parametrize(("name", "base"), [("adv_npo", "npo"), ("adv_ga", "grad_diff")])
 def test_an_attack_without_radius_is_the_base_method_bit_for_bit(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str, base: str
+    tiny_model: Any, trained: Any, name: str, base: str
 ) -> None:
     attacked, plain, pushed = tiny_model(), tiny_model(), tiny_model()
     own = {"retain_weight": 2.0}
-    trained(attacked, tiny_tokenizer, tiny_data, name, radius=0.0, **own)
-    trained(plain, tiny_tokenizer, tiny_data, base, **own)
-    trained(pushed, tiny_tokenizer, tiny_data, name, radius=2.0, **own)
+    trained(attacked, name, radius=0.0, **own)
+    trained(plain, base, **own)
+    trained(pushed, name, radius=2.0, **own)
     assert same(snapshot(attacked), snapshot(plain))
     assert not same(snapshot(pushed), snapshot(plain))
 
@@ -152,12 +151,12 @@ def test_an_attack_without_radius_is_the_base_method_bit_for_bit(
 @pytest.mark.parametrize("name", ["rmu", "adaptive_rmu"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_rmu_begins_at_the_original_and_changes_three_maps_below_its_layer(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData, name: str, arch: str
+    tiny_model: Any, trained: Any, name: str, arch: str
 ) -> None:
     """Of five layers the fourth is steered (three quarters of the depth); maps of layers 2 to 4 train."""
     model = tiny_model(arch, num_hidden_layers=5)
     before = snapshot(model)
-    steps, _ = trained(model, tiny_tokenizer, tiny_data, name)
+    steps, _ = trained(model, name)
     assert steps[0].losses["retain"] == 0.0
     assert steps[0].losses["total"] == steps[0].losses["forget"]
     changed = {key for key, value in snapshot(model).items() if not torch.equal(value, before[key])}
@@ -180,17 +179,14 @@ def test_adapter_npo_starts_at_its_own_reference(
 
 
 def test_without_exponent_or_weight_the_token_methods_are_gradient_ascent(
-    tiny_model: Callable[..., Any],
-    tiny_tokenizer: Any,
-    tiny_data: UnlearningData,
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_model: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Along the gradient itself: Adam would hide its size."""
     monkeypatch.setattr(loop, "make_optimiser", lambda parameters, rate, _: torch.optim.SGD(parameters, rate))
 
     def weights(name: str, **own: Any) -> dict[str, torch.Tensor]:
         model = tiny_model()
-        trained(model, tiny_tokenizer, tiny_data, name, max_gradient_norm=0.0, **own)
+        trained(model, name, max_gradient_norm=0.0, **own)
         return snapshot(model)
 
     plain, original = weights("grad_ascent"), snapshot(tiny_model())
@@ -201,40 +197,32 @@ def test_without_exponent_or_weight_the_token_methods_are_gradient_ascent(
             torch.testing.assert_close(found[key], value, atol=1e-3 * moved, rtol=0)
 
 
-def test_the_mask_of_wagle_comes_after_the_clipping(
-    tiny_model: Callable[..., Any], tiny_tokenizer: Any, tiny_data: UnlearningData
-) -> None:
+def test_the_mask_of_wagle_comes_after_the_clipping(tiny_model: Any, trained: Any) -> None:
     """The norm that is clipped is that of all weights, trained or not."""
     norms = [
-        trained(tiny_model(), tiny_tokenizer, tiny_data, name, **own)[0][0].gradient_norm
+        trained(tiny_model(), name, **own)[0][0].gradient_norm
         for name, own in (("wagle", {"base": "simnpo", "share": 0.01}), ("simnpo", {}))
     ]
     assert norms[0] == norms[1]
 
 
 def test_ngdiff_lowers_the_retain_loss_and_raises_the_forget_loss(
-    memorised: Callable[..., Any],
-    tiny_tokenizer: Any,
-    tiny_data: UnlearningData,
-    monkeypatch: pytest.MonkeyPatch,
+    memorised: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "make_optimiser", lambda parameters, rate, _: torch.optim.SGD(parameters, rate))
-    first, second = trained(memorised(), tiny_tokenizer, tiny_data, "ngdiff", batch_size=16)[0]
+    first, second = trained(memorised(), "ngdiff", batch_size=16)[0]
     assert second.losses["retain"] < first.losses["retain"]
     assert second.losses["forget"] > first.losses["forget"]
 
 
 def test_looking_for_a_rate_leaves_weights_and_optimiser_as_they_were(
-    tiny_model: Callable[..., Any],
-    tiny_tokenizer: Any,
-    tiny_data: UnlearningData,
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_model: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every look says to go on as before, all steps are those of a run without any."""
     monkeypatch.setattr(balanced, "best_length", lambda *losses: 1.0)
     looking, plain = tiny_model(), tiny_model()
-    trained(looking, tiny_tokenizer, tiny_data, "ngdiff", steps=4, interval=1)
-    trained(plain, tiny_tokenizer, tiny_data, "ngdiff", steps=4, interval=0)
+    trained(looking, "ngdiff", steps=4, interval=1)
+    trained(plain, "ngdiff", steps=4, interval=0)
     assert same(snapshot(looking), snapshot(plain))
 
 
