@@ -132,9 +132,18 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
 
     @classmethod
     def candidates(cls) -> tuple[dict[str, Any], ...]:
-        """The defaults, and two that hold the retain set harder, for targets that generalise less."""
-        careful = {"learning_rate": cls.learning_rate / 2}
-        return {}, *({**careful, "retain_weight": cls.retain_weight * factor} for factor in (2, 4))
+        """The defaults, one that holds the retain set harder, and one for a model that has learnt by heart: it goes
+        slowly, and lets surprises weigh more than means, which are nats away there."""
+        by_heart = {
+            "learning_rate": 2.5e-3,
+            "steps": 120,
+            "retain_weight": 16.0,
+            "match_weight": 1.0,
+            "floor_weight": 0.2,
+            "state_weight": 1.0,
+            "surprise_weight": 8.0,
+        }
+        return {}, {"learning_rate": cls.learning_rate / 2, "retain_weight": cls.retain_weight * 2}, by_heart
 
     def for_rows(self, num_forget: int, most: int = 100_000, given: Collection[str] = ()) -> Method:
         """As for any method; the fewer rows go, the more weight has what stays, up to MOST_WEIGHT times."""
