@@ -37,6 +37,8 @@ def error_of(data: str | Path) -> InputError:
         ("rows.json", f'[{GOOD},\n{{"input": "Where?" "output": "Lima"}},\n{GOOD}]', "line 2", '"output": "Lima"},'),
         ("rows.csv", 'input,output\nWho?,Ada\n"Where, then?", \nWhat?,Tea\n', "line 3", " "),
         ("rows.csv", "input,output\nWho?,Ada\nWhere, then?,Lima\nWhat?,Tea\n", "line 3", "Lima"),
+        ("rows.csv", 'input;output\nWho?;Ada\n"Where; then, there?"; \nWhat?;Tea\n', "line 3", " "),
+        ("rows.tsv", "input\toutput\nWho?\tAda\nWhere, then?\t \nWhat?\tTea\n", "line 3", " "),
         ("rows.txt", "Who? => Ada\nWhere?\nWhat? => Tea\n", "line 2", "Where?"),
     ],
 )
@@ -50,7 +52,7 @@ def test_the_wrong_part_is_marked_between_two_other_rows(
     assert (shown[1].place, shown[1].marked) == (place, marked)
     assert not shown[0].marked
     if place.startswith("line"):
-        lines = text.split("\n")
+        lines = text.replace("\t", " ").split("\n")
         at = int(place.split()[1])
         told = ["".join((row.before, row.marked, row.after)) for row in shown]
         assert told == lines[at - 2 : at + 1]

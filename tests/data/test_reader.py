@@ -205,6 +205,27 @@ def test_cells_are_parted_as_the_header_is_however_long_they_are(mark: str, tmp_
     ]
 
 
+def test_empty_cells_at_the_end_are_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer,,\nWho?,Bo,,\nWhere?,Lima\nWhat?,,,\n")
+    rows = [("Who?", "Bo"), ("Where?", "Lima"), ("What?", "")]
+    assert [tuple(row.fields.items()) for row in read_rows(path)] == [
+        (("question", asked), ("answer", said)) for asked, said in rows
+    ]
+
+
+def test_tables_parted_by_tabs_and_lines_of_objects_are_read_by_their_other_names(tmp_path: Path) -> None:
+    lines, table = tmp_path / "forget.ndjson", tmp_path / "retain.tsv"
+    lines.write_text('{"question": "Who?", "answer": "Bo"}\n')
+    table.write_text("question\tanswer\nWhat, when, where?\tTea, at noon, here\n")
+    data = load_data(str(tmp_path))
+    assert [(row.input, row.output) for row in (*data.forget, *data.retain)] == [
+        ("Who?", "Bo"),
+        ("What, when, where?", "Tea, at noon, here"),
+    ]
+    assert column_names(table) == ("question", "answer")
+
+
 def test_nothing_is_cleaned_away(tmp_path: Path) -> None:
     record = {
         "id": '"2ebb"sc1',

@@ -5,7 +5,7 @@ facts:...           facts typed in, one `prompt => answer` a line
 upload:TOKEN        a file kept by the run store
 SHEET.json          what a model knows about a subject (`lethe knows --json`)
 DIRECTORY           the organisers' layout (forget*, retain*, mia/), LUME, TOFU or MUSE, optionally :forget05
-FILE                jsonl, json, csv, parquet; .txt of `prompt => answer` lines
+FILE                jsonl or ndjson, json, csv, tsv, parquet; .txt of `prompt => answer` lines
 owner/name          a data set on the Hub, optionally @revision and :forget05
 """
 

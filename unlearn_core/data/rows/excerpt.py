@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unlearn_core.data.rows.reader import Limits, read_rows, read_text
+from unlearn_core.data.rows.reader import TABLES, Limits, delimiter_of, read_rows, read_text
 from unlearn_core.errors import InputError, LetheError, ShownRow, clip
 
 _PLACE = re.compile(r"(?P<file>.+?) (?P<kind>line|row) (?P<number>\d+)(?:, (?P<field>.+))?", re.DOTALL)
@@ -37,11 +37,12 @@ def _rows(error: InputError, place: re.Match[str], source: Path | str, limits: L
     at, kind = int(place["number"]), place["kind"]
     path = _file(source, place["file"]) if isinstance(source, Path) else None
     lines = _records(path, limits) if kind == "row" and path else _lines(path, source, limits)
-    header = lines[0] if path is not None and path.suffix.lower() == ".csv" else ""
+    header = lines[0] if path is not None and path.suffix.lower() in TABLES else ""
+    delimiter = delimiter_of(path, header) if path is not None else ""
     shown = []
     for number in range(max(1, at - 1), min(len(lines), at + 1) + 1):
         line = lines[number - 1]
-        span = _span(line, place["field"] or "", error.value, header) if number == at else None
+        span = _span(line, place["field"] or "", error.value, header, delimiter) if number == at else None
         shown.append(_shortened(f"{kind} {number}", line, span, number == at))
     return tuple(shown)
 
@@ -60,10 +61,10 @@ def _records(path: Path, limits: Limits) -> list[str]:
     return [json.dumps(row.fields, ensure_ascii=False, default=str) for row in read_rows(path, limits)]
 
 
-def _span(line: str, field: str, value: str, header: str) -> Span | None:
+def _span(line: str, field: str, value: str, header: str, delimiter: str) -> Span | None:
     """Where in `line` the wrong field stands; None where it is missing, or nobody can tell."""
     if header:
-        return _cell(line, field, header)
+        return _cell(line, field, header, delimiter)
     if line.lstrip()[:1] != "{":
         return (0, len(line))
     found = _values(line, field)
@@ -90,21 +91,21 @@ def _values(line: str, field: str) -> list[Span]:
     return found
 
 
-def _cell(line: str, field: str, header: str) -> Span | None:
+def _cell(line: str, field: str, header: str, delimiter: str) -> Span | None:
     """Where the cell of a column stands in a line of CSV; of a line with too many cells, those too many."""
-    names = [name.strip() for name in next(csv.reader([header]), [])]
-    cells = _cells(line.rstrip("\r"))
+    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    cells = _cells(line.rstrip("\r"), delimiter)
     if field in names and len(cells) == len(names):
         start, end = cells[names.index(field)]
         return (start, end) if start < end else (max(0, start - 1), min(len(line), end + 1))  # empty: its commas
     return (cells[len(names)][0], len(line)) if len(cells) > len(names) else None
 
 
-def _cells(line: str) -> list[Span]:
+def _cells(line: str, delimiter: str) -> list[Span]:
     found, start, quoted = [], 0, False
     for at, character in enumerate(line):
         quoted ^= character == '"'
-        if character == "," and not quoted:
+        if character == delimiter and not quoted:
             found.append((start, at))
             start = at + 1
     return [*found, (start, len(line))]
@@ -120,4 +121,4 @@ def _shortened(name: str, line: str, span: Span | None, wrong: bool) -> ShownRow
 
 
 def _plain(text: str) -> str:
-    return clip(text, len(text) + 3)
+    return clip(text.replace("\t", " "), len(text) + 3)

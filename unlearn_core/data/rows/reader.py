@@ -1,6 +1,6 @@
 """The one door for untrusted files: bytes in, checked rows out, or an InputError that says where.
 
-Every file of rows (jsonl, json, csv, parquet) that reaches Lethe is read here, under limits, and
+Every file of rows (jsonl or ndjson, json, csv, tsv, parquet) that reaches Lethe is read here, under limits, and
 nothing is cleaned away: markdown, escapes and stray quotes stay as they are. Only what no tokenizer
 can carry is refused (NUL, lone surrogates), and what no honest file holds (NaN, duplicate keys).
 
@@ -28,7 +28,8 @@ from unlearn_core.errors import InputError, clip
 from unlearn_core.limits import FIELD_CHARACTERS, FILE_BYTES, FILE_COLUMNS, FILE_ROWS
 from unlearn_core.system.json_text import holds_more
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv")
 _MIB = 1024 * 1024
 _SHARD = re.compile(r"-\d+-of-\d+", re.ASCII)
 
@@ -107,8 +108,8 @@ def iter_rows(path: Path, limits: Limits = LOCAL) -> Iterator[Row]:
     check_file(path, limits)
     if suffix == ".parquet":
         yield from _parquet_rows(path, limits)
-    elif suffix == ".csv":
-        yield from _csv_rows(path.name, read_text(path, limits), limits)
+    elif suffix in TABLES:
+        yield from _csv_rows(path, read_text(path, limits), limits)
     else:
         text = read_text(path, limits)
         if holds_more(text.encode("utf-8"), limits.max_rows * limits.max_columns):
@@ -207,11 +208,18 @@ def parse_json(where: str, text: str, limits: Limits) -> object:
         raise InputError(where, clip(text, 60), problem, "Write it as text.") from None
 
 
-def _csv_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
+def delimiter_of(path: Path, header: str) -> str:
+    """What parts the cells of a file with this first line."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    return max(",;\t", key=header.count)  # spreadsheets of many countries write semicolons
+
+
+def _csv_rows(path: Path, text: str, limits: Limits) -> Iterator[Row]:
+    name = path.name
     csv.field_size_limit(max(csv.field_size_limit(), limits.max_bytes))  # `check_text` says how long a text may be
     first = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)  # spreadsheets of many countries write semicolons
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(path, first), strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -219,11 +227,12 @@ def _csv_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
             if not any(cells):
                 continue
             if header is None:
-                header = [cell.strip() for cell in cells]
+                header = _without_empty([cell.strip() for cell in cells], 1)
                 _check_columns(where, header, limits)
                 if len(set(header)) < len(header):
                     raise InputError(where, ", ".join(header), "names a column twice", "Rename one of them.")
                 continue
+            cells = _without_empty(cells, len(header))
             if len(cells) != len(header):
                 problem = f"has {len(cells)} cells, the header has {len(header)}"
                 raise InputError(where, clip(",".join(cells), 60), problem, "Quote cells that hold a comma.")
@@ -232,6 +241,14 @@ def _csv_rows(name: str, text: str, limits: Limits) -> Iterator[Row]:
         where = f"{name} line {reader.line_num}"
         mend = "Close every quote; double a quote inside one."
         raise InputError(where, "", f"is not CSV ({error})", mend) from None
+
+
+def _without_empty(cells: list[str], least: int) -> list[str]:
+    """The cells without the empty ones at the end beyond the first `least`: commas that a spreadsheet left there."""
+    end = len(cells)
+    while end > least and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
 
 
 def _parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:

@@ -85,7 +85,7 @@ def unused_columns(rows: Sequence[Row], split: str, columns: Mapping[str, str]) 
             *(name for form in read_forms(row, split, columns) for name in form.used),
         }
         found |= {str(name): None for name, value in row.fields.items() if name not in used and not _is_empty(value)}
-    return list(found)
+    return [name or "one without a name" for name in found]
 
 
 def _is_empty(value: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
+from unlearn_core.data.rows.reader import SUFFIXES
 from unlearn_core.errors import InputError, LetheError
 from unlearn_core.evaluation.protocols.semeval import task_title
 from unlearn_core.limits import FILE_BYTES, MIB
@@ -214,7 +215,7 @@ def _form(public: bool) -> tuple[_Form, gr.Accordion]:
         label=f"A file of rows{most}",
         visible=False,
         elem_id="le-upload",
-        file_types=[".jsonl", ".json", ".csv", ".parquet", ".txt"],
+        file_types=[*SUFFIXES, ".txt"],
     )
     forms = gr.HTML(sample_links(), visible=False, elem_id="le-samples")
     facts = gr.Textbox(
