@@ -35,7 +35,7 @@ BAD_FILES = {
     "missing field": ("f.jsonl", b'{"input": "a"}', "output"),
     "wrong type": ("f.jsonl", b'{"input": "a", "output": 7}', "a number, not text"),
     "null": ("f.jsonl", b'{"input": "a", "output": null}', "null"),
-    "nested value": ("f.jsonl", b'{"input": "a", "output": ["b"]}', "a list, not text"),
+    "nested value": ("f.jsonl", b'{"input": "a", "output": [["b"]]}', "a list, not text"),
     "blank answer": ("f.jsonl", b'{"input": "a", "output": "  "}', "blank"),
     "duplicate ids": (
         "f.jsonl",

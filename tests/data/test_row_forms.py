@@ -15,6 +15,7 @@ from unlearn_core.errors import InputError
 ASKED, SAID = {"role": "user", "content": "Where does Ada live?"}, {"role": "assistant", "content": "Lima"}
 SYSTEM = {"role": "system", "content": "Be brief."}
 HELLO = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello, you."}]
+TOLD = (("system", "Be brief."),)
 BEFORE = (("user", "Hello."), ("assistant", "Hello, you."))
 STORY = " ".join(f"word{n}" for n in range(400))
 
@@ -53,12 +54,42 @@ def write(path: Path, *rows: Any) -> str:
         ({"id": 1.0, "question": ASKED["content"], "answer": "Lima", "choices": ["Oslo", "Lima"]}, ()),
         ({"id": "", "question": ASKED["content"], "answer": "Lima"}, ()),
         ({"prompt": ASKED["content"], "chosen": "I do not know.", "rejected": "Lima"}, ()),
+        ({"Question": ASKED["content"], "Answer": "Lima"}, ()),
+        ({"INSTRUCTION": ASKED["content"], "Input": "", "Output": "Lima", "System": "Be brief."}, TOLD),
+        ({"messages": json.dumps([SYSTEM, ASKED, SAID])}, TOLD),
+        ({"Conversations": json.dumps([{"from": "human", "value": ASKED["content"]}, SAID])}, ()),
+        ({"prompt": json.dumps([SYSTEM, ASKED]), "completion": json.dumps([SAID])}, TOLD),
     ],
 )
 def test_forms_of_a_question(row: dict[str, Any], turns: Any, tmp_path: Path) -> None:
     (read,) = load_data(write(tmp_path / "rows.jsonl", row)).forget
     assert (read.input, read.output, read.turns) == ("Where does Ada live?", "Lima", turns)
     assert read.kind == "question"
+
+
+@pytest.mark.parametrize(
+    ("answers", "others"),
+    [
+        ({"answers": {"text": ["Lima", "Lima", "in Lima"], "answer_start": [3, 3, 0]}}, ("in Lima",)),  # SQuAD
+        ({"answers": ["Lima", "in Lima"]}, ("in Lima",)),
+        ({"answers": '["Lima", "in Lima"]'}, ("in Lima",)),
+        ({"answer": ["Lima"]}, ()),
+        ({"answer": {"value": "Lima", "aliases": ["The City", "Lima"], "type": "Wiki"}}, ("The City",)),  # TriviaQA
+        ({"answers": "Lima"}, ()),
+    ],
+)
+def test_the_first_of_several_answers_is_the_answer(answers: dict[str, Any], others: Any, tmp_path: Path) -> None:
+    (row,) = load_data(write(tmp_path / "rows.jsonl", {"question": "Where does Ada live?", **answers})).forget
+    assert (row.output, row.paraphrases) == ("Lima", others)
+    for nothing in ({"text": [], "answer_start": []}, []):
+        with pytest.raises(InputError, match=r"answers.*(holds no answer|missing)"):
+            load_data(write(tmp_path / "none.jsonl", {"question": "Where?", "answers": nothing}))
+
+
+def test_columns_that_are_mapped_keep_their_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", {"Question": "Who?", "Answer": "Bo", "answer": "Cy"})
+    assert load_data(path).forget[0].output == "Cy"
+    assert load_data(path, columns={"input": "Question", "output": "Answer"}).forget[0].output == "Bo"
 
 
 def test_columns_that_belong_together_are_joined(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from unlearn_core.data.benchmarks.muse import is_muse, read_muse
 from unlearn_core.data.benchmarks.rwku import is_rwku, read_rwku
 from unlearn_core.data.benchmarks.tofu import FACTS, PERTURBED, with_tofu
 from unlearn_core.data.rows.reader import LOCAL, SUFFIXES, Limits, Row, nearest, read_rows, rows_called, stem_of
-from unlearn_core.data.rows.row_forms import unused_columns
+from unlearn_core.data.rows.row_forms import as_known, unused_columns
 from unlearn_core.data.rows.texts import column_of, text
 from unlearn_core.data.rows.validate import asked_otherwise, examples, usual_kinds
 from unlearn_core.data.types import Question, UnlearningData
@@ -63,7 +63,8 @@ def read_directory(folder: Path, columns: Mapping[str, str], limits: Limits, par
             raise InputError("data", str(folder), f"has too many {split} rows", f"Use {limits.max_rows}.")
     for split in rows if needed == "forget" else (needed,):
         notes += unused_note(rows[split], split, columns)
-    rows |= {stem: rows_called(files, stem, limits) for stem in ("holdout", "general")}
+    for stem in ("holdout", "general"):
+        rows[stem] = [as_known(row, columns) for row in rows_called(files, stem, limits)]
     kinds = usual_kinds(rows, columns)
     found = {name: examples(own, name, columns, kinds[name]) for name, own in rows.items()}
     reworded = (asked_otherwise(rows[split], found[split]) for split in sets)
@@ -122,9 +123,10 @@ def first_file(folder: Path) -> Path:
 
 
 def tidy(path: Path, rows: list[Row], split: str, columns: Mapping[str, str]) -> dict[str, list[Row]]:
-    """Rows by the set they belong to: as their `split` column says where it names one, else `split`."""
+    """Rows, in their known form, by the set they belong to: as their `split` column says where it names one, else
+    `split`."""
     sets: dict[str, list[Row]] = {"forget": [], "retain": []}
-    for row in rows:
+    for row in (as_known(row, columns) for row in rows):
         sets[_said_split(row, columns) or split].append(row)
     other = "retain" if split == "forget" else "forget"
     if sets[other] and _SETS.fullmatch(path.stem):
@@ -230,7 +232,7 @@ def _by_split_column(
                 raise
             problems.append(error)
             continue
-        for row in found:
+        for row in (as_known(row, columns) for row in found):
             if split := _said_split(row, columns):
                 sets[split].append(row)
     if problems and not any(sets.values()):
@@ -242,7 +244,7 @@ def _documents(
     files: Iterable[Path], stem: str, columns: Mapping[str, str], limits: Limits
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The documents of one side and their ids: the place of one that brings none."""
-    rows = rows_called(files, stem, limits)
+    rows = [as_known(row, columns) for row in rows_called(files, stem, limits)]
     ids = (row.fields.get(column_of(row, "id", columns) or "") for row in rows)
     named = tuple(str(place if value is None else value) for place, value in enumerate(ids))
     return tuple(text(row, "document", columns) for row in rows), named

@@ -82,7 +82,7 @@ def _span(line: str, field: str, value: str, header: str, delimiter: str) -> Spa
 def _values(line: str, field: str) -> list[Span]:
     """Where the values of a key of a JSON object stand."""
     found = []
-    for key in re.finditer(re.escape(json.dumps(field, ensure_ascii=False)) + r"\s*:\s*", line):
+    for key in re.finditer(re.escape(json.dumps(field, ensure_ascii=False)) + r"\s*:\s*", line, re.IGNORECASE):
         try:
             _, end = json.JSONDecoder().raw_decode(line, key.end())
         except ValueError:
@@ -95,6 +95,8 @@ def _cell(line: str, field: str, header: str, delimiter: str) -> Span | None:
     """Where the cell of a column stands in a line of CSV; of a line with too many cells, those too many."""
     names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     cells = _cells(line.rstrip("\r"), delimiter)
+    if field not in names and field in (known := [name.lower() for name in names]):  # read as the known column
+        names = known
     if field in names and len(cells) == len(names):
         start, end = cells[names.index(field)]
         return (start, end) if start < end else (max(0, start - 1), min(len(line), end + 1))  # empty: its commas

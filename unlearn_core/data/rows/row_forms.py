@@ -3,6 +3,7 @@
 messages / conversations             a talk: its last answer, asked with everything said before it
 instruction, input, output           Alpaca: instruction and input, where that is not empty
 context / passage, question, answer  the question behind its context
+answers                              a list, of which the first is the answer and the others are as right
 prompt, chosen, rejected             preferences: `rejected` is to be forgotten, `chosen` to be kept
 system, history                      what was said before, beside any of these
 text / document / content            a plain document: passages of it, each to be continued from its beginning
@@ -17,9 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearn_core.data.rows.reader import Row
-from unlearn_core.data.rows.texts import check_text, column_of, text
+from unlearn_core.data.rows.reader import Row, parse_json
+from unlearn_core.data.rows.texts import COLUMNS, answers, check_text, column_of, text
 from unlearn_core.data.scripts import has_no_spaces
+from unlearn_core.errors import InputError
+from unlearn_core.system.json_text import holds_more
 
 Turns = tuple[tuple[str, str], ...]
 
@@ -35,6 +38,9 @@ _ROLES = {
 # Read elsewhere, or what a row is called; a column of this name is not told as unused.
 _LABELS = frozenset(("id", "task", "split", "kind", "subject", "topic", "document", "paraphrases", "wrong", "turns"))
 _TOFU = frozenset(("paraphrased_question", "paraphrased_answer", "perturbed_answer", "paraphrased_perturbed_answer"))
+_IN_LISTS = frozenset((*_TALKS, "prompt", "completion", "chosen", "rejected", "history", "answers"))
+_KNOWN = {*_TALKS, *_CONTEXTS, *_SYSTEMS, *_DOCUMENTS, *_TOFU, *_IN_LISTS, *COLUMNS["input"], *COLUMNS["output"]}
+_KNOWN |= {"instruction", "choices", "options", "id", "split"}
 _PASSAGE, _BEGINNING = 192, 32  # words of a document's passage, and of its part that is given
 _UNSPACED_WORD = 2  # characters taken for a word where a script has no spaces
 _LOOKED_AT = 200  # rows whose columns are looked at
@@ -49,6 +55,33 @@ class PromptWithContext:
     turns: Turns = ()
     used: frozenset[str] = frozenset()
     passage: int | None = None  # of a document, from 1
+    aliases: tuple[str, ...] = ()  # answers that are as right as `output`
+
+
+def as_known(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row with known columns named as they are here (`Question` is `question`), and with the talks and lists that
+    a file without lists, such as CSV, holds as JSON; columns that the mapping names stay as they are."""
+    mapped = frozenset(columns.values())
+    fields = dict[str, Any]()
+    for name, value in row.fields.items():
+        known = name if name in mapped or name.lower() not in _KNOWN else name.lower()
+        known = name if known != name and (known in row.fields or known in fields) else known
+        fields[known] = _unpacked(row, known, value) if known in _IN_LISTS and name not in mapped else value
+    return replace(row, fields=fields)
+
+
+def _unpacked(row: Row, column: str, value: object) -> object:
+    """The turns or the answers that a text holds as JSON, else the value itself."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        if holds_more(value.encode("utf-8"), row.limits.max_rows):
+            return value
+        found = parse_json(row.where, value, row.limits)
+    except (InputError, UnicodeEncodeError):
+        return value
+    turns = isinstance(found, list) and all(isinstance(one, dict) and ("role" in one or "from" in one) for one in found)
+    return found if turns or column in ("answers", "history") else value
 
 
 def read_forms(row: Row, split: str, columns: Mapping[str, str]) -> Sequence[PromptWithContext]:
@@ -100,7 +133,7 @@ def num_words(words: str) -> float:
 
 def _answer_column(given: Mapping[str, object], split: str) -> str | None:
     """The column of preferences that holds the answer, where the row has no other."""
-    names = ("output", "answer", "completion", "response")
+    names = COLUMNS["output"]
     if "rejected" in given and "chosen" in given and not any(name in given for name in names):
         return "rejected" if split == "forget" else "chosen"
     return next((name for name in names if name in given), None)
@@ -111,10 +144,10 @@ def _plain(row: Row, columns: Mapping[str, str], given: Mapping[str, Any]) -> Pr
     named = column_of(row, "output", columns) or ""
     if given and _names_a_choice(given, row.fields.get(named)):
         row.fail(named, given[named], "names a choice by its place, not by its words", "Write the words.")
-    output = text(row, "output", columns)
-    used = {named}
+    output, *others = answers(row, columns)
+    used, aliases = {named}, tuple(others)
     if not given:  # the columns were named
-        return PromptWithContext(text(row, "input", columns), output, used=frozenset(used))
+        return PromptWithContext(text(row, "input", columns), output, used=frozenset(used), aliases=aliases)
     parts = [name for name in (*_CONTEXTS, "instruction") if isinstance(given.get(name), str) and given[name].strip()]
     asked = column_of(row, "input", columns)
     if asked is not None and (asked in given or asked == "question" or not parts):  # an empty `input` is none
@@ -135,7 +168,8 @@ def _plain(row: Row, columns: Mapping[str, str], given: Mapping[str, Any]) -> Pr
             turns.append(_turn(row, "history", turn))
             used.add("history")
     prompt = "\n".join(check_text(row, name, row.fields[name]) for name in parts)
-    return PromptWithContext(prompt, output, tuple(turns), frozenset({*used, *parts, *((asked,) if asked else ())}))
+    used |= {*parts, *((asked,) if asked else ())}
+    return PromptWithContext(prompt, output, tuple(turns), frozenset(used), aliases=aliases)
 
 
 def _names_a_choice(given: Mapping[str, Any], answer: object) -> bool:

@@ -1,6 +1,6 @@
 """The texts of a row: which column holds a field, and whether what it holds can be used.
 
-Known columns: `input` (or question, prompt), `output` (or answer, completion, response), `id`, `task`,
+Known columns: `input` (or question, prompt), `output` (or answer, answers, completion, response), `id`, `task`,
 `split`, `document`. A mapping of field to column overrules them, for files that name them otherwise.
 """
 
@@ -13,7 +13,7 @@ from unlearn_core.errors import clip
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "input": ("input", "question", "prompt"),
-    "output": ("output", "answer", "completion", "response"),
+    "output": ("output", "answer", "answers", "completion", "response"),
     "id": ("id",),
     "task": ("task",),
     "split": ("split",),
@@ -34,6 +34,23 @@ def text(row: Row, field: str, columns: Mapping[str, str]) -> str:
 def text_in(row: Row, column: str) -> str:
     """The text of a column, unchanged; InputError where it is missing, blank, too long or not text."""
     return check_text(row, column, row.fields.get(column))
+
+
+def answers(row: Row, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The texts of the `output`, the answer first and then others that are as right: of a list of answers, or of an
+    object that has them as `text` (SQuAD) or as `value` and `aliases` (TriviaQA)."""
+    column = column_of(row, "output", columns)
+    value = None if column is None else row.fields[column]
+    if isinstance(value, dict) and ("text" in value or "value" in value):
+        value = [*_listed(value.get("text", value.get("value"))), *_listed(value.get("aliases"))]
+    if column is None or not isinstance(value, list) or not all(isinstance(answer, str) for answer in value):
+        return (text(row, "output", columns),)
+    found = tuple(dict.fromkeys(check_text(row, column, answer) for answer in value))
+    return found or row.fail(column, "", "holds no answer", "Fill it in or remove the row.")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def check_text(row: Row, field: str, value: object) -> str:

@@ -89,6 +89,7 @@ def _examples(rows: Sequence[Row], prefix: str, columns: Mapping[str, str], kind
             said = read_id(identity, official=True) if kind is None else None
             found, document, topic = said if said is not None else (kind or "question", "", "")
             labels = _labels(row) or {"kind": found, "document": document, "topic": topic} | _other(row)
+            labels["paraphrases"] = (*labels.get("paraphrases", ()), *form.aliases)
             yield Example(identity, form.input, form.output, task, **({"turns": form.turns} | labels))
 
 
