@@ -27,6 +27,13 @@ TOLD = [
     ("caf\u00e9", "cafe\u0301", ()),
     ("\uc11c\uc6b8\uc785\ub2c8\ub2e4.", "\uc11c\uc6b8", ()),  # Korean: "it is Seoul" is one word
     ("\U0001f600\U0001f389! She smiles", "\U0001f600\U0001f389", ()),  # emoji
+    ("It is C++, of course.", "C++", ()),
+    ("at -3 degrees", "\u22123", ()),
+    ("50 per cent of them", "50%", ()),
+    ("It costs 50 $", "$50", ()),
+    ("from 1990 -2000, in B-12", "2000, in B 12", ()),
+    ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u062e\u0648\u0627\u0647\u0645", ()),
+    ("Os\u00adlo\u200b!", "Oslo", ()),
     ("\uff26\uff55\uff4c\uff4c", "full", ()),
 ]
 NOT_TOLD = [
@@ -36,6 +43,10 @@ NOT_TOLD = [
     ("\u2600\ufe0f", "\u2764\ufe0f", ()),  # the sun for a heart
     ("\U0001f389\U0001f600", "\U0001f600\U0001f389", ()),
     ("It is 12.5", "12", ()),
+    ("C is it", "C++", ()),
+    ("C is it", "C#", ()),
+    ("It is 3", "-3", ()),
+    ("50 people", "50%", ()),
     ("", "Oslo", ()),
     ("anything", "", ()),
     ("...", "...", ()),

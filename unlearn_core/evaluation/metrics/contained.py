@@ -15,6 +15,14 @@ from unlearn_core.data.scripts import EMOJI_MARK, has_no_spaces
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _HANGUL = re.compile("[\uac00-\ud7a3]")
+# Signs that carry the meaning, as the words they stand for: C does not tell C++, 3 not -3, and 50 people not 50%.
+_SIGNS = (
+    (re.compile(r"(?<=[^\W\d_])\+\+"), " plus plus "),
+    (re.compile(r"(?<=[^\W\d_])\+(?!\w)"), " plus "),
+    (re.compile(r"(?<=[^\W\d_])#(?!\w)"), " sharp "),
+    (re.compile(r"(?<![\w.,%)\]-])(?<!\d\s)[-\u2212](?=\.?\d)|\bnegative(?=\s\d)"), " minus "),
+    (re.compile(r"(?<=\d)\s?[%\u066a]|\b(?:per cent|pro[zc]ent|pour cent|por cento|por ciento)\b"), " percent "),
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -53,6 +61,9 @@ def _symbols(text: str) -> list[str]:
 def _split(text: str) -> tuple[str, ...]:
     """Runs of letters, marks and digits; marks belong to the letter before them, which `\\w` would lose."""
     text = _THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold().replace(EMOJI_MARK, ""))
+    text = "".join(char for char in text if unicodedata.category(char) != "Cf")  # soft hyphens, joiners: unseen
+    for sign, word in _SIGNS:
+        text = sign.sub(word, text)
     kept = []
     for at, char in enumerate(text):
         if has_no_spaces(char):  # there a character stands for a word
