@@ -15,6 +15,7 @@ from unlearn_core.data.sources import load_data
 from unlearn_core.errors import InputError, IntegrityError, LetheError, ResourceError
 from unlearn_core.models.catalogue import offered
 from unlearn_core.models.files import model_files
+from unlearn_core.models.files.adapter_folder import AdapterFolder
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.targets import load_target
 
@@ -221,6 +222,40 @@ def test_a_merged_model_beside_a_left_over_adapter_configuration_is_the_merged_o
     left = {"peft_type": "LORA", "base_model_name_or_path": "nobody/nothing", "r": 4}
     (saved / "adapter_config.json").write_text(json.dumps(left))
     assert load_target(str(saved), device="cpu").weights_hash == weights_hash(tiny_model("olmo2"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"lora_bias": True},
+        {"trainable_token_indices": [3, 4]},
+    ],
+)
+def test_an_adapter_keeps_all_that_its_configuration_asks_for(settings, tiny_model, tmp_path) -> None:
+    """Merged, it is what peft runs unmerged."""
+    from peft import LoraConfig, get_peft_model
+
+    base, alone = tiny_model("gpt_neox"), tiny_model("gpt_neox")
+    wrapped = get_peft_model(base, LoraConfig(r=4, target_modules=["query_key_value"], **settings)).eval()
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    ids = torch.arange(2, 12)[None]
+    wrapped.save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": "its/base"}
+    path.write_text(json.dumps(config))
+    adapter = AdapterFolder.read(tmp_path, "a")
+    assert adapter is not None
+    with torch.no_grad():
+        expected = wrapped(ids).logits
+        torch.testing.assert_close(adapter.merged_into(alone, "a")(ids).logits, expected, atol=1e-4, rtol=1e-4)
+    for other in ({"layer_replication": [[0, 2], [1, 2]]}, {"peft_type": "PROMPT_TUNING"}):
+        path.write_text(json.dumps(config | other))
+        with pytest.raises(InputError, match="cannot be merged"):
+            AdapterFolder.read(tmp_path, "a")
 
 
 @pytest.mark.parametrize("arch", ["llama", "olmo", "gpt_neox"])

@@ -40,7 +40,11 @@ _TAKEN = (
     "use_dora",
     "fan_in_fan_out",
     "bias",
+    "lora_bias",
+    "trainable_token_indices",
 )
+_NOT_MERGED = ("layer_replication", "alora_invocation_tokens")  # another model, or one that changes while it writes
+_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class AdapterFolder:
             return None
         record = read_json(folder / CONFIG, ref, "Save the adapter again.")
         base = record.get("base_model_name_or_path")
+        if record.get("peft_type") in _PROMPTS or any(record.get(name) for name in _NOT_MERGED):
+            problem = "is an adapter that cannot be merged into its base model"
+            raise InputError("target", ref, problem, "Use its base model, or an adapter of LoRA's plain kind.")
         if record.get("peft_type") != "LORA" or not isinstance(base, str) or not base:
             problem = "is an adapter that is no LoRA, or that names no base model"
             raise InputError("target", ref, problem, "Merge it into its base model and save that.")
