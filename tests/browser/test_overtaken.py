@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from form_steps import open_details
 
+from unlearn_core.data.types import Example
+from unlearn_core.evaluation.game import Game
 from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
 from unlearn_core.runs.events import Judged
 from unlearn_core.service.chat import Chat, ChatTurn
 from unlearn_core.service.prober import Prober
+from unlearn_core.service.recover import Played, Recover
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.store import RunStore
 from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
@@ -103,6 +106,38 @@ def test_of_quick_choices_the_last_is_drawn(open_tab: Callable[..., Any], monkey
     page.wait_for_url("**order=Utility")
     chosen.set()
     page.locator("#le-gallery", has_text="Drawn by Utility").wait_for()
+
+
+def test_a_game_that_is_given_up_is_not_gone_on_with(
+    open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up, ended = threading.Event(), threading.Event()
+
+    def relearn(_: Recover, game: Game, owner: str) -> Iterator[Played]:
+        try:
+            yield Played(game, doing="It waits for its turn")
+            given_up.wait(60)
+            yield Played(game)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Recover, "runs", lambda *_: [("The level", "level")])
+    monkeypatch.setattr(Recover, "names", lambda *_: ("NPO", "a model"))
+    monkeypatch.setattr(Recover, "begin", lambda *_: Game("level", Example("1", "Where is Ada?", "Oldport")))
+    monkeypatch.setattr(Recover, "ways", lambda *_: [])
+    monkeypatch.setattr(Recover, "relearn", relearn)
+    page = open_tab("?tab=recover").page
+    page.locator("#le-game-relearn").click()
+    page.locator("#le-game", has_text="It waits for its turn").wait_for()
+    page.locator("#le-game-quit").click()
+    page.locator("#le-game", has_text="Given up").wait_for()
+    given_up.set()
+    assert ended.wait(60)
+    monkeypatch.setattr(Recover, "runs", lambda *_: [("The level anew", "level")])  # which comes after all before it
+    page.get_by_role("tab", name="Unlearn", exact=True).click()
+    page.get_by_role("tab", name="Recover", exact=True).click()
+    page.wait_for_function("document.querySelector('#le-level input').value === 'The level anew'")
+    assert page.locator("#le-game", has_text="Given up").is_visible()
 
 
 def test_an_answer_of_one_conversation_does_not_come_into_another(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gradio as gr
 
@@ -194,8 +195,6 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         [level, opened_at, *drawn, *fields],
         **PRIVATE,
     )
-    for event in (level.input, another.click):
-        event(begin, [level, game, session.owner, opened_at], [*drawn, *fields], **PRIVATE)
     put_it = gr.on(
         [ask.click, question.submit, begun.submit],
         put,
@@ -215,8 +214,13 @@ def build_recover_tab(studio: Studio, run: RunTab, tabs: gr.Tabs, tab: gr.Tab) -
         **PRIVATE,
     )
     taught.success(None, js=_TO_THE_END, **AT_ONCE)
+    # A question under way is of the game that ends.
+    ends: dict[str, Any] = {"cancels": [put_it, taught], **PRIVATE}
+    new = [level, game, session.owner, opened_at], [*drawn, *fields]
+    level.input(begin, *new, trigger_mode="always_last", **ends)
+    another.click(begin, *new, **ends)
     ready.input(fill, [game, ready], [question, begun], **PRIVATE)
-    quit_it.click(quit_game, [game, session.owner], drawn, **PRIVATE).success(None, js=_TO_THE_END, **AT_ONCE)
+    quit_it.click(quit_game, [game, session.owner], drawn, **ends).success(None, js=_TO_THE_END, **AT_ONCE)
     copy.click(None, js=_COPY_SHARE, **AT_ONCE)
     picture.click(None, js=_SAVE_PICTURE, **AT_ONCE)
     opens_tab(attack.click, tabs, "attack")
