@@ -20,8 +20,12 @@ from unlearn_core.service.prober import Prober
 from unlearn_core.service.recover import Played, Recover
 from unlearn_core.service.studio import Studio
 from unlearn_core.store.store import RunStore
+from unlearn_core.store.table.rows import RunQuery
 from unlearn_core.ui.tabs import attack_tab, leaderboard_tab
 from unlearn_core.ui.tabs.chat_tab import ON_SCREEN
+
+# Until the page has drawn what it was told.
+_DRAWN = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
 
 def result(name: str) -> dict[str, Any]:
@@ -106,6 +110,32 @@ def test_of_quick_choices_the_last_is_drawn(open_tab: Callable[..., Any], monkey
     page.wait_for_url("**order=Utility")
     chosen.set()
     page.locator("#le-gallery", has_text="Drawn by Utility").wait_for()
+
+
+def test_a_table_of_every_run_does_not_come_after_that_of_the_words_searched_for(
+    open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_tab("").page
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector("#le-runs :is(p, table)")
+    reading, searched, read = threading.Event(), threading.Event(), RunStore.rows
+
+    def late(store: RunStore, query: RunQuery) -> Any:
+        found = read(store, query)
+        if not query.text:
+            reading.set()
+            searched.wait(60)
+        return found
+
+    monkeypatch.setattr(RunStore, "rows", late)
+    page.get_by_role("button", name="Refresh").click()
+    assert reading.wait(60)
+    page.fill("#le-search :is(input, textarea)", "nowhere")
+    page.get_by_text("No run fits this filter").wait_for()
+    with page.expect_event("requestfinished", lambda request: "/predict" in request.url):
+        searched.set()
+    page.evaluate(_DRAWN)
+    assert page.get_by_text("No run fits this filter").is_visible()
 
 
 def test_a_game_that_is_given_up_is_not_gone_on_with(

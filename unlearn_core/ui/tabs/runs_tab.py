@@ -89,6 +89,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
         else "Every run of this home. A name opens its run; tick some to compare, name, tag or delete them.",
     )
     view, picked, known = gr.State(_VIEW), gr.State([]), gr.State(0)  # known: when the last tick in `picked` was made
+    latest = gr.State({})  # the read that was asked for last
     with panel(), gr.Row(elem_classes=["le-filters"]):
         text = gr.Textbox(
             label="Search",
@@ -119,7 +120,7 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     edit = _edit_form()
     owner = run.session.owner
     table = _Table(studio)
-    shown, asked = [rows, page, view, before, after], [*filters, view, picked, known, owner]
+    shown, asked = [rows, page, view, before, after], [*filters, view, picked, known, latest, owner]
     acts = [compare, nobody, edit.apply, edit.delete]
 
     def pick(ids: list[str], known: float, event: gr.EventData) -> tuple[object, ...]:
@@ -173,14 +174,20 @@ class _Table:
         view: View,
         picked: list[str],
         known: float,
+        latest: dict[str, object],
         owner: str,
     ) -> tuple[object, ...]:
+        """The table as asked for; nothing once another was asked for: of two the older may come last, and would
+        stay."""
+        mine = latest["read"] = object()
         titles, query = self.studio.titles(), self._query(text, method, status, verdict, owner)
         query = replace(query, **view)
         rows, total = self.studio.store.rows(query)
         if not rows and query.offset:  # the last page was emptied meanwhile
             view = {**view, "offset": max(0, (total - 1) // PAGE * PAGE)}
             rows, total = self.studio.store.rows(replace(query, **view))
+        if latest["read"] is not mine:
+            return (gr.skip(),) * 5
         table = runs_table(
             [*map(titles.row, rows)],
             time.time(),
