@@ -14,7 +14,8 @@ from unlearn_core.data.types import Example
 from unlearn_core.evaluation.game import Game
 from unlearn_core.report.kit.markup import join, tag
 from unlearn_core.runs.audit_record import AuditRecord
-from unlearn_core.runs.events import Judged
+from unlearn_core.runs.events import Cancelled, Judged
+from unlearn_core.runs.spec import RunSpec
 from unlearn_core.service.chat import Chat, ChatTurn
 from unlearn_core.service.prober import Prober
 from unlearn_core.service.recover import Played, Recover
@@ -136,6 +137,29 @@ def test_a_table_of_every_run_does_not_come_after_that_of_the_words_searched_for
         searched.set()
     page.evaluate(_DRAWN)
     assert page.get_by_text("No run fits this filter").is_visible()
+
+
+def test_runs_that_are_gone_are_not_picked_and_keep_no_other_from_its_tags(
+    open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, read = [], RunStore.rows
+    monkeypatch.setattr(RunStore, "rows", lambda store, query: (stores.append(store), read(store, query))[1])
+    page = open_tab("").page
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.wait_for_selector("#le-runs :is(p, table)")
+    gone, left = (stores[0].create(RunSpec(seed=seed)).id for seed in (21, 22))
+    page.get_by_role("button", name="Refresh").click()
+    for run, told in ((gone, "1 run picked"), (left, "2 runs picked")):
+        stores[0].append(run, Cancelled())
+        page.check(f"#le-runs input[data-run='{run}']")
+        page.locator("#le-picked", has_text=told).wait_for()
+    stores[0].delete(gone, operator=True)
+    page.click("#le-edit > button")
+    page.fill("#le-new-tags :is(input, textarea)", "kept")
+    page.click("#le-label")
+    page.locator(".toast-body", has_text="1 run not changed").wait_for()
+    page.locator("#le-runs tr", has=page.locator(f"[data-run='{left}']")).locator(".le-tag", has_text="kept").wait_for()
+    page.locator("#le-picked", has_text="1 run picked").wait_for()
 
 
 def test_a_game_that_is_given_up_is_not_gone_on_with(

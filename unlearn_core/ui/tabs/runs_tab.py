@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.events import Dependency
 
-from unlearn_core.errors import LetheError
+from unlearn_core.errors import InputError, LetheError
 from unlearn_core.report.kit.csvfile import to_csv
 from unlearn_core.report.kit.format import count
 from unlearn_core.report.kit.markup import Safe, tag
@@ -27,7 +27,7 @@ from unlearn_core.ui.common import (
     heading,
     inform,
     panel,
-    toast,
+    problem,
     told_by,
     warn,
 )
@@ -120,8 +120,9 @@ def build_runs_tab(studio: Studio, run: RunTab, tab: gr.Tab) -> RunsTab:
     edit = _edit_form()
     owner = run.session.owner
     table = _Table(studio)
-    shown, asked = [rows, page, view, before, after], [*filters, view, picked, known, latest, owner]
     acts = [compare, nobody, edit.apply, edit.delete]
+    shown = [rows, page, view, before, after, picked, known, chosen, *acts]
+    asked = [*filters, view, picked, known, latest, owner]
 
     def pick(ids: list[str], known: float, event: gr.EventData) -> tuple[object, ...]:
         for when, run_id, on in _ticks(told_by(event).get("ticks")):
@@ -177,8 +178,8 @@ class _Table:
         latest: dict[str, object],
         owner: str,
     ) -> tuple[object, ...]:
-        """The table as asked for; nothing once another was asked for: of two the older may come last, and would
-        stay."""
+        """The table as asked for, and the picks without runs that are gone; nothing once another read was asked for:
+        of two tables the older may come last, and would stay."""
         mine = latest["read"] = object()
         titles, query = self.studio.titles(), self._query(text, method, status, verdict, owner)
         query = replace(query, **view)
@@ -186,8 +187,9 @@ class _Table:
         if not rows and query.offset:  # the last page was emptied meanwhile
             view = {**view, "offset": max(0, (total - 1) // PAGE * PAGE)}
             rows, total = self.studio.store.rows(replace(query, **view))
+        left = [*filter(self._is_here, picked)]
         if latest["read"] is not mine:
-            return (gr.skip(),) * 5
+            return (gr.skip(),) * 12
         table = runs_table(
             [*map(titles.row, rows)],
             time.time(),
@@ -198,7 +200,16 @@ class _Table:
         )
         start, end = view["offset"], view["offset"] + len(rows)
         turn = gr.update(interactive=start > 0), gr.update(interactive=end < total)
-        return tag("div", table, data_known=known), page_line(start, len(rows), total), view, *turn
+        # With the time that they are of, or ticks made meanwhile would not be told again.
+        picks = (left, known, _picked(left), *_states(left)) if left != picked else (gr.skip(),) * 7
+        return tag("div", table, data_known=known), page_line(start, len(rows), total), view, *turn, *picks
+
+    def _is_here(self, run_id: str) -> bool:
+        try:
+            self.studio.store.get(run_id)
+        except LetheError as error:
+            return not isinstance(error, InputError)  # a damaged one can still be deleted
+        return True
 
     def _query(self, text: str, method: str, status: str, verdict: str, owner: str) -> RunQuery:
         return RunQuery(
@@ -276,28 +287,31 @@ def _wire_edit(
     reread: Callable[[Dependency], object],
 ) -> None:
     def label(ids: list[str], name: str, tags: str, token: str) -> tuple[str, str]:
-        with toast("Not saved"):
-            given = [part for part in tags.split(",") if part.strip()]
-            for run_id in ids:
-                studio.store.label(
-                    run_id,
-                    token or None,
-                    name=name if name.strip() and len(ids) == 1 else None,
-                    tags=given or None,
-                )
-        inform("Saved", f"{count(len(ids), 'run')} changed.")
+        given = [part for part in tags.split(",") if part.strip()]
+        named = name if name.strip() and len(ids) == 1 else None
+        kept: list[LetheError] = []
+        for run_id in ids:
+            try:
+                studio.store.label(run_id, token or None, name=named, tags=given or None)
+            except LetheError as error:  # deleted meanwhile, for example: the others are changed all the same
+                kept.append(error)
+        if kept and len(kept) == len(ids):
+            raise problem("Not saved", kept[-1])
+        if kept:
+            warn(f"{count(len(kept), 'run')} not changed", kept[-1])
+        inform("Saved", f"{count(len(ids) - len(kept), 'run')} changed.")
         return "", ""
 
     def delete(ids: list[str], token: str) -> tuple[object, ...]:
-        kept, problem = [], None
+        kept, last = [], None
         for run_id in ids:
             try:
                 studio.store.delete(run_id, token or None)
             except LetheError as error:
                 kept.append(run_id)
-                problem = error
-        if problem is not None:
-            warn(f"{count(len(kept), 'run')} not deleted", problem)
+                last = error
+        if last is not None:
+            warn(f"{count(len(kept), 'run')} not deleted", last)
         return kept, _picked(kept), *_states(kept), gr.update(visible=False), gr.update(visible=False)
 
     reread(edit.apply.click(label, [picked, edit.name, edit.tags, owner], [edit.name, edit.tags], **PRIVATE))
