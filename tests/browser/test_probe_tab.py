@@ -64,3 +64,12 @@ def test_sampling_template_and_tokens(open_tab: Callable[..., Any], chatting: st
         page.locator("#le-tokens .le-tip:visible", has_text="Likeliest here").first.wait_for()
         assert "rank" in page.locator("#le-tokens .le-tip:visible").first.inner_text()
     assert tab.problems == []
+
+
+def test_a_field_that_was_emptied_is_named(open_tab: Callable[..., Any], tiny_target: str) -> None:
+    page = open_tab("?tab=probe").page
+    page.fill("#le-prompt textarea", "Where is Ada?")
+    page.get_by_text("Sampling", exact=True).click()
+    page.get_by_role("spinbutton", name="Longest answer").fill("")
+    page.locator("#le-ask").dispatch_event("click")
+    page.locator(".toast-body", has_text="Longest answer is empty. Enter a number from 1 to").wait_for()

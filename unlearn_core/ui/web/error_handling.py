@@ -40,10 +40,14 @@ class QuietBlocks(gr.Blocks):
         if len(inputs) != len(block_fn.inputs):
             raise _unusable(f"This call takes {len(block_fn.inputs)} values, not {len(inputs)}.")
 
-    async def preprocess_data(self, *given: Any, **named: Any) -> Any:
+    async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *given: Any, **named: Any) -> Any:
         """The inputs as the function takes them; gr.Error for such as no component can use."""
+        for field, value in zip(block_fn.inputs, inputs, strict=False):
+            if isinstance(field, gr.Slider) and value is None:  # its number was deleted, and not left since
+                words = f"{field.label} is empty. Enter a number from {field.minimum:g} to {field.maximum:g}."
+                raise gr.Error(escaped(words), print_exception=False)
         try:
-            return await super().preprocess_data(*given, **named)
+            return await super().preprocess_data(block_fn, inputs, *given, **named)
         except gr.Error as error:  # a component's own, which names the value; the queue prints it where it may
             error.print_exception = False
             raise
