@@ -11,12 +11,12 @@ import torch
 
 from unlearn_core.data.types import Example, UnlearningData
 from unlearn_core.errors import DivergedError
-from unlearn_core.evaluation.evaluate import EvaluationSettings, evaluate
+from unlearn_core.evaluation.evaluate import EvaluationSettings, _asked, evaluate
 from unlearn_core.evaluation.metrics.answer_traces import AnswerTraces
 from unlearn_core.evaluation.progress import Progress, ResultIterator
 from unlearn_core.evaluation.protocols import official
 from unlearn_core.evaluation.protocols.official_inference import infer, row_losses
-from unlearn_core.evaluation.scores import TERM_NAMES, Scores
+from unlearn_core.evaluation.scores import PARAPHRASE, TERM_NAMES, Scores
 from unlearn_core.models.hashing import weights_hash
 from unlearn_core.models.inference.likelihood import traces
 
@@ -146,3 +146,17 @@ def test_inference_leaves_the_organisers_files(tiny_model, tiny_tokenizer, tiny_
         expected = float(model(joined, labels=labels).loss)
     _, losses = finish(row_losses(model, tiny_tokenizer, [row], "losses"))
     assert losses == [pytest.approx(expected, rel=1e-4)]
+
+
+def test_another_wording_is_of_the_set_that_has_its_answer_where_both_count_alike(tiny_data: UnlearningData) -> None:
+    """Both sets have a row 0; one wording has the answer of the kept one, one of neither, as written by hand."""
+    forget, retain = Example("0", "Where is Ada?", "Oldport"), Example("0", "Where is Bo?", "Westbury")
+    reworded = (replace(forget, input="Ada is where?"), replace(retain, input="Bo is where?"))
+    loose = Example("0", "And Ada?", "In Oldport")
+    data = replace(tiny_data, forget=(forget,), retain=(retain,), paraphrases=(*reworded, loose))
+    asked = {row.input: split for split, row in _asked(data, paraphrases=True) if split.endswith(PARAPHRASE)}
+    assert asked == {
+        "Ada is where?": "forget" + PARAPHRASE,
+        "Bo is where?": "retain" + PARAPHRASE,
+        "And Ada?": "forget" + PARAPHRASE,
+    }

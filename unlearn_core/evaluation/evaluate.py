@@ -238,8 +238,12 @@ def _asked(data: UnlearningData, paraphrases: bool) -> list[tuple[str, Example]]
     """Every prompt to generate from, with the split its answer counts for."""
     rows = [(split, row) for split in SPLITS for row in getattr(data, split)]
     if paraphrases:
-        forgotten = {row.id for row in data.forget}
-        rows += [(("forget" if row.id in forgotten else "retain") + PARAPHRASE, row) for row in data.paraphrases]
+        # Where both sets count their rows alike, the answer tells whose wording it is.
+        ids, answers = ({(row.id, row.output)[:n] for row in data.forget} for n in (1, 2))
+        kept = {(row.id, row.output) for row in data.retain} - answers
+        for row in data.paraphrases:
+            of_forget = (row.id,) in ids and (row.id, row.output) not in kept
+            rows.append((("forget" if of_forget else "retain") + PARAPHRASE, row))
         # A few general facts, to be read beside the others; they enter no score. A text of no subject is no fact.
         facts = [row for row in data.general if row.kind == "question"]
         rows += [(GENERAL, row) for row in facts[:: max(1, len(facts) // NUM_GENERAL)][:NUM_GENERAL]]

@@ -191,10 +191,9 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]
             yield columns(last, done=True, gold=probe.answer), looked, (run, place, *form)
 
     def look(answered: tuple[Any, ...]) -> tuple[object, ...]:
-        run, place, *form = answered
-        probe = _probe(*form)
-        if not probe.answer.strip():
+        if not answered or not (probe := _probe(*answered[2:])).answer.strip():
             return tuple([gr.skip()] * 6)
+        run, place = answered[:2]
         with toast("The answer cannot be looked at"):
             seen = prober.inspect(run, place, probe.prompt, probe.answer)
         story = studio.live.story(run) if run else RunState()
@@ -204,11 +203,10 @@ def _asking(studio: Studio, prober: Prober) -> tuple[Callable[..., object], ...]
         return token_rows(seen), plot(layers_figure(seen)), by_layer, curve, by_step, waiting
 
     def ask_otherwise(answered: tuple[Any, ...]) -> Iterator[object]:
-        run, place, *form = answered
-        probe = _probe(*form)
-        if not probe.answer.strip():
+        if not answered or not (probe := _probe(*answered[2:])).answer.strip():
             yield gr.skip()
             return
+        run, place = answered[:2]
         with toast("It could not be asked otherwise"):
             for told in prober.ways(run, place, probe):
                 yield ways_strip(told, probe.split == "forget")
