@@ -78,7 +78,8 @@ class Lethe(RunsInPhases, ReadsStates, UsesReference, Method):
         needs=frozenset({"forget", "retain", "holdout", "reference nll", "reference logits"}),
         caution="Without never-trained text of the same kind there are no substitutes and the target is an "
         "estimate; membership inference may then still tell members apart. The defaults were chosen on the bundled "
-        "world; a small model that had learnt 32 real documents by heart (LUME) was broken by them.",
+        "world and go too fast for a small model that has learnt real documents by heart (LUME); docs/method.md has "
+        "settings for one, and lethe bench tries them.",
     )
 
     # The answers that must survive are back, on the bundled world, within 5/8 of the steps.
